@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base.h"
+#include "test.h"
+
+TEST(status_message_too_long_is_cut_on_a_character)
+{
+    char text[600];
+    memset(text, 'a', sizeof text);
+    rpc_status status;
+    size_t edge = sizeof status.message - 2;
+    memcpy(text + edge, "\xC3\xA9\xC3\xA9", 4);
+    text[sizeof text - 1] = '\0';
+    assert_int_equal(rpc_status_set(&status, RPC_NOT_FOUND, "%s", text), RPC_NOT_FOUND);
+    assert_int_equal(status.code, RPC_NOT_FOUND);
+    assert_int_equal(strlen(status.message), edge);
+    assert_true(rpc_utf8_valid(rpc_bytes_str(status.message)));
+}
+
+TEST(code_names_cover_the_seventeen_codes_of_grpc)
+{
+    assert_string_equal(rpc_code_name(RPC_OK), "OK");
+    assert_string_equal(rpc_code_name(RPC_UNAUTHENTICATED), "UNAUTHENTICATED");
+    assert_string_equal(rpc_code_name((rpc_code)17), "UNKNOWN");
+    assert_string_equal(rpc_code_name((rpc_code)-1), "UNKNOWN");
+}
+
+TEST(utf8_refuses_overlong_surrogate_nul_and_truncated)
+{
+    const char *good[] = {"", "msisdn-1", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(rpc_utf8_valid(rpc_bytes_str(good[i])));
+    const char *bad[] = {"\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\x80",
+        "\xC3", "\xE2\x82", "\xF8\x88\x80\x80\x80"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(rpc_utf8_valid(rpc_bytes_str(bad[i])));
+    assert_false(rpc_utf8_valid(rpc_bytes_of("a\0b", 3)));
+}
+
+TEST(hex_reads_back_what_it_wrote_and_refuses_the_rest)
+{
+    uint8_t data[4] = {0, 0x7f, 0x80, 0xff};
+    char text[9];
+    rpc_hex(rpc_bytes_of(data, 4), text);
+    assert_string_equal(text, "007f80ff");
+    uint8_t back[4];
+    assert_true(rpc_unhex(rpc_bytes_str("007F80fF"), back, 4));
+    assert_memory_equal(back, data, 4);
+    assert_false(rpc_unhex(rpc_bytes_str("007f80f"), back, 4));
+    assert_false(rpc_unhex(rpc_bytes_str("007f80fg"), back, 4));
+}
+
+TEST(arena_refuses_beyond_its_budget_and_says_so)
+{
+    rpc_arena *arena = rpc_arena_new(16384);
+    assert_non_null(arena);
+    assert_non_null(rpc_arena_alloc(arena, 8000));
+    assert_false(rpc_arena_exhausted(arena));
+    assert_null(rpc_arena_alloc(arena, 9000));
+    assert_true(rpc_arena_exhausted(arena));
+    assert_null(rpc_arena_alloc(arena, SIZE_MAX));
+    rpc_arena_reset(arena);
+    assert_false(rpc_arena_exhausted(arena));
+    assert_non_null(rpc_arena_alloc(arena, 12000));
+    rpc_arena_free(arena);
+}
+
+TEST(arena_memory_is_aligned_and_apart)
+{
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    uint8_t *last = NULL;
+    for (size_t i = 1; i < 2000; i++) {
+        uint8_t *at = rpc_arena_alloc(arena, i % 50 + 1);
+        assert_non_null(at);
+        assert_int_equal((uintptr_t)at % _Alignof(max_align_t), 0);
+        memset(at, (int)i, i % 50 + 1);
+        assert_true(at != last);
+        last = at;
+    }
+    rpc_arena_free(arena);
+}
