@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** librpc: gRPC for plain C. Servers and channels over TLS 1.3 (HTTP/2, `application/grpc`),
+ *  messages and stubs by protobuf-c as its generator writes them.
+ *
+ *  THREADS. Every connection has a strand: callbacks of one call never overlap and never come
+ *  after its on_end. Every function that takes an rpc_call may be called from any thread, while
+ *  the caller holds the call (inside a callback, or with rpc_call_ref()); what it asks for
+ *  happens on the strand. Functions marked "strand" are for callbacks of that call only.
+ *  Callbacks must not block: slow work goes to an rpc_pool and comes back by rpc_call_post().
+ *
+ *  MEMORY. What a callback is given is borrowed until it returns, unless it says otherwise.
+ *
+ *  Wire: gRPC over HTTP/2 (PROTOCOL-HTTP2.md), RFC 9113, RFC 7541. */
+#ifndef DACM_RPC_H
+#define DACM_RPC_H
+
+#include "base.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rpc_runtime rpc_runtime;
+typedef struct rpc_pool rpc_pool;
+typedef struct rpc_server rpc_server;
+typedef struct rpc_listener rpc_listener;
+typedef struct rpc_channel rpc_channel;
+typedef struct rpc_call rpc_call;
+typedef struct rpc_message rpc_message;
+typedef struct rpc_timer rpc_timer;
+
+#define RPC_NO_DEADLINE INT64_MAX
+
+/* ---- runtime ------------------------------------------------------------------------- */
+
+typedef struct rpc_runtime_options {
+    unsigned threads;       /* that run strands beside nng's own; 0 = one per core, 2..64 */
+    const rpc_clock *clock; /* NULL = rpc_clock_system(); borrowed for the runtime's life */
+} rpc_runtime_options;
+
+/** Threads, timer wheel and counters of a process; usually one. options may be NULL.
+ *  RESOURCE_EXHAUSTED when a thread or memory cannot be had. */
+RPC_API RPC_MUST_USE rpc_code rpc_runtime_new(
+    const rpc_runtime_options *options, rpc_runtime **ret, rpc_status *reterr);
+/** After every server, channel and pool of it is freed. Waits for its threads; not from a
+ *  callback. NULL is allowed, as in every free function here. */
+RPC_API void rpc_runtime_free(rpc_runtime *runtime);
+
+typedef void rpc_task_fn(void *arg);
+
+/** Runs fn once on a runtime thread after delay_ms, unless cancelled. */
+RPC_API RPC_MUST_USE rpc_code rpc_timer_start(
+    rpc_runtime *runtime, int64_t delay_ms, rpc_task_fn *fn, void *arg, rpc_timer **ret);
+/** Frees the timer. True: fn has not run and never will. False: it ran or is running (fn may
+ *  call this on its own timer). Never blocks. */
+RPC_API bool rpc_timer_cancel(rpc_timer *timer);
+
+/** A named pool of threads for work that may block (verify, disk, media).
+ *  queue_max  jobs that may wait, 1..1,000,000 */
+RPC_API RPC_MUST_USE rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name,
+    unsigned threads, unsigned queue_max, rpc_pool **ret, rpc_status *reterr);
+/** RESOURCE_EXHAUSTED when the queue is full (nothing was queued). Any thread. */
+RPC_API RPC_MUST_USE rpc_code rpc_pool_submit(rpc_pool *pool, rpc_task_fn *work, void *arg);
+/** Runs what is queued, then joins the threads. */
+RPC_API void rpc_pool_free(rpc_pool *pool);
+
+/* ---- TLS ----------------------------------------------------------------------------- */
+
+typedef enum rpc_client_auth {
+    RPC_CLIENT_AUTH_NONE,
+    RPC_CLIENT_AUTH_REQUEST, /* asked for, verified when given */
+    RPC_CLIENT_AUTH_REQUIRE,
+} rpc_client_auth;
+
+/** PEM, in files or in memory (*_pem wins when not empty). Certificate and key belong together:
+ *  both or neither. TLS 1.3, ALPN h2, no early data. */
+typedef struct rpc_tls_options {
+    const char *certificate_file; /* chain, leaf first */
+    const char *key_file;
+    const char *ca_file;        /* who may sign the other side's certificate */
+    rpc_bytes certificate_pem, key_pem, ca_pem;
+    rpc_client_auth client_auth; /* listeners only */
+    const char *server_name;     /* channels only: verified name; NULL = host of the target */
+} rpc_tls_options;
+
+/* ---- limits -------------------------------------------------------------------------- */
+
+/** Start from rpc_limits_default(). Each is judged before memory is spent. */
+typedef struct rpc_limits {
+    size_t header_list_bytes_max;          /* 64 KiB */
+    size_t message_receive_bytes_max;      /* 4 MiB */
+    size_t call_memory_bytes_max;          /* 16 MiB: arena of one call */
+    size_t connection_request_bytes_max;   /* 8 MiB: received and not yet consumed */
+    unsigned streams_max;                  /* 100 a connection */
+    unsigned connections_max;              /* 10,000 on a server */
+    unsigned unauthenticated_max;          /* 1,024: TLS or first request not finished */
+    unsigned unauthenticated_per_address_max; /* 64 */
+    int64_t handshake_ms;                  /* 5,000 */
+    int64_t first_request_ms;              /* 10,000 */
+    int64_t idle_ms;                       /* 300,000 without a call */
+    int64_t write_progress_ms;             /* 30,000 with output waiting and none leaving */
+    int64_t ping_interval_min_ms;          /* 10,000: faster pings get ENHANCE_YOUR_CALM */
+    unsigned resets_per_second_max;        /* 100 streams reset by the peer */
+    size_t stream_window_bytes;            /* 64 KiB receive window a stream */
+    size_t connection_window_bytes;        /* 1 MiB receive window a connection */
+    size_t frame_bytes_max;                /* 64 KiB: largest DATA frame taken and sent */
+    size_t header_table_bytes;             /* 16 KiB HPACK table */
+} rpc_limits;
+
+RPC_API rpc_limits rpc_limits_default(void);        /* for servers */
+RPC_API rpc_limits rpc_limits_default_client(void); /* windows of 8 MiB and 16 MiB */
+
+/* ---- peers and calls ------------------------------------------------------------------ */
+
+/** Who is at the other end; lives as long as the call. Verified names only: with no verified
+ *  certificate all certificate fields are empty. */
+typedef struct rpc_peer {
+    const char *address; /* "127.0.0.1:40312", "[::1]:40312" or "ipc" */
+    bool has_uid;        /* ipc:// only */
+    uid_t uid;
+    bool has_certificate;
+    rpc_bytes certificate_der;
+    uint8_t certificate_sha256[32]; /* for RFC 8705 x5t#S256 */
+    int64_t certificate_not_after;  /* seconds since 1970 */
+    const char *const *dns_names;   /* SANs, NULL-terminated */
+    const char *const *uri_names;
+} rpc_peer;
+
+/** What rpc_call_send() says. */
+typedef enum rpc_sent {
+    RPC_SENT_OK,   /* taken */
+    RPC_SENT_BUSY, /* not taken: wait for on_writable */
+    RPC_SENT_OVER, /* not taken: the call has ended or was finished */
+} rpc_sent;
+
+typedef enum rpc_pull {
+    RPC_PULL_READY, /* *ret holds 1..max bytes */
+    RPC_PULL_LATER, /* nothing yet: rpc_call_resume() when there is */
+    RPC_PULL_FAIL,  /* the call ends with INTERNAL */
+} rpc_pull;
+
+/** The part of an outgoing message that is not copied: a bytes field at its end, taken from its
+ *  owner slice by slice just before encryption, so that no view of a store is held while the
+ *  network makes us wait. All three run on the strand. */
+typedef struct rpc_body {
+    size_t size; /* exact number of bytes that pull will give in all */
+    /** Gives bytes from offset on; they must stay until pulled() or release(). */
+    rpc_pull (*pull)(void *ctx, size_t offset, size_t max, rpc_bytes *ret);
+    /** The slice of the last pull has been encrypted; may be NULL. */
+    void (*pulled)(void *ctx);
+    /** Exactly once: all was sent (sent = true) or the call ended. */
+    void (*release)(void *ctx, bool sent);
+    void *ctx;
+} rpc_body;
+
+/** Callbacks of a streaming call, either side; NULL where not needed. on_end comes exactly once
+ *  and last. */
+typedef struct rpc_handler {
+    /** Server: a call has arrived (metadata is there, no message yet). */
+    void (*on_start)(rpc_call *call, void *user);
+    /** Client: initial metadata has arrived. */
+    void (*on_headers)(rpc_call *call, void *user);
+    /** One message; the callee owns it and ends with rpc_message_release(), at once or later:
+     *  until then its bytes count against the peer's window. */
+    void (*on_message)(rpc_call *call, rpc_message *message, void *user);
+    /** The peer will send no more messages. */
+    void (*on_half_close)(rpc_call *call, void *user);
+    /** After RPC_SENT_BUSY (or rpc_call_want_writable()): there is room again. */
+    void (*on_writable)(rpc_call *call, void *user);
+    /** Over: on the client the status the server gave (or our own: UNAVAILABLE,
+     *  DEADLINE_EXCEEDED, CANCELLED …); on the server how the call ended, CANCELLED when the
+     *  peer went away. */
+    void (*on_end)(rpc_call *call, const rpc_status *status, void *user);
+} rpc_handler;
+
+RPC_API rpc_call *rpc_call_ref(rpc_call *call);
+RPC_API void rpc_call_unref(rpc_call *call);
+
+/** "/package.Service/Method". */
+RPC_API const char *rpc_call_path(const rpc_call *call);
+/** NULL where the path is not one of a registered service. */
+RPC_API const ProtobufCMethodDescriptor *rpc_call_method(const rpc_call *call);
+RPC_API const rpc_peer *rpc_call_peer(const rpc_call *call);
+/** Which listener it came through, as named in rpc_listener_options. Server. */
+RPC_API const char *rpc_call_listener(const rpc_call *call);
+/** Microseconds of the runtime's monotonic clock, or RPC_NO_DEADLINE. */
+RPC_API int64_t rpc_call_deadline_us(const rpc_call *call);
+RPC_API int64_t rpc_call_started_us(const rpc_call *call);
+/** True once the peer went away, the deadline passed or rpc_call_cancel() ran. */
+RPC_API bool rpc_call_cancelled(const rpc_call *call);
+/** Bytes of messages so far, for logs and metrics. */
+RPC_API void rpc_call_counts(const rpc_call *call, uint64_t *ret_received, uint64_t *ret_sent);
+/** Memory that lives as long as the call. Strand. */
+RPC_API rpc_arena *rpc_call_arena(rpc_call *call);
+
+/** The first value of a received header (server: request metadata; client: initial metadata),
+ *  name in lower case. Binary metadata ("-bin") is decoded. False when absent.
+ *  Borrowed as long as the call. */
+RPC_API bool rpc_call_metadata(const rpc_call *call, const char *name, rpc_bytes *ret_value);
+/** How many values that header has. */
+RPC_API unsigned rpc_call_metadata_count(const rpc_call *call, const char *name);
+/** The same for trailing metadata; client, inside on_end. */
+RPC_API bool rpc_call_trailer(const rpc_call *call, const char *name, rpc_bytes *ret_value);
+
+/** Something derived from a header's value and remembered by the connection for as long as the
+ *  peer refers to the same indexed header (HPACK): the verified token of a bearer header is
+ *  found without reading the value. set() takes ownership of object (released on failure and
+ *  when the connection ends or the entry makes room); get() borrows it for the strand's
+ *  callback, NULL when unknown. Strand. */
+RPC_API void *rpc_call_header_object(rpc_call *call, const char *name);
+RPC_API void rpc_call_set_header_object(
+    rpc_call *call, const char *name, void *object, void (*release)(void *object));
+
+/** One pointer for the server's own use; freed after on_end. Strand. */
+RPC_API void rpc_call_set_context(rpc_call *call, void *context, void (*release)(void *context));
+RPC_API void *rpc_call_context(const rpc_call *call);
+/** The same, for interceptors: does not disturb rpc_call_set_context(). */
+RPC_API void rpc_call_set_trace(rpc_call *call, void *trace, void (*release)(void *trace));
+RPC_API void *rpc_call_trace(const rpc_call *call);
+
+/** Adds to initial (before the first message) or trailing metadata; the bytes are copied.
+ *  INVALID_ARGUMENT for a name or value that gRPC forbids, FAILED_PRECONDITION when too late. */
+RPC_API rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value);
+RPC_API rpc_code rpc_call_add_trailer(rpc_call *call, const char *name, rpc_bytes value);
+
+/** Sends one message: head is copied, body (may be NULL) follows it on the wire as it is pulled.
+ *  With RPC_SENT_OK the body's release is owed; otherwise nothing of it was touched.
+ *  At least one message is always taken when nothing is queued. */
+RPC_API RPC_MUST_USE rpc_sent rpc_call_send(rpc_call *call, rpc_bytes head, const rpc_body *body);
+/** Packs message and sends it. */
+RPC_API RPC_MUST_USE rpc_sent rpc_call_send_packed(
+    rpc_call *call, const ProtobufCMessage *message);
+/** on_writable will be called when a message would be taken (possibly at once, never inside
+ *  this call). */
+RPC_API void rpc_call_want_writable(rpc_call *call);
+/** After RPC_PULL_LATER. Any thread. */
+RPC_API void rpc_call_resume(rpc_call *call);
+
+/** Server: ends the call after what was sent; RPC_OK or an error with its message. The first
+ *  end counts, later ones are ignored. */
+RPC_API void rpc_call_finish(rpc_call *call, rpc_code code, const char *message);
+/** The same, from a status. For unary stubs: exactly one of closure(reply) or this. */
+RPC_API void rpc_call_fail(rpc_call *call, const rpc_status *status);
+/** Client: no more messages from us. */
+RPC_API void rpc_call_half_close(rpc_call *call);
+/** Either side: ends it now; the peer sees CANCELLED. */
+RPC_API void rpc_call_cancel(rpc_call *call);
+
+/** Runs fn on the call's strand, after what is running; also after the call has ended (look at
+ *  rpc_call_cancelled()). Holds a reference meanwhile. Any thread. */
+RPC_API void rpc_call_post(rpc_call *call, rpc_task_fn *fn, void *arg);
+/** Runs fn on the call's strand in delay_ms, unless the call has ended by then. */
+RPC_API RPC_MUST_USE rpc_code rpc_call_after(
+    rpc_call *call, int64_t delay_ms, void (*fn)(rpc_call *call, void *arg), void *arg);
+/** Called on the strand when the call ends before the handler of a unary method answered. */
+RPC_API void rpc_call_on_cancel(rpc_call *call, void (*fn)(rpc_call *call, void *arg), void *arg);
+/** Raises this stream's receive window (an authorised Upload: 1 MiB). Strand. */
+RPC_API void rpc_call_receive_window(rpc_call *call, size_t bytes);
+
+/* ---- received messages ---------------------------------------------------------------- */
+
+RPC_API size_t rpc_message_size(const rpc_message *message);
+/** The packed bytes, contiguous; until release. */
+RPC_API rpc_bytes rpc_message_bytes(const rpc_message *message);
+/** Through the gate (rpc_gate_check) and protobuf-c into memory of the message; *ret lives until
+ *  release. INVALID_ARGUMENT names field and limit. */
+RPC_API RPC_MUST_USE rpc_code rpc_message_unpack(rpc_message *message,
+    const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **ret, rpc_status *reterr);
+/** Gives memory and window back. Any thread. */
+RPC_API void rpc_message_release(rpc_message *message);
+
+/* ---- the protobuf gate ------------------------------------------------------------------ */
+
+/** What a message may cost before protobuf-c sees it. */
+typedef struct rpc_gate_limits {
+    unsigned depth_max;      /* 32 */
+    size_t entries_max;      /* fields and repeated entries in all: 1,000,000 */
+    size_t memory_bytes_max; /* what unpacking would allocate */
+} rpc_gate_limits;
+
+/** One scan of the wire against the descriptor: well formed, depth, UTF-8 and no NUL in strings,
+ *  entries, computed memory. protobuf-c 1.4.1 overflows the stack or takes 80 times the memory
+ *  without it. INVALID_ARGUMENT or RESOURCE_EXHAUSTED; the message names field and limit. */
+RPC_API RPC_MUST_USE rpc_code rpc_gate_check(const ProtobufCMessageDescriptor *descriptor,
+    rpc_bytes packed, const rpc_gate_limits *limits, rpc_status *reterr);
+/** Gate, then unpack into arena (freed with it). RESOURCE_EXHAUSTED beyond its budget. */
+RPC_API RPC_MUST_USE rpc_code rpc_unpack(const ProtobufCMessageDescriptor *descriptor,
+    rpc_bytes packed, rpc_arena *arena, ProtobufCMessage **ret, rpc_status *reterr);
+
+/* ---- server ----------------------------------------------------------------------------- */
+
+/** Sees every call of a server or channel. */
+typedef struct rpc_interceptor {
+    /** Before the handler; anything but RPC_OK ends the call with *reterr. Strand. */
+    rpc_code (*on_start)(void *ctx, rpc_call *call, rpc_status *reterr);
+    /** After the last callback of the call. Strand. */
+    void (*on_end)(void *ctx, rpc_call *call, const rpc_status *status);
+    void *ctx;
+} rpc_interceptor;
+
+/** What happens to connections, for log and metrics. */
+typedef enum rpc_event_kind {
+    RPC_EVENT_ACCEPTED,
+    RPC_EVENT_HANDSHAKE_FAILED,
+    RPC_EVENT_REFUSED,        /* a limit on connections */
+    RPC_EVENT_PROTOCOL_ERROR, /* HTTP/2 or gRPC violated; the connection is closed */
+    RPC_EVENT_TIMEOUT,        /* handshake, first request, idle or write progress */
+    RPC_EVENT_CLOSED,
+    RPC_EVENT_KINDS
+} rpc_event_kind;
+typedef struct rpc_event {
+    rpc_event_kind kind;
+    const char *listener, *address, *detail;
+} rpc_event;
+typedef void rpc_event_fn(void *ctx, const rpc_event *event);
+
+typedef struct rpc_server_options {
+    rpc_limits limits;
+    const rpc_interceptor *interceptors; /* copied; run in this order, on_end in reverse */
+    size_t interceptor_count;
+    rpc_event_fn *on_event; /* any thread; must not block */
+    void *event_ctx;
+} rpc_server_options;
+
+RPC_API RPC_MUST_USE rpc_code rpc_server_new(
+    rpc_runtime *runtime, const rpc_server_options *options, rpc_server **ret, rpc_status *reterr);
+
+typedef struct rpc_listener_options {
+    const char *name; /* "users", "peers", "admin": in events and rpc_call_listener() */
+    /** "tls+tcp://127.0.0.1:7443" (port 0: any), "tcp://" on loopback only and with
+     *  allow_plain_text, "ipc:///path" (created with mode 0600). */
+    const char *url;
+    bool allow_plain_text;
+    rpc_tls_options tls;
+} rpc_listener_options;
+
+/** Opens a listener; calls are taken from rpc_server_start() on. ret may be NULL.
+ *  INVALID_ARGUMENT for a url or TLS files that cannot be used, UNAVAILABLE when the address
+ *  is taken. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_listen(rpc_server *server,
+    const rpc_listener_options *options, rpc_listener **ret, rpc_status *reterr);
+/** Where it listens, with the real port. Lives as long as the server. */
+RPC_API const char *rpc_listener_url(const rpc_listener *listener);
+/** New certificate, key and trust for connections from now on; on failure the old stay. */
+RPC_API RPC_MUST_USE rpc_code rpc_listener_set_tls(
+    rpc_listener *listener, const rpc_tls_options *tls, rpc_status *reterr);
+
+typedef struct rpc_service_options {
+    /** FileDescriptorSet of protoc (--include_imports): streaming flags, reflection. */
+    rpc_bytes descriptor_set;
+    /** Listeners (by name, NULL-terminated) that serve it; NULL = all. Elsewhere the service
+     *  answers UNIMPLEMENTED. */
+    const char *const *listeners;
+} rpc_service_options;
+
+/** Registers a service as protobuf-c generated it; its unary methods are called with the
+ *  rpc_call as closure_data. service and descriptor_set outlive the server. Before start. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server,
+    ProtobufCService *service, const rpc_service_options *options, rpc_status *reterr);
+
+typedef struct rpc_method_options {
+    size_t message_receive_bytes_max; /* 0 = the server's */
+    int64_t deadline_max_ms;          /* 0 = none; caps what the client asks for */
+} rpc_method_options;
+
+/** The handler of a streaming method of a registered service. NOT_FOUND when there is no such
+ *  method, INVALID_ARGUMENT when it is unary. options may be NULL. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_set_handler(rpc_server *server, const char *path,
+    const rpc_handler *handler, void *user, const rpc_method_options *options,
+    rpc_status *reterr);
+
+/** grpc.health.v1.Health: "" and every service registered are NOT_SERVING until set. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_add_health(rpc_server *server, rpc_status *reterr);
+RPC_API void rpc_server_set_health(rpc_server *server, const char *service, bool serving);
+/** grpc.reflection.v1 and v1alpha over the descriptor sets given. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_add_reflection(rpc_server *server, rpc_status *reterr);
+
+/** INVALID_ARGUMENT names a streaming method without a handler. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_start(rpc_server *server, rpc_status *reterr);
+/** No new connections or calls (GOAWAY); waits up to grace_ms for those running, then cancels
+ *  them and closes. Blocks; not from a callback. */
+RPC_API void rpc_server_stop(rpc_server *server, int64_t grace_ms);
+RPC_API void rpc_server_free(rpc_server *server);
+
+typedef struct rpc_server_stats {
+    uint64_t events[RPC_EVENT_KINDS];
+    uint64_t calls_started, calls_ended;
+    unsigned connections, unauthenticated;
+} rpc_server_stats;
+RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
+
+/* ---- client ------------------------------------------------------------------------------ */
+
+typedef struct rpc_channel_options {
+    const char *target; /* "tls+tcp://host:port", "tcp://…" (loopback), "ipc:///path" */
+    bool allow_plain_text;
+    rpc_tls_options tls;
+    rpc_limits limits;
+    int64_t connect_ms; /* connecting and handshake; 0 = 10,000 */
+} rpc_channel_options;
+
+/** Makes a channel; the connection is made at the first call and again, after back-off with
+ *  jitter, when it was lost. INVALID_ARGUMENT for what can never work. */
+RPC_API RPC_MUST_USE rpc_code rpc_channel_new(rpc_runtime *runtime,
+    const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr);
+/** Ends running calls with CANCELLED and waits for their on_end; not from a callback. */
+RPC_API void rpc_channel_free(rpc_channel *channel);
+
+typedef struct rpc_metadatum {
+    const char *name; /* lower case; "-bin" values are encoded for you */
+    rpc_bytes value;
+    bool sensitive; /* never indexed by HPACK; dacm-token is indexed on purpose */
+} rpc_metadatum;
+
+typedef struct rpc_call_options {
+    int64_t timeout_ms; /* 0 = none */
+    const rpc_metadatum *metadata; /* copied */
+    size_t metadata_count;
+    bool wait_for_ready; /* wait for a connection until the deadline instead of UNAVAILABLE */
+    size_t message_receive_bytes_max; /* 0 = the channel's */
+    size_t stream_window_bytes;       /* 0 = the channel's */
+} rpc_call_options;
+
+/** Starts a call of any kind; its callbacks come on the connection's strand. The caller owns a
+ *  reference to *ret (rpc_call_unref). options may be NULL. Errors that come before any network
+ *  are returned; all others come by on_end. */
+RPC_API RPC_MUST_USE rpc_code rpc_channel_start(rpc_channel *channel, const char *path,
+    const rpc_call_options *options, const rpc_handler *handler, void *user, rpc_call **ret,
+    rpc_status *reterr);
+
+/** One request, one reply, waiting. *ret is unpacked into arena. The status is the server's, or
+ *  our own. Blocks; not from a callback. */
+RPC_API RPC_MUST_USE rpc_code rpc_channel_unary(rpc_channel *channel, const char *path,
+    const rpc_call_options *options, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *reply_descriptor, rpc_arena *arena, ProtobufCMessage **ret,
+    rpc_status *reterr);
+
+/** A stub: a ProtobufCService for protobuf-c's generated functions
+ *  (`foo__bar__baz((ProtobufCService *)stub, &request, closure, data)`). Each call is
+ *  asynchronous; the closure runs on the strand, with the reply (borrowed) or NULL, in which
+ *  case rpc_stub_status() tells why, inside the closure. Unary methods only. options are
+ *  copied. Free it when no call is running. */
+typedef struct rpc_stub rpc_stub;
+RPC_API RPC_MUST_USE rpc_code rpc_stub_new(rpc_channel *channel,
+    const ProtobufCServiceDescriptor *descriptor, const rpc_call_options *options,
+    rpc_stub **ret, rpc_status *reterr);
+RPC_API ProtobufCService *rpc_stub_service(rpc_stub *stub);
+RPC_API const rpc_status *rpc_stub_status(const rpc_stub *stub);
+RPC_API void rpc_stub_free(rpc_stub *stub);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
