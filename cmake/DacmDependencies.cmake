@@ -48,5 +48,3 @@ if(NOT DACM_PROTOC OR NOT DACM_PROTOC_C)
     message(FATAL_ERROR "dacm needs protoc and protoc-gen-c. "
         "Install them: apt-get install protobuf-compiler protobuf-c-compiler")
 endif()
-find_path(DACM_GRPC_PROTO_DIR grpc/health/v1/health.proto
-    PATHS /usr/share/grpc-proto /usr/include /usr/share /usr/share/proto)
