@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** libdacm: a client of the DACM in plain C (3GPP TR 33.721 solution #6).
+ *
+ *  A download hands over a byte only after the manifest's signature, the digest of the list of
+ *  chunks and the digest of the byte's own chunk have held; that stays so when it is resumed,
+ *  split over streams, limited to a range or completed from an earlier copy.
+ *
+ *  THREADS. Every function blocks. A dacm_client may be used by any number of threads at once;
+ *  callbacks (token, sink, progress) run on the thread that called, inside that call, and may
+ *  use the client for other calls. dacm_client_free() comes after the last call has returned.
+ *
+ *  ERRORS. A dacm_code is returned and must be used; reterr may be NULL and is set on failure
+ *  only. Outputs stay untouched on failure. Every call can answer: INVALID_ARGUMENT (nothing was
+ *  sent, or the server says which field), UNAUTHENTICATED (no token, or one the server does not
+ *  take), PERMISSION_DENIED (forbidden or missing: the server does not tell), UNAVAILABLE (no
+ *  connection; try again), DEADLINE_EXCEEDED (the server may have acted), RESOURCE_EXHAUSTED (a
+ *  limit or memory; the message names it). What else a call answers stands beside it.
+ *
+ *  USERS are a GPSI ("msisdn-" and 5 to 15 digits, "extid-local@domain") or an External ID
+ *  ("local@domain", the same as "extid-local@domain"). */
+#ifndef DACM_H
+#define DACM_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DACM_API RPC_API
+#define DACM_MUST_USE RPC_MUST_USE
+
+#define DACM_ASSET_ID_BYTES_MAX 128
+#define DACM_GPSI_BYTES_MAX     255
+#define DACM_STREAMS_MAX        8
+#define DACM_CHUNKS_MAX         1048576u /* in one object: 16 GiB of the smallest chunks */
+
+/** gRPC's codes with their numbers, and what a client finds out by itself. */
+typedef enum dacm_code {
+    DACM_OK = RPC_OK,
+    DACM_CANCELLED = RPC_CANCELLED,
+    DACM_UNKNOWN = RPC_UNKNOWN,
+    DACM_INVALID_ARGUMENT = RPC_INVALID_ARGUMENT,
+    DACM_DEADLINE_EXCEEDED = RPC_DEADLINE_EXCEEDED,
+    DACM_NOT_FOUND = RPC_NOT_FOUND,
+    DACM_ALREADY_EXISTS = RPC_ALREADY_EXISTS,
+    DACM_PERMISSION_DENIED = RPC_PERMISSION_DENIED,
+    DACM_RESOURCE_EXHAUSTED = RPC_RESOURCE_EXHAUSTED,
+    DACM_FAILED_PRECONDITION = RPC_FAILED_PRECONDITION,
+    DACM_ABORTED = RPC_ABORTED,
+    DACM_OUT_OF_RANGE = RPC_OUT_OF_RANGE,
+    DACM_UNIMPLEMENTED = RPC_UNIMPLEMENTED,
+    DACM_INTERNAL = RPC_INTERNAL,
+    DACM_UNAVAILABLE = RPC_UNAVAILABLE,
+    DACM_DATA_LOSS = RPC_DATA_LOSS,
+    DACM_UNAUTHENTICATED = RPC_UNAUTHENTICATED,
+    DACM_BAD_SIGNATURE = 32, /* manifest, list or chunk is not what was signed or asked for */
+    DACM_NO_KEY = 33,        /* the manifest names a key that is not in the trusted set */
+    DACM_LOCAL_FILE = 34,    /* a file here cannot be read or written */
+} dacm_code;
+
+/** "PERMISSION_DENIED", "BAD_SIGNATURE" and so on. */
+DACM_API const char *dacm_code_name(dacm_code code);
+
+typedef struct dacm_error {
+    dacm_code code;
+    char message[512];   /* a sentence that says what to do */
+    char request_id[64]; /* for `dacm explain`; empty when the server gave none */
+} dacm_error;
+
+/* ---- client ----------------------------------------------------------------------------- */
+
+/** What a call needs a token for. */
+typedef struct dacm_token_request {
+    const char *user;     /* as given to the call */
+    const char *asset_id; /* NULL for create and discovery */
+    const char *action;   /* "get" "update" "delete" "create" "discovery" */
+} dacm_token_request;
+
+/** Gives an access token: *ret_token is malloc'd, libdacm frees it. Anything but DACM_OK ends
+ *  the call with *reterr. */
+typedef dacm_code dacm_token_fn(
+    void *ctx, const dacm_token_request *request, char **ret_token, dacm_error *reterr);
+
+typedef enum dacm_verify {
+    DACM_VERIFY_ALWAYS, /* no key: refused with DACM_NO_KEY */
+    DACM_VERIFY_IF_KEY, /* no key: digests are checked, the signature is not, and the result
+                           says so */
+} dacm_verify;
+
+/** Zero is a good value for every member that the comment calls optional. Strings are copied. */
+typedef struct dacm_client_options {
+    const char *target;           /* "tls+tcp://host:port"; "ipc:///path" */
+    bool allow_plain_text;        /* "tcp://" on loopback, for tests */
+    const char *ca_file;          /* who may sign the server's certificate */
+    const char *certificate_file; /* optional client certificate (RFC 8705), with key_file */
+    const char *key_file;
+    const char *server_name;      /* optional: verified name; NULL = host of the target */
+    const char *token;            /* one token for every call, or … */
+    dacm_token_fn *token_fn;      /* … a provider; neither: calls go without one */
+    void *token_ctx;
+    const char *keys_file;        /* optional: JWKS with the public manifest keys; without it
+                                     every manifest is "no key" */
+    const char *issuer;           /* optional: `iss` that manifests must have; needed with
+                                     keys_file */
+    const char *state_dir;        /* optional: where the highest version seen of each asset is
+                                     kept; created with mode 0700. NULL = not kept */
+    dacm_verify verify;
+    int64_t timeout_ms;           /* for each call but Download and Upload; 0 = 30,000 */
+    unsigned attempts;            /* for a broken connection; 0 = 5 */
+    const rpc_clock *clock;       /* NULL = the system's */
+} dacm_client_options;
+
+typedef struct dacm_client dacm_client;
+
+/** INVALID_ARGUMENT (an option that can never work), LOCAL_FILE (a file cannot be read). Does
+ *  not connect. */
+DACM_API DACM_MUST_USE dacm_code dacm_client_new(
+    const dacm_client_options *options, dacm_client **ret, dacm_error *reterr);
+/** NULL is allowed. */
+DACM_API void dacm_client_free(dacm_client *client);
+
+/** Waits until grpc.health.v1 says SERVING, at most wait_ms. UNAVAILABLE otherwise. */
+DACM_API DACM_MUST_USE dacm_code dacm_health_wait(
+    dacm_client *client, int64_t wait_ms, dacm_error *reterr);
+
+/* ---- authorize --------------------------------------------------------------------------- */
+
+typedef enum dacm_operation {
+    DACM_OPERATION_DISCOVERY = 1,
+    DACM_OPERATION_GET = 2,
+    DACM_OPERATION_UPDATE = 3,
+    DACM_OPERATION_DELETE = 4,
+} dacm_operation;
+
+/** "get" and so on; NULL for a number that is none. */
+DACM_API const char *dacm_operation_name(dacm_operation operation);
+/** False when text is the name of none. */
+DACM_API bool dacm_operation_parse(const char *text, dacm_operation *ret);
+
+typedef struct dacm_authorization {
+    bool allowed;        /* false: for whatever reason */
+    int64_t valid_until; /* seconds since 1970 */
+    char request_id[64];
+} dacm_authorization;
+
+/** May the user do this now? Solution #6 step 1, TS 33.434 6.2.2. */
+DACM_API DACM_MUST_USE dacm_code dacm_authorize(dacm_client *client, const char *asset_id,
+    const char *user, dacm_operation operation, dacm_authorization *ret, dacm_error *reterr);
+
+/* ---- download ---------------------------------------------------------------------------- */
+
+typedef struct dacm_progress {
+    uint64_t done;  /* verified bytes, those taken from an earlier copy included */
+    uint64_t total; /* 0 = not known yet */
+} dacm_progress;
+/** False cancels the call (CANCELLED). */
+typedef bool dacm_progress_fn(void *ctx, const dacm_progress *progress);
+
+/** Verified bytes. With one stream they come in order; each byte comes once. False cancels. */
+typedef bool dacm_sink_fn(void *ctx, uint64_t offset, rpc_bytes data);
+
+typedef struct dacm_download_options {
+    const char *asset_id;
+    const char *user;
+    uint64_t version;    /* 0 = newest */
+    const char *file;    /* written beside and renamed when whole; also file.jws and
+                            file.chunks. Mode 0600. Or … */
+    dacm_sink_fn *sink;  /* … handed over; exactly one of the two */
+    void *sink_ctx;
+    uint64_t offset;     /* sink only: the chunks that overlap offset..offset+length; length 0 = */
+    uint64_t length;     /* to the end */
+    const char *have_file; /* optional: an earlier copy with its .jws and .chunks beside it; its
+                              chunks are verified and not sent again */
+    unsigned streams;    /* 0 = 1, at most DACM_STREAMS_MAX */
+    dacm_progress_fn *progress; /* optional */
+    void *progress_ctx;
+} dacm_download_options;
+
+/** What a manifest says. */
+typedef struct dacm_manifest {
+    char asset_id[DACM_ASSET_ID_BYTES_MAX + 1];
+    char media_type[128];
+    char issuer[256];
+    char kid[128];
+    uint64_t version;
+    uint64_t size;
+    uint8_t sha256[32];
+    int64_t issued_at, expires_at; /* seconds since 1970 */
+} dacm_manifest;
+
+typedef struct dacm_download_result {
+    dacm_manifest manifest;
+    bool signature_valid;    /* false only with DACM_VERIFY_IF_KEY */
+    bool not_modified;       /* have_file is the newest version already; it was copied to file */
+    uint64_t received_bytes; /* of chunks, over the network */
+    uint64_t reused_bytes;   /* from have_file */
+    unsigned resumed;        /* how often a broken connection was made again */
+} dacm_download_result;
+
+/** Solution #6 steps 1 to 3. On failure the file is as it was before.
+ *  BAD_SIGNATURE (the manifest, the list or a chunk is not what was signed, or not what was
+ *  asked for, or older than what was seen before), NO_KEY, LOCAL_FILE, CANCELLED. */
+DACM_API DACM_MUST_USE dacm_code dacm_download(dacm_client *client,
+    const dacm_download_options *options, dacm_download_result *ret, dacm_error *reterr);
+
+/* ---- upload ------------------------------------------------------------------------------ */
+
+typedef struct dacm_acl_entry {
+    const char *user;    /* a GPSI */
+    unsigned operations; /* bit (1 << dacm_operation); 0 = get */
+} dacm_acl_entry;
+
+typedef struct dacm_upload_options {
+    const char *user;       /* who uploads; of a new asset the owner */
+    const char *file;       /* what, or … */
+    rpc_bytes content;      /* … from memory; borrowed */
+    const char *media_type;
+    const char *asset_id;   /* NULL = a new asset */
+    uint64_t if_match;      /* new version: the version it follows; 0 = whatever is newest */
+    const dacm_acl_entry *allow; /* new asset: who else may use it */
+    size_t allow_count;
+    const char *upload_id;  /* NULL = drawn. The same again gets the same answer */
+    dacm_progress_fn *progress;
+    void *progress_ctx;
+} dacm_upload_options;
+
+typedef struct dacm_upload_result {
+    char asset_id[DACM_ASSET_ID_BYTES_MAX + 1];
+    uint64_t version;
+} dacm_upload_result;
+
+/** All or nothing. A broken connection is tried again under the same upload_id.
+ *  ABORTED (if_match: somebody else was first), LOCAL_FILE, CANCELLED. */
+DACM_API DACM_MUST_USE dacm_code dacm_upload(dacm_client *client,
+    const dacm_upload_options *options, dacm_upload_result *ret, dacm_error *reterr);
+
+/* ---- profiles (TS 23.438 7.2) --------------------------------------------------------------- */
+
+typedef struct dacm_profile {
+    char asset_id[DACM_ASSET_ID_BYTES_MAX + 1];
+    const char *const *owners;
+    size_t owner_count;
+    const dacm_acl_entry *acl; /* this page of it */
+    size_t acl_count;
+    uint64_t acl_total;        /* entries in all; owners only */
+    int status;                /* 0 unspecified, 1 in use, 2 not in use */
+    uint64_t generation;       /* for if_match */
+    bool has_media;
+    uint64_t version, size;
+    const char *media_type;
+    uint8_t sha256[32];
+    int64_t created_at;        /* seconds since 1970 */
+} dacm_profile;
+
+/** A page of profiles; freed with dacm_profiles_free(). */
+typedef struct dacm_profiles {
+    dacm_profile *items;
+    size_t count;
+    const char *next_page_token; /* "" on the last page */
+    void *memory;                /* libdacm's */
+} dacm_profiles;
+DACM_API void dacm_profiles_free(dacm_profiles *profiles);
+
+/** One profile; page_token ("" or NULL = first page) pages through its access control list. */
+DACM_API DACM_MUST_USE dacm_code dacm_get_profile(dacm_client *client, const char *asset_id,
+    const char *user, const char *page_token, dacm_profiles **ret, dacm_error *reterr);
+/** What the user owns or may discover. */
+DACM_API DACM_MUST_USE dacm_code dacm_discover_profiles(dacm_client *client, const char *user,
+    const char *page_token, dacm_profiles **ret, dacm_error *reterr);
+/** A profile without media; ret_asset_id gets the ID that the server assigned. */
+DACM_API DACM_MUST_USE dacm_code dacm_create_profile(dacm_client *client, const char *user,
+    const dacm_acl_entry *allow, size_t allow_count,
+    char ret_asset_id[DACM_ASSET_ID_BYTES_MAX + 1], dacm_error *reterr);
+
+typedef struct dacm_profile_change {
+    const char *asset_id;
+    const char *user;
+    uint64_t if_match;           /* generation; 0 = any */
+    const dacm_acl_entry *allow; /* added or replaced */
+    size_t allow_count;
+    const char *const *deny;     /* taken off the list */
+    size_t deny_count;
+} dacm_profile_change;
+
+/** All changes or none. ABORTED: the profile was changed meanwhile. */
+DACM_API DACM_MUST_USE dacm_code dacm_update_profile(dacm_client *client,
+    const dacm_profile_change *change, uint64_t *ret_generation, dacm_error *reterr);
+/** The ID is never used again. ABORTED: the profile was changed meanwhile. */
+DACM_API DACM_MUST_USE dacm_code dacm_delete_profile(dacm_client *client, const char *asset_id,
+    const char *user, uint64_t if_match, dacm_error *reterr);
+
+/* ---- operator (over ipc:// or with an admin certificate) --------------------------------------- */
+
+typedef struct dacm_explanation {
+    char request_id[64];
+    int64_t time_ms;
+    char method[128], asset_id[DACM_ASSET_ID_BYTES_MAX + 1], outcome[32], reason[64];
+    char detail[512], subject[128], user[128];
+} dacm_explanation;
+
+/** Why a request ended as it did. NOT_FOUND: no such request in the audit trail. */
+DACM_API DACM_MUST_USE dacm_code dacm_explain(dacm_client *client, const char *request_id,
+    dacm_explanation *ret, dacm_error *reterr);
+/** Refuses a token (jti) or all tokens of a subject issued until now; exactly one of the two.
+ *  expires_at: seconds since 1970 until which to remember it, 0 = as long as a token can live. */
+DACM_API DACM_MUST_USE dacm_code dacm_revoke(dacm_client *client, const char *issuer,
+    const char *jti, const char *subject, int64_t expires_at, const char *reason,
+    uint64_t *ret_sequence, dacm_error *reterr);
+
+/* ---- offline ------------------------------------------------------------------------------ */
+
+typedef struct dacm_verify_options {
+    const char *file;
+    const char *jws_file;  /* NULL = file.jws */
+    const char *keys_file; /* JWKS with the public manifest keys */
+    const char *issuer;    /* optional: `iss` it must have */
+    bool fresh;            /* fail when the manifest's `exp` has passed */
+    const rpc_clock *clock; /* NULL = the system's */
+} dacm_verify_options;
+
+typedef struct dacm_verify_result {
+    dacm_manifest manifest;
+    bool expired; /* `exp` has passed; fails only with fresh */
+} dacm_verify_result;
+
+/** Judges a file and its manifest without a network: signature, key's state at `iat`, size and
+ *  digest. BAD_SIGNATURE, NO_KEY, LOCAL_FILE, FAILED_PRECONDITION (fresh, and expired). */
+DACM_API DACM_MUST_USE dacm_code dacm_verify_file(
+    const dacm_verify_options *options, dacm_verify_result *ret, dacm_error *reterr);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
