@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The load generator: the same client against any server of dacm.v1. Prints one JSON object.
+ *
+ *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download [--connections N]
+ *              [--inflight N] [--seconds S | --count N] [--asset ID] [--gpsi GPSI] [--token FILE]
+ *
+ * unary     Authorize, N connections with that many calls in flight each
+ * download  whole downloads one after another on each connection; bytes are counted, not checked
+ *
+ * Every callback of a connection runs on its strand, so a worker's fields need no lock. */
+#include "rpc.h"
+#include "cleanup.h"
+
+#include "dacm/v1/digital_asset.pb-c.h"
+
+#include <argp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECTIONS_MAX 256u
+#define INFLIGHT_MAX    1024u
+#define SAMPLES_MAX     4000000u
+
+typedef struct bench {
+    const char *target, *ca, *work, *asset, *gpsi, *token_file;
+    unsigned connections, inflight, seconds;
+    uint64_t count; /* calls in all; 0 = by time */
+    char token[32769];
+    rpc_runtime *runtime;
+    const rpc_clock *clock;
+    rpc_call_options call_options;
+    rpc_metadatum token_metadatum;
+    uint8_t request[1024];
+    size_t request_size;
+    atomic_bool stop;
+    atomic_uint_fast64_t started;
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    unsigned running; /* under lock: calls that have not ended */
+} bench;
+
+typedef struct worker {
+    bench *bench;
+    rpc_channel *channel;
+    uint64_t calls, failures, bytes;
+    uint32_t *samples; /* microseconds */
+    size_t sample_count;
+    rpc_status first_failure;
+} worker;
+
+static void start_call(worker *worker);
+
+static void count_running(bench *bench, int change)
+{
+    pthread_mutex_lock(&bench->lock);
+    bench->running += (unsigned)change;
+    if (bench->running == 0)
+        pthread_cond_signal(&bench->idle);
+    pthread_mutex_unlock(&bench->lock);
+}
+
+static void on_message(rpc_call *call, rpc_message *message, void *user)
+{
+    (void)call;
+    worker *worker = user;
+    worker->bytes += rpc_message_size(message);
+    rpc_message_release(message);
+}
+
+static void on_end(rpc_call *call, const rpc_status *status, void *user)
+{
+    worker *worker = user;
+    bench *bench = worker->bench;
+    if (status->code == RPC_OK) {
+        worker->calls++;
+        int64_t took = rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call);
+        if (worker->sample_count < SAMPLES_MAX)
+            worker->samples[worker->sample_count++] = (uint32_t)took;
+    } else {
+        if (worker->failures++ == 0)
+            worker->first_failure = *status;
+        atomic_store(&bench->stop, true);
+    }
+    start_call(worker);
+    count_running(bench, -1);
+}
+
+static const rpc_handler handler = {.on_message = on_message, .on_end = on_end};
+
+static bool may_start(bench *bench)
+{
+    if (atomic_load_explicit(&bench->stop, memory_order_relaxed))
+        return false;
+    uint64_t before = atomic_fetch_add_explicit(&bench->started, 1, memory_order_relaxed);
+    return bench->count == 0 || before < bench->count;
+}
+
+static void start_call(worker *worker)
+{
+    bench *bench = worker->bench;
+    if (!may_start(bench))
+        return;
+    bool unary = strcmp(bench->work, "unary") == 0;
+    const char *path =
+        unary ? "/dacm.v1.DigitalAssets/Authorize" : "/dacm.v1.DigitalAssets/Download";
+    rpc_call *call = NULL;
+    rpc_status status;
+    count_running(bench, 1);
+    if (rpc_channel_start(worker->channel, path, &bench->call_options, &handler, worker, &call,
+            &status) != RPC_OK) {
+        fprintf(stderr, "dacm-bench: %s\n", status.message);
+        exit(1);
+    }
+    if (rpc_call_send(call, rpc_bytes_of(bench->request, bench->request_size), NULL) ==
+        RPC_SENT_BUSY) {
+        fprintf(stderr, "dacm-bench: a first message was refused as busy\n");
+        exit(1);
+    }
+    rpc_call_half_close(call);
+    rpc_call_unref(call);
+}
+
+static void pack_request(bench *bench)
+{
+    ProtobufCMessage *message;
+    Dacm__V1__AuthorizeRequest authorize = DACM__V1__AUTHORIZE_REQUEST__INIT;
+    Dacm__V1__DownloadRequest download = DACM__V1__DOWNLOAD_REQUEST__INIT;
+    char *asset = (char *)(uintptr_t)bench->asset;
+    char *gpsi = (char *)(uintptr_t)bench->gpsi;
+    if (strcmp(bench->work, "unary") == 0) {
+        authorize.asset_id = asset;
+        authorize.user_case = DACM__V1__AUTHORIZE_REQUEST__USER_GPSI;
+        authorize.gpsi = gpsi;
+        authorize.operation = DACM__V1__OPERATION__OPERATION_GET;
+        message = &authorize.base;
+    } else {
+        download.asset_id = asset;
+        download.user_case = DACM__V1__DOWNLOAD_REQUEST__USER_GPSI;
+        download.gpsi = gpsi;
+        message = &download.base;
+    }
+    if (protobuf_c_message_get_packed_size(message) > sizeof bench->request) {
+        fprintf(stderr, "dacm-bench: --asset and --gpsi are too long\n");
+        exit(2);
+    }
+    bench->request_size = protobuf_c_message_pack(message, bench->request);
+}
+
+static void read_token(bench *bench)
+{
+    if (!bench->token_file)
+        return;
+    RPC_CLEANUP(rpc_cleanup_fclosep) FILE *file = fopen(bench->token_file, "re");
+    if (!file || !fgets(bench->token, sizeof bench->token, file)) {
+        fprintf(stderr, "dacm-bench: cannot read the token in '%s'\n", bench->token_file);
+        exit(2);
+    }
+    bench->token[strcspn(bench->token, "\r\n")] = '\0';
+    bench->token_metadatum =
+        (rpc_metadatum){.name = "dacm-token", .value = rpc_bytes_str(bench->token)};
+    bench->call_options.metadata = &bench->token_metadatum;
+    bench->call_options.metadata_count = 1;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void report(const bench *bench, worker *workers, double seconds)
+{
+    uint64_t calls = 0, failures = 0, bytes = 0;
+    size_t samples = 0;
+    for (unsigned i = 0; i < bench->connections; i++) {
+        calls += workers[i].calls;
+        failures += workers[i].failures;
+        bytes += workers[i].bytes;
+        samples += workers[i].sample_count;
+    }
+    RPC_AUTOFREE uint32_t *all = malloc((samples + 1) * sizeof *all);
+    if (!all)
+        exit(1);
+    size_t at = 0;
+    for (unsigned i = 0; i < bench->connections; i++) {
+        memcpy(all + at, workers[i].samples, workers[i].sample_count * sizeof *all);
+        at += workers[i].sample_count;
+        if (workers[i].failures)
+            fprintf(stderr, "dacm-bench: %s: %s\n", rpc_code_name(workers[i].first_failure.code),
+                workers[i].first_failure.message);
+    }
+    qsort(all, samples, sizeof *all, by_value);
+    printf("{\"calls\": %llu, \"failures\": %llu, \"seconds\": %.6f, \"calls_per_s\": %.1f, "
+           "\"mb_per_s\": %.2f, \"p50_us\": %u, \"p99_us\": %u}\n",
+        (unsigned long long)calls, (unsigned long long)failures, seconds, (double)calls / seconds,
+        (double)bytes / seconds / 1e6, samples ? all[samples / 2] : 0,
+        samples ? all[samples - 1 - samples / 100] : 0);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    bench *bench = state->input;
+    switch (key) {
+    case 't': bench->target = arg; return 0;
+    case 'a': bench->ca = arg; return 0;
+    case 'w': bench->work = arg; return 0;
+    case 'c': bench->connections = (unsigned)strtoul(arg, NULL, 10); return 0;
+    case 'i': bench->inflight = (unsigned)strtoul(arg, NULL, 10); return 0;
+    case 's': bench->seconds = (unsigned)strtoul(arg, NULL, 10); return 0;
+    case 'n': bench->count = strtoull(arg, NULL, 10); return 0;
+    case 'A': bench->asset = arg; return 0;
+    case 'g': bench->gpsi = arg; return 0;
+    case 'T': bench->token_file = arg; return 0;
+    case ARGP_KEY_END:
+        if (!bench->target || !bench->ca)
+            argp_error(state, "--target and --ca are needed");
+        if (strcmp(bench->work, "unary") != 0 && strcmp(bench->work, "download") != 0)
+            argp_error(state, "--work is unary or download");
+        if (bench->connections < 1 || bench->connections > CONNECTIONS_MAX)
+            argp_error(state, "--connections is 1 to %u", CONNECTIONS_MAX);
+        if (bench->inflight < 1 || bench->inflight > INFLIGHT_MAX)
+            argp_error(state, "--inflight is 1 to %u", INFLIGHT_MAX);
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"target", 't', "URL", 0, "server, tls+tcp://HOST:PORT", 0},
+    {"ca", 'a', "FILE", 0, "who signed its certificate", 0},
+    {"work", 'w', "WORK", 0, "unary (Authorize) or download", 0},
+    {"connections", 'c', "N", 0, "connections (1)", 0},
+    {"inflight", 'i', "N", 0, "calls in flight on each (1)", 0},
+    {"seconds", 's', "S", 0, "how long (3)", 0},
+    {"count", 'n', "N", 0, "calls in all, instead of a time", 0},
+    {"asset", 'A', "ID", 0, "asset ID (bench)", 0},
+    {"gpsi", 'g', "GPSI", 0, "user (msisdn-4917000001)", 0},
+    {"token", 'T', "FILE", 0, "access token, sent as dacm-token", 0},
+    {0},
+};
+
+static void open_channels(bench *bench, worker *workers)
+{
+    rpc_channel_options channel_options = {
+        .target = bench->target,
+        .tls = {.ca_file = bench->ca},
+        .limits = rpc_limits_default_client(),
+    };
+    rpc_status status;
+    for (unsigned i = 0; i < bench->connections; i++) {
+        workers[i].bench = bench;
+        workers[i].samples = malloc(SAMPLES_MAX * sizeof(uint32_t));
+        if (!workers[i].samples ||
+            rpc_channel_new(bench->runtime, &channel_options, &workers[i].channel, &status) !=
+                RPC_OK) {
+            fprintf(stderr, "dacm-bench: %s\n", status.message);
+            exit(1);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static bench bench = {.work = "unary",
+        .connections = 1,
+        .inflight = 1,
+        .seconds = 3,
+        .asset = "bench",
+        .gpsi = "msisdn-4917000001",
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .idle = PTHREAD_COND_INITIALIZER};
+    static worker workers[CONNECTIONS_MAX];
+    const struct argp argp = {
+        .options = options, .parser = parse_option, .doc = "Load for the bench of dacm."};
+    argp_parse(&argp, argc, argv, 0, NULL, &bench);
+    rpc_status status;
+    if (rpc_runtime_new(NULL, &bench.runtime, &status) != RPC_OK) {
+        fprintf(stderr, "dacm-bench: %s\n", status.message);
+        return 1;
+    }
+    bench.clock = rpc_clock_system();
+    read_token(&bench);
+    pack_request(&bench);
+    open_channels(&bench, workers);
+
+    int64_t begin = rpc_clock_monotonic_us(bench.clock);
+    count_running(&bench, 1); /* so that it cannot fall to 0 before all are started */
+    for (unsigned i = 0; i < bench.connections; i++)
+        for (unsigned k = 0; k < bench.inflight; k++)
+            start_call(&workers[i]);
+    count_running(&bench, -1);
+    pthread_mutex_lock(&bench.lock);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += bench.seconds;
+    while (bench.running > 0) {
+        if (bench.count > 0 || atomic_load(&bench.stop))
+            pthread_cond_wait(&bench.idle, &bench.lock);
+        else if (pthread_cond_timedwait(&bench.idle, &bench.lock, &until) != 0)
+            atomic_store(&bench.stop, true);
+    }
+    pthread_mutex_unlock(&bench.lock);
+    double seconds = (double)(rpc_clock_monotonic_us(bench.clock) - begin) / 1e6;
+    uint64_t failures = 0;
+    for (unsigned i = 0; i < bench.connections; i++) {
+        rpc_channel_free(workers[i].channel);
+        failures += workers[i].failures;
+    }
+    report(&bench, workers, seconds);
+    rpc_runtime_free(bench.runtime);
+    return failures ? 1 : 0;
+}
