@@ -69,8 +69,8 @@ void rpc__runtime_keep(rpc_runtime *runtime, rpc__keep *keep);
 void rpc__runtime_hold(rpc_runtime *runtime);
 void rpc__runtime_release(rpc_runtime *runtime);
 
-/** One slot for the dialers of stream_nng.c: the list of those in use, under its own lock. */
-typedef struct rpc__dialers rpc__dialers;
-rpc__dialers *rpc__runtime_dialers(rpc_runtime *runtime);
+/** The first kept thing that matches says yes to, or NULL. matches runs under a lock. */
+rpc__keep *rpc__runtime_find_kept(
+    rpc_runtime *runtime, bool (*matches)(rpc__keep *keep, const void *what), const void *what);
 
 #endif
