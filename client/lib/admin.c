@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client_internal.h"
+
+#include "dacm/v1/admin.pb-c.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static char *text_of(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static void set_explanation(dacm_explanation *ret, const Dacm__V1__ExplainResponse *answer)
+{
+    *ret = (dacm_explanation){.time_ms = answer->time_ms};
+    snprintf(ret->request_id, sizeof ret->request_id, "%s", answer->request_id);
+    snprintf(ret->method, sizeof ret->method, "%s", answer->method);
+    snprintf(ret->asset_id, sizeof ret->asset_id, "%s", answer->asset_id);
+    snprintf(ret->outcome, sizeof ret->outcome, "%s", answer->outcome);
+    snprintf(ret->reason, sizeof ret->reason, "%s", answer->reason);
+    snprintf(ret->detail, sizeof ret->detail, "%s", answer->detail);
+    snprintf(ret->subject, sizeof ret->subject, "%s", answer->subject);
+    snprintf(ret->user, sizeof ret->user, "%s", answer->user);
+}
+
+dacm_code dacm_explain(dacm_client *client, const char *request_id, dacm_explanation *ret,
+    dacm_error *reterr)
+{
+    Dacm__V1__ExplainRequest request = DACM__V1__EXPLAIN_REQUEST__INIT;
+    if (!request_id[0] || strlen(request_id) >= sizeof ret->request_id)
+        return client__fail(reterr, DACM_INVALID_ARGUMENT,
+            "that is no request ID; take it from the text of the refusal");
+    request.request_id = text_of(request_id);
+    rpc_message *message = NULL;
+    ProtobufCMessage *reply = NULL;
+    const dacm_code code = client__unary(client, "/dacm.v1.Admin/Explain", NULL, &request.base,
+        &dacm__v1__explain_response__descriptor, &message, &reply, reterr);
+    if (code != DACM_OK)
+        return code;
+    set_explanation(ret, (const Dacm__V1__ExplainResponse *)reply);
+    rpc_message_release(message);
+    return DACM_OK;
+}
+
+dacm_code dacm_revoke(dacm_client *client, const char *issuer, const char *jti,
+    const char *subject, int64_t expires_at, const char *reason, uint64_t *ret_sequence,
+    dacm_error *reterr)
+{
+    if (!jti == !subject)
+        return client__fail(reterr, DACM_INVALID_ARGUMENT,
+            "either one token (jti) or all of a subject can be revoked; name exactly one");
+    Dacm__V1__RevokeRequest request = DACM__V1__REVOKE_REQUEST__INIT;
+    request.issuer = text_of(issuer);
+    request.what_case = jti ? DACM__V1__REVOKE_REQUEST__WHAT_JTI
+                            : DACM__V1__REVOKE_REQUEST__WHAT_SUBJECT;
+    request.jti = text_of(jti ? jti : subject);
+    request.expires_at = expires_at;
+    request.reason = text_of(reason ? reason : "");
+    rpc_message *message = NULL;
+    ProtobufCMessage *reply = NULL;
+    const dacm_code code = client__unary(client, "/dacm.v1.TokenStatus/Revoke", NULL,
+        &request.base, &dacm__v1__revoke_response__descriptor, &message, &reply, reterr);
+    if (code != DACM_OK)
+        return code;
+    *ret_sequence = ((const Dacm__V1__RevokeResponse *)reply)->sequence;
+    rpc_message_release(message);
+    return DACM_OK;
+}
