@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Byte streams on nng (the packaged 1.5): what nng's rules ask for, and nothing above knows.
+ *
+ * A stream's fields belong to its strand. nng's callbacks come on nng's threads and do nothing
+ * but run a task of the stream on the strand. An aio is stopped and freed, and the nng stream
+ * freed, by the reaper alone: a task on a runtime thread, posted when no aio is in flight, since
+ * nng forbids all three inside its callbacks. */
+#include "stream_internal.h"
+
+#include "cleanup.h"
+
+#include <string.h>
+
+struct rpc__stream {
+    rpc_runtime *runtime;
+    rpc__strand *strand;
+    const rpc__stream_handler *handler;
+    void *user;
+    nng_stream *raw; /* NULL while dialling */
+    nng_aio *dial_aio, *read_aio, *write_aio;
+    rpc__task open_task, read_task, write_task, reap_task, closed_task;
+    bool dialing, reading, writing, closing;
+    nng_iov pieces[RPC__STREAM_IOV_MAX]; /* what is left of the write in flight */
+    unsigned piece_count;
+    _Atomic uint64_t written;
+    char address[RPC__STREAM_ADDRESS_MAX];
+};
+
+rpc_code rpc__nng_status(int error, const char *what, rpc_status *reterr)
+{
+    switch (error) {
+    case 0:
+        return rpc_status_set(reterr, RPC_OK, "%s", "");
+    case NNG_ECONNSHUT:
+        return rpc_status_set(reterr, RPC_OUT_OF_RANGE, "rpc: %s: end of stream", what);
+    case NNG_ETIMEDOUT:
+        return rpc_status_set(reterr, RPC_DEADLINE_EXCEEDED, "rpc: %s: timed out", what);
+    case NNG_ENOMEM:
+    case NNG_ENOFILES:
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+            "rpc: %s: %s; raise the limit on open files (ulimit -n) or memory", what,
+            nng_strerror(error));
+    case NNG_EPERM:
+        return rpc_status_set(
+            reterr, RPC_PERMISSION_DENIED, "rpc: %s: permission denied", what);
+    default:
+        return rpc_status_set(
+            reterr, RPC_UNAVAILABLE, "rpc: %s: %s", what, nng_strerror(error));
+    }
+}
+
+/* ---- closing ---------------------------------------------------------------------------- */
+
+static void closed(void *arg)
+{
+    rpc__stream *stream = arg;
+    const rpc__stream_handler *handler = stream->handler;
+    void *user = stream->user;
+    rpc_runtime *runtime = stream->runtime;
+    free(stream);
+    handler->on_closed(user);
+    rpc__runtime_release(runtime);
+}
+
+static void free_aio(nng_aio *aio)
+{
+    if (!aio)
+        return;
+    nng_aio_stop(aio);
+    nng_aio_free(aio);
+}
+
+static void free_nng_parts(rpc__stream *stream)
+{
+    free_aio(stream->dial_aio);
+    free_aio(stream->read_aio);
+    free_aio(stream->write_aio);
+    if (stream->raw)
+        nng_stream_free(stream->raw);
+}
+
+static void reap(void *arg)
+{
+    rpc__stream *stream = arg;
+    free_nng_parts(stream);
+    rpc__strand_post(stream->strand, &stream->closed_task);
+}
+
+static void reap_when_quiet(rpc__stream *stream)
+{
+    if (!stream->dialing && !stream->reading && !stream->writing)
+        rpc__runtime_post(stream->runtime, &stream->reap_task);
+}
+
+void rpc__stream_close(rpc__stream *stream)
+{
+    if (stream->closing)
+        return;
+    stream->closing = true;
+    if (stream->dialing)
+        nng_aio_cancel(stream->dial_aio);
+    if (stream->raw)
+        nng_stream_close(stream->raw);
+    reap_when_quiet(stream);
+}
+
+/* ---- completions ------------------------------------------------------------------------- */
+
+/* nng has been seen to complete on the calling thread; then we are on the strand already. */
+static void run(rpc__stream *stream, rpc__task *task)
+{
+    if (rpc__strand_current() == stream->strand)
+        rpc__strand_post(stream->strand, task);
+    else
+        rpc__strand_run(stream->strand, task);
+}
+
+static void on_aio_open(void *arg)
+{
+    rpc__stream *stream = arg;
+    run(stream, &stream->open_task);
+}
+
+static void on_aio_read(void *arg)
+{
+    rpc__stream *stream = arg;
+    run(stream, &stream->read_task);
+}
+
+static void on_aio_written(void *arg)
+{
+    rpc__stream *stream = arg;
+    run(stream, &stream->write_task);
+}
+
+static void write_address(rpc__stream *stream)
+{
+    nng_sockaddr address;
+    if (nng_stream_get_addr(stream->raw, NNG_OPT_REMADDR, &address) != 0)
+        return;
+    char *text = stream->address;
+    if (address.s_family == NNG_AF_IPC) {
+        memcpy(text, "ipc", 4);
+    } else if (address.s_family == NNG_AF_INET) {
+        char host[INET_ADDRSTRLEN];
+        inet_ntop(AF_INET, &address.s_in.sa_addr, host, sizeof host);
+        snprintf(text, RPC__STREAM_ADDRESS_MAX, "%s:%u", host,
+            (unsigned)ntohs(address.s_in.sa_port));
+    } else if (address.s_family == NNG_AF_INET6) {
+        char host[INET6_ADDRSTRLEN];
+        inet_ntop(AF_INET6, address.s_in6.sa_addr, host, sizeof host);
+        snprintf(text, RPC__STREAM_ADDRESS_MAX, "[%s]:%u", host,
+            (unsigned)ntohs(address.s_in6.sa_port));
+    }
+}
+
+static void opened(void *arg)
+{
+    rpc__stream *stream = arg;
+    stream->dialing = false;
+    int error = nng_aio_result(stream->dial_aio);
+    if (error == 0) {
+        stream->raw = nng_aio_get_output(stream->dial_aio, 0);
+        write_address(stream);
+    }
+    if (stream->closing) {
+        if (stream->raw)
+            nng_stream_close(stream->raw);
+        reap_when_quiet(stream);
+        return;
+    }
+    rpc_status status;
+    /* Nobody listens on a socket file that is not there: to a caller both are the same. */
+    rpc__nng_status(error == NNG_ENOENT ? NNG_ECONNREFUSED : error, "cannot connect", &status);
+    stream->handler->on_open(stream->user, &status);
+}
+
+static void read_done(void *arg)
+{
+    rpc__stream *stream = arg;
+    stream->reading = false;
+    if (stream->closing) {
+        reap_when_quiet(stream);
+        return;
+    }
+    int error = nng_aio_result(stream->read_aio);
+    size_t size = error == 0 ? nng_aio_count(stream->read_aio) : 0;
+    rpc_status status;
+    /* A read of nothing would be asked again for ever. */
+    rpc__nng_status(error == 0 && size == 0 ? NNG_ECONNSHUT : error, "reading", &status);
+    stream->handler->on_read(stream->user, size, &status);
+}
+
+static void send_rest(rpc__stream *stream)
+{
+    int error = nng_aio_set_iov(stream->write_aio, stream->piece_count, stream->pieces);
+    if (error != 0)
+        abort(); /* only a count beyond nng's limit of 8 makes it fail */
+    nng_stream_send(stream->raw, stream->write_aio);
+}
+
+static void drop_sent(rpc__stream *stream, size_t sent)
+{
+    while (stream->piece_count > 0 && sent >= stream->pieces[0].iov_len) {
+        sent -= stream->pieces[0].iov_len;
+        stream->piece_count--;
+        memmove(stream->pieces, stream->pieces + 1,
+            stream->piece_count * sizeof stream->pieces[0]);
+    }
+    if (stream->piece_count > 0) {
+        stream->pieces[0].iov_buf = (uint8_t *)stream->pieces[0].iov_buf + sent;
+        stream->pieces[0].iov_len -= sent;
+    }
+}
+
+static void write_done(void *arg)
+{
+    rpc__stream *stream = arg;
+    int error = nng_aio_result(stream->write_aio);
+    if (error == 0) {
+        size_t sent = nng_aio_count(stream->write_aio);
+        atomic_fetch_add_explicit(&stream->written, sent, memory_order_relaxed);
+        drop_sent(stream, sent);
+        if (stream->piece_count > 0 && !stream->closing) {
+            send_rest(stream);
+            return;
+        }
+    }
+    stream->writing = false;
+    if (stream->closing) {
+        reap_when_quiet(stream);
+        return;
+    }
+    rpc_status status;
+    rpc__nng_status(error == NNG_ECONNSHUT ? NNG_ECONNRESET : error, "writing", &status);
+    stream->handler->on_written(stream->user, &status);
+}
+
+/* ---- making ------------------------------------------------------------------------------ */
+
+static bool init_aios(rpc__stream *stream, bool dialled)
+{
+    return (!dialled || nng_aio_alloc(&stream->dial_aio, on_aio_open, stream) == 0)
+        && nng_aio_alloc(&stream->read_aio, on_aio_read, stream) == 0
+        && nng_aio_alloc(&stream->write_aio, on_aio_written, stream) == 0;
+}
+
+static rpc__stream *new_stream(rpc_runtime *runtime, bool dialled)
+{
+    rpc__stream *stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return NULL;
+    stream->runtime = runtime;
+    rpc__task_init(&stream->open_task, opened, stream);
+    rpc__task_init(&stream->read_task, read_done, stream);
+    rpc__task_init(&stream->write_task, write_done, stream);
+    rpc__task_init(&stream->reap_task, reap, stream);
+    rpc__task_init(&stream->closed_task, closed, stream);
+    if (!init_aios(stream, dialled)) {
+        free_nng_parts(stream);
+        free(stream);
+        return NULL;
+    }
+    /* Idle connections and slow peers are judged by the connection's own timers. */
+    nng_aio_set_timeout(stream->read_aio, NNG_DURATION_INFINITE);
+    nng_aio_set_timeout(stream->write_aio, NNG_DURATION_INFINITE);
+    rpc__runtime_hold(runtime);
+    return stream;
+}
+
+rpc_code rpc__stream_dial(rpc_runtime *runtime, const rpc__url *url, int64_t timeout_ms,
+    rpc__strand *strand, const rpc__stream_handler *handler, void *user, rpc__stream **ret,
+    rpc_status *reterr)
+{
+    nng_stream_dialer *dialer = NULL;
+    rpc_code code = rpc__dialer_get(runtime, url, &dialer, reterr);
+    if (code != RPC_OK)
+        return code;
+    rpc__stream *stream = new_stream(runtime, true);
+    if (!stream)
+        return rpc_status_set(
+            reterr, RPC_RESOURCE_EXHAUSTED, "rpc: no memory for a connection");
+    stream->strand = strand;
+    stream->handler = handler;
+    stream->user = user;
+    stream->dialing = true;
+    *ret = stream;
+    nng_aio_set_timeout(stream->dial_aio, (nng_duration)timeout_ms);
+    nng_stream_dialer_dial(dialer, stream->dial_aio);
+    return RPC_OK;
+}
+
+rpc__stream *rpc__stream_accepted(rpc_runtime *runtime, nng_stream *raw)
+{
+    rpc__stream *stream = new_stream(runtime, false);
+    if (!stream) {
+        /* No aio was ever started on it, so it may be freed in the callback of another. */
+        nng_stream_close(raw);
+        nng_stream_free(raw);
+        return NULL;
+    }
+    stream->raw = raw;
+    write_address(stream);
+    return stream;
+}
+
+void rpc__stream_start(
+    rpc__stream *stream, rpc__strand *strand, const rpc__stream_handler *handler, void *user)
+{
+    stream->strand = strand;
+    stream->handler = handler;
+    stream->user = user;
+}
+
+static void reap_refused(void *arg)
+{
+    rpc__stream *stream = arg;
+    rpc_runtime *runtime = stream->runtime;
+    free_nng_parts(stream);
+    free(stream);
+    rpc__runtime_release(runtime);
+}
+
+void rpc__stream_refuse(rpc__stream *stream)
+{
+    nng_stream_close(stream->raw);
+    rpc__task_init(&stream->reap_task, reap_refused, stream);
+    rpc__runtime_post(stream->runtime, &stream->reap_task);
+}
+
+/* ---- using ------------------------------------------------------------------------------- */
+
+void rpc__stream_read(rpc__stream *stream, void *buffer, size_t size)
+{
+    if (stream->closing)
+        return;
+    nng_iov piece = {.iov_buf = buffer, .iov_len = size};
+    if (nng_aio_set_iov(stream->read_aio, 1, &piece) != 0)
+        abort(); /* one piece is always taken */
+    stream->reading = true;
+    nng_stream_recv(stream->raw, stream->read_aio);
+}
+
+void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count)
+{
+    if (stream->closing)
+        return;
+    stream->piece_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (pieces[i].size > 0)
+            stream->pieces[stream->piece_count++] = (nng_iov){
+                .iov_buf = (void *)(uintptr_t)pieces[i].data, .iov_len = pieces[i].size};
+    stream->writing = true;
+    send_rest(stream);
+}
+
+bool rpc__stream_reading(const rpc__stream *stream)
+{
+    return stream->reading;
+}
+
+bool rpc__stream_writing(const rpc__stream *stream)
+{
+    return stream->writing;
+}
+
+uint64_t rpc__stream_written_bytes(const rpc__stream *stream)
+{
+    return atomic_load_explicit(&stream->written, memory_order_relaxed);
+}
+
+const char *rpc__stream_address(const rpc__stream *stream)
+{
+    return stream->address;
+}
+
+bool rpc__stream_uid(const rpc__stream *stream, uid_t *ret_uid)
+{
+    uint64_t uid;
+    if (!stream->raw || nng_stream_get_uint64(stream->raw, NNG_OPT_IPC_PEER_UID, &uid) != 0)
+        return false;
+    *ret_uid = (uid_t)uid;
+    return true;
+}
