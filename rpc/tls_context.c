@@ -166,15 +166,16 @@ static rpc_code load_identity(SSL_CTX *ssl, const rpc_tls_options *options, rpc_
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: certificate '%s': %s; expected a PEM chain, leaf first",
             name_of(options->certificate_file), openssl_reason());
-    if (!use_key(ssl, &key))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "rpc: key '%s': %s; expected an unencrypted PEM private key",
-            name_of(options->key_file), openssl_reason());
-    if (SSL_CTX_check_private_key(ssl) != 1)
+    if (use_key(ssl, &key))
+        return RPC_OK;
+    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH
+        || ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: key '%s' does not belong to certificate '%s'", name_of(options->key_file),
             name_of(options->certificate_file));
-    return RPC_OK;
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "rpc: key '%s': %s; expected an unencrypted PEM private key",
+        name_of(options->key_file), openssl_reason());
 }
 
 static rpc_code load_trust(
