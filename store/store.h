@@ -180,7 +180,10 @@ typedef struct store_change {
  *  between, also after a crash. op completes after the last. Later updates of the group take
  *  effect after the deletion. Readers may meanwhile meet records of the rest; so put the
  *  record that makes the others count (the main record) into the same update as a DELETE
- *  of its own, before the prefix: it is gone from the first transaction on. */
+ *  of its own, before the prefix: it is gone from the first transaction on. A PUT that follows
+ *  a DELETE_PREFIX which covers it keeps the whole deletion in one transaction. A disk or map
+ *  that fills up amid the rest does not undo it: op completes with OK and the rest is resumed
+ *  by the next write that succeeds, or at the next start. */
 RPC_API RPC_MUST_USE store_progress store_update(store *store, rpc_bytes group, uint64_t expected,
     const store_change *changes, size_t count, store_op *op);
 

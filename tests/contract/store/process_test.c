@@ -2,7 +2,9 @@
 /* The store and the process: opened twice, opened again, killed, looked at from beside. */
 #include "contract.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,4 +153,116 @@ TEST(check_stat_and_backup_work_beside_a_server)
     assert_int_equal(do_generation(s, BYTES("h")), 1);
     assert_int_equal(do_chunk_has(s, &ref, NULL), RPC_OK);
     store_close(s);
+}
+
+static void hand_over(void *ctx, void (*fn)(void *arg), void *arg)
+{
+    (*(int *)ctx)++;
+    fn(arg);
+}
+
+TEST(completion_goes_through_the_executor)
+{
+    store *s = contract_open(test_tmpdir(), NULL);
+    int posted = 0;
+    store_executor executor = {hand_over, &posted};
+    store_change change = {STORE_PUT, BYTES("i"), BYTES("v")};
+    waiter w;
+    waiter_init(&w);
+    w.op.executor = &executor;
+    store_progress progress = store_update(s, BYTES("g"), 0, &change, 1, &w.op);
+    assert_int_equal(waiter_wait(&w, progress), RPC_OK);
+    assert_int_equal(posted, progress == STORE_PENDING);
+    waiter_done(&w);
+    store_close(s);
+}
+
+TEST(close_finishes_what_was_accepted)
+{
+    enum { COUNT = 200 };
+    static waiter w[COUNT];
+    static store_progress progress[COUNT];
+    const char *directory = test_tmpdir();
+    store *s = contract_open(directory, NULL);
+    store_change change = {STORE_PUT, BYTES("i"), BYTES("v")};
+    for (int i = 0; i < COUNT; i++) {
+        waiter_init(&w[i]);
+        progress[i] = store_update(s, BYTES("g"), STORE_ANY_GENERATION, &change, 1, &w[i].op);
+    }
+    store_close(s);
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(progress[i] == STORE_READY || w[i].done);
+        assert_int_equal(w[i].op.status.code, RPC_OK);
+        waiter_done(&w[i]);
+    }
+    s = contract_open(directory, NULL);
+    assert_int_equal(do_generation(s, BYTES("g")), COUNT);
+    store_close(s);
+}
+
+static void hold_writer(void *ctx, rpc_bytes group, uint64_t generation)
+{
+    pthread_mutex_t *gate = ctx;
+    (void)group;
+    (void)generation;
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+}
+
+TEST(full_queue_is_refused_and_the_queued_are_done)
+{
+    enum { COUNT = 600 };
+    static waiter w[COUNT];
+    static store_progress progress[COUNT];
+    contract_limits limits = {.queue_max = 8, .sync = STORE_SYNC_PROCESS};
+    store *s = contract_open(test_tmpdir(), &limits);
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    store_change change = {STORE_PUT, BYTES("i"), BYTES("v")};
+    uint64_t done = 0;
+    assert_int_equal(store_watch(s, hold_writer, &gate, NULL), RPC_OK);
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < COUNT; i++) {
+        waiter_init(&w[i]);
+        progress[i] = store_update(s, BYTES("g"), STORE_ANY_GENERATION, &change, 1, &w[i].op);
+    }
+    assert_int_equal(progress[COUNT - 1], STORE_READY);
+    assert_int_equal(w[COUNT - 1].op.status.code, RPC_RESOURCE_EXHAUSTED);
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < COUNT; i++) {
+        rpc_code code = waiter_wait(&w[i], progress[i]);
+        assert_true(code == RPC_OK || code == RPC_RESOURCE_EXHAUSTED);
+        done += code == RPC_OK;
+        waiter_done(&w[i]);
+    }
+    assert_int_equal(do_generation(s, BYTES("g")), done);
+    store_close(s);
+}
+
+TEST(full_disk_refuses_and_reads_go_on)
+{
+    static uint8_t bytes[65536];
+    const char *directory = test_tmpdir();
+    if (mount("tmpfs", directory, "tmpfs", 0, "size=2m") != 0) {
+        print_message("a tmpfs may not be mounted here: %s\n", strerror(errno));
+        skip();
+    }
+    contract_limits limits = {0};
+    store *s = contract_open(directory, &limits);
+    store_chunk_ref first = chunk_ref(1, 0);
+    rpc_code code = RPC_OK;
+    for (uint32_t i = 0; i < 100 && !code; i++) {
+        store_chunk_ref ref = chunk_ref(1, i);
+        code = do_chunk_put(s, &ref, rpc_bytes_of(bytes, sizeof bytes));
+    }
+    store_view view = {0};
+    rpc_code read = do_read(s, &first, 0, STORE_TO_END, &view);
+    store_view_release(&view);
+    store_close(s);
+    s = contract_open(directory, &limits);
+    rpc_code has = do_chunk_has(s, &first, NULL);
+    store_close(s);
+    umount(directory);
+    assert_int_equal(code, RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(read, RPC_OK);
+    assert_int_equal(has, RPC_OK);
 }
