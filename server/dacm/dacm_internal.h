@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What the files of server/dacm share: the service, and one request's way to its decision. */
+#ifndef DACM_INTERNAL_H
+#define DACM_INTERNAL_H
+
+#include "config.h"
+#include "dacm/v1/admin.pb-c.h"
+#include "dacm/v1/consumer_list.pb-c.h"
+#include "dacm/v1/digital_asset.pb-c.h"
+#include "facts.h"
+#include "object.h"
+#include "records.h"
+#include "ring.h"
+#include "rpc.h"
+#include "running.h"
+#include "store.h"
+#include "trust.h"
+#include "uploads.h"
+
+typedef struct dacm_service {
+    const dacm_config *config;
+    const rpc_clock *clock;
+    rpc_runtime *runtime;
+    store *store;
+    rpc_pool *verify_pool, *upload_pool;
+    dacm_objects *objects;
+    dacm_running *running;
+    dacm_uploads *uploads;
+    dacm_ring *ring;
+    struct dacm_trust *trust; /* access.c: issuers, cache, revocations, keys, audit */
+} dacm_service;
+
+typedef enum dacm_action {
+    DACM_ACTION_CREATE,
+    DACM_ACTION_DISCOVERY,
+    DACM_ACTION_GET,
+    DACM_ACTION_UPDATE,
+    DACM_ACTION_DELETE,
+} dacm_action;
+
+/** What a call asks for, as the client said it. */
+typedef struct dacm_request {
+    const char *method; /* static */
+    dacm_action action;
+    const char *asset_id; /* NULL for CREATE and DISCOVERY */
+    const char *gpsi, *external_id; /* one of them */
+} dacm_request;
+
+/** status is RPC_OK when it is allowed, otherwise what the call is to fail with: audited and
+ *  noted already. Strand. */
+typedef void dacm_access_fn(void *arg, const rpc_status *status);
+
+typedef struct dacm_access {
+    dacm_service *service;
+    rpc_call *call;
+    const char *method;
+    dacm_action action;
+    bool prepared;
+    char request_id[DACM_REQUEST_ID_CHARS + 1];
+    char asset_id[DACM_ASSET_ID_MAX + 1];
+    char gpsi[DACM_GPSI_MAX + 1];
+    int64_t valid_until;   /* of the token, seconds since 1970 */
+    struct trust_token *token;
+    bool denied;           /* by a step after the token's faults */
+    const char *reason, *detail; /* static */
+    dacm_facts facts;      /* of the last decision */
+    dacm_facts_load load;
+    store_executor executor;
+    dacm_access_fn *fn;
+    void *arg;
+} dacm_access;
+
+void dacm_access_init(dacm_access *access, dacm_service *service, rpc_call *call);
+/** NULL fields and halves are allowed. */
+void dacm_access_done(dacm_access *access);
+/** Syntax: INVALID_ARGUMENT names the field. Nothing else happens. */
+RPC_MUST_USE rpc_code dacm_access_prepare(
+    dacm_access *access, const dacm_request *request, rpc_status *reterr);
+/** Token, then facts (into arena), then the decision. fn runs once, possibly inside. */
+void dacm_access_start(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn, void *arg);
+/** The decision again, with the facts and revocations of now. */
+void dacm_access_again(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn, void *arg);
+/** The status of a call whose token has expired while it ran. */
+void dacm_access_expired(dacm_access *access, rpc_status *ret);
+/** Ends the call: trailing request id, audit of what was not audited, rpc_call_finish(). */
+void dacm_access_finish(dacm_access *access, const rpc_status *status);
+/** Audits a change, before its answer. what is static. */
+void dacm_access_changed(dacm_access *access, const char *asset_id, const char *what);
+
+/** Runs completions of the store on the call's strand. */
+store_executor dacm_call_executor(rpc_call *call);
+/** Logs a failure of the store and gives what the client may know of it. */
+const rpc_status *dacm_store_status(
+    dacm_service *service, const char *doing, const rpc_status *status);
+void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_status *status);
+
+/** The manifest of an object: kept, or signed now and kept. free() it. NULL with *reterr. */
+char *dacm_manifest_for(dacm_service *service, dacm_object *object, rpc_status *reterr);
+
+extern const rpc_handler dacm_download_handler, dacm_upload_handler;
+
+#endif

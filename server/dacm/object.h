@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Versions of assets in memory: what the manifest says, the chunk list, and the manifest kept
+ *  for them. A version never changes, so the cache needs no invalidation: who may read it is
+ *  decided before, on every request.
+ *
+ *  Threads: any. A dacm_object is immutable but for its manifest, which has a lock. */
+#ifndef DACM_OBJECT_H
+#define DACM_OBJECT_H
+
+#include "plan.h"
+#include "records.h"
+#include "rpc.h"
+
+typedef struct dacm_object {
+    char asset_id[DACM_ASSET_ID_MAX + 1];
+    uint8_t uid[STORE_UID_BYTES];
+    uint64_t version, size;
+    char media_type[128];
+    char chunking[32];
+    uint8_t sha256[DACM_DIGEST_BYTES], chunks_sha256[DACM_DIGEST_BYTES];
+    uint8_t upload_key[DACM_DIGEST_BYTES];
+    dacm_list list;
+} dacm_object;
+
+typedef struct dacm_objects dacm_objects;
+
+/** bytes_max bounds the chunk lists in memory, those in use included. NULL: no memory. */
+RPC_MUST_USE dacm_objects *dacm_objects_new(store *db, uint64_t bytes_max);
+/** When no load is running and every object is released. */
+void dacm_objects_free(dacm_objects *objects);
+
+/** object is borrowed until dacm_object_unref(); NULL with a status otherwise. */
+typedef void dacm_object_fn(void *arg, dacm_object *object, const rpc_status *status);
+
+/** Finds or loads a version; fn runs once on the strand of call, possibly inside this function.
+ *  NOT_FOUND, DATA_LOSS, RESOURCE_EXHAUSTED (lists in use take all of bytes_max), and what the
+ *  store says. */
+void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], uint64_t version, dacm_object_fn *fn, void *arg);
+dacm_object *dacm_object_ref(dacm_object *object);
+void dacm_object_unref(dacm_object *object);
+
+/** The manifest kept for the object if it is of key kid and lives at least until not_before
+ *  (seconds since 1970): copied, free() it; NULL otherwise. */
+char *dacm_object_manifest(dacm_object *object, const char *kid, int64_t not_before);
+/** Keeps one (copied); when memory is short it is not kept. */
+void dacm_object_keep_manifest(
+    dacm_object *object, const char *jws, const char *kid, int64_t exp);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One mutex guards the buckets. Under it only hold() and rpc_call_post() run, which take no lock
+ * of ours. */
+#include "running.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 1024u
+
+struct dacm_running {
+    pthread_mutex_t lock;
+    dacm_running_entry *buckets[BUCKETS];
+};
+
+dacm_running *dacm_running_new(void)
+{
+    dacm_running *running = calloc(1, sizeof *running);
+    if (running)
+        pthread_mutex_init(&running->lock, NULL);
+    return running;
+}
+
+void dacm_running_free(dacm_running *running)
+{
+    if (!running)
+        return;
+    pthread_mutex_destroy(&running->lock);
+    free(running);
+}
+
+/* FNV-1a: asset IDs come from us and are checked before they get here. */
+static size_t bucket_of(const char *asset_id)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = asset_id; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return hash % BUCKETS;
+}
+
+void dacm_running_add(dacm_running *running, dacm_running_entry *entry)
+{
+    pthread_mutex_lock(&running->lock);
+    dacm_running_entry **head = &running->buckets[bucket_of(entry->asset_id)];
+    entry->next = *head;
+    entry->link = head;
+    if (*head)
+        (*head)->link = &entry->next;
+    *head = entry;
+    pthread_mutex_unlock(&running->lock);
+}
+
+void dacm_running_remove(dacm_running *running, dacm_running_entry *entry)
+{
+    pthread_mutex_lock(&running->lock);
+    if (entry->link) {
+        *entry->link = entry->next;
+        if (entry->next)
+            entry->next->link = entry->link;
+        entry->link = NULL;
+        entry->next = NULL;
+    }
+    pthread_mutex_unlock(&running->lock);
+}
+
+static void recheck_bucket(dacm_running_entry *entry, const char *asset_id)
+{
+    for (; entry; entry = entry->next) {
+        if (asset_id && strcmp(entry->asset_id, asset_id) != 0)
+            continue;
+        entry->hold(entry->arg);
+        rpc_call_post(entry->call, entry->recheck, entry->arg);
+    }
+}
+
+void dacm_running_recheck(dacm_running *running, const char *asset_id)
+{
+    pthread_mutex_lock(&running->lock);
+    if (asset_id)
+        recheck_bucket(running->buckets[bucket_of(asset_id)], asset_id);
+    else
+        for (size_t i = 0; i < BUCKETS; i++)
+            recheck_bucket(running->buckets[i], NULL);
+    pthread_mutex_unlock(&running->lock);
+}
