@@ -61,7 +61,7 @@ static bool next_field(wire_reader *reader, wire_field *ret)
         return false;
     if (tag > UINT32_MAX || tag >> 3 == 0)
         return fail(reader, "a field number is out of range");
-    *ret = (field){.number = (uint32_t)(tag >> 3), .type = (unsigned)(tag & 7)};
+    *ret = (wire_field){.number = (uint32_t)(tag >> 3), .type = (unsigned)(tag & 7)};
     switch (ret->type) {
     case WIRE_VARINT:
         return read_varint(reader, &ret->value);

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* put, get, authorize, verify. */
+#include "cli.h"
+#include "cleanup.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define ALLOW_MAX 1000
+
+RPC_DEFINE_FREEP(client_freep, dacm_client *, dacm_client_free)
+
+enum { OPTION_ALLOW = 512, OPTION_MEDIA_TYPE, OPTION_ID, OPTION_IF_MATCH, OPTION_VERSION,
+    OPTION_STREAMS, OPTION_OPERATION, OPTION_JWS, OPTION_FRESH };
+
+static const struct argp_child children[] = {{&cli_connection_argp, 0, NULL, 10}, {0}};
+
+/** A number of digits only; ends the program with a usage error otherwise. */
+static uint64_t number(struct argp_state *state, const char *text)
+{
+    char *end = NULL;
+    const uint64_t value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end)
+        argp_error(state, "'%s' is not a number", text);
+    return value;
+}
+
+static json_t *manifest_json(const dacm_manifest *manifest)
+{
+    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s, s:s, s:I, s:I}", "asset_id",
+        manifest->asset_id, "version", (json_int_t)manifest->version, "media_type",
+        manifest->media_type, "size", (json_int_t)manifest->size, "sha256",
+        cli_hex_json(manifest->sha256, 32), "issuer", manifest->issuer, "kid", manifest->kid,
+        "issued_at", (json_int_t)manifest->issued_at, "expires_at",
+        (json_int_t)manifest->expires_at);
+}
+
+/* ---- put ------------------------------------------------------------------------------------ */
+
+typedef struct put_arguments {
+    cli_context *cli;
+    dacm_upload_options upload;
+    dacm_acl_entry allow[ALLOW_MAX];
+} put_arguments;
+
+static const struct argp_option put_options[] = {
+    {"allow", OPTION_ALLOW, "GPSI", 0, "who may get it; again, or with commas, for more", 1},
+    {"media-type", OPTION_MEDIA_TYPE, "TYPE", 0, "default: by the file's name", 1},
+    {"id", OPTION_ID, "ID", 0, "store a new version of this asset", 1},
+    {"if-match", OPTION_IF_MATCH, "VERSION", 0, "only if this is the newest version", 1},
+    {0},
+};
+
+static void add_allowed(put_arguments *put, char *list, struct argp_state *state)
+{
+    for (char *save = NULL, *user = strtok_r(list, ",", &save); user;
+         user = strtok_r(NULL, ",", &save)) {
+        if (put->upload.allow_count == ALLOW_MAX)
+            argp_error(state, "more than %d users; add the rest with dacm allow", ALLOW_MAX);
+        put->allow[put->upload.allow_count++].user = user;
+    }
+}
+
+static error_t parse_put(int key, char *argument, struct argp_state *state)
+{
+    put_arguments *put = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = put->cli;
+        return 0;
+    case OPTION_ALLOW:
+        add_allowed(put, argument, state);
+        return 0;
+    case OPTION_MEDIA_TYPE:
+        put->upload.media_type = argument;
+        return 0;
+    case OPTION_ID:
+        put->upload.asset_id = argument;
+        return 0;
+    case OPTION_IF_MATCH:
+        put->upload.if_match = number(state, argument);
+        return 0;
+    case ARGP_KEY_ARG:
+        if (put->upload.file) /* as in: --allow A B C */
+            add_allowed(put, argument, state);
+        else
+            put->upload.file = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!put->upload.file)
+            argp_error(state, "which file?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char *media_type_of(const char *file)
+{
+    static const struct {
+        const char *ending, *type;
+    } types[] = {{".glb", "model/gltf-binary"}, {".vrm", "model/gltf-binary"},
+        {".gltf", "model/gltf+json"}, {".png", "image/png"}, {".jpg", "image/jpeg"},
+        {".jpeg", "image/jpeg"}, {".webp", "image/webp"}, {".json", "application/json"}};
+    const char *dot = strrchr(file, '.');
+    for (size_t i = 0; dot && i < sizeof types / sizeof *types; i++)
+        if (strcasecmp(dot, types[i].ending) == 0)
+            return types[i].type;
+    return "application/octet-stream";
+}
+
+static void print_put(const cli_context *cli, const dacm_upload_result *result)
+{
+    if (cli->json) {
+        cli_print_json(json_pack("{s:s, s:I}", "asset_id", result->asset_id, "version",
+            (json_int_t)result->version));
+        return;
+    }
+    printf("%s\n", result->asset_id);
+    fprintf(stderr, "stored as version %" PRIu64 "; next: dacm get %s, dacm allow %s GPSI\n",
+        result->version, result->asset_id, result->asset_id);
+}
+
+int cli_put(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp argp = {put_options, parse_put, "FILE",
+        "Stores a file, as a new asset or as a new version of one.\vThe server assigns the ID.",
+        children, NULL, NULL};
+    RPC_AUTOFREE put_arguments *put = calloc(1, sizeof *put);
+    if (!put)
+        return cli_fail_text(cli, DACM_RESOURCE_EXHAUSTED, "no memory");
+    put->cli = cli;
+    int code = cli_parse(&argp, "dacm put", argc, argv, put);
+    if (code >= 0 || (code = cli_user(cli, &put->upload.user)) != CLI_EXIT_OK)
+        return code;
+    put->upload.allow = put->allow;
+    if (!put->upload.media_type)
+        put->upload.media_type = media_type_of(put->upload.file);
+    RPC_CLEANUP(client_freep) dacm_client *client = NULL;
+    if ((code = cli_connect(cli, false, &client)) != CLI_EXIT_OK)
+        return code;
+    cli_progress progress;
+    cli_progress_start(&progress, cli, "storing");
+    put->upload.progress = cli_progress_step;
+    put->upload.progress_ctx = &progress;
+    dacm_upload_result result;
+    dacm_error error;
+    const dacm_code put_code = dacm_upload(client, &put->upload, &result, &error);
+    cli_progress_end(&progress);
+    if (put_code != DACM_OK)
+        return cli_fail(cli, &error);
+    print_put(cli, &result);
+    return CLI_EXIT_OK;
+}
+
+/* ---- get -------------------------------------------------------------------------------------- */
+
+typedef struct get_arguments {
+    cli_context *cli;
+    dacm_download_options download;
+} get_arguments;
+
+static const struct argp_option get_options[] = {
+    {"output", 'o', "FILE", 0, "where to; default: the asset's ID in this folder", 1},
+    {"version", OPTION_VERSION, "N", 0, "not the newest version but this one", 1},
+    {"streams", OPTION_STREAMS, "N", 0, "download in parallel (1 to 8; default 1)", 1},
+    {0},
+};
+
+static error_t parse_get(int key, char *argument, struct argp_state *state)
+{
+    get_arguments *get = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = get->cli;
+        return 0;
+    case 'o':
+        get->download.file = argument;
+        return 0;
+    case OPTION_VERSION:
+        get->download.version = number(state, argument);
+        return 0;
+    case OPTION_STREAMS: {
+        const uint64_t streams = number(state, argument);
+        if (streams < 1 || streams > DACM_STREAMS_MAX)
+            argp_error(state, "--streams takes 1 to %d", DACM_STREAMS_MAX);
+        get->download.streams = (unsigned)streams;
+        return 0;
+    }
+    case ARGP_KEY_ARG:
+        if (get->download.asset_id)
+            argp_error(state, "one asset at a time; what is '%s'?", argument);
+        get->download.asset_id = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!get->download.asset_id)
+            argp_error(state, "which asset?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void print_get(const cli_context *cli, const char *file, const dacm_download_result *result)
+{
+    if (cli->json) {
+        json_t *object = manifest_json(&result->manifest);
+        json_object_set_new(object, "file", json_string(file));
+        json_object_set_new(object, "signature",
+            json_string(result->signature_valid ? "valid" : "no key"));
+        json_object_set_new(object, "received_bytes",
+            json_integer((json_int_t)result->received_bytes));
+        json_object_set_new(object, "reused_bytes",
+            json_integer((json_int_t)result->reused_bytes));
+        json_object_set_new(object, "resumed", json_integer(result->resumed));
+        cli_print_json(object);
+        return;
+    }
+    char size[32], received[32];
+    cli_size_text(result->manifest.size, size);
+    cli_size_text(result->received_bytes, received);
+    printf("%s: version %" PRIu64 ", %s (%s received), %s\n", file, result->manifest.version,
+        size, received,
+        result->signature_valid ? "signature and every chunk verified"
+                                : "every chunk verified, SIGNATURE NOT VERIFIED (no key)");
+}
+
+/** The file of an earlier get is the earlier copy, when its list of chunks lies beside it. */
+static const char *earlier_copy(const char *file)
+{
+    RPC_AUTOFREE char *list = NULL;
+    if (access(file, R_OK) != 0 || asprintf(&list, "%s.chunks", file) < 0)
+        return NULL;
+    return access(list, R_OK) == 0 ? file : NULL;
+}
+
+int cli_get(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp argp = {get_options, parse_get, "ID",
+        "Downloads an asset and verifies it.\vThe manifest stays beside it (FILE.jws), so that it "
+        "can be verified again offline, and the list of chunks (FILE.chunks), so that the next "
+        "version costs only what changed.",
+        children, NULL, NULL};
+    get_arguments get = {.cli = cli};
+    int code = cli_parse(&argp, "dacm get", argc, argv, &get);
+    if (code >= 0 || (code = cli_user(cli, &get.download.user)) != CLI_EXIT_OK)
+        return code;
+    if (!get.download.file && (get.download.asset_id[0] == '.' || !get.download.asset_id[0] ||
+                                  strchr(get.download.asset_id, '/')))
+        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+            "'%.128s' makes a bad file name; say where to with -o", get.download.asset_id);
+    if (!get.download.file)
+        get.download.file = get.download.asset_id;
+    get.download.have_file = earlier_copy(get.download.file);
+    RPC_CLEANUP(client_freep) dacm_client *client = NULL;
+    if ((code = cli_connect(cli, false, &client)) != CLI_EXIT_OK)
+        return code;
+    cli_progress progress;
+    cli_progress_start(&progress, cli, "getting");
+    get.download.progress = cli_progress_step;
+    get.download.progress_ctx = &progress;
+    dacm_download_result result;
+    dacm_error error;
+    const dacm_code get_code = dacm_download(client, &get.download, &result, &error);
+    cli_progress_end(&progress);
+    if (get_code != DACM_OK)
+        return cli_fail(cli, &error);
+    print_get(cli, get.download.file, &result);
+    return CLI_EXIT_OK;
+}
+
+/* ---- authorize ---------------------------------------------------------------------------------- */
+
+typedef struct authorize_arguments {
+    cli_context *cli;
+    const char *asset_id;
+    dacm_operation operation;
+} authorize_arguments;
+
+static const struct argp_option authorize_options[] = {
+    {"operation", OPTION_OPERATION, "NAME", 0, "get (default), discovery, update or delete", 1},
+    {0},
+};
+
+static error_t parse_authorize(int key, char *argument, struct argp_state *state)
+{
+    authorize_arguments *authorize = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = authorize->cli;
+        return 0;
+    case OPTION_OPERATION:
+        if (!dacm_operation_parse(argument, &authorize->operation))
+            argp_error(state, "--operation takes get, discovery, update or delete, not '%s'",
+                argument);
+        return 0;
+    case ARGP_KEY_ARG:
+        if (authorize->asset_id)
+            argp_error(state, "one asset at a time; what is '%s'?", argument);
+        authorize->asset_id = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!authorize->asset_id)
+            argp_error(state, "which asset?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void print_authorize(const cli_context *cli, const authorize_arguments *authorize,
+    const dacm_authorization *answer)
+{
+    char until[32];
+    if (cli->json) {
+        cli_print_json(json_pack("{s:s, s:s, s:s, s:b, s:I, s:s}", "asset_id",
+            authorize->asset_id, "user", cli->as, "operation",
+            dacm_operation_name(authorize->operation), "allowed", answer->allowed,
+            "valid_until", (json_int_t)answer->valid_until, "request_id", answer->request_id));
+        return;
+    }
+    cli_time_text(answer->valid_until, until);
+    if (answer->allowed)
+        printf("allowed until %s\n", until);
+    else
+        printf("not allowed (why? dacm explain %s)\n", answer->request_id);
+}
+
+int cli_authorize(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp argp = {authorize_options, parse_authorize, "ID",
+        "Asks whether the user may use an asset now.", children, NULL, NULL};
+    authorize_arguments authorize = {.cli = cli, .operation = DACM_OPERATION_GET};
+    const char *user = NULL;
+    int code = cli_parse(&argp, "dacm authorize", argc, argv, &authorize);
+    if (code >= 0 || (code = cli_user(cli, &user)) != CLI_EXIT_OK)
+        return code;
+    RPC_CLEANUP(client_freep) dacm_client *client = NULL;
+    if ((code = cli_connect(cli, false, &client)) != CLI_EXIT_OK)
+        return code;
+    dacm_authorization answer;
+    dacm_error error;
+    if (dacm_authorize(
+            client, authorize.asset_id, user, authorize.operation, &answer, &error) != DACM_OK)
+        return cli_fail(cli, &error);
+    print_authorize(cli, &authorize, &answer);
+    return answer.allowed ? CLI_EXIT_OK : CLI_EXIT_DENIED;
+}
+
+/* ---- verify --------------------------------------------------------------------------------------- */
+
+typedef struct verify_arguments {
+    cli_context *cli;
+    dacm_verify_options verify;
+} verify_arguments;
+
+static const struct argp_option verify_options[] = {
+    {"jws", OPTION_JWS, "FILE", 0, "the manifest; default: FILE.jws", 1},
+    {"fresh", OPTION_FRESH, NULL, 0, "fail when the manifest has expired", 1},
+    {0},
+};
+
+static error_t parse_verify(int key, char *argument, struct argp_state *state)
+{
+    verify_arguments *verify = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = verify->cli;
+        return 0;
+    case OPTION_JWS:
+        verify->verify.jws_file = argument;
+        return 0;
+    case OPTION_FRESH:
+        verify->verify.fresh = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (verify->verify.file)
+            argp_error(state, "one file at a time; what is '%s'?", argument);
+        verify->verify.file = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!verify->verify.file)
+            argp_error(state, "which file?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cli_verify(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp argp = {verify_options, parse_verify, "FILE",
+        "Judges a downloaded file by its manifest and the DACM's public keys, offline.", children,
+        NULL, NULL};
+    verify_arguments verify = {.cli = cli};
+    dacm_verify_result result;
+    dacm_error error;
+    const int code = cli_parse(&argp, "dacm verify", argc, argv, &verify);
+    if (code >= 0)
+        return code;
+    if (cli_load_env(cli, &error) != DACM_OK)
+        return cli_fail(cli, &error);
+    verify.verify.keys_file = cli->keys_file ? cli->keys_file : cli->env.keys_file;
+    verify.verify.issuer = cli->issuer ? cli->issuer : cli->env.resource;
+    if (dacm_verify_file(&verify.verify, &result, &error) != DACM_OK)
+        return cli_fail(cli, &error);
+    if (cli->json) {
+        json_t *object = manifest_json(&result.manifest);
+        json_object_set_new(object, "file", json_string(verify.verify.file));
+        json_object_set_new(object, "signature", json_string("valid"));
+        json_object_set_new(object, "expired", json_boolean(result.expired));
+        cli_print_json(object);
+        return CLI_EXIT_OK;
+    }
+    char at[32];
+    cli_time_text(result.manifest.issued_at, at);
+    printf("%s: valid; asset %s, version %" PRIu64 ", signed by %s on %s%s\n", verify.verify.file,
+        result.manifest.asset_id, result.manifest.version, result.manifest.issuer, at,
+        result.expired ? " (the manifest has expired since)" : "");
+    return CLI_EXIT_OK;
+}

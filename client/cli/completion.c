@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Completion scripts from the table of commands and the connection options. */
+#include "cli.h"
+#include "cleanup.h"
+
+#include <string.h>
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    const char **shell = state->input;
+    if (key == ARGP_KEY_ARG && !*shell) {
+        *shell = argument;
+        return 0;
+    }
+    if (key == ARGP_KEY_END && !*shell)
+        argp_error(state, "which shell: bash, zsh or fish?");
+    return ARGP_ERR_UNKNOWN;
+}
+
+/** Calls print for the first word of each command, once. */
+static void first_words(void (*print)(const char *word, size_t size, const char *summary))
+{
+    for (const cli_command *at = cli_commands; at->name; at++) {
+        const size_t size = strcspn(at->name, " ");
+        if (at == cli_commands || strncmp(at->name, at[-1].name, size + 1) != 0)
+            print(at->name, size, at->name[size] ? "" : at->summary);
+    }
+}
+
+/** Calls print for the second word of each command that has one. */
+static void second_words(
+    void (*print)(const char *group, size_t group_size, const cli_command *command))
+{
+    for (const cli_command *at = cli_commands; at->name; at++)
+        if (strchr(at->name, ' '))
+            print(at->name, strcspn(at->name, " "), at);
+}
+
+static void bash_word(const char *word, size_t size, const char *summary)
+{
+    (void)summary;
+    printf("%.*s ", (int)size, word);
+}
+
+static void bash_second(const char *group, size_t size, const cli_command *command)
+{
+    printf("    [[ ${COMP_WORDS[1]} = %.*s && $COMP_CWORD = 2 ]] && words+=' %s'\n", (int)size,
+        group, strchr(command->name, ' ') + 1);
+}
+
+/** zsh loads bash's completion through bashcompinit. */
+static void print_bash(bool zsh)
+{
+    if (zsh)
+        puts("autoload -U +X bashcompinit && bashcompinit");
+    puts("_dacm() {\n    local current=${COMP_WORDS[COMP_CWORD]} words=");
+    printf("    [[ $COMP_CWORD = 1 ]] && words='");
+    first_words(bash_word);
+    puts("--json --help --version'");
+    second_words(bash_second);
+    puts("    [[ $current = -* && $COMP_CWORD != 1 ]] && words='--as --server --ca --cert --key "
+         "--token-file --keys --issuer --verify --env --json --help'\n"
+         "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
+         "    [[ ${#COMPREPLY[@]} = 0 ]] && COMPREPLY=($(compgen -f -- \"$current\"))\n"
+         "}\ncomplete -o filenames -F _dacm dacm");
+}
+
+static void fish_word(const char *word, size_t size, const char *summary)
+{
+    printf("complete -c dacm -n __fish_use_subcommand -f -a %.*s -d '%s'\n", (int)size, word,
+        summary);
+}
+
+static void fish_second(const char *group, size_t size, const cli_command *command)
+{
+    printf("complete -c dacm -n '__fish_seen_subcommand_from %.*s' -f -a %s -d '%s'\n",
+        (int)size, group, strchr(command->name, ' ') + 1, command->summary);
+}
+
+int cli_completion(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp argp = {NULL, parse, "bash|zsh|fish",
+        "Prints a completion script, for `source <(dacm completion bash)`.", NULL, NULL, NULL};
+    const char *shell = NULL;
+    const int code = cli_parse(&argp, "dacm completion", argc, argv, &shell);
+    if (code >= 0)
+        return code;
+    if (strcmp(shell, "bash") == 0 || strcmp(shell, "zsh") == 0) {
+        print_bash(shell[0] == 'z');
+    } else if (strcmp(shell, "fish") == 0) {
+        first_words(fish_word);
+        second_words(fish_second);
+    } else {
+        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+            "there is no completion for '%.40s'; there is for bash, zsh and fish", shell);
+    }
+    return CLI_EXIT_OK;
+}

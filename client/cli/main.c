@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands drives dispatch, help and completion. */
+#include "cli.h"
+#include "cleanup.h"
+
+#include <signal.h>
+#include <string.h>
+
+const cli_command cli_commands[] = {
+    {"put", "FILE", "store a file, as a new asset or a new version", cli_put},
+    {"get", "ID", "download an asset and verify it", cli_get},
+    {"authorize", "ID", "ask whether a user may use an asset", cli_authorize},
+    {"verify", "FILE", "judge a downloaded file offline", cli_verify},
+    {"ls", "", "list assets", cli_ls},
+    {"show", "ID", "an asset's profile and who may use it", cli_show},
+    {"allow", "ID GPSI...", "put users on an asset's list", cli_allow},
+    {"deny", "ID GPSI...", "take users off an asset's list", cli_deny},
+    {"rm", "ID", "delete an asset", cli_rm},
+    {"token issue", "", "make an access token with an issuer's key", cli_token_issue},
+    {"token revoke", "", "refuse a token from now on (operator)", cli_token_revoke},
+    {"explain", "REQUEST-ID", "why a request ended as it did (operator)", cli_explain},
+    {"pki init", "DIR", "make a certificate authority for development", cli_pki_init},
+    {"pki issue", "DIR NAME", "issue a certificate with it", cli_pki_issue},
+    {"dev", "--dir DIR", "all servers for development, with everything they need", cli_dev},
+    {"completion", "SHELL", "print a completion script for bash, zsh or fish", cli_completion},
+    {0},
+};
+
+static void print_help(FILE *stream)
+{
+    RPC_AUTOFREE char *codes = cli_exit_help();
+    fputs("Usage: dacm [--json] COMMAND [ARGUMENTS]\n\n"
+          "A client and tools of the DACM: signed digital assets for listed users.\n\n",
+        stream);
+    for (const cli_command *at = cli_commands; at->name; at++) {
+        char head[40];
+        snprintf(head, sizeof head, "%s %s", at->name, at->arguments);
+        fprintf(stream, "  %-24s %s\n", head, at->summary);
+    }
+    fprintf(stream, "\n`dacm COMMAND --help` explains each.\n\n%s", codes ? codes : "");
+}
+
+/** How many words of argv name the command; 0 = not this one. */
+static int words_of(const cli_command *command, int argc, char **argv)
+{
+    const char *blank = strchr(command->name, ' ');
+    const size_t first = blank ? (size_t)(blank - command->name) : strlen(command->name);
+    if (strlen(argv[0]) != first || strncmp(argv[0], command->name, first) != 0)
+        return 0;
+    if (!blank)
+        return 1;
+    return argc > 1 && strcmp(argv[1], blank + 1) == 0 ? 2 : 0;
+}
+
+static int dispatch(cli_context *cli, int argc, char **argv)
+{
+    for (const cli_command *at = cli_commands; at->name; at++) {
+        const int words = words_of(at, argc, argv);
+        if (words > 0)
+            return at->run(cli, argc - words + 1, argv + words - 1);
+    }
+    return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+        "there is no command '%.40s'; dacm --help lists them", argv[0]);
+}
+
+int main(int argc, char **argv)
+{
+    cli_context cli = {.json = false};
+    cli_init(&cli);
+    signal(SIGPIPE, SIG_IGN);
+    int at = 1;
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        if (strcmp(argv[at], "--json") == 0) {
+            cli.json = true;
+        } else if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+            print_help(stdout);
+            return CLI_EXIT_OK;
+        } else if (strcmp(argv[at], "--version") == 0) {
+            puts("dacm " DACM_VERSION);
+            return CLI_EXIT_OK;
+        } else {
+            return cli_fail_text(&cli, DACM_INVALID_ARGUMENT,
+                "'%.40s' goes behind the command; before it stand --json, --help and --version",
+                argv[at]);
+        }
+    }
+    if (at == argc) {
+        print_help(stderr);
+        return CLI_EXIT_USAGE;
+    }
+    const int code = dispatch(&cli, argc - at, argv + at);
+    cli_done(&cli);
+    return code;
+}
