@@ -42,7 +42,8 @@ TEST(read_of_pages_out_of_memory_brings_the_right_bytes)
     snprintf(path, sizeof path, "%s/chunks/data.mdb", directory);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    /* The middle only: a miss in the tree would read ahead over the chunk again. */
+    assert_int_equal(posix_fadvise(fd, 256 << 10, 512 << 10, POSIX_FADV_DONTNEED), 0);
     close(fd);
     waiter w;
     waiter_init(&w);
