@@ -24,7 +24,7 @@
 #define INFLIGHT_MAX    1024u
 #define SAMPLES_MAX     4000000u
 
-typedef struct bench {
+typedef struct bench_run {
     const char *target, *ca, *work, *asset, *gpsi, *token_file;
     unsigned connections, inflight, seconds;
     uint64_t count; /* calls in all; 0 = by time */
@@ -40,20 +40,20 @@ typedef struct bench {
     pthread_mutex_t lock;
     pthread_cond_t idle;
     unsigned running; /* under lock: calls that have not ended */
-} bench;
+} bench_run;
 
-typedef struct worker {
-    bench *bench;
+typedef struct bench_worker {
+    bench_run *bench;
     rpc_channel *channel;
     uint64_t calls, failures, bytes;
     uint32_t *samples; /* microseconds */
     size_t sample_count;
     rpc_status first_failure;
-} worker;
+} bench_worker;
 
-static void start_call(worker *worker);
+static void start_call(bench_worker *worker);
 
-static void count_running(bench *bench, int change)
+static void count_running(bench_run *bench, int change)
 {
     pthread_mutex_lock(&bench->lock);
     bench->running += (unsigned)change;
@@ -65,15 +65,15 @@ static void count_running(bench *bench, int change)
 static void on_message(rpc_call *call, rpc_message *message, void *user)
 {
     (void)call;
-    worker *worker = user;
+    bench_worker *worker = user;
     worker->bytes += rpc_message_size(message);
     rpc_message_release(message);
 }
 
 static void on_end(rpc_call *call, const rpc_status *status, void *user)
 {
-    worker *worker = user;
-    bench *bench = worker->bench;
+    bench_worker *worker = user;
+    bench_run *bench = worker->bench;
     if (status->code == RPC_OK) {
         worker->calls++;
         int64_t took = rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call);
@@ -90,7 +90,7 @@ static void on_end(rpc_call *call, const rpc_status *status, void *user)
 
 static const rpc_handler handler = {.on_message = on_message, .on_end = on_end};
 
-static bool may_start(bench *bench)
+static bool may_start(bench_run *bench)
 {
     if (atomic_load_explicit(&bench->stop, memory_order_relaxed))
         return false;
@@ -98,9 +98,9 @@ static bool may_start(bench *bench)
     return bench->count == 0 || before < bench->count;
 }
 
-static void start_call(worker *worker)
+static void start_call(bench_worker *worker)
 {
-    bench *bench = worker->bench;
+    bench_run *bench = worker->bench;
     if (!may_start(bench))
         return;
     bool unary = strcmp(bench->work, "unary") == 0;
@@ -123,7 +123,7 @@ static void start_call(worker *worker)
     rpc_call_unref(call);
 }
 
-static void pack_request(bench *bench)
+static void pack_request(bench_run *bench)
 {
     ProtobufCMessage *message;
     Dacm__V1__AuthorizeRequest authorize = DACM__V1__AUTHORIZE_REQUEST__INIT;
@@ -149,7 +149,7 @@ static void pack_request(bench *bench)
     bench->request_size = protobuf_c_message_pack(message, bench->request);
 }
 
-static void read_token(bench *bench)
+static void read_token(bench_run *bench)
 {
     if (!bench->token_file)
         return;
@@ -171,7 +171,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void report(const bench *bench, worker *workers, double seconds)
+static void report(const bench_run *bench, bench_worker *workers, double seconds)
 {
     uint64_t calls = 0, failures = 0, bytes = 0;
     size_t samples = 0;
@@ -202,7 +202,7 @@ static void report(const bench *bench, worker *workers, double seconds)
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
-    bench *bench = state->input;
+    bench_run *bench = state->input;
     switch (key) {
     case 't': bench->target = arg; return 0;
     case 'a': bench->ca = arg; return 0;
@@ -242,7 +242,7 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static void open_channels(bench *bench, worker *workers)
+static void open_channels(bench_run *bench, bench_worker *workers)
 {
     rpc_channel_options channel_options = {
         .target = bench->target,
@@ -264,7 +264,7 @@ static void open_channels(bench *bench, worker *workers)
 
 int main(int argc, char **argv)
 {
-    static bench bench = {.work = "unary",
+    static bench_run bench = {.work = "unary",
         .connections = 1,
         .inflight = 1,
         .seconds = 3,
@@ -272,7 +272,7 @@ int main(int argc, char **argv)
         .gpsi = "msisdn-4917000001",
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .idle = PTHREAD_COND_INITIALIZER};
-    static worker workers[CONNECTIONS_MAX];
+    static bench_worker workers[CONNECTIONS_MAX];
     const struct argp argp = {
         .options = options, .parser = parse_option, .doc = "Load for the bench of dacm."};
     argp_parse(&argp, argc, argv, 0, NULL, &bench);
