@@ -93,6 +93,8 @@ void cli_init(cli_context *cli);
 void cli_done(cli_context *cli);
 /** Loads env.json where one was named. */
 dacm_code cli_load_env(cli_context *cli, dacm_error *reterr);
+/** Points env into json, which it takes. */
+void cli_set_env(cli_env *env, json_t *json);
 /** A client as the options say; with admin for the operator's services. Exit code otherwise. */
 int cli_connect(cli_context *cli, bool admin, dacm_client **ret);
 /** The user of --as; fails with a usage error when there is none. */

@@ -144,7 +144,7 @@ static const char *text_in(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
-static void set_env(cli_env *env, json_t *json)
+void cli_set_env(cli_env *env, json_t *json)
 {
     const json_t *dacm = json_object_get(json, "dacm");
     *env = (cli_env){
@@ -187,7 +187,7 @@ dacm_code cli_load_env(cli_context *cli, dacm_error *reterr)
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
     if (!json)
         return fail_env(reterr, path, why.text);
-    set_env(&cli->env, json);
+    cli_set_env(&cli->env, json);
     if (!cli->env.grpc || !cli->env.resource || !cli->env.ca_file)
         return fail_env(reterr, path, "it does not name a server");
     return DACM_OK;
