@@ -25,7 +25,7 @@ rpc_code dacm_operations_of(const Dacm__V1__AccessControlEntry *entry, const cha
 
 rpc_code dacm_check_gpsi(const char *gpsi, const char *field, size_t index, rpc_status *reterr)
 {
-    if (DACM_GPSI_VALID(rpc_bytes_str(gpsi)))
+    if (trust_gpsi_valid(rpc_bytes_str(gpsi)))
         return RPC_OK;
     return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
         "%s[%zu]: not a GPSI; write msisdn- and 5 to 15 digits, or extid-local@domain with the "

@@ -2,7 +2,6 @@
 #include "assemble.h"
 
 #include "cleanup.h"
-#include "trust.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +30,10 @@ void dacm_assembler_done(dacm_assembler *assembler)
 }
 
 rpc_code dacm_assembler_init(
-    dacm_assembler *assembler, dacm_chunk_fn *emit, void *arg, rpc_status *reterr)
+    dacm_assembler *assembler, dacm_cut_fn *cut, dacm_chunk_fn *emit, void *arg,
+    rpc_status *reterr)
 {
-    dacm_assembler made = {.emit = emit, .arg = arg};
+    dacm_assembler made = {.cut = cut, .emit = emit, .arg = arg};
     made.whole = EVP_MD_CTX_new();
     made.part = EVP_MD_CTX_new();
     made.buffer = malloc(BUFFER_BYTES);
@@ -65,7 +65,7 @@ static rpc_code add_entry(dacm_assembler *a, size_t size, const uint8_t *digest,
     return RPC_OK;
 }
 
-static rpc_code emit(dacm_assembler *a, const uint8_t *data, size_t size, rpc_status *reterr)
+static rpc_code emit_chunk(dacm_assembler *a, const uint8_t *data, size_t size, rpc_status *reterr)
 {
     uint8_t digest[DACM_DIGEST_BYTES];
     if (EVP_DigestInit_ex(a->part, EVP_sha256(), NULL) != 1
@@ -83,12 +83,12 @@ static rpc_code emit(dacm_assembler *a, const uint8_t *data, size_t size, rpc_st
 }
 
 /* Cuts chunks off the front of the buffer while `least` bytes are there. */
-static rpc_code cut(dacm_assembler *a, size_t least, bool last, rpc_status *reterr)
+static rpc_code cut_all(dacm_assembler *a, size_t least, bool last, rpc_status *reterr)
 {
     size_t at = 0;
     while (a->filled - at >= least && a->filled > at) {
-        size_t size = DACM_GEAR_CUT(rpc_bytes_of(a->buffer + at, a->filled - at), last);
-        rpc_code code = emit(a, a->buffer + at, size, reterr);
+        size_t size = a->cut(rpc_bytes_of(a->buffer + at, a->filled - at), last);
+        rpc_code code = emit_chunk(a, a->buffer + at, size, reterr);
         if (code != RPC_OK)
             return code;
         at += size;
@@ -109,7 +109,7 @@ rpc_code dacm_assembler_feed(dacm_assembler *a, rpc_bytes bytes, rpc_status *ret
         memcpy(a->buffer + a->filled, bytes.data, take);
         a->filled += take;
         bytes = rpc_bytes_of(bytes.data + take, bytes.size - take);
-        rpc_code code = cut(a, DACM_CHUNK_BYTES_MAX, false, reterr);
+        rpc_code code = cut_all(a, DACM_CHUNK_BYTES_MAX, false, reterr);
         if (code != RPC_OK)
             return code;
     }
@@ -119,7 +119,7 @@ rpc_code dacm_assembler_feed(dacm_assembler *a, rpc_bytes bytes, rpc_status *ret
 rpc_code dacm_assembler_finish(dacm_assembler *a, uint8_t ret_sha256[DACM_DIGEST_BYTES],
     uint8_t ret_list_sha256[DACM_DIGEST_BYTES], rpc_status *reterr)
 {
-    rpc_code code = cut(a, 1, true, reterr);
+    rpc_code code = cut_all(a, 1, true, reterr);
     if (code != RPC_OK)
         return code;
     if (EVP_DigestFinal_ex(a->whole, ret_sha256, NULL) != 1)

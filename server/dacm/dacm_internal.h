@@ -3,6 +3,7 @@
 #ifndef DACM_INTERNAL_H
 #define DACM_INTERNAL_H
 
+#include "assemble.h"
 #include "config.h"
 #include "dacm/v1/admin.pb-c.h"
 #include "dacm/v1/consumer_list.pb-c.h"
@@ -27,6 +28,7 @@ typedef struct dacm_service {
     dacm_running *running;
     dacm_uploads *uploads;
     dacm_ring *ring;
+    dacm_cut_fn *cut; /* gear-64k */
     struct dacm_trust *trust; /* access.c: issuers, cache, revocations, keys, audit */
 } dacm_service;
 
@@ -84,6 +86,8 @@ void dacm_access_again(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn
 void dacm_access_expired(dacm_access *access, rpc_status *ret);
 /** Ends the call: trailing request id, audit of what was not audited, rpc_call_finish(). */
 void dacm_access_finish(dacm_access *access, const rpc_status *status);
+/** Adds the trailing request ID to a call that ends by other means. */
+void dacm_access_trailer(dacm_access *access);
 /** Audits a change, before its answer. what is static. */
 void dacm_access_changed(dacm_access *access, const char *asset_id, const char *what);
 

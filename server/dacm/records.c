@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "records.h"
 
-#include "rpc.h"
-
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,18 +97,6 @@ rpc_bytes dacm_record_pack(const ProtobufCMessage *message)
     if (!data)
         return rpc_bytes_of(NULL, 0);
     return rpc_bytes_of(data, protobuf_c_message_pack(message, data));
-}
-
-rpc_code dacm_record_unpack(const ProtobufCMessageDescriptor *descriptor, rpc_bytes bytes,
-    rpc_arena *arena, ProtobufCMessage **ret, rpc_status *reterr)
-{
-    rpc_status why = {0};
-    rpc_code code = rpc_unpack(descriptor, bytes, arena, ret, &why);
-    if (code == RPC_INVALID_ARGUMENT)
-        return rpc_status_set(reterr, RPC_DATA_LOSS,
-            "store: a record of type %s is damaged (%s); run dacmd --store-check",
-            descriptor->name, why.message);
-    return code == RPC_OK ? RPC_OK : rpc_status_set(reterr, code, "%s", why.message);
 }
 
 bool dacm_profile_owned_by(const Dacm__Records__Profile *profile, const char *gpsi)
