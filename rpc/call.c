@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A call's life: made, attached to a stream, asked from any thread, ended once. */
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rpc__after {
+    rpc__after *next;
+    rpc_call *call;
+    rpc_timer *timer;
+    rpc__task task;
+    void (*fn)(rpc_call *call, void *arg);
+    void *arg;
+};
+
+typedef struct posted {
+    rpc__task task;
+    rpc_call *call;
+    rpc_task_fn *fn;
+    void *arg;
+} posted;
+
+static void poke_task(void *arg);
+
+static rpc_call *recycled(rpc__lane *lane)
+{
+    if (!rpc__lane_here(lane) || !lane->free_calls)
+        return NULL;
+    rpc_call *call = lane->free_calls;
+    lane->free_calls = call->pending_next;
+    lane->free_count--;
+    rpc_arena *arena = call->arena;
+    pthread_mutex_destroy(&call->lock);
+    memset(call, 0, sizeof *call);
+    call->arena = arena;
+    return call;
+}
+
+rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget)
+{
+    rpc_call *call = recycled(lane);
+    if (!call)
+        call = calloc(1, sizeof *call);
+    if (!call)
+        return NULL;
+    if (!call->arena)
+        call->arena = rpc_arena_new(arena_budget);
+    if (!call->arena || pthread_mutex_init(&call->lock, NULL) != 0) {
+        rpc_arena_free(call->arena);
+        free(call);
+        return NULL;
+    }
+    rpc__lane_ref(lane);
+    call->lane = lane;
+    call->server = server;
+    atomic_init(&call->refs, 1);
+    call->deadline_us = RPC_NO_DEADLINE;
+    call->started_us = rpc__runtime_now_us(lane->runtime);
+    call->queue_end = &call->queue;
+    call->inbox_end = &call->inbox;
+    rpc__task_init(&call->poke, poke_task, call);
+    return call;
+}
+
+rpc_call *rpc_call_ref(rpc_call *call)
+{
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+    return call;
+}
+
+void rpc_call_unref(rpc_call *call)
+{
+    if (!call || atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    rpc__lane *lane = call->lane;
+    rpc__conn *conn = call->conn;
+    rpc__out_headers_free(&call->out_headers);
+    rpc__out_headers_free(&call->out_trailers);
+    if (rpc__lane_here(lane) && lane->free_count < RPC__FREE_CALLS_MAX) {
+        rpc_arena_reset(call->arena);
+        call->pending_next = lane->free_calls;
+        lane->free_calls = call;
+        lane->free_count++;
+    } else {
+        pthread_mutex_destroy(&call->lock);
+        rpc_arena_free(call->arena);
+        free(call);
+    }
+    if (conn)
+        rpc__conn_unref(conn);
+    rpc__lane_unref(lane);
+}
+
+void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id)
+{
+    rpc__conn_ref(conn);
+    rpc_call_ref(call); /* the connection's, until it is detached */
+    call->conn = conn;
+    call->stream_id = stream_id;
+    call->attached = true;
+    call->next = conn->calls;
+    if (call->next)
+        call->next->prev = call;
+    conn->calls = call;
+    conn->call_count++;
+    if (conn->timer_slow) {
+        conn->timer_slow = false;
+        rpc__conn_tick_soon(conn);
+    }
+    if (call->server)
+        rpc_call_unref(call); /* its maker was the connection itself */
+}
+
+static void detach(rpc_call *call)
+{
+    rpc__conn *conn = call->conn;
+    call->attached = false;
+    if (conn->h2)
+        (void)nghttp2_session_set_stream_user_data(conn->h2, call->stream_id, NULL);
+    rpc__headers_drop_refs(&call->headers);
+    rpc__headers_drop_refs(&call->trailers);
+    if (call->prev)
+        call->prev->next = call->next;
+    else
+        conn->calls = call->next;
+    if (call->next)
+        call->next->prev = call->prev;
+    call->next = call->prev = NULL;
+    if (--conn->call_count == 0)
+        conn->idle_since_us = rpc__conn_now_us(conn);
+    rpc_call_unref(call);
+}
+
+void rpc__call_pend(rpc_call *call)
+{
+    if (call->pending)
+        return;
+    call->pending = true;
+    rpc_call_ref(call);
+    call->pending_next = NULL;
+    *call->lane->pending_end = call;
+    call->lane->pending_end = &call->pending_next;
+}
+
+static void stop_deadline(rpc_call *call)
+{
+    if (call->deadline_timer && rpc_timer_cancel(call->deadline_timer))
+        rpc_call_unref(call);
+    call->deadline_timer = NULL;
+}
+
+void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t reset)
+{
+    if (call->over)
+        return;
+    call->over = true;
+    rpc_status_set(&call->status, code, "%s", message);
+    if (code == RPC_CANCELLED || code == RPC_DEADLINE_EXCEEDED ||
+        (call->server && !call->trailers_sent))
+        atomic_store(&call->cancelled, true);
+    rpc__call_pend(call);
+    pthread_mutex_lock(&call->lock);
+    call->inbox_over = true;
+    pthread_mutex_unlock(&call->lock);
+    if (call->attached && reset != NGHTTP2_NO_ERROR && call->conn->h2)
+        (void)nghttp2_submit_rst_stream(
+            call->conn->h2, NGHTTP2_FLAG_NONE, call->stream_id, reset);
+    stop_deadline(call);
+    rpc__call_drop_message(call);
+    if (call->attached)
+        detach(call);
+}
+
+void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message)
+{
+    if (call->over)
+        return;
+    if (!call->attached || call->headers_sent) {
+        rpc__call_end(call, code, message,
+            code == RPC_INTERNAL ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
+        return;
+    }
+    pthread_mutex_lock(&call->lock);
+    call->finish_asked = true;
+    rpc_status_set(&call->finish, code, "%s", message);
+    pthread_mutex_unlock(&call->lock);
+    (void)rpc__call_trailers_submit(call);
+    rpc__call_end(call, code, message, NGHTTP2_NO_ERROR);
+}
+
+/* What was asked for when the call ended: at the top of the strand, outside all callbacks. */
+static void deliver_end(rpc_call *call)
+{
+    rpc__call_drop_queue(call);
+    rpc__call_afters_drop(call);
+    pthread_mutex_lock(&call->lock);
+    bool owed = call->answer_owed;
+    void (*on_cancel)(rpc_call *, void *) = owed ? call->on_cancel : NULL;
+    pthread_mutex_unlock(&call->lock);
+    if (on_cancel)
+        on_cancel(call, call->on_cancel_arg);
+    if (call->handler.on_end)
+        call->handler.on_end(call, &call->status, call->user);
+    if (call->on_over)
+        call->on_over(call, &call->status);
+    if (call->context_release)
+        call->context_release(call->context);
+    if (call->trace_release)
+        call->trace_release(call->trace);
+    call->context = call->trace = NULL;
+    call->context_release = call->trace_release = NULL;
+    call->on_over = NULL;
+    call->handler = (rpc_handler){0};
+}
+
+void rpc__call_deliver(rpc_call *call)
+{
+    if (call->over) {
+        deliver_end(call);
+        return;
+    }
+    if (!call->writable_due)
+        return;
+    call->writable_due = false;
+    if (call->handler.on_writable)
+        call->handler.on_writable(call, call->user);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------------- */
+
+static void act(rpc_call *call, unsigned asked)
+{
+    if (call->over)
+        return;
+    if (asked & RPC__ASK_CREDIT)
+        rpc__call_credit(call);
+    if (asked & RPC__ASK_CANCEL) {
+        rpc__call_end(call, RPC_CANCELLED, "call: cancelled by us", NGHTTP2_CANCEL);
+        return;
+    }
+    if (asked & RPC__ASK_DEADLINE) {
+        if (call->server)
+            rpc__call_refuse(call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed");
+        else
+            rpc__call_end(call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed",
+                NGHTTP2_CANCEL);
+        return;
+    }
+    rpc__call_take_inbox(call);
+    if (asked & RPC__ASK_START)
+        rpc__channel_begin(call);
+    if (call->over)
+        return;
+    if (asked & RPC__ASK_FINISH)
+        call->finish_ready = true;
+    if (asked & RPC__ASK_HALF_CLOSE)
+        call->half_close_ready = true;
+    if (asked & RPC__ASK_WRITABLE) {
+        call->writable_due = true;
+        rpc__call_pend(call);
+    }
+    if (call->attached)
+        rpc__call_push(call);
+}
+
+static unsigned take_asked(rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    unsigned asked = call->asked;
+    call->asked = 0;
+    pthread_mutex_unlock(&call->lock);
+    return asked;
+}
+
+static void poke_task(void *arg)
+{
+    rpc_call *call = arg;
+    pthread_mutex_lock(&call->lock);
+    call->poke_queued = false;
+    pthread_mutex_unlock(&call->lock);
+    act(call, take_asked(call));
+    rpc__lane_settle(call->lane);
+    rpc_call_unref(call);
+}
+
+void rpc__call_ask(rpc_call *call, unsigned what)
+{
+    bool here = rpc__lane_here(call->lane);
+    pthread_mutex_lock(&call->lock);
+    call->asked |= what;
+    bool post = !here && !call->poke_queued;
+    if (post)
+        call->poke_queued = true;
+    pthread_mutex_unlock(&call->lock);
+    if (here) {
+        act(call, take_asked(call));
+    } else if (post) {
+        rpc_call_ref(call);
+        rpc__strand_post(&call->lane->strand, &call->poke);
+    }
+}
+
+void rpc_call_finish(rpc_call *call, rpc_code code, const char *message)
+{
+    pthread_mutex_lock(&call->lock);
+    bool first = call->server && !call->finish_asked;
+    bool owed = call->answer_owed;
+    if (first) {
+        call->finish_asked = call->closed_for_send = true;
+        rpc_status_set(&call->finish, code, "%s", message ? message : "");
+    }
+    call->answer_owed = false;
+    pthread_mutex_unlock(&call->lock);
+    if (first)
+        rpc__call_ask(call, RPC__ASK_FINISH);
+    if (owed)
+        rpc_call_unref(call);
+}
+
+void rpc_call_fail(rpc_call *call, const rpc_status *status)
+{
+    rpc_call_finish(call, status->code, status->message);
+}
+
+void rpc__call_closure(const ProtobufCMessage *reply, void *data)
+{
+    rpc_call *call = data;
+    if (!reply)
+        rpc_call_finish(call, RPC_INTERNAL, "call: the handler gave no reply");
+    else if (rpc__call_send_unbounded(call, reply))
+        rpc_call_finish(call, RPC_OK, "");
+    else
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "call: no memory for the reply");
+}
+
+void rpc_call_half_close(rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    bool first = !call->server && !call->closed_for_send;
+    if (first)
+        call->closed_for_send = true;
+    pthread_mutex_unlock(&call->lock);
+    if (first)
+        rpc__call_ask(call, RPC__ASK_HALF_CLOSE);
+}
+
+void rpc_call_cancel(rpc_call *call)
+{
+    atomic_store(&call->cancelled, true);
+    rpc__call_ask(call, RPC__ASK_CANCEL);
+}
+
+void rpc_call_resume(rpc_call *call)
+{
+    rpc__call_ask(call, RPC__ASK_RESUME);
+}
+
+static void on_deadline(void *arg)
+{
+    rpc_call *call = arg;
+    rpc__call_ask(call, RPC__ASK_DEADLINE);
+    rpc_call_unref(call);
+}
+
+void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us)
+{
+    call->deadline_us = deadline_us;
+    if (deadline_us == RPC_NO_DEADLINE || call->over)
+        return;
+    int64_t left = deadline_us - rpc__runtime_now_us(call->lane->runtime);
+    if (left <= 0) {
+        rpc__call_ask(call, RPC__ASK_DEADLINE);
+        return;
+    }
+    rpc_call_ref(call);
+    if (rpc_timer_start(call->lane->runtime, (left + 999) / 1000, on_deadline, call,
+            &call->deadline_timer) == RPC_OK)
+        return;
+    call->deadline_timer = NULL;
+    rpc_call_unref(call);
+    rpc__call_ask(call, RPC__ASK_CANCEL);
+}
+
+/* ---- posting and timers of the user ------------------------------------------------------------------ */
+
+static void run_posted(void *arg)
+{
+    posted *post = arg;
+    rpc_call *call = post->call;
+    post->fn(post->arg);
+    free(post);
+    rpc__lane_settle(call->lane);
+    rpc_call_unref(call);
+}
+
+void rpc_call_post(rpc_call *call, rpc_task_fn *fn, void *arg)
+{
+    posted *post = malloc(sizeof *post);
+    if (!post) {
+        /* The caller counts on fn: nothing sound can follow. */
+        fputs("rpc: no memory to post to a call\n", stderr);
+        abort();
+    }
+    *post = (posted){.call = rpc_call_ref(call), .fn = fn, .arg = arg};
+    rpc__task_init(&post->task, run_posted, post);
+    rpc__strand_post(&call->lane->strand, &post->task);
+}
+
+static void run_after(void *arg)
+{
+    rpc__after *after = arg;
+    rpc_call *call = after->call;
+    pthread_mutex_lock(&call->lock);
+    for (rpc__after **at = &call->afters; *at; at = &(*at)->next)
+        if (*at == after) {
+            *at = after->next;
+            break;
+        }
+    rpc_timer *timer = after->timer;
+    pthread_mutex_unlock(&call->lock);
+    if (timer)
+        (void)rpc_timer_cancel(timer);
+    if (!call->over)
+        after->fn(call, after->arg);
+    free(after);
+    rpc__lane_settle(call->lane);
+    rpc_call_unref(call);
+}
+
+static void after_fired(void *arg)
+{
+    rpc__after *after = arg;
+    rpc__strand_post(&after->call->lane->strand, &after->task);
+}
+
+rpc_code rpc_call_after(
+    rpc_call *call, int64_t delay_ms, void (*fn)(rpc_call *call, void *arg), void *arg)
+{
+    rpc__after *after = calloc(1, sizeof *after);
+    if (!after)
+        return RPC_RESOURCE_EXHAUSTED;
+    *after = (rpc__after){.call = rpc_call_ref(call), .fn = fn, .arg = arg};
+    rpc__task_init(&after->task, run_after, after);
+    pthread_mutex_lock(&call->lock);
+    rpc_code code = rpc_timer_start(
+        call->lane->runtime, delay_ms, after_fired, after, &after->timer);
+    if (code == RPC_OK) {
+        after->next = call->afters;
+        call->afters = after;
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (code == RPC_OK)
+        return RPC_OK;
+    free(after);
+    rpc_call_unref(call);
+    return code;
+}
+
+void rpc__call_afters_drop(rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    rpc__after *after = call->afters;
+    call->afters = NULL;
+    while (after) {
+        rpc__after *next = after->next;
+        after->next = NULL;
+        bool stopped = rpc_timer_cancel(after->timer);
+        after->timer = NULL;
+        if (stopped) {
+            free(after);
+            atomic_fetch_sub_explicit(&call->refs, 1, memory_order_release); /* never the last */
+        }
+        after = next;
+    }
+    pthread_mutex_unlock(&call->lock);
+}
+
+void rpc_call_on_cancel(rpc_call *call, void (*fn)(rpc_call *call, void *arg), void *arg)
+{
+    pthread_mutex_lock(&call->lock);
+    call->on_cancel = fn;
+    call->on_cancel_arg = arg;
+    pthread_mutex_unlock(&call->lock);
+}
+
+void rpc_call_receive_window(rpc_call *call, size_t bytes)
+{
+    if (!call->attached || bytes <= call->stream_window || bytes > INT32_MAX)
+        return;
+    call->stream_window = bytes;
+    (void)nghttp2_session_set_local_window_size(
+        call->conn->h2, NGHTTP2_FLAG_NONE, call->stream_id, (int32_t)bytes);
+}
+
+/* ---- looking ------------------------------------------------------------------------------------------- */
+
+const char *rpc_call_path(const rpc_call *call)
+{
+    return call->path ? call->path : "";
+}
+
+const ProtobufCMethodDescriptor *rpc_call_method(const rpc_call *call)
+{
+    return call->method ? call->method->descriptor : NULL;
+}
+
+const rpc_peer *rpc_call_peer(const rpc_call *call)
+{
+    static const rpc_peer nobody = {.address = ""};
+    return call->conn ? &call->conn->peer : &nobody;
+}
+
+const char *rpc_call_listener(const rpc_call *call)
+{
+    return call->listener ? call->listener : "";
+}
+
+int64_t rpc_call_deadline_us(const rpc_call *call)
+{
+    return call->deadline_us;
+}
+
+int64_t rpc_call_started_us(const rpc_call *call)
+{
+    return call->started_us;
+}
+
+bool rpc_call_cancelled(const rpc_call *call)
+{
+    return atomic_load(&call->cancelled);
+}
+
+void rpc_call_counts(const rpc_call *call, uint64_t *ret_received, uint64_t *ret_sent)
+{
+    *ret_received = atomic_load_explicit(&call->received_bytes, memory_order_relaxed);
+    *ret_sent = atomic_load_explicit(&call->sent_bytes, memory_order_relaxed);
+}
+
+rpc_arena *rpc_call_arena(rpc_call *call)
+{
+    return call->arena;
+}
+
+void rpc_call_set_context(rpc_call *call, void *context, void (*release)(void *context))
+{
+    if (call->context_release && call->context != context)
+        call->context_release(call->context);
+    call->context = context;
+    call->context_release = release;
+}
+
+void *rpc_call_context(const rpc_call *call)
+{
+    return call->context;
+}
+
+void rpc_call_set_trace(rpc_call *call, void *trace, void (*release)(void *trace))
+{
+    if (call->trace_release && call->trace != trace)
+        call->trace_release(call->trace);
+    call->trace = trace;
+    call->trace_release = release;
+}
+
+void *rpc_call_trace(const rpc_call *call)
+{
+    return call->trace;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Received messages: assembled within limits, handed over, and their credit given back.
+ *
+ * The connection's window is given back at receipt. The stream's is withheld until the message
+ * is released; only a message larger than half the window gets credit while it is being
+ * assembled, and only when the handler holds no other: otherwise it could never arrive. */
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rpc_message {
+    rpc_call *call; /* a reference */
+    uint8_t *data;
+    size_t size, capacity, have;
+    size_t withheld; /* window of the stream, owed at release */
+    size_t charged;  /* of lane->request_bytes */
+    rpc_arena *arena;
+};
+
+static void free_message(rpc_message *message)
+{
+    atomic_fetch_sub_explicit(
+        &message->call->lane->request_bytes, message->charged, memory_order_relaxed);
+    rpc_arena_free(message->arena);
+    free(message->data);
+    free(message);
+}
+
+void rpc__call_drop_message(rpc_call *call)
+{
+    rpc_message *message = call->message;
+    call->message = NULL;
+    if (!message)
+        return;
+    free_message(message);
+    rpc_call_unref(call);
+}
+
+static void give_credit(rpc_call *call, size_t size)
+{
+    if (call->attached && size > 0)
+        (void)nghttp2_session_consume_stream(call->conn->h2, call->stream_id, size);
+}
+
+static void credit_assembly(rpc_call *call)
+{
+    rpc_message *message = call->message;
+    if (!message || call->messages_out > 0 || message->withheld < call->stream_window / 2)
+        return;
+    give_credit(call, message->withheld);
+    message->withheld = 0;
+}
+
+/* What released messages owe. (strand) */
+void rpc__call_credit(rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    size_t credit = call->credit;
+    unsigned released = call->released;
+    call->credit = 0;
+    call->released = 0;
+    pthread_mutex_unlock(&call->lock);
+    call->messages_out -= released;
+    give_credit(call, credit);
+    credit_assembly(call);
+}
+
+static void fail_message(rpc_call *call, rpc_code code, const char *text)
+{
+    if (call->server)
+        rpc__call_refuse(call, code, text);
+    else
+        rpc__call_end(call, code, text, NGHTTP2_CANCEL);
+}
+
+static bool reserve(rpc_call *call, rpc_message *message, size_t need)
+{
+    if (need <= message->capacity)
+        return true;
+    size_t capacity = message->capacity ? 2 * message->capacity : 512;
+    if (capacity < need)
+        capacity = need;
+    if (capacity > message->size)
+        capacity = message->size;
+    size_t more = capacity - message->charged;
+    size_t total = atomic_fetch_add_explicit(
+        &call->lane->request_bytes, more, memory_order_relaxed);
+    message->charged = capacity;
+    if (call->server && total + more > call->conn->limits->connection_request_bytes_max) {
+        char text[256];
+        snprintf(text, sizeof text,
+            "message: %zu bytes received on this connection wait to be consumed, more than "
+            "connection_request_bytes_max of %zu; send fewer at a time",
+            total + more, call->conn->limits->connection_request_bytes_max);
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, text);
+        return false;
+    }
+    uint8_t *data = realloc(message->data, capacity);
+    if (!data) {
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, "message: no memory");
+        return false;
+    }
+    message->data = data;
+    message->capacity = capacity;
+    return true;
+}
+
+static bool check_prefix(rpc_call *call, size_t size)
+{
+    char text[256];
+    if (call->prefix[0] == 1 && call->encoding_bad) {
+        fail_message(call, RPC_UNIMPLEMENTED,
+            "message: compressed with an encoding that is not supported; send identity");
+        return false;
+    }
+    if (call->prefix[0] != 0) {
+        snprintf(text, sizeof text, "message: flag byte %u without an encoding", call->prefix[0]);
+        fail_message(call, RPC_INTERNAL, text);
+        return false;
+    }
+    if (size <= call->receive_max)
+        return true;
+    snprintf(text, sizeof text,
+        "message: %zu bytes, more than message_receive_bytes_max of %zu; send less or raise it",
+        size, call->receive_max);
+    fail_message(call, RPC_RESOURCE_EXHAUSTED, text);
+    return false;
+}
+
+static bool begin_message(rpc_call *call)
+{
+    size_t size = rpc__prefix_size(call->prefix);
+    if (!check_prefix(call, size))
+        return false;
+    rpc_message *message = calloc(1, sizeof *message);
+    if (!message) {
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, "message: no memory");
+        return false;
+    }
+    message->call = rpc_call_ref(call);
+    message->size = size;
+    call->message = message;
+    size_t first = size < RPC__MESSAGE_FIRST_MAX ? size : RPC__MESSAGE_FIRST_MAX;
+    return size == 0 || reserve(call, message, first);
+}
+
+static void deliver(rpc_call *call)
+{
+    rpc_message *message = call->message;
+    call->message = NULL;
+    call->prefix_size = 0;
+    call->messages_out++;
+    if (call->method && !call->method->has_handler)
+        rpc__message_deliver_unary(call, message);
+    else if (call->handler.on_message)
+        call->handler.on_message(call, message, call->user);
+    else
+        rpc_message_release(message);
+}
+
+void rpc__call_data(rpc_call *call, const uint8_t *data, size_t size)
+{
+    atomic_fetch_add_explicit(&call->received_bytes, size, memory_order_relaxed);
+    while (size > 0 && !call->over) {
+        if (!call->message) {
+            size_t take = RPC__PREFIX_BYTES - call->prefix_size;
+            take = take < size ? take : size;
+            memcpy(call->prefix + call->prefix_size, data, take);
+            call->prefix_size += take;
+            data += take;
+            size -= take;
+            give_credit(call, take);
+            if (call->prefix_size < RPC__PREFIX_BYTES || !begin_message(call))
+                continue;
+        }
+        rpc_message *message = call->message;
+        size_t take = message->size - message->have;
+        take = take < size ? take : size;
+        if (take > 0) {
+            if (!reserve(call, message, message->have + take))
+                break;
+            memcpy(message->data + message->have, data, take);
+        }
+        message->have += take;
+        message->withheld += take;
+        data += take;
+        size -= take;
+        if (message->have == message->size)
+            deliver(call);
+        else
+            credit_assembly(call);
+    }
+    if (size > 0)
+        give_credit(call, size);
+}
+
+void rpc__call_remote_close(rpc_call *call)
+{
+    if (call->remote_closed)
+        return;
+    call->remote_closed = true;
+    bool cut = call->message || call->prefix_size > 0;
+    if (!call->server) {
+        rpc_status status = call->remote;
+        if (!call->status_seen)
+            rpc_status_set(&status, RPC_UNKNOWN, "call: the server ended it without a status");
+        else if (cut && status.code == RPC_OK)
+            rpc_status_set(&status, RPC_INTERNAL, "call: the last message is truncated");
+        bool open = !nghttp2_session_get_stream_local_close(call->conn->h2, call->stream_id);
+        rpc__call_end(
+            call, status.code, status.message, open ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
+        return;
+    }
+    if (cut) {
+        rpc__call_refuse(call, RPC_INTERNAL, "call: the last message is truncated");
+        return;
+    }
+    if (call->handler.on_half_close)
+        call->handler.on_half_close(call, call->user);
+    else if (call->method && !call->method->has_handler && !call->unary_taken)
+        rpc__call_refuse(call, RPC_INTERNAL, "call: a unary call without a request message");
+}
+
+/* ---- the user's side --------------------------------------------------------------------------- */
+
+size_t rpc_message_size(const rpc_message *message)
+{
+    return message->size;
+}
+
+rpc_bytes rpc_message_bytes(const rpc_message *message)
+{
+    return rpc_bytes_of(message->data, message->size);
+}
+
+rpc_code rpc_message_unpack(rpc_message *message, const ProtobufCMessageDescriptor *descriptor,
+    ProtobufCMessage **ret, rpc_status *reterr)
+{
+    if (!message->arena)
+        message->arena = rpc_arena_new(message->call->conn->limits->call_memory_bytes_max);
+    if (!message->arena)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "message: no memory");
+    return rpc_unpack(descriptor, rpc_message_bytes(message), message->arena, ret, reterr);
+}
+
+void rpc_message_release(rpc_message *message)
+{
+    if (!message)
+        return;
+    rpc_call *call = message->call;
+    pthread_mutex_lock(&call->lock);
+    call->credit += message->withheld;
+    call->released++;
+    pthread_mutex_unlock(&call->lock);
+    free_message(message);
+    rpc__call_ask(call, RPC__ASK_CREDIT);
+    rpc_call_unref(call);
+}

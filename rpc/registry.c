@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services and methods of a server, and the streaming flags that protobuf-c does not keep: read
+ * from protoc's FileDescriptorSet. */
+#include "server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the few fields of descriptor.proto that matter ------------------------------------------------- */
+
+typedef struct field {
+    uint32_t number;
+    uint64_t varint;
+    rpc_bytes bytes; /* length-delimited */
+} field;
+
+static bool read_varint(rpc_bytes *in, uint64_t *ret)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64 && in->size > 0; shift += 7) {
+        uint8_t byte = *in->data++;
+        in->size--;
+        value |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80) {
+            *ret = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False at the end and where the bytes are no message. */
+static bool next_field(rpc_bytes *in, field *ret)
+{
+    uint64_t key, size;
+    if (!read_varint(in, &key))
+        return false;
+    *ret = (field){.number = (uint32_t)(key >> 3)};
+    switch (key & 7) {
+    case 0:
+        return read_varint(in, &ret->varint);
+    case 1:
+        size = 8;
+        break;
+    case 2:
+        if (!read_varint(in, &size))
+            return false;
+        break;
+    case 5:
+        size = 4;
+        break;
+    default:
+        return false;
+    }
+    if (size > in->size)
+        return false;
+    ret->bytes = rpc_bytes_of(in->data, (size_t)size);
+    in->data += size;
+    in->size -= (size_t)size;
+    return true;
+}
+
+static rpc_bytes first_bytes(rpc_bytes message, uint32_t number)
+{
+    field at;
+    while (next_field(&message, &at))
+        if (at.number == number)
+            return at.bytes;
+    return rpc_bytes_of(NULL, 0);
+}
+
+static bool full_name_is(rpc_bytes package, rpc_bytes name, const char *full)
+{
+    size_t size = strlen(full);
+    if (package.size == 0)
+        return rpc_bytes_equal(name, rpc_bytes_str(full));
+    return size == package.size + 1 + name.size && memcmp(full, package.data, package.size) == 0 &&
+           full[package.size] == '.' && name.size > 0 &&
+           memcmp(full + package.size + 1, name.data, name.size) == 0;
+}
+
+static bool find_service(rpc_bytes set, const char *name, rpc_bytes *ret_service)
+{
+    field file, part;
+    while (next_field(&set, &file)) {
+        if (file.number != 1)
+            continue;
+        rpc_bytes package = first_bytes(file.bytes, 2);
+        rpc_bytes parts = file.bytes;
+        while (next_field(&parts, &part))
+            if (part.number == 6 && full_name_is(package, first_bytes(part.bytes, 1), name)) {
+                *ret_service = part.bytes;
+                return true;
+            }
+    }
+    return false;
+}
+
+static bool read_flags(rpc_bytes service, rpc__method *method)
+{
+    field part, detail;
+    while (next_field(&service, &part)) {
+        if (part.number != 2 ||
+            !rpc_bytes_equal(
+                first_bytes(part.bytes, 1), rpc_bytes_str(method->descriptor->name)))
+            continue;
+        while (next_field(&part.bytes, &detail)) {
+            if (detail.number == 5)
+                method->client_streaming = detail.varint != 0;
+            if (detail.number == 6)
+                method->server_streaming = detail.varint != 0;
+        }
+        return true;
+    }
+    return false;
+}
+
+/* ---- services -------------------------------------------------------------------------------------------- */
+
+static void free_service(rpc__service *service)
+{
+    if (!service)
+        return;
+    for (size_t i = 0; service->methods && i < service->method_count; i++) {
+        char *path = (char *)(uintptr_t)service->methods[i].path;
+        free(path);
+    }
+    for (char **name = service->listeners; name && *name; name++)
+        free(*name);
+    free(service->listeners);
+    free(service->methods);
+    free(service);
+}
+
+static bool copy_listeners(rpc__service *service, const char *const *names)
+{
+    size_t count = 0;
+    if (!names)
+        return true;
+    while (names[count])
+        count++;
+    service->listeners = calloc(count + 1, sizeof *service->listeners);
+    for (size_t i = 0; service->listeners && i < count; i++)
+        if (!(service->listeners[i] = strdup(names[i])))
+            return false;
+    return service->listeners != NULL;
+}
+
+static char *method_path(const char *service, const char *method)
+{
+    size_t size = strlen(service) + strlen(method) + 3;
+    char *path = malloc(size);
+    if (path)
+        snprintf(path, size, "/%s/%s", service, method);
+    return path;
+}
+
+static rpc_code fill_methods(rpc__service *service, rpc_status *reterr)
+{
+    const ProtobufCServiceDescriptor *descriptor = service->service->descriptor;
+    rpc_bytes described;
+    if (!find_service(service->descriptor_set, descriptor->name, &described))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "server: the descriptor set given has no service %s; make it with protoc "
+            "--include_imports --descriptor_set_out",
+            descriptor->name);
+    for (unsigned i = 0; i < descriptor->n_methods; i++) {
+        rpc__method *method = &service->methods[i];
+        method->service = service;
+        method->descriptor = &descriptor->methods[i];
+        method->index = i;
+        method->path = method_path(descriptor->name, method->descriptor->name);
+        if (!method->path)
+            return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
+        if (!read_flags(described, method))
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "server: the descriptor set given has no method %s", method->path);
+    }
+    return RPC_OK;
+}
+
+rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
+    const rpc_service_options *options, rpc_status *reterr)
+{
+    const char *name = service->descriptor->name;
+    if (server->started)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "server: service %s comes after the start; add services before", name);
+    for (size_t i = 0; i < server->service_count; i++)
+        if (strcmp(server->services[i]->service->descriptor->name, name) == 0)
+            return rpc_status_set(
+                reterr, RPC_ALREADY_EXISTS, "server: service %s was added before", name);
+    rpc__service **services =
+        realloc(server->services, (server->service_count + 1) * sizeof *services);
+    if (!services)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
+    server->services = services;
+    rpc__service *made = calloc(1, sizeof *made);
+    if (made)
+        made->methods = calloc(service->descriptor->n_methods + 1, sizeof *made->methods);
+    if (!made || !made->methods || !copy_listeners(made, options->listeners)) {
+        free_service(made);
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
+    }
+    made->service = service;
+    made->descriptor_set = options->descriptor_set;
+    made->method_count = service->descriptor->n_methods;
+    rpc_code code = fill_methods(made, reterr);
+    if (code != RPC_OK) {
+        free_service(made);
+        return code;
+    }
+    server->services[server->service_count++] = made;
+    return RPC_OK;
+}
+
+static rpc__method *find_slowly(const rpc_server *server, const char *path)
+{
+    for (size_t i = 0; i < server->service_count; i++)
+        for (size_t j = 0; j < server->services[i]->method_count; j++)
+            if (strcmp(server->services[i]->methods[j].path, path) == 0)
+                return &server->services[i]->methods[j];
+    return NULL;
+}
+
+rpc_code rpc_server_set_handler(rpc_server *server, const char *path, const rpc_handler *handler,
+    void *user, const rpc_method_options *options, rpc_status *reterr)
+{
+    rpc__method *method = find_slowly(server, path);
+    if (!method)
+        return rpc_status_set(reterr, RPC_NOT_FOUND, "server: no registered service has %s", path);
+    if (server->started)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "server: the handler of %s comes after the start", path);
+    if (!method->client_streaming && !method->server_streaming)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "server: %s is unary and is served by its ProtobufCService", path);
+    method->handler = *handler;
+    method->user = user;
+    method->has_handler = true;
+    if (options)
+        method->options = *options;
+    return RPC_OK;
+}
+
+/* ---- lookup ------------------------------------------------------------------------------------------------ */
+
+static size_t hash(const char *text)
+{
+    uint64_t value = 0xcbf29ce484222325u; /* FNV-1a: our own few paths, nothing hostile goes in */
+    for (; *text; text++)
+        value = (value ^ (uint8_t)*text) * 0x100000001b3u;
+    return (size_t)(value ^ value >> 32);
+}
+
+static void insert(rpc_server *server, rpc__method *method)
+{
+    size_t at = hash(method->path) & (server->table_size - 1);
+    while (server->table[at])
+        at = (at + 1) & (server->table_size - 1);
+    server->table[at] = method;
+}
+
+rpc_code rpc__registry_build(rpc_server *server, rpc_status *reterr)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < server->service_count; i++) {
+        rpc__service *service = server->services[i];
+        count += service->method_count;
+        for (size_t j = 0; j < service->method_count; j++) {
+            const rpc__method *method = &service->methods[j];
+            if ((method->client_streaming || method->server_streaming) && !method->has_handler)
+                return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                    "server: %s is streaming and has no handler; call rpc_server_set_handler()",
+                    method->path);
+        }
+    }
+    server->table_size = 16;
+    while (server->table_size < 4 * count)
+        server->table_size *= 2;
+    server->table = calloc(server->table_size, sizeof *server->table);
+    if (!server->table)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
+    for (size_t i = 0; i < server->service_count; i++)
+        for (size_t j = 0; j < server->services[i]->method_count; j++)
+            insert(server, &server->services[i]->methods[j]);
+    return RPC_OK;
+}
+
+rpc__method *rpc__registry_find(const rpc_server *server, const char *path)
+{
+    for (size_t at = hash(path) & (server->table_size - 1); server->table[at];
+         at = (at + 1) & (server->table_size - 1))
+        if (strcmp(server->table[at]->path, path) == 0)
+            return server->table[at];
+    return NULL;
+}
+
+bool rpc__service_on(const rpc__service *service, const char *listener)
+{
+    if (!service->listeners)
+        return true;
+    for (char **name = service->listeners; *name; name++)
+        if (strcmp(*name, listener) == 0)
+            return true;
+    return false;
+}
+
+void rpc__registry_done(rpc_server *server)
+{
+    for (size_t i = 0; i < server->service_count; i++)
+        free_service(server->services[i]);
+    free(server->services);
+    free(server->table);
+}
+
+size_t rpc__server_service_count(const rpc_server *server)
+{
+    return server->service_count;
+}
+
+const rpc__service *rpc__server_service(const rpc_server *server, size_t index)
+{
+    return server->services[index];
+}

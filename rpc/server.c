@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A server: its requests find their methods, and it starts, counts, drains and stops. */
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- events ---------------------------------------------------------------------------------------------- */
+
+void rpc__server_event(rpc_server *server, rpc_event_kind kind, const char *listener,
+    const char *address, const char *detail)
+{
+    atomic_fetch_add_explicit(&server->events[kind], 1, memory_order_relaxed);
+    if (!server->on_event)
+        return;
+    rpc_event event = {kind, listener, address, detail};
+    server->on_event(server->event_ctx, &event);
+}
+
+static void conn_event(rpc__conn *conn, rpc_event_kind kind, const char *detail)
+{
+    rpc__server_event(conn->owner, kind, conn->listener, conn->address, detail);
+}
+
+static void conn_ready(rpc__conn *conn)
+{
+    (void)conn;
+}
+
+static void conn_goaway(rpc__conn *conn)
+{
+    (void)conn;
+}
+
+/* (lock) */
+static void unlink_conn(rpc__conn *conn)
+{
+    *conn->owner_link = conn->owner_next;
+    if (conn->owner_next)
+        conn->owner_next->owner_link = conn->owner_link;
+}
+
+static void conn_gone(rpc__conn *conn, const rpc_status *why)
+{
+    rpc_server *server = conn->owner;
+    conn_event(conn, RPC_EVENT_CLOSED, why->message);
+    pthread_mutex_lock(&server->lock);
+    unlink_conn(conn);
+    server->connections--;
+    if (!conn->owner_data)
+        server->unauthenticated--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* The first request makes a stranger known; owner_data tells which list it is on. */
+static void make_known(rpc__conn *conn)
+{
+    rpc_server *server = conn->owner;
+    if (conn->owner_data)
+        return;
+    conn->owner_data = server;
+    pthread_mutex_lock(&server->lock);
+    unlink_conn(conn);
+    server->unauthenticated--;
+    conn->owner_next = server->known;
+    conn->owner_link = &server->known;
+    if (conn->owner_next)
+        conn->owner_next->owner_link = &conn->owner_next;
+    server->known = conn;
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* ---- requests ----------------------------------------------------------------------------------------------- */
+
+static void call_over(rpc_call *call, const rpc_status *status)
+{
+    rpc_server *server = call->owner;
+    while (call->interceptors_run > 0) {
+        const rpc_interceptor *interceptor = &server->interceptors[--call->interceptors_run];
+        if (interceptor->on_end)
+            interceptor->on_end(interceptor->ctx, call, status);
+    }
+    atomic_fetch_add_explicit(&server->calls_ended, 1, memory_order_relaxed);
+}
+
+/* An answer without gRPC, for clients that speak none. */
+static void answer_http(rpc_call *call, const char *status)
+{
+    static const char name[] = ":status";
+    nghttp2_nv nv = {(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)status, sizeof name - 1,
+        strlen(status), NGHTTP2_NV_FLAG_NONE};
+    call->headers_sent = call->trailers_sent = true;
+    (void)nghttp2_submit_response(call->conn->h2, call->stream_id, &nv, 1, NULL);
+    rpc__call_end(call, RPC_INTERNAL, "call: the request is not gRPC", NGHTTP2_NO_ERROR);
+}
+
+static bool request_good(rpc_call *call)
+{
+    if (call->header_over)
+        rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED,
+            "call: headers over header_list_bytes_max; send less metadata");
+    else if (!call->post)
+        answer_http(call, "405");
+    else if (!call->content_type_good)
+        answer_http(call, "415");
+    else if (call->timeout_bad)
+        rpc__call_refuse(call, RPC_INVALID_ARGUMENT,
+            "call: grpc-timeout must be 1 to 8 digits and one of H M S m u n");
+    else if (!call->path)
+        rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, "call: no memory");
+    return !call->over;
+}
+
+static void unimplemented(rpc_call *call)
+{
+    char text[256];
+    bool plain = rpc__metadata_value_valid(rpc_bytes_str(call->path));
+    snprintf(text, sizeof text, "call: there is no method %.200s here", plain ? call->path : "so named");
+    rpc__call_refuse(call, RPC_UNIMPLEMENTED, text);
+}
+
+static void begin_deadline(rpc_call *call)
+{
+    int64_t limit_us = call->method->options.deadline_max_ms * 1000;
+    bool asked = call->timeout_seen;
+    int64_t timeout_us = call->timeout_us;
+    if (limit_us > 0 && (!asked || timeout_us > limit_us))
+        timeout_us = limit_us;
+    if (asked || limit_us > 0)
+        rpc__call_set_deadline(call, call->started_us + timeout_us);
+}
+
+static bool intercept(rpc_server *server, rpc_call *call)
+{
+    while (call->interceptors_run < server->interceptor_count) {
+        const rpc_interceptor *interceptor = &server->interceptors[call->interceptors_run++];
+        rpc_status status = {0};
+        if (!interceptor->on_start)
+            continue;
+        rpc_code code = interceptor->on_start(interceptor->ctx, call, &status);
+        if (code != RPC_OK) {
+            rpc__call_refuse(call, code, status.message);
+            return false;
+        }
+        if (call->over)
+            return false;
+    }
+    return true;
+}
+
+static void conn_request(rpc__conn *conn, rpc_call *call)
+{
+    rpc_server *server = conn->owner;
+    make_known(conn);
+    atomic_fetch_add_explicit(&server->calls_started, 1, memory_order_relaxed);
+    call->owner = server;
+    call->on_over = call_over;
+    if (!request_good(call))
+        return;
+    rpc__method *method = rpc__registry_find(server, call->path);
+    if (!method || !rpc__service_on(method->service, conn->listener)) {
+        unimplemented(call);
+        return;
+    }
+    call->method = method;
+    if (method->options.message_receive_bytes_max > 0)
+        call->receive_max = method->options.message_receive_bytes_max;
+    if (!intercept(server, call))
+        return;
+    call->handler = method->handler;
+    call->user = method->user;
+    begin_deadline(call);
+    if (!call->over && call->handler.on_start)
+        call->handler.on_start(call, call->user);
+}
+
+void rpc__message_deliver_unary(rpc_call *call, rpc_message *message)
+{
+    if (call->unary_taken) {
+        rpc_message_release(message);
+        rpc__call_refuse(call, RPC_INTERNAL, "call: a second message in a unary call");
+        return;
+    }
+    call->unary_taken = true;
+    ProtobufCMessage *request = NULL;
+    rpc_status status = {0};
+    rpc_code code = rpc_unpack(call->method->descriptor->input, rpc_message_bytes(message),
+        call->arena, &request, &status);
+    rpc_message_release(message);
+    if (code != RPC_OK) {
+        rpc__call_refuse(call, code, status.message);
+        return;
+    }
+    pthread_mutex_lock(&call->lock);
+    bool open = !call->inbox_over && !call->finish_asked;
+    call->answer_owed = open;
+    pthread_mutex_unlock(&call->lock);
+    if (!open)
+        return;
+    rpc_call_ref(call);
+    ProtobufCService *service = call->method->service->service;
+    service->invoke(service, call->method->index, request, rpc__call_closure, call);
+}
+
+const rpc__conn_owner rpc__server_conn_owner = {
+    conn_ready, conn_request, conn_goaway, conn_event, conn_gone};
+
+/* ---- the server ------------------------------------------------------------------------------------------------ */
+
+static bool init_sync(rpc_server *server)
+{
+    pthread_condattr_t attributes;
+    if (pthread_mutex_init(&server->lock, NULL) != 0)
+        return false;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    bool good = pthread_cond_init(&server->changed, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    return good;
+}
+
+rpc_code rpc_server_new(rpc_runtime *runtime, const rpc_server_options *options,
+    rpc_server **ret, rpc_status *reterr)
+{
+    rpc_code code = rpc__limits_check(&options->limits, reterr);
+    if (code != RPC_OK)
+        return code;
+    rpc_server *server = calloc(1, sizeof *server);
+    if (server && options->interceptor_count > 0)
+        server->interceptors = calloc(options->interceptor_count, sizeof *server->interceptors);
+    if (!server || (options->interceptor_count > 0 && !server->interceptors) ||
+        !init_sync(server)) {
+        if (server)
+            free(server->interceptors);
+        free(server);
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
+    }
+    server->runtime = runtime;
+    server->limits = options->limits;
+    server->interceptor_count = options->interceptor_count;
+    if (options->interceptor_count > 0)
+        memcpy(server->interceptors, options->interceptors,
+            options->interceptor_count * sizeof *server->interceptors);
+    server->on_event = options->on_event;
+    server->event_ctx = options->event_ctx;
+    *ret = server;
+    return RPC_OK;
+}
+
+rpc_code rpc_server_start(rpc_server *server, rpc_status *reterr)
+{
+    if (server->started)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION, "server: started before");
+    rpc_code code = rpc__registry_build(server, reterr);
+    if (code != RPC_OK)
+        return code;
+    server->started = true;
+    rpc__listeners_start(server);
+    return RPC_OK;
+}
+
+/* (lock) Each task is posted once in a server's life. */
+static void post_all(rpc_server *server, bool abort)
+{
+    rpc__conn *lists[] = {server->strangers, server->known};
+    for (size_t i = 0; i < 2; i++)
+        for (rpc__conn *conn = lists[i]; conn; conn = conn->owner_next) {
+            rpc__conn_ref(conn);
+            rpc__strand_post(&conn->lane->strand, abort ? &conn->abort : &conn->drain);
+        }
+}
+
+static void wait_for_connections(rpc_server *server, int64_t grace_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(grace_ms / 1000);
+    until.tv_nsec += (long)(grace_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    while (server->connections > 0 &&
+           pthread_cond_timedwait(&server->changed, &server->lock, &until) != ETIMEDOUT)
+        continue;
+}
+
+void rpc_server_stop(rpc_server *server, int64_t grace_ms)
+{
+    pthread_mutex_lock(&server->lock);
+    bool first = !server->stopping;
+    server->stopping = true;
+    pthread_mutex_unlock(&server->lock);
+    if (!first)
+        return;
+    rpc__listeners_close(server);
+    pthread_mutex_lock(&server->lock);
+    if (grace_ms > 0) {
+        post_all(server, false);
+        wait_for_connections(server, grace_ms);
+    }
+    post_all(server, true);
+    while (server->connections > 0)
+        pthread_cond_wait(&server->changed, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_free(rpc_server *server)
+{
+    if (!server)
+        return;
+    rpc_server_stop(server, 0);
+    for (size_t i = 0; i < RPC__SLOTS; i++)
+        if (server->slot_releases[i])
+            server->slot_releases[i](server->slots[i]);
+    rpc__listeners_done(server);
+    rpc__registry_done(server);
+    free(server->interceptors);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+rpc_server_stats rpc_server_get_stats(const rpc_server *server)
+{
+    rpc_server *mutable = (rpc_server *)(uintptr_t)server;
+    rpc_server_stats stats = {0};
+    for (size_t i = 0; i < RPC_EVENT_KINDS; i++)
+        stats.events[i] = atomic_load_explicit(&server->events[i], memory_order_relaxed);
+    stats.calls_ended = atomic_load_explicit(&server->calls_ended, memory_order_relaxed);
+    stats.calls_started = atomic_load_explicit(&server->calls_started, memory_order_relaxed);
+    pthread_mutex_lock(&mutable->lock);
+    stats.connections = server->connections;
+    stats.unauthenticated = server->unauthenticated;
+    pthread_mutex_unlock(&mutable->lock);
+    return stats;
+}
+
+rpc_runtime *rpc__server_runtime(const rpc_server *server)
+{
+    return server->runtime;
+}
+
+bool rpc__server_started(const rpc_server *server)
+{
+    return server->started;
+}
+
+void rpc__server_set_slot(
+    rpc_server *server, rpc__slot slot, void *state, void (*release)(void *state))
+{
+    if (server->slot_releases[slot])
+        server->slot_releases[slot](server->slots[slot]);
+    server->slots[slot] = state;
+    server->slot_releases[slot] = release;
+}
+
+void *rpc__server_slot(const rpc_server *server, rpc__slot slot)
+{
+    return server->slots[slot];
+}

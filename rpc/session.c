@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/2 as it is received: nghttp2's callbacks, floods, headers into calls. */
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is(rpc_bytes bytes, const char *text)
+{
+    return rpc_bytes_equal(bytes, rpc_bytes_str(text));
+}
+
+static rpc_bytes rcbuf_bytes(nghttp2_rcbuf *buffer)
+{
+    nghttp2_vec vec = nghttp2_rcbuf_get_buf(buffer);
+    return rpc_bytes_of(vec.base, vec.len);
+}
+
+static rpc_call *call_of(nghttp2_session *h2, int32_t stream_id)
+{
+    return stream_id > 0 ? nghttp2_session_get_stream_user_data(h2, stream_id) : NULL;
+}
+
+/* ---- headers --------------------------------------------------------------------------------- */
+
+static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
+{
+    rpc__conn *conn = user;
+    if (!conn->server || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    rpc_call *call = rpc__call_new(conn->lane, true, conn->limits->call_memory_bytes_max);
+    if (!call)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    call->listener = conn->listener;
+    call->stream_window = conn->limits->stream_window_bytes;
+    call->receive_max = conn->limits->message_receive_bytes_max;
+    rpc__call_attach(call, conn, frame->hd.stream_id);
+    nghttp2_session_set_stream_user_data(h2, frame->hd.stream_id, call);
+    return 0;
+}
+
+static bool request_header(rpc_call *call, rpc_bytes name, rpc_bytes value)
+{
+    if (is(name, ":path")) {
+        call->path = rpc_arena_strndup(call->arena, (const char *)value.data, value.size);
+        return true;
+    }
+    if (is(name, ":method")) {
+        call->post = is(value, "POST");
+        return true;
+    }
+    if (is(name, "grpc-timeout")) {
+        call->timeout_bad = !rpc__timeout_parse(value, &call->timeout_us);
+        call->timeout_seen = true;
+        return true;
+    }
+    if (is(name, "te")) {
+        call->te_seen = is(value, "trailers");
+        return true;
+    }
+    return name.size > 0 && name.data[0] == ':';
+}
+
+static bool answer_header(rpc_call *call, rpc_bytes name, rpc_bytes value)
+{
+    if (is(name, ":status")) {
+        call->http_status = 0;
+        for (size_t i = 0; i < value.size && i < 3; i++)
+            call->http_status = call->http_status * 10 + (value.data[i] - '0');
+        return true;
+    }
+    if (is(name, "grpc-status")) {
+        call->status_seen = true;
+        call->remote.code = rpc__code_parse(value);
+        return true;
+    }
+    if (is(name, "grpc-message")) {
+        rpc__percent_decode(value, call->remote.message, sizeof call->remote.message);
+        return true;
+    }
+    return name.size > 0 && name.data[0] == ':';
+}
+
+static bool common_header(rpc_call *call, rpc_bytes name, rpc_bytes value)
+{
+    if (is(name, "content-type")) {
+        call->content_type_seen = true;
+        call->content_type_good = rpc__content_type_valid(value);
+        return true;
+    }
+    if (is(name, "grpc-encoding")) {
+        call->encoding_bad = !is(value, "identity");
+        return true;
+    }
+    return false;
+}
+
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
+    nghttp2_rcbuf *value_ref, uint8_t flags, void *user)
+{
+    (void)flags;
+    rpc__conn *conn = user;
+    rpc_call *call = call_of(h2, frame->hd.stream_id);
+    if (!call || call->over)
+        return 0;
+    rpc_bytes name = rcbuf_bytes(name_ref), value = rcbuf_bytes(value_ref);
+    call->header_bytes += name.size + value.size + 32; /* RFC 9113, 6.5.2 */
+    if (call->header_bytes > conn->limits->header_list_bytes_max) {
+        call->header_over = true;
+        if (call->header_bytes / 4 > conn->limits->header_list_bytes_max)
+            rpc__conn_offence(conn, NGHTTP2_ENHANCE_YOUR_CALM, "header list far over the limit");
+        return 0;
+    }
+    bool trailers = call->server ? call->headers_done : frame->headers.cat == NGHTTP2_HCAT_HEADERS;
+    if (common_header(call, name, value) ||
+        (call->server ? request_header : answer_header)(call, name, value))
+        return 0;
+    rpc__headers *headers = trailers ? &call->trailers : &call->headers;
+    if (!rpc__headers_add(call, headers, name, value, value_ref))
+        call->header_over = true;
+    return 0;
+}
+
+/* Where an answer has no initial metadata, its only headers are the trailers too. */
+static void answer_headers_done(rpc_call *call, bool end)
+{
+    if (call->http_status >= 100 && call->http_status < 200 && !end)
+        return;
+    if (call->header_over) {
+        rpc__call_end(call, RPC_RESOURCE_EXHAUSTED,
+            "channel: headers of the answer are over header_list_bytes_max", NGHTTP2_CANCEL);
+        return;
+    }
+    if (!call->headers_done && !call->status_seen &&
+        (call->http_status != 200 || !call->content_type_good)) {
+        char text[128];
+        snprintf(text, sizeof text, "channel: the answer is not gRPC: HTTP status %d%s",
+            call->http_status, call->content_type_good ? "" : ", other content type");
+        rpc__call_end(call, rpc__code_of_http(call->http_status), text, NGHTTP2_CANCEL);
+        return;
+    }
+    if (!call->headers_done) {
+        call->headers_done = true;
+        if (end && !call->trailers.first)
+            call->trailers = call->headers;
+        if (call->handler.on_headers && !end)
+            call->handler.on_headers(call, call->user);
+    }
+    if (end)
+        rpc__call_remote_close(call);
+}
+
+static void headers_received(rpc__conn *conn, rpc_call *call, const nghttp2_frame *frame)
+{
+    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    if (!call->server) {
+        answer_headers_done(call, end);
+        return;
+    }
+    if (!call->headers_done) {
+        call->headers_done = true;
+        conn->had_request = true;
+        conn->ops->on_request(conn, call);
+    }
+    if (end && !call->over)
+        rpc__call_remote_close(call);
+}
+
+/* ---- frames ------------------------------------------------------------------------------------- */
+
+static bool second_passed(rpc__conn *conn)
+{
+    int64_t now = rpc__conn_now_us(conn);
+    if (now - conn->second_us < 1000000)
+        return false;
+    conn->second_us = now;
+    return true;
+}
+
+static void count_control(rpc__conn *conn)
+{
+    if (++conn->control_frames > RPC__CONTROL_FRAMES_MAX)
+        rpc__conn_offence(conn, NGHTTP2_ENHANCE_YOUR_CALM, "a flood of control frames");
+}
+
+static void count_reset(rpc__conn *conn)
+{
+    if (second_passed(conn))
+        conn->resets = 0;
+    if (++conn->resets > conn->limits->resets_per_second_max && conn->server)
+        rpc__conn_offence(
+            conn, NGHTTP2_ENHANCE_YOUR_CALM, "more resets than resets_per_second_max");
+}
+
+/* As gRPC's servers: pings beside traffic of ours are a client that measures; others are
+ *  counted. control_frames starts anew with our traffic, and so do the strikes. */
+static void count_ping(rpc__conn *conn)
+{
+    int64_t now = rpc__conn_now_us(conn);
+    bool early =
+        conn->ping_us > 0 && now - conn->ping_us < conn->limits->ping_interval_min_ms * 1000;
+    conn->ping_us = now;
+    if (!conn->server)
+        return;
+    conn->ping_strikes = early ? conn->ping_strikes + 1 : 0;
+    if (conn->ping_strikes > RPC__PING_STRIKES_MAX)
+        rpc__conn_offence(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
+}
+
+static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
+{
+    rpc__conn *conn = user;
+    rpc_call *call = call_of(h2, frame->hd.stream_id);
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+        if (call && !call->over)
+            headers_received(conn, call, frame);
+        return 0;
+    case NGHTTP2_DATA:
+        if (frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+            count_control(conn);
+        if (call && !call->over && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+            rpc__call_remote_close(call);
+        return 0;
+    case NGHTTP2_RST_STREAM:
+        count_reset(conn);
+        return 0;
+    case NGHTTP2_PING:
+        count_control(conn);
+        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            count_ping(conn);
+        return 0;
+    case NGHTTP2_GOAWAY:
+        conn->goaway_seen = true;
+        conn->ops->on_goaway(conn);
+        return 0;
+    default:
+        count_control(conn);
+        return 0;
+    }
+}
+
+static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const uint8_t *data,
+    size_t size, void *user)
+{
+    (void)flags, (void)user;
+    (void)nghttp2_session_consume_connection(h2, size);
+    rpc_call *call = call_of(h2, stream_id);
+    if (!call || call->over) {
+        (void)nghttp2_session_consume_stream(h2, stream_id, size);
+        return 0;
+    }
+    rpc__call_data(call, data, size);
+    return 0;
+}
+
+static void reset_text(const rpc_call *call, uint32_t error, char *ret_text, size_t room)
+{
+    if (call->server)
+        snprintf(ret_text, room, "call: the client ended it (%s)", nghttp2_http2_strerror(error));
+    else
+        snprintf(ret_text, room, "call: the server reset the stream (%s)%s",
+            nghttp2_http2_strerror(error),
+            error == NGHTTP2_REFUSED_STREAM ? "; nothing was done, safe to retry" : "");
+}
+
+static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t error, void *user)
+{
+    rpc__conn *conn = user;
+    rpc_call *call = call_of(h2, stream_id);
+    if (!call || call->over)
+        return 0;
+    char text[160];
+    reset_text(call, error, text, sizeof text);
+    rpc_code code = call->server ? RPC_CANCELLED : rpc__code_of_reset(error);
+    if (error == NGHTTP2_NO_ERROR && !call->server && !call->remote_closed) {
+        code = RPC_UNAVAILABLE;
+        snprintf(text, sizeof text, "call: the stream was closed without a status");
+    }
+    if (code == RPC_CANCELLED && call->deadline_us <= rpc__conn_now_us(conn))
+        code = RPC_DEADLINE_EXCEEDED;
+    rpc__call_end(call, code, text, NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+/* A request that could not be sent: the peer had said goodbye. */
+static int on_frame_not_send(
+    nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
+{
+    (void)h2;
+    rpc__conn *conn = user;
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    for (rpc_call *call = conn->calls; call; call = call->next)
+        if (call->stream_id == frame->hd.stream_id && !call->over) {
+            char text[160];
+            snprintf(text, sizeof text, "call: not sent (%s), safe to retry",
+                nghttp2_strerror(error));
+            rpc__call_end(call, RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR);
+            break;
+        }
+    return 0;
+}
+
+static int on_invalid_frame(
+    nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
+{
+    (void)h2, (void)frame;
+    rpc__conn *conn = user;
+    if (nghttp2_is_fatal(error) || frame->hd.stream_id == 0)
+        conn->ops->on_event(conn, RPC_EVENT_PROTOCOL_ERROR, nghttp2_strerror(error));
+    return 0;
+}
+
+/* ---- start and input ------------------------------------------------------------------------------ */
+
+static nghttp2_session_callbacks *make_callbacks(void)
+{
+    nghttp2_session_callbacks *callbacks = NULL;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    rpc__session_set_send_callbacks(callbacks);
+    return callbacks;
+}
+
+static nghttp2_option *make_options(const rpc_limits *limits)
+{
+    nghttp2_option *option = NULL;
+    if (nghttp2_option_new(&option) != 0)
+        return NULL;
+    nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_max_settings(option, 32);
+    nghttp2_option_set_max_outbound_ack(option, RPC__OUTBOUND_QUEUE_MAX);
+    nghttp2_option_set_max_continuations(option, 8);
+    nghttp2_option_set_max_deflate_dynamic_table_size(option, limits->header_table_bytes);
+    nghttp2_option_set_max_send_header_block_length(option, 4 * limits->header_list_bytes_max);
+    /* A second net behind resets_per_second_max, whose GOAWAY says why. */
+    nghttp2_option_set_stream_reset_rate_limit(
+        option, 2ul * limits->resets_per_second_max + 1000, 2ul * limits->resets_per_second_max + 1);
+    return option;
+}
+
+static bool submit_settings(rpc__conn *conn)
+{
+    const rpc_limits *limits = conn->limits;
+    nghttp2_settings_entry entries[] = {
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)limits->stream_window_bytes},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, (uint32_t)limits->frame_bytes_max},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->header_list_bytes_max},
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, (uint32_t)limits->header_table_bytes},
+        {conn->server ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH,
+            conn->server ? limits->streams_max : 0},
+    };
+    return nghttp2_submit_settings(conn->h2, NGHTTP2_FLAG_NONE, entries,
+               sizeof entries / sizeof entries[0]) == 0 &&
+           nghttp2_session_set_local_window_size(conn->h2, NGHTTP2_FLAG_NONE, 0,
+               (int32_t)limits->connection_window_bytes) == 0;
+}
+
+bool rpc__session_start(rpc__conn *conn)
+{
+    nghttp2_session_callbacks *callbacks = make_callbacks();
+    nghttp2_option *option = make_options(conn->limits);
+    int failed = -1;
+    if (callbacks && option)
+        failed = (conn->server ? nghttp2_session_server_new2 : nghttp2_session_client_new2)(
+            &conn->h2, callbacks, conn, option);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_option_del(option);
+    if (failed) {
+        conn->h2 = NULL;
+        return false;
+    }
+    return submit_settings(conn);
+}
+
+bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes)
+{
+    if (!conn->h2 || conn->state != RPC__CONN_OPEN)
+        return false;
+    ssize_t used = nghttp2_session_mem_recv(conn->h2, bytes.data, bytes.size);
+    if (used >= 0)
+        return true;
+    bool garbage = used == NGHTTP2_ERR_BAD_CLIENT_MAGIC;
+    rpc__conn_offence(conn, garbage ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR,
+        nghttp2_strerror((int)used));
+    return false;
+}

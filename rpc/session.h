@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Lanes, connections and calls: what both ends of gRPC over HTTP/2 share. Private to rpc/.
+ *
+ *  LANE   a strand and what lives on it: one connection of a server, or a channel with its
+ *         connections one after another. Everything below marked (strand) is touched by the
+ *         lane's tasks only. Every task ends with rpc__lane_settle(): there, never deeper,
+ *         on_end and on_writable are called and output is made and written.
+ *  LOCKS  call->lock guards the call's inbox (marked (lock)); nothing else is taken, no callback
+ *         runs and neither nghttp2 nor OpenSSL is entered while it is held.
+ *  REFS   a call holds its connection and its lane, a connection holds its lane; the last
+ *         reference of a lane posts its last task, which frees it. */
+#ifndef DACM_RPC_SESSION_H
+#define DACM_RPC_SESSION_H
+
+#include "rpc_internal.h"
+#include "stream.h"
+#include "strand.h"
+#include "tls.h"
+#include "wire.h"
+
+#include <nghttp2/nghttp2.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define RPC__OUTPUT_BYTES       (256 * 1024)
+#define RPC__INPUT_BYTES        (128 * 1024)
+#define RPC__STAGING_BYTES      RPC__TLS_RECORD_MAX
+#define RPC__DIRECT_MIN         1024 /* slices from here on are encrypted where they are */
+#define RPC__OBJECTS            8
+#define RPC__FREE_CALLS_MAX     32
+#define RPC__SEND_BYTES_MAX     (64 * 1024)
+#define RPC__SEND_BODIES_MAX    2
+#define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
+#define RPC__CONTROL_FRAMES_MAX 10000 /* from the peer since we last sent headers or data */
+#define RPC__PING_STRIKES_MAX   2
+#define RPC__OUTBOUND_QUEUE_MAX 1000
+
+typedef struct rpc__conn rpc__conn;
+
+typedef struct rpc__lane {
+    rpc__strand strand;
+    rpc_runtime *runtime;
+    atomic_uint refs;
+    atomic_size_t request_bytes; /* received and not released, of all calls */
+    rpc_call *pending;           /* (strand) to settle, oldest first */
+    rpc_call **pending_end;
+    rpc__conn *conns;
+    rpc_call *free_calls;
+    unsigned free_count;
+    rpc__task last;
+    void (*destroy)(void *owner); /* the owner's memory goes with the lane; may be NULL */
+    void *owner;
+} rpc__lane;
+
+rpc__lane *rpc__lane_new(rpc_runtime *runtime, void (*destroy)(void *owner), void *owner);
+void rpc__lane_ref(rpc__lane *lane);
+void rpc__lane_unref(rpc__lane *lane);
+bool rpc__lane_here(const rpc__lane *lane);
+void rpc__lane_settle(rpc__lane *lane);
+
+/** What a server or channel does about its connections; all on the strand. */
+typedef struct rpc__conn_owner {
+    void (*on_ready)(rpc__conn *conn);                  /* HTTP/2 may be spoken */
+    void (*on_request)(rpc__conn *conn, rpc_call *call); /* server: all headers are there */
+    void (*on_goaway)(rpc__conn *conn);                 /* no new calls on this connection */
+    void (*on_event)(rpc__conn *conn, rpc_event_kind kind, const char *detail);
+    void (*on_gone)(rpc__conn *conn, const rpc_status *why); /* last */
+} rpc__conn_owner;
+
+typedef struct rpc__object {
+    nghttp2_rcbuf *value;
+    char name[64];
+    void *object;
+    void (*release)(void *object);
+    uint64_t used;
+} rpc__object;
+
+typedef enum rpc__conn_state {
+    RPC__CONN_CONNECTING, /* client: no stream yet */
+    RPC__CONN_HANDSHAKE,
+    RPC__CONN_OPEN,
+    RPC__CONN_CLOSING, /* what is in the output still goes out */
+    RPC__CONN_CLOSED,  /* rpc__stream_close() ran; waiting for on_closed */
+    RPC__CONN_GONE,
+} rpc__conn_state;
+
+struct rpc__conn {
+    rpc__lane *lane;
+    rpc__conn *next; /* on the lane */
+    atomic_uint refs;
+    bool server;
+    rpc__conn_state state;
+    const rpc_limits *limits; /* the owner's */
+    const rpc__conn_owner *ops;
+    void *owner;
+    const char *listener; /* server */
+    const char *scheme;
+    rpc__stream *stream;
+    rpc__tls *tls; /* NULL: plain text */
+    nghttp2_session *h2;
+    rpc_peer peer;
+    char address[RPC__STREAM_ADDRESS_MAX];
+    rpc_status why; /* first reason to close; code RPC_OK: none yet */
+    rpc_call *calls; /* attached */
+    unsigned call_count;
+    bool had_request, goaway_seen, draining, drain_final;
+    /* output */
+    uint8_t *out[2];
+    size_t out_size; /* plain text only: bytes in out[out_now] */
+    unsigned out_now;
+    bool out_used; /* since the last tick */
+    uint8_t *staging;
+    size_t staged;
+    rpc_bytes view; /* slice pulled for the frame being made */
+    rpc_call *view_call;
+    /* input */
+    uint8_t *in;
+    bool peer_finished;
+    /* limits */
+    rpc_timer *timer;
+    bool tick_queued, timer_slow;
+    rpc__task tick, start, drain, abort;
+    int64_t opened_us, idle_since_us, progress_us, ping_us, second_us, drain_us;
+    uint64_t progress_bytes;
+    unsigned ping_strikes, control_frames, resets;
+    rpc__object objects[RPC__OBJECTS];
+    uint64_t object_clock;
+    /* for the owner */
+    rpc__conn *owner_next, **owner_link;
+    void *owner_data;
+};
+
+/** refs is 1: the stream's, given back after on_gone. Takes tls on success. */
+rpc__conn *rpc__conn_new(rpc__lane *lane, bool server, const rpc_limits *limits,
+    const rpc__conn_owner *ops, void *owner, rpc__tls *tls);
+void rpc__conn_ref(rpc__conn *conn);
+void rpc__conn_unref(rpc__conn *conn);
+extern const rpc__stream_handler rpc__conn_stream_handler; /* user: the rpc__conn */
+/** After the stream is there: handshake, first read, timers. (strand) */
+void rpc__conn_begin(rpc__conn *conn);
+/** Closes once output has gone; calls attached end with why. (strand) */
+void rpc__conn_close(rpc__conn *conn, const rpc_status *why);
+/** GOAWAY in two steps, then closes when the last call has ended. (strand) */
+void rpc__conn_drain(rpc__conn *conn);
+void rpc__conn_tick_soon(rpc__conn *conn);
+int64_t rpc__conn_now_us(const rpc__conn *conn);
+/** Sends what can be sent. (strand) */
+void rpc__conn_pump(rpc__conn *conn);
+/** Appends to the output; there is room (rpc__conn_room). False: the connection failed. */
+bool rpc__conn_put(rpc__conn *conn, rpc_bytes bytes);
+/** Plain bytes that surely fit the output now. */
+size_t rpc__conn_room(rpc__conn *conn);
+/** HTTP/2 violated or a flood: GOAWAY, event, close. */
+void rpc__conn_offence(rpc__conn *conn, uint32_t h2_error, const char *detail);
+
+/* session.c, session_send.c: nghttp2 */
+bool rpc__session_start(rpc__conn *conn);
+bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes);
+void rpc__session_set_send_callbacks(nghttp2_session_callbacks *callbacks);
+void rpc__session_drop_view(rpc__conn *conn);
+ssize_t rpc__session_read_call(nghttp2_session *h2, int32_t stream_id, uint8_t *buffer,
+    size_t length, uint32_t *flags, nghttp2_data_source *source, void *user);
+
+RPC_MUST_USE rpc_code rpc__limits_check(const rpc_limits *limits, rpc_status *reterr);
+
+/* ---- metadata -------------------------------------------------------------------------- */
+
+typedef struct rpc__header {
+    struct rpc__header *next;
+    const char *name;
+    rpc_bytes value;          /* decoded */
+    nghttp2_rcbuf *value_ref; /* held while the call is attached; else NULL */
+} rpc__header;
+
+typedef struct rpc__headers {
+    rpc__header *first;
+    rpc__header **end;
+    size_t bytes;
+} rpc__headers;
+
+typedef struct rpc__out_header {
+    struct rpc__out_header *next;
+    size_t name_size, value_size;
+    bool sensitive;
+    char text[]; /* name, then value */
+} rpc__out_header;
+
+/** False when the arena is used up; ignores what cannot be decoded. */
+bool rpc__headers_add(rpc_call *call, rpc__headers *headers, rpc_bytes name, rpc_bytes value,
+    nghttp2_rcbuf *value_ref);
+bool rpc__headers_get(const rpc__headers *headers, const char *name, rpc_bytes *ret_value);
+void rpc__headers_drop_refs(rpc__headers *headers);
+/** Checks, encodes "-bin", copies to the end of *list. */
+rpc_code rpc__out_header_add(
+    rpc__out_header **list, const char *name, rpc_bytes value, bool sensitive);
+void rpc__out_headers_free(rpc__out_header **list);
+size_t rpc__out_headers_count(const rpc__out_header *list);
+size_t rpc__out_headers_fill(const rpc__out_header *list, nghttp2_nv *ret_nv);
+void rpc__objects_clear(rpc__conn *conn);
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+typedef struct rpc__out {
+    struct rpc__out *next;
+    size_t size, sent; /* of data: prefix and head */
+    rpc_body body;
+    bool has_body;
+    size_t body_sent;
+    uint8_t data[];
+} rpc__out;
+
+enum { /* asked of a call from any thread */
+    RPC__ASK_START = 1,
+    RPC__ASK_FINISH = 2,
+    RPC__ASK_HALF_CLOSE = 4,
+    RPC__ASK_CANCEL = 8,
+    RPC__ASK_DEADLINE = 16,
+    RPC__ASK_RESUME = 32,
+    RPC__ASK_CREDIT = 64,
+    RPC__ASK_SEND = 128,
+    RPC__ASK_WRITABLE = 256,
+};
+
+typedef struct rpc__after rpc__after;
+
+struct rpc_call {
+    atomic_uint refs;
+    bool server;
+    rpc__lane *lane;
+    rpc__conn *conn; /* NULL: client, not begun */
+    rpc_call *next, *prev;  /* conn->calls */
+    rpc_call *pending_next; /* lane->pending, lane->free_calls, channel's queue */
+    bool pending, attached, waiting;
+    int32_t stream_id;
+    rpc_arena *arena;
+    const char *path;
+    const rpc__method *method;
+    const char *listener;
+    rpc_handler handler;
+    void *user;
+    int64_t started_us, deadline_us, timeout_us;
+    rpc_timer *deadline_timer;
+    atomic_bool cancelled;
+    atomic_uint_least64_t received_bytes, sent_bytes;
+    void *context, *trace;
+    void (*context_release)(void *);
+    void (*trace_release)(void *);
+    void (*on_cancel)(rpc_call *call, void *arg);
+    void *on_cancel_arg;
+    void *owner; /* rpc_server or rpc_channel */
+    void (*on_over)(rpc_call *call, const rpc_status *status); /* the owner's, after on_end */
+    size_t interceptors_run;
+    bool wait_for_ready;
+    size_t stream_window, window_wanted;
+    /* received (strand) */
+    rpc__headers headers, trailers;
+    rpc_bytes authority;
+    int http_status;
+    bool content_type_seen, content_type_good, encoding_bad, te_seen, header_over, post;
+    bool timeout_bad, timeout_seen, headers_done, status_seen, remote_closed, unary_taken;
+    rpc_status remote;
+    size_t header_bytes;
+    size_t receive_max;
+    uint8_t prefix[RPC__PREFIX_BYTES];
+    size_t prefix_size;
+    rpc_message *message; /* being assembled */
+    unsigned messages_out; /* given to the handler, not released */
+    /* sending (strand) */
+    rpc__out *queue, **queue_end;
+    bool headers_sent, finish_ready, half_close_ready, trailers_sent, deferred;
+    bool writable_due;
+    bool over;
+    rpc_status status;
+    /* inbox (lock) */
+    pthread_mutex_t lock;
+    rpc__task poke;
+    bool poke_queued;
+    unsigned asked;
+    rpc__out *inbox, **inbox_end;
+    size_t send_bytes;
+    unsigned send_count, send_bodies;
+    bool want_writable, closed_for_send, inbox_over, headers_frozen, finish_asked;
+    bool answer_owed; /* unary: the library's reference until closure or fail */
+    rpc_status finish;
+    rpc__out_header *out_headers, *out_trailers;
+    size_t credit;
+    unsigned released;
+    rpc__after *afters;
+};
+
+/** refs 1. NULL: no memory. */
+rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget);
+void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id);
+/** Asks (any thread); takes effect on the strand, at once when this is it. */
+void rpc__call_ask(rpc_call *call, unsigned what);
+/** Ends the call: detaches, frees what was queued, on_end at the next settle. reset: HTTP/2
+ *  error for RST_STREAM, NGHTTP2_NO_ERROR for none. The first end counts. (strand) */
+void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t reset);
+/** Server: sends what remains of the answer: an error as trailers when that is still possible,
+ *  and ends the call. (strand) */
+void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message);
+void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us);
+void rpc__call_pend(rpc_call *call);
+void rpc__call_deliver(rpc_call *call);
+void rpc__call_afters_drop(rpc_call *call);
+rpc_code rpc__call_trailers_submit(rpc_call *call);
+/** Lets nghttp2 ask for data. (strand) */
+void rpc__call_push(rpc_call *call);
+/** Moves the inbox to the queue. (strand) */
+void rpc__call_take_inbox(rpc_call *call);
+void rpc__call_drop_queue(rpc_call *call);
+void rpc__call_out_done(rpc_call *call);
+/** Past the queue's bounds. True: taken. */
+bool rpc__call_send_unbounded(rpc_call *call, const ProtobufCMessage *message);
+void rpc__call_closure(const ProtobufCMessage *reply, void *call);
+/** Request or answer headers. (strand) False: out of memory. */
+bool rpc__call_submit_request(rpc_call *call);
+/** Received bytes of DATA. (strand) */
+void rpc__call_data(rpc_call *call, const uint8_t *data, size_t size);
+void rpc__call_remote_close(rpc_call *call);
+void rpc__call_credit(rpc_call *call);
+void rpc__call_drop_message(rpc_call *call);
+/** Sends the call's request, now or once there is a connection; channel.c. (strand) */
+void rpc__channel_begin(rpc_call *call);
+void rpc__message_deliver_unary(rpc_call *call, rpc_message *message); /* server.c */
+
+#endif

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# What stands on streams and TLS: HTTP/2, calls, servers and channels.
+list(APPEND RPC_SOURCES
+    wire.c
+    lane.c
+    connection.c
+    session.c
+    session_send.c
+    metadata.c
+    message.c
+    call.c
+    call_send.c
+    registry.c
+    server.c
+    listener.c
+    channel.c
+    stub.c
+    limits.c
+)
+# Judging messages, and the services every server may offer.
+foreach(file gate.c health.c reflection.c)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+        list(APPEND RPC_SOURCES ${file})
+    endif()
+endforeach()
