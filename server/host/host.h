@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What every server of the suite needs besides its service: settings, log, health, request IDs,
+ *  lifecycle. Functions are for any thread unless they say otherwise. */
+#ifndef DACM_HOST_H
+#define DACM_HOST_H
+
+#include "base.h"
+
+#include <stdio.h>
+
+/* ---- settings -------------------------------------------------------------------------- */
+
+#define HOST_SETTINGS_BYTES_MAX (1u << 20)
+#define HOST_LIST_ENTRIES_MAX   1024u
+
+typedef enum host_kind {
+    HOST_BOOL,        /* true or false */
+    HOST_INT,         /* min..max, in `unit` */
+    HOST_STRING,      /* min..max bytes */
+    HOST_ENUM,        /* one of choices */
+    HOST_STRING_LIST, /* each entry min..max bytes */
+    HOST_MAP_LIST,    /* entries with `fields` */
+} host_kind;
+
+/** One line of a server's table of settings: parser, --help-config and manual are made of it. */
+typedef struct host_setting {
+    const char *name; /* "listen.users.url"; a field of a map list has a plain name */
+    host_kind kind;
+    const char *unit; /* "ms", "bytes"; NULL = none */
+    int64_t min, max;
+    const char *fallback;       /* default as text; NULL = required; list kinds: NULL = empty */
+    const char *const *choices; /* HOST_ENUM: NULL-terminated */
+    const struct host_setting *fields; /* HOST_MAP_LIST */
+    size_t field_count;
+    bool reloadable;
+    bool required_list; /* list kinds: at least one entry */
+    const char *description;
+} host_setting;
+
+/** Parsed values; immutable. */
+typedef struct host_settings host_settings;
+/** The values of one entry of a map list, or of the whole file. */
+typedef struct host_values host_values;
+
+/** Reads YAML (as events: no anchors, aliases or tags) against the table. name is for messages:
+ *  "dacmd.yaml:7: 'listen.user': no such setting; did you mean 'listen.users'?".
+ *  INVALID_ARGUMENT, RESOURCE_EXHAUSTED (too large, no memory). table outlives the result. */
+RPC_MUST_USE rpc_code host_settings_parse(const char *name, rpc_bytes yaml,
+    const host_setting *table, size_t count, host_settings **ret, rpc_status *reterr);
+/** The same from a file of at most 1 MiB. NOT_FOUND, PERMISSION_DENIED as well. */
+RPC_MUST_USE rpc_code host_settings_load(const char *path, const host_setting *table,
+    size_t count, host_settings **ret, rpc_status *reterr);
+void host_settings_free(host_settings *settings);
+
+const host_values *host_settings_values(const host_settings *settings);
+/** Values by name; a name that the table does not have with that kind is a bug (abort).
+ *  Strings live as long as the settings. An optional string without value is "". */
+bool host_bool(const host_values *values, const char *name);
+int64_t host_int(const host_values *values, const char *name);
+const char *host_string(const host_values *values, const char *name);
+unsigned host_enum(const host_values *values, const char *name); /* index into choices */
+size_t host_list_count(const host_values *values, const char *name);
+const char *const *host_string_list(const host_values *values, const char *name);
+const host_values *host_map_list(const host_values *values, const char *name, size_t index);
+/** Line of the file where it was set; 0 = default. */
+unsigned host_line(const host_values *values, const char *name);
+
+/** Calls fn for every setting whose value differs between the two (of one table). */
+void host_settings_diff(const host_settings *old_settings, const host_settings *new_settings,
+    void (*fn)(void *ctx, const host_setting *setting), void *ctx);
+/** Every setting with unit, range, default and description (--help-config). */
+void host_settings_help(const host_setting *table, size_t count, FILE *out);
+
+/* ---- log ---------------------------------------------------------------------------------- */
+
+typedef enum host_level { HOST_ERROR, HOST_WARNING, HOST_INFO, HOST_DEBUG } host_level;
+
+typedef struct host_log host_log;
+
+/** Lines go to path, or to standard error where it is empty. */
+RPC_MUST_USE rpc_code host_log_open(const char *path, host_level level, const char *program,
+    const rpc_clock *clock, host_log **ret, rpc_status *reterr);
+/** Waits for what is in the ring. No call may come later. */
+void host_log_close(host_log *log);
+void host_log_set_level(host_log *log, host_level level);
+/** Opens its file again (after rotation by others). */
+RPC_MUST_USE rpc_code host_log_reopen(host_log *log, rpc_status *reterr);
+
+typedef struct host_field {
+    const char *name;
+    enum { HOST_FIELD_TEXT, HOST_FIELD_NUMBER, HOST_FIELD_PSEUDONYM } kind;
+    rpc_bytes text; /* escaped, cut at 1,024 bytes; PSEUDONYM: only its HMAC is written */
+    int64_t number;
+} host_field;
+static inline host_field host_text(const char *name, const char *text)
+{
+    host_field field = {name, HOST_FIELD_TEXT, rpc_bytes_str(text ? text : ""), 0};
+    return field;
+}
+static inline host_field host_number(const char *name, int64_t number)
+{
+    host_field field = {name, HOST_FIELD_NUMBER, {NULL, 0}, number};
+    return field;
+}
+/** A subject or GPSI: never written as it is. */
+static inline host_field host_who(const char *name, const char *text)
+{
+    host_field field = {name, HOST_FIELD_PSEUDONYM, rpc_bytes_str(text ? text : ""), 0};
+    return field;
+}
+
+/** Writes one JSON line {"time", "level", "program", "message", fields…} before it returns. */
+void host_log_write(host_log *log, host_level level, const char *message,
+    const host_field *fields, size_t count);
+#define HOST_LOG(log, level, message, ...)                                                         \
+    host_log_write((log), (level), (message), (const host_field[]){__VA_ARGS__},                   \
+        sizeof((const host_field[]){__VA_ARGS__}) / sizeof(host_field))
+/** An access line: queued, written by a thread of the log, dropped and counted when 4,096 wait. */
+void host_log_access(host_log *log, const host_field *fields, size_t count);
+uint64_t host_log_dropped(const host_log *log);
+
+#define HOST_PSEUDONYM_CHARS 24
+/** HMAC under a key that is drawn at start and rotates every 24 hours: the same person has the
+ *  same pseudonym within a day of one process, and nobody can compute it. */
+void host_pseudonym(host_log *log, rpc_bytes who, char ret[HOST_PSEUDONYM_CHARS + 1]);
+
+/* ---- request IDs ---------------------------------------------------------------------------- */
+
+#define HOST_REQUEST_ID_CHARS 26
+/** Always 26 of 0-9 a-v; sorts by time (milliseconds), the rest is random. */
+void host_request_id(const rpc_clock *clock, char ret[HOST_REQUEST_ID_CHARS + 1]);
+/** The time in it; -1 when text is no request ID. */
+int64_t host_request_id_ms(const char *text);
+
+#endif
