@@ -30,10 +30,10 @@ void dacm_assembler_done(dacm_assembler *assembler)
 }
 
 rpc_code dacm_assembler_init(
-    dacm_assembler *assembler, dacm_cut_fn *cut, dacm_chunk_fn *emit, void *arg,
-    rpc_status *reterr)
+    dacm_assembler *assembler, dacm_chunk_fn *emit, void *arg, rpc_status *reterr)
 {
-    dacm_assembler made = {.cut = cut, .emit = emit, .arg = arg};
+    dacm_assembler made = {.emit = emit, .arg = arg};
+    trust_chunker_init(&made.chunker, TRUST_CHUNKING_GEAR_64K);
     made.whole = EVP_MD_CTX_new();
     made.part = EVP_MD_CTX_new();
     made.buffer = malloc(BUFFER_BYTES);
@@ -82,12 +82,17 @@ static rpc_code emit_chunk(dacm_assembler *a, const uint8_t *data, size_t size, 
     return a->emit(a->arg, copy, size, digest, reterr);
 }
 
-/* Cuts chunks off the front of the buffer while `least` bytes are there. */
-static rpc_code cut_all(dacm_assembler *a, size_t least, bool last, rpc_status *reterr)
+_Static_assert(DACM_CHUNK_BYTES_MAX == TRUST_CHUNK_MAX, "the buffer must hold any chunk");
+
+/* Cuts chunks off the front of the buffer while `least` bytes are there: as many as any chunk
+ * has, so that its end is always found, or at the object's end whatever is left. */
+static rpc_code cut_all(dacm_assembler *a, size_t least, rpc_status *reterr)
 {
     size_t at = 0;
     while (a->filled - at >= least && a->filled > at) {
-        size_t size = a->cut(rpc_bytes_of(a->buffer + at, a->filled - at), last);
+        bool end = false;
+        size_t size = trust_chunker_feed(
+            &a->chunker, rpc_bytes_of(a->buffer + at, a->filled - at), &end);
         rpc_code code = emit_chunk(a, a->buffer + at, size, reterr);
         if (code != RPC_OK)
             return code;
@@ -109,7 +114,7 @@ rpc_code dacm_assembler_feed(dacm_assembler *a, rpc_bytes bytes, rpc_status *ret
         memcpy(a->buffer + a->filled, bytes.data, take);
         a->filled += take;
         bytes = rpc_bytes_of(bytes.data + take, bytes.size - take);
-        rpc_code code = cut_all(a, DACM_CHUNK_BYTES_MAX, false, reterr);
+        rpc_code code = cut_all(a, DACM_CHUNK_BYTES_MAX, reterr);
         if (code != RPC_OK)
             return code;
     }
@@ -119,7 +124,7 @@ rpc_code dacm_assembler_feed(dacm_assembler *a, rpc_bytes bytes, rpc_status *ret
 rpc_code dacm_assembler_finish(dacm_assembler *a, uint8_t ret_sha256[DACM_DIGEST_BYTES],
     uint8_t ret_list_sha256[DACM_DIGEST_BYTES], rpc_status *reterr)
 {
-    rpc_code code = cut_all(a, 1, true, reterr);
+    rpc_code code = cut_all(a, 1, reterr);
     if (code != RPC_OK)
         return code;
     if (EVP_DigestFinal_ex(a->whole, ret_sha256, NULL) != 1)

@@ -5,6 +5,7 @@
 #define DACM_ASSEMBLE_H
 
 #include "plan.h"
+#include "trust.h"
 
 #include <openssl/evp.h>
 
@@ -12,13 +13,8 @@
 typedef rpc_code dacm_chunk_fn(void *arg, uint8_t *data, size_t size,
     const uint8_t digest[DACM_DIGEST_BYTES], rpc_status *reterr);
 
-/** How boundaries are found: the length of the first chunk of bytes, 1 to bytes.size and at most
- *  DACM_CHUNK_BYTES_MAX. There are at least that many bytes unless last, in which case they are
- *  the object's end. */
-typedef size_t dacm_cut_fn(rpc_bytes bytes, bool last);
-
 typedef struct dacm_assembler {
-    dacm_cut_fn *cut;
+    trust_chunker chunker; /* gear-64k */
     EVP_MD_CTX *whole, *part;
     uint8_t *buffer; /* 2 × DACM_CHUNK_BYTES_MAX */
     size_t filled;
@@ -31,8 +27,7 @@ typedef struct dacm_assembler {
 
 /** RESOURCE_EXHAUSTED when memory is short; dacm_assembler_done() is due only after RPC_OK. */
 RPC_MUST_USE rpc_code dacm_assembler_init(
-    dacm_assembler *assembler, dacm_cut_fn *cut, dacm_chunk_fn *emit, void *arg,
-    rpc_status *reterr);
+    dacm_assembler *assembler, dacm_chunk_fn *emit, void *arg, rpc_status *reterr);
 void dacm_assembler_done(dacm_assembler *assembler);
 /** RESOURCE_EXHAUSTED (memory, or more chunks than a list may have), or what emit returned. */
 RPC_MUST_USE rpc_code dacm_assembler_feed(

@@ -28,7 +28,6 @@ typedef struct dacm_service {
     dacm_running *running;
     dacm_uploads *uploads;
     dacm_ring *ring;
-    dacm_cut_fn *cut; /* gear-64k */
     struct dacm_trust *trust; /* access.c: issuers, cache, revocations, keys, audit */
 } dacm_service;
 

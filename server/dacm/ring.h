@@ -7,7 +7,7 @@
 
 #include "base.h"
 
-#define DACM_REQUEST_ID_CHARS 24u
+#define DACM_REQUEST_ID_CHARS 26u /* as server/host makes them */
 
 typedef struct dacm_explanation {
     char request_id[DACM_REQUEST_ID_CHARS + 1];

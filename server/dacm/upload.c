@@ -309,7 +309,7 @@ void upload_receive(upload *u)
 {
     u->state = RECEIVING;
     rpc_status status = {0};
-    if (dacm_assembler_init(&u->assembler, u->service->cut, put_chunk, u, &status) != RPC_OK) {
+    if (dacm_assembler_init(&u->assembler, put_chunk, u, &status) != RPC_OK) {
         upload_end(u, &status);
         return;
     }

@@ -6,14 +6,6 @@
 
 #include <sodium.h>
 
-/* Boundaries that move with the content, so that feeding in other pieces must not matter. */
-static size_t cut(rpc_bytes bytes, bool last)
-{
-    size_t size = 20000 + bytes.data[0] * 100;
-    (void)last;
-    return size < bytes.size ? size : bytes.size;
-}
-
 struct collected {
     uint8_t *data;
     size_t size;
@@ -50,7 +42,7 @@ static void assemble(const uint8_t *content, size_t size, size_t piece, uint8_t 
     dacm_assembler assembler;
     struct collected c = {0};
     uint8_t sha256[32], expected[32];
-    assert_int_equal(dacm_assembler_init(&assembler, cut, collect, &c, NULL), RPC_OK);
+    assert_int_equal(dacm_assembler_init(&assembler, collect, &c, NULL), RPC_OK);
     for (size_t at = 0; at < size; at += piece)
         assert_int_equal(dacm_assembler_feed(&assembler,
                              rpc_bytes_of(content + at, size - at < piece ? size - at : piece),
@@ -97,7 +89,7 @@ TEST(failure_of_the_store_ends_the_assembly_with_its_status)
     dacm_assembler assembler;
     struct collected c = {.fail_at = 2};
     rpc_status status = {0};
-    assert_int_equal(dacm_assembler_init(&assembler, cut, collect, &c, NULL), RPC_OK);
+    assert_int_equal(dacm_assembler_init(&assembler, collect, &c, NULL), RPC_OK);
     assert_int_equal(
         dacm_assembler_feed(&assembler, rpc_bytes_of(content, 1 << 20), &status), RPC_UNAVAILABLE);
     assert_int_equal(c.chunks, 2);
