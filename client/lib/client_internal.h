@@ -191,7 +191,7 @@ typedef struct client_have {
     uint8_t sha256[32]; /* of the file, when whole */
 } client_have;
 
-/** Nothing here is believed: each chunk is hashed. A copy without .chunks holds no chunk. */
+/** Nothing here is believed: each chunk is hashed. A copy without .chunks is cut anew. */
 dacm_code client__have_open(client_have *have, const char *file, dacm_error *reterr);
 void client__have_done(client_have *have);
 /** Reads the chunk with that digest and length and checks it again; false when not held. */

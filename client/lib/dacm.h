@@ -170,8 +170,8 @@ typedef struct dacm_download_options {
     void *sink_ctx;
     uint64_t offset;     /* sink only: the chunks that overlap offset..offset+length; length 0 = */
     uint64_t length;     /* to the end */
-    const char *have_file; /* optional, with file only: an earlier copy with its .chunks beside it
-                              (may be file itself); its chunks are verified and not sent again */
+    const char *have_file; /* optional, with file only: an earlier copy, best with its .chunks beside
+                              it (may be file itself); its chunks are verified and not sent again */
     unsigned streams;    /* 0 = 1, at most DACM_STREAMS_MAX */
     dacm_progress_fn *progress; /* optional */
     void *progress_ctx;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client_internal.h"
 #include "cleanup.h"
+#include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +80,51 @@ static int by_digest(const void *a, const void *b, void *context)
         client__chunk_digest(chunks, *(const uint32_t *)b), 32);
 }
 
+/** Appends one entry; false when memory is short or there are too many. */
+static bool append_entry(rpc_bytes chunk, uint8_t **entries, uint32_t *count)
+{
+    if ((*count & (*count - 1)) == 0) { /* at each power of two there is room for twice as many */
+        uint8_t *more = realloc(*entries, (size_t)(*count ? *count * 2 : 1) * CLIENT_ENTRY_BYTES);
+        if (!more)
+            return false;
+        *entries = more;
+    }
+    if (*count == DACM_CHUNKS_MAX)
+        return false;
+    uint8_t *entry = *entries + (size_t)(*count)++ * CLIENT_ENTRY_BYTES;
+    for (unsigned i = 0; i < 4; i++)
+        entry[i] = (uint8_t)(chunk.size >> (24 - 8 * i));
+    client__sha256(chunk, entry + 4);
+    return true;
+}
+
+/** Without a list the file is cut as the server would cut it by default. */
+static bool cut_file(client_have *have)
+{
+    trust_chunker chunker;
+    struct stat found;
+    RPC_AUTOFREE uint8_t *data = malloc(TRUST_CHUNK_MAX);
+    RPC_AUTOFREE uint8_t *entries = NULL;
+    uint32_t count = 0;
+    if (!data || fstat(have->fd, &found) != 0 || !S_ISREG(found.st_mode))
+        return false;
+    const uint64_t size = (uint64_t)found.st_size;
+    trust_chunker_init(&chunker, TRUST_CHUNKING_GEAR_64K);
+    for (uint64_t at = 0; at < size;) {
+        const size_t most = size - at < TRUST_CHUNK_MAX ? (size_t)(size - at) : TRUST_CHUNK_MAX;
+        bool end = false;
+        if (!read_exactly(have->fd, at, data, most))
+            return false;
+        const size_t length = trust_chunker_feed(&chunker, rpc_bytes_of(data, most), &end);
+        if (!append_entry(rpc_bytes_of(data, length), &entries, &count))
+            return false;
+        at += length;
+    }
+    return count > 0 && client__chunks_init(&have->chunks,
+                            rpc_bytes_of(entries, (size_t)count * CLIENT_ENTRY_BYTES), NULL, size,
+                            NULL) == DACM_OK;
+}
+
 static dacm_code fill(client_have *have, dacm_error *reterr)
 {
     const uint32_t count = have->chunks.count;
@@ -103,7 +149,7 @@ dacm_code client__have_open(client_have *have, const char *file, dacm_error *ret
     if (made.fd < 0)
         return client__fail_file(reterr, "cannot open the earlier copy", file);
     dacm_code code = DACM_OK;
-    if (load_list(&made, file))
+    if (load_list(&made, file) || cut_file(&made))
         code = fill(&made, reterr);
     if (code != DACM_OK) {
         client__have_done(&made);

@@ -129,15 +129,24 @@ TEST(earlier_copy_that_is_whole_says_so)
     client__have_done(&have);
 }
 
-TEST(earlier_copy_without_a_list_holds_nothing)
+TEST(earlier_copy_without_a_list_is_cut_anew)
 {
+    static uint8_t content[600000], data[CLIENT_CHUNK_BYTES_MAX];
     char path[4096];
     const char *folder = test_tmpdir();
-    write_text(folder, "copy", "abc", 3);
+    uint32_t drawn = 1;
+    for (size_t i = 0; i < sizeof content; i++) {
+        drawn = drawn * 1664525u + 1013904223u;
+        content[i] = (uint8_t)(drawn >> 24);
+    }
+    write_text(folder, "copy", content, sizeof content);
     snprintf(path, sizeof path, "%s/copy", folder);
     client_have have = {.fd = -1};
     assert_int_equal(client__have_open(&have, path, NULL), DACM_OK);
-    assert_int_equal(have.good_count, 0);
-    assert_false(have.whole);
+    assert_true(have.whole);
+    assert_true(have.good_count >= 3);
+    const uint32_t length = client__chunk_length(&have.chunks, 1);
+    assert_true(client__have_read(&have, client__chunk_digest(&have.chunks, 1), length, data));
+    assert_memory_equal(data, content + have.chunks.offsets[1], length);
     client__have_done(&have);
 }
