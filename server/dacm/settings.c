@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "settings.h"
+
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define TEXT(n, least, fb, text)                                                                   \
+    {.name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),              \
+        .description = (text)}
+#define NUMBER(n, u, least, most, fb, text)                                                        \
+    {.name = (n), .kind = HOST_INT, .unit = (u), .min = (least), .max = (most),                    \
+        .fallback = (fb), .description = (text)}
+#define FLAG(n, fb, text)                                                                          \
+    {.name = (n), .kind = HOST_BOOL, .fallback = (fb), .description = (text)}
+#define CHOICE(n, list, fb, text)                                                                  \
+    {.name = (n), .kind = HOST_ENUM, .choices = (list), .fallback = (fb), .description = (text)}
+#define TEXTS(n, text)                                                                             \
+    {.name = (n), .kind = HOST_STRING_LIST, .min = 1, .max = 255, .description = (text)}
+
+static const char *const modes[] = {"token+profile", "profile", "token", "literal", NULL};
+static const char *const creates[] = {"any", "none", "list", NULL};
+static const char *const sources[] = {"file", NULL};
+static const char *const durabilities[] = {"process", "power", NULL};
+static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
+
+static const host_setting issuer_fields[] = {
+    TEXT("issuer", 1, NULL, "`iss` of its tokens, byte for byte"),
+    TEXT("jwks_file", 1, NULL, "its public token keys, a JWK set"),
+    CHOICE("mode", modes, "token+profile", "which steps of the decision its tokens go through"),
+    TEXTS("algorithms", "of EdDSA, Ed25519, ES256, RS256, PS256; none given: EdDSA"),
+    TEXTS("typ", "accepted `typ` of the token header; none given: at+jwt"),
+    TEXTS("gpsi_namespaces", "GPSIs that it may assert, as patterns; none given: all"),
+    FLAG("may_delegate", "false", "may issue tokens with `users`, for VAL servers"),
+};
+
+static const host_setting sims_fields[] = {
+    TEXT("san", 1, NULL, "a DNS or URI name in the certificate of the SIM-S"),
+    TEXT("issuer", 1, NULL, "the issuer that this SIM-S is bound to"),
+    FLAG("full_list", "false", "may stream whole consumer lists"),
+};
+
+const host_setting dacm_settings[] = {
+    TEXT("resource", 1, NULL, "resource URI: audience of tokens and issuer of manifests"),
+    TEXT("listen.users.url", 1, NULL, "where VAL clients, SEAL clients and VAL servers call"),
+    TEXT("listen.users.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
+    TEXT("listen.users.key", 0, "", "PEM file of its private key"),
+    TEXT("listen.users.client_ca", 0, "", "who may have signed client certificates"),
+    FLAG("listen.users.allow_plain_text", "false", "allows a tcp:// url, on loopback only"),
+    TEXT("listen.peers.url", 0, "", "where a SIM-S calls; empty: nowhere"),
+    TEXT("listen.peers.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
+    TEXT("listen.peers.key", 0, "", "PEM file of its private key"),
+    TEXT("listen.peers.client_ca", 0, "", "who signs the certificates that are required"),
+    TEXT("listen.admin.url", 0, "", "ipc:// socket of the operator; empty: none"),
+    {.name = "listen.admin.uids", .kind = HOST_STRING_LIST, .min = 1, .max = 10,
+        .description = "user IDs that may use the socket besides the server's own"},
+    TEXTS("listen.admin.sans", "names in certificates that are operators"),
+    TEXT("listen.https.address", 0, "127.0.0.1", "address for metrics, health and public keys"),
+    NUMBER("listen.https.port", NULL, 0, 65535, "7480", "its port; 0: any"),
+    TEXT("listen.https.certificate", 0, "", "PEM file; without: HTTP, on loopback only"),
+    TEXT("listen.https.key", 0, "", "PEM file of its private key"),
+    {.name = "issuers", .kind = HOST_MAP_LIST, .fields = issuer_fields,
+        .field_count = COUNT(issuer_fields), .required_list = true,
+        .description = "who may issue access tokens"},
+    {.name = "peers.sims", .kind = HOST_MAP_LIST, .fields = sims_fields,
+        .field_count = COUNT(sims_fields), .description = "who may ask for consumer lists"},
+    CHOICE("policy.create", creates, "any", "who may create assets"),
+    TEXTS("policy.create_users", "GPSIs that may create where policy.create is list"),
+    CHOICE("signing.source", sources, "file", "where the manifest key comes from"),
+    TEXT("signing.key_file", 1, NULL, "private manifest keys, a JWK set of mode 0600"),
+    NUMBER("signing.manifest_life_s", "s", 60, 86400, "86400",
+        "life of a manifest; it is signed again with a quarter left"),
+    TEXT("store.directory", 1, NULL, "where assets and profiles are kept"),
+    NUMBER("store.meta_map_bytes", "bytes", 65536, INT64_MAX, "1099511627776",
+        "limit of records on disk"),
+    NUMBER("store.chunks_map_bytes", "bytes", 65536, INT64_MAX, "1099511627776",
+        "limit of content on disk"),
+    NUMBER("store.sweep_interval_s", "s", 1, 604800, "3600",
+        "how often chunks that no version lists are looked for"),
+    NUMBER("store.sweep_grace_s", "s", 1, 31536000, "86400", "how long such chunks are kept"),
+    NUMBER("store.versions_max", NULL, 1, 1000000, "100", "versions kept per asset"),
+    TEXT("audit.directory", 1, NULL, "where the audit trail is kept"),
+    CHOICE("audit.durability", durabilities, "process",
+        "what an audit record survives before its answer: the process, or loss of power"),
+    NUMBER("limits.connections", NULL, 1, 1000000, "10000", "connections in all"),
+    NUMBER("limits.unauthenticated", NULL, 1, 1000000, "1024",
+        "connections before their first request"),
+    NUMBER("limits.unauthenticated_per_address", NULL, 1, 1000000, "64", "the same, an address"),
+    NUMBER("limits.streams", NULL, 1, 10000, "100", "calls at a time on a connection"),
+    NUMBER("limits.object_bytes", "bytes", 1, 17179869184, "17179869184", "largest upload"),
+    NUMBER("limits.uploads_per_owner", NULL, 1, 1000, "8", "running uploads of a user"),
+    NUMBER("limits.list_memory_bytes", "bytes", 67108864, 1099511627776, "536870912",
+        "chunk lists in memory, for all downloads"),
+    NUMBER("limits.upload_idle_ms", "ms", 100, 3600000, "60000", "an upload may send nothing"),
+    NUMBER("limits.upload_window_bytes", "bytes", 65535, 67108864, "1048576",
+        "receive window of an authorised upload"),
+    NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),
+    NUMBER("threads.verify", NULL, 1, 64, "2", "threads that verify new tokens"),
+    NUMBER("threads.upload", NULL, 1, 64, "2", "threads that hash uploads"),
+    {.name = "log.level", .kind = HOST_ENUM, .choices = levels, .fallback = "info",
+        .reloadable = true, .description = "what is logged"},
+    TEXT("log.file", 0, "", "file of the log; empty: standard error"),
+};
+const size_t dacm_settings_count = COUNT(dacm_settings);
+
+static bool set(const host_values *values, const char *name)
+{
+    return host_string(values, name)[0] != '\0';
+}
+
+static rpc_code check_pair(
+    const host_values *values, const char *certificate, const char *key, rpc_status *reterr)
+{
+    if (set(values, certificate) == set(values, key))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "'%s' and '%s' belong together: set both or neither", certificate, key);
+}
+
+static rpc_code check_issuers(const host_values *values, bool allow_literal, rpc_status *reterr)
+{
+    size_t count = host_list_count(values, "issuers");
+    for (size_t i = 0; i < count; i++) {
+        const host_values *issuer = host_map_list(values, "issuers", i);
+        const char *name = host_string(issuer, "issuer");
+        if (host_enum(issuer, "mode") == DACM_MODE_LITERAL && !allow_literal)
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'issuers[%zu].mode': literal lets any token holder name any listed user; start "
+                "with --allow-literal if that is wanted",
+                i);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(host_string(host_map_list(values, "issuers", j), "issuer"), name) == 0)
+                return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                    "'issuers[%zu].issuer': is configured twice; keep one of the entries", i);
+    }
+    return RPC_OK;
+}
+
+static rpc_code check_sims(const host_values *values, rpc_status *reterr)
+{
+    for (size_t i = 0; i < host_list_count(values, "peers.sims"); i++) {
+        const char *issuer = host_string(host_map_list(values, "peers.sims", i), "issuer");
+        bool known = false;
+        for (size_t j = 0; j < host_list_count(values, "issuers") && !known; j++)
+            known = strcmp(host_string(host_map_list(values, "issuers", j), "issuer"), issuer)
+                    == 0;
+        if (!known)
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'peers.sims[%zu].issuer': is none of the configured issuers", i);
+    }
+    return RPC_OK;
+}
+
+rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_status *reterr)
+{
+    static const char *const pairs[][2] = {
+        {"listen.users.certificate", "listen.users.key"},
+        {"listen.peers.certificate", "listen.peers.key"},
+        {"listen.https.certificate", "listen.https.key"},
+    };
+    for (size_t i = 0; i < COUNT(pairs); i++) {
+        rpc_code code = check_pair(values, pairs[i][0], pairs[i][1], reterr);
+        if (code != RPC_OK)
+            return code;
+    }
+    if (set(values, "listen.peers.url") && !set(values, "listen.peers.client_ca"))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'listen.peers.client_ca': peers need a client certificate; say who signs it");
+    rpc_code code = check_issuers(values, allow_literal, reterr);
+    return code == RPC_OK ? check_sims(values, reterr) : code;
+}
