@@ -168,8 +168,10 @@ static dacm_code on_stream_end(
         download__missing(download, stream->first, stream->last) == stream->last)
         return DACM_OK;
     if (end->code == DACM_OK && download->accepted && !download->listed &&
-        download->have.whole && !download->ask_changed)
-        return open_stream(download, index, reterr); /* asks for the list this time */
+        download->have.whole && !download->ask_changed && !download->asked_again) {
+        download->asked_again = true; /* for the list this time */
+        return open_stream(download, index, reterr);
+    }
     if (end->code == DACM_OK)
         return client__fail(reterr, DACM_DATA_LOSS,
             "the server ended the download before all chunks had come; try again");

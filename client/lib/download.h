@@ -38,6 +38,7 @@ typedef struct client_download {
     client_have have;
     bool ask_changed; /* send if_none_match */
     bool copy_is_current;
+    bool asked_again; /* the same bytes, cut elsewhere: once */
     unsigned failures; /* of the connection since the last verified chunk */
     dacm_download_result result;
 } client_download;

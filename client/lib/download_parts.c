@@ -259,6 +259,7 @@ static dacm_code on_chunks(client_download *download, const download_stream *str
     if (!stream->listed)
         return client__fail(reterr, DACM_BAD_SIGNATURE,
             "the server sent data before the list that it is judged by; nothing was used");
+    const uint64_t done_before = download->progress.done;
     size_t at = 0;
     for (uint32_t index = part->first; at < part->data.size; index++) {
         if (index >= download->chunks.count)
@@ -279,7 +280,8 @@ static dacm_code on_chunks(client_download *download, const download_stream *str
         at += length;
         download->result.received_bytes += length;
     }
-    download->failures = 0;
+    if (download->progress.done > done_before) /* a chunk sent again is no progress */
+        download->failures = 0;
     return DACM_OK;
 }
 
