@@ -73,6 +73,14 @@ void dacm_changes_delete_prefix(dacm_changes *changes, dacm_key item)
     add(changes, STORE_DELETE_PREFIX, item, rpc_bytes_of(NULL, 0));
 }
 
+void dacm_put_grant(dacm_changes *changes, const dacm_grant *grant)
+{
+    Dacm__Records__Grant record = DACM__RECORDS__GRANT__INIT;
+    record.operations = grant->operations;
+    record.gpsi = (char *)(uintptr_t)grant->gpsi;
+    dacm_changes_put(changes, dacm_key_grant(grant->gpsi), &record.base);
+}
+
 struct apply {
     store_op op;
     store_executor executor;

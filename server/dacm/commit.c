@@ -96,10 +96,9 @@ static rpc_code hash_request(upload *u, rpc_status *reterr)
 
 static void stale(const upload *u, uint64_t version, rpc_status *ret)
 {
-    rpc_code code = rpc_status_set(ret, RPC_ABORTED,
+    rpc_status_set(ret, RPC_ABORTED,
         "if_match: version %llu was named and %llu is the newest; read it, then decide again",
         (unsigned long long)u->if_match, (unsigned long long)version);
-    (void)code;
 }
 
 static void begin_new(upload *u)

@@ -10,9 +10,8 @@ static dacm_grant *grants_new(const Dacm__V1__DigitalAssetProfile *profile, rpc_
     dacm_grant *grants = calloc(
         (count < DACM_USERS_PER_CALL_MAX ? count : DACM_USERS_PER_CALL_MAX) + 1, sizeof *grants);
     if (!grants) {
-        rpc_code code = rpc_status_set(
+        rpc_status_set(
             reterr, RPC_RESOURCE_EXHAUSTED, "profile: no memory for its access control list");
-        (void)code;
         return NULL;
     }
     if (dacm_grants_of(profile->access_control_list, count, NULL, 0, grants, reterr) == RPC_OK)
@@ -49,14 +48,6 @@ static void fill(Dacm__Records__Profile *record, const Dacm__V1__DigitalAssetPro
     record->spatial_conditions = profile->spatial_conditions;
     record->n_spatial_conditions = profile->n_spatial_conditions;
     record->created_at = now_s;
-}
-
-void dacm_put_grant(dacm_changes *changes, const dacm_grant *grant)
-{
-    Dacm__Records__Grant record = DACM__RECORDS__GRANT__INIT;
-    record.operations = grant->operations;
-    record.gpsi = (char *)(uintptr_t)grant->gpsi;
-    dacm_changes_put(changes, dacm_key_grant(grant->gpsi), &record.base);
 }
 
 void dacm_new_asset(dacm_changes *changes, const Dacm__V1__DigitalAssetProfile *profile,

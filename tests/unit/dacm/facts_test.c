@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "changes.h"
+#include "facts.h"
+#include "store.h"
+
+#include "test.h"
+
+#include <semaphore.h>
+
+static char ann[] = "msisdn-4915100000001", bob[] = "extid-bob@example.com";
+static char eve[] = "msisdn-4915100000009";
+
+struct outcome {
+    sem_t over;
+    rpc_status status;
+    dacm_facts facts;
+    uint64_t generation;
+};
+
+static void written(void *arg, const rpc_status *status, uint64_t generation)
+{
+    struct outcome *o = arg;
+    o->status = *status;
+    o->generation = generation;
+    sem_post(&o->over);
+}
+
+static void have_facts(void *arg, const dacm_facts *facts, const rpc_status *status)
+{
+    struct outcome *o = arg;
+    o->status = *status;
+    o->facts = *facts;
+    sem_post(&o->over);
+}
+
+static void run_now(void *ctx, void (*fn)(void *arg), void *arg)
+{
+    (void)ctx;
+    fn(arg);
+}
+
+static const store_executor at_once = {run_now, NULL};
+
+static void apply(store *db, dacm_changes *changes)
+{
+    struct outcome o = {.generation = 0};
+    sem_init(&o.over, 0, 0);
+    dacm_changes_apply(
+        changes, db, &at_once, dacm_key_asset("a1"), STORE_ANY_GENERATION, written, &o);
+    sem_wait(&o.over);
+    assert_int_equal(o.status.code, RPC_OK);
+}
+
+static store *store_with_asset(bool deleted)
+{
+    store_lmdb_options options = {.directory = test_tmpdir(), .meta_map_bytes_max = 64 << 20,
+        .chunks_map_bytes_max = 64 << 20, .sync = STORE_SYNC_PROCESS};
+    store *db = NULL;
+    assert_int_equal(store_open_lmdb(&options, &db, NULL), RPC_OK);
+    uint8_t uid[STORE_UID_BYTES] = {1};
+    char *owners[] = {ann};
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
+    profile.owners = owners;
+    profile.n_owners = 1;
+    profile.version = 7;
+    profile.deleted = deleted;
+    dacm_grant grant = {bob, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET)};
+    dacm_changes changes = {0};
+    dacm_changes_put(&changes, dacm_key_profile(), &profile.base);
+    dacm_put_grant(&changes, &grant);
+    apply(db, &changes);
+    return db;
+}
+
+static dacm_facts facts_of(store *db, rpc_arena *arena, const char *asset, const char *user)
+{
+    struct outcome o = {.generation = 0};
+    dacm_facts_load load;
+    sem_init(&o.over, 0, 0);
+    dacm_facts_get(&load, db, &at_once, arena, asset, user, have_facts, &o);
+    sem_wait(&o.over);
+    assert_int_equal(o.status.code, RPC_OK);
+    return o.facts;
+}
+
+TEST(facts_tell_owner_listed_and_stranger_apart)
+{
+    store *db = store_with_asset(false);
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    dacm_facts facts = facts_of(db, arena, "a1", ann);
+    assert_true(facts.owner);
+    assert_int_equal(facts.operations, 0);
+    assert_int_equal(facts.profile->version, 7);
+    facts = facts_of(db, arena, "a1", bob);
+    assert_false(facts.owner);
+    assert_int_equal(
+        facts.operations, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET));
+    assert_int_equal(facts.generation, 1);
+    facts = facts_of(db, arena, "a1", eve);
+    assert_false(facts.owner);
+    assert_int_equal(facts.operations, 0);
+    rpc_arena_free(arena);
+    store_close(db);
+}
+
+TEST(missing_asset_has_no_facts_and_is_no_failure)
+{
+    store *db = store_with_asset(false);
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    dacm_facts facts = facts_of(db, arena, "a2", ann);
+    assert_null(facts.profile);
+    assert_false(facts.owner);
+    assert_false(facts.deleted);
+    rpc_arena_free(arena);
+    store_close(db);
+}
+
+TEST(deleted_asset_allows_nobody_and_its_id_is_used_up)
+{
+    store *db = store_with_asset(true);
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    dacm_facts facts = facts_of(db, arena, "a1", ann);
+    assert_null(facts.profile);
+    assert_true(facts.deleted);
+    assert_false(facts.owner);
+    rpc_arena_free(arena);
+    store_close(db);
+}
