@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** A server of rpctest.Echo and a channel to it, for the tests of rpc. */
+#ifndef DACM_RPC_FIXTURE_H
+#define DACM_RPC_FIXTURE_H
+
+#include "certs.h"
+#include "rpc.h"
+#include "test.h"
+#include "test.pb-c.h"
+
+#include <pthread.h>
+
+/** Events to wait for; all members under lock. */
+typedef struct flag {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned count;
+} flag;
+void flag_init(flag *f);
+void flag_raise(flag *f);
+/** Until it was raised count times in all. */
+void flag_wait(flag *f, unsigned count);
+unsigned flag_count(flag *f);
+
+typedef struct fixture {
+    rpc_runtime *runtime;
+    rpc_server *server;
+    rpc_listener *listener;
+    rpc_channel *channel;
+    test_cert ca, server_cert, client_cert;
+    rpc_limits limits, client_limits;
+    bool plain, no_client_cert;
+    rpc_pool *pool;
+    flag events[RPC_EVENT_KINDS];
+    char event_detail[256];
+    /* what the handlers saw */
+    flag started, cancelled, server_ended, released, pulled;
+    rpc_code server_end;
+    rpc_call *held; /* of "never": a reference */
+    bool peer_certificate;
+    char peer_uri[128];
+    unsigned body_later; /* answers LATER this often */
+    flag later;
+    size_t download_sent; /* bytes taken by rpc_call_send, atomic */
+} fixture;
+
+/** Limits may be changed between init and start. */
+void fixture_init(fixture *f);
+void fixture_start(fixture *f);
+void fixture_listen(fixture *f, const char *url);
+rpc_channel *fixture_channel(fixture *f);
+void fixture_stop(fixture *f);
+
+/** A unary call with text; *ret_text is a copy to free. */
+rpc_code fixture_unary(fixture *f, const rpc_call_options *options, const char *text,
+    char **ret_text, rpc_status *reterr);
+
+/** What a streaming call of the client saw. */
+typedef struct client_call {
+    fixture *f;
+    rpc_call *call;
+    flag headers, messages, writable, ended;
+    uint64_t bytes;
+    bool hold; /* keep messages until client_release() */
+    rpc_message *held[64];
+    unsigned held_count;
+    rpc_status status;
+    char header[128], trailer[128];
+    bool keep_trailers;
+} client_call;
+void client_start(client_call *c, fixture *f, const char *path, const rpc_call_options *options);
+/** Sends item, waiting while the call is busy. */
+rpc_sent client_send(client_call *c, const Rpctest__Item *item);
+void client_release(client_call *c);
+void client_done(client_call *c);
+
+#endif
