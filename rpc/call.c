@@ -261,7 +261,8 @@ static void act(rpc_call *call, unsigned asked)
         call->writable_due = true;
         rpc__call_pend(call);
     }
-    if (call->attached)
+    const unsigned news = RPC__ASK_SEND | RPC__ASK_FINISH | RPC__ASK_HALF_CLOSE | RPC__ASK_RESUME;
+    if (call->attached && asked & news)
         rpc__call_push(call);
 }
 

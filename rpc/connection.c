@@ -411,6 +411,11 @@ static int64_t earliest(int64_t now, int64_t base, int64_t limit_ms, int64_t bes
     return left < best ? left : best;
 }
 
+static int64_t first_limit_ms(const rpc__conn *conn)
+{
+    return conn->server ? conn->limits->first_request_ms : conn->limits->handshake_ms;
+}
+
 static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
 {
     const rpc_limits *limits = conn->limits;
@@ -419,8 +424,8 @@ static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
     int64_t delay = quiet ? INT64_MAX : TICK_MS;
     if (conn->state == RPC__CONN_HANDSHAKE)
         delay = earliest(now, conn->opened_us, limits->handshake_ms, delay);
-    if (conn->server && !conn->had_request)
-        delay = earliest(now, conn->opened_us, limits->first_request_ms, delay);
+    if (!conn->had_request)
+        delay = earliest(now, conn->opened_us, first_limit_ms(conn), delay);
     if (conn->calls == NULL)
         delay = earliest(now, conn->idle_since_us, limits->idle_ms, delay);
     if (conn->stream && rpc__stream_writing(conn->stream))
@@ -483,9 +488,10 @@ static void check_limits(rpc__conn *conn, int64_t now)
     if (conn->state == RPC__CONN_HANDSHAKE &&
         now - conn->opened_us >= limits->handshake_ms * 1000)
         time_out(conn, "no TLS handshake within handshake_ms");
-    else if (conn->state == RPC__CONN_OPEN && conn->server && !conn->had_request &&
-             now - conn->opened_us >= limits->first_request_ms * 1000)
-        time_out(conn, "no request within first_request_ms");
+    else if (conn->state == RPC__CONN_OPEN && !conn->had_request &&
+             now - conn->opened_us >= first_limit_ms(conn) * 1000)
+        time_out(conn, conn->server ? "no request within first_request_ms"
+                                    : "no HTTP/2 SETTINGS within handshake_ms");
     else if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL &&
              now - conn->idle_since_us >= limits->idle_ms * 1000)
         time_out(conn, "idle for idle_ms");
@@ -538,7 +544,8 @@ static void ready(rpc__conn *conn)
         fail(conn, &why);
         return;
     }
-    conn->ops->on_ready(conn);
+    if (conn->server)
+        conn->ops->on_ready(conn);
 }
 
 static void handshake(rpc__conn *conn)

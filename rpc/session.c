@@ -226,6 +226,14 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
     case NGHTTP2_RST_STREAM:
         count_reset(conn);
         return 0;
+    case NGHTTP2_SETTINGS:
+        count_control(conn);
+        /* Only now does a client know how many streams it may open. */
+        if (!conn->server && !conn->had_request && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+            conn->had_request = true;
+            conn->ops->on_ready(conn);
+        }
+        return 0;
     case NGHTTP2_PING:
         count_control(conn);
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))

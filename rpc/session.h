@@ -103,7 +103,8 @@ struct rpc__conn {
     rpc_status why; /* first reason to close; code RPC_OK: none yet */
     rpc_call *calls; /* attached */
     unsigned call_count;
-    bool had_request, goaway_seen, draining, drain_final;
+    bool had_request; /* client: the server's SETTINGS have come */
+    bool goaway_seen, draining, drain_final;
     /* output */
     uint8_t *out[2];
     size_t out_size; /* plain text only: bytes in out[out_now] */

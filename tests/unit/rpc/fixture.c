@@ -202,6 +202,7 @@ static void download_message(rpc_call *call, rpc_message *message, void *user)
     memcpy(d->bytes, request->data.data, d->size);
     rpc_call_set_context(call, d, free_download);
     rpc_message_release(message);
+    rpc_call_unref(f->held); /* the last one is kept */
     f->held = rpc_call_ref(call);
     flag_raise(&f->started);
     download_more(call);
