@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Foreign JSON and base64url, strictly. */
+#include "trust_internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH_MAX 16
+
+/* Brackets outside strings: what a recursive parser would descend. */
+static bool shallow(rpc_bytes text)
+{
+    unsigned depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '['))
+            depth++;
+        else if (!quoted && (c == '}' || c == ']') && depth > 0)
+            depth--;
+        if (depth > DEPTH_MAX)
+            return false;
+    }
+    return true;
+}
+
+json_t *trust__json_parse(rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr)
+{
+    if (text.size > bytes_max || !shallow(text)) {
+        rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: %s has more than %zu bytes or is nested deeper than %d", what, bytes_max,
+            DEPTH_MAX);
+        return NULL;
+    }
+    json_error_t error;
+    json_t *json =
+        json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
+    if (!json)
+        rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: %s is not JSON at byte %d: %s", what,
+            error.position, error.text);
+    return json;
+}
+
+bool trust__json_int(const json_t *object, const char *name, int64_t *ret)
+{
+    const json_t *member = json_object_get(object, name);
+    if (!json_is_integer(member))
+        return false;
+    json_int_t value = json_integer_value(member);
+    if (value < 0 || value >= 1LL << 53)
+        return false;
+    *ret = value;
+    return true;
+}
+
+uint8_t *trust__base64url_decode(rpc_bytes text, size_t *ret_size)
+{
+    size_t room = text.size / 4 * 3 + 3;
+    uint8_t *bytes = malloc(room + 1);
+    if (!bytes)
+        return NULL;
+    if (text.size == 0) {
+        *ret_size = 0;
+        return bytes;
+    }
+    if (sodium_base642bin(bytes, room, (const char *)text.data, text.size, NULL, ret_size, NULL,
+            sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0) {
+        free(bytes);
+        return NULL;
+    }
+    bytes[*ret_size] = 0;
+    return bytes;
+}
+
+char *trust__base64url_encode(rpc_bytes bytes)
+{
+    size_t room =
+        sodium_base64_encoded_len(bytes.size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    char *text = malloc(room);
+    if (text)
+        sodium_bin2base64(text, room, bytes.data, bytes.size,
+            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    return text;
+}

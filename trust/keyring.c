@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Public keys: JWK sets read strictly into immutable rings, and what a key verifies. */
+#include "trust_internal.h"
+
+#include "cleanup.h"
+
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX 4096
+
+struct trust_keyring {
+    _Atomic unsigned refs;
+    trust_purpose purpose;
+    uint64_t version;
+    size_t count;
+    trust_key keys[TRUST_KEYS_MAX];
+};
+
+static void json_freep(json_t **json)
+{
+    json_decref(*json);
+}
+
+static rpc_code bad(rpc_status *reterr, const char *kid, const char *why)
+{
+    return rpc_status_set(
+        reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s': %s", kid, why);
+}
+
+const char *trust__purpose_name(trust_purpose purpose)
+{
+    static const char *const names[] = {"token", "manifest", "keyset", "audit"};
+    return names[purpose];
+}
+
+/* ---- members all keys have ----------------------------------------------------------------- */
+
+static bool printable(const char *text)
+{
+    for (; *text; text++)
+        if (*text <= ' ' || *text > '~')
+            return false;
+    return true;
+}
+
+static bool lists(const json_t *array, const char *word)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(array, i, entry)
+        if (json_is_string(entry) && strcmp(json_string_value(entry), word) == 0)
+            return true;
+    return false;
+}
+
+static bool optional_string(const json_t *jwk, const char *name, const char *expected)
+{
+    const json_t *member = json_object_get(jwk, name);
+    return !member
+        || (json_is_string(member) && strcmp(json_string_value(member), expected) == 0);
+}
+
+static bool read_state(const json_t *jwk, trust_key_state *ret)
+{
+    static const char *const names[] = {
+        "pre-published", "active", "verify-only", "retired", "compromised"};
+    const json_t *member = json_object_get(jwk, "dacm_state");
+    *ret = TRUST_KEY_ACTIVE;
+    if (!member)
+        return true;
+    for (size_t i = 0; json_is_string(member) && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(json_string_value(member), names[i]) == 0) {
+            *ret = (trust_key_state)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_time(const json_t *jwk, const char *name, int64_t *ret)
+{
+    return !json_object_get(jwk, name) || trust__json_int(jwk, name, ret);
+}
+
+rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *key,
+    const char *operation, rpc_status *reterr)
+{
+    const json_t *kid = json_object_get(jwk, "kid");
+    size_t size = json_string_length(kid);
+    if (!json_is_string(kid) || size < 1 || size > TRUST_KID_MAX
+        || !printable(json_string_value(kid)))
+        return bad(reterr, "?", "needs a kid of 1 to 128 printable ASCII characters");
+    memcpy(key->kid, json_string_value(kid), size + 1);
+    if (!optional_string(jwk, "use", "sig"))
+        return bad(reterr, key->kid, "`use` is not \"sig\"");
+    const json_t *operations = json_object_get(jwk, "key_ops");
+    if (operations && !lists(operations, operation))
+        return bad(reterr, key->kid, "`key_ops` does not list what it is needed for");
+    if (!optional_string(jwk, "dacm_purpose", trust__purpose_name(purpose)))
+        return bad(reterr, key->kid, "`dacm_purpose` is another; one key has one purpose");
+    if (!read_state(jwk, &key->state))
+        return bad(reterr, key->kid,
+            "`dacm_state` is none of pre-published, active, verify-only, retired, compromised");
+    if (!read_time(jwk, "nbf", &key->not_before) || !read_time(jwk, "exp", &key->not_after))
+        return bad(reterr, key->kid, "`nbf` and `exp` are whole seconds since 1970");
+    return RPC_OK;
+}
+
+/* ---- kinds of key ---------------------------------------------------------------------------- */
+
+bool trust__jwk_bytes32(const json_t *jwk, const char *name, uint8_t ret[32])
+{
+    const json_t *member = json_object_get(jwk, name);
+    if (!json_is_string(member))
+        return false;
+    size_t size = 0;
+    RPC_AUTOFREE uint8_t *bytes = trust__base64url_decode(
+        rpc_bytes_of(json_string_value(member), json_string_length(member)), &size);
+    bool ok = bytes && size == 32;
+    if (ok)
+        memcpy(ret, bytes, 32);
+    if (bytes)
+        sodium_memzero(bytes, size); /* `d` is a secret */
+    return ok;
+}
+
+static rpc_code read_okp(const json_t *jwk, trust_key *key, rpc_status *reterr)
+{
+    key->alg = TRUST_ALG_EDDSA;
+    if (!optional_string(jwk, "alg", "EdDSA") && !optional_string(jwk, "alg", "Ed25519"))
+        return bad(reterr, key->kid, "`alg` does not fit an Ed25519 key");
+    if (!trust__jwk_bytes32(jwk, "x", key->ed25519))
+        return bad(reterr, key->kid, "`x` is not 32 bytes in base64url");
+    return RPC_OK;
+}
+
+static EVP_PKEY *key_from_params(const char *type, OSSL_PARAM_BLD *builder)
+{
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+    EVP_PKEY_CTX *ctx = params ? EVP_PKEY_CTX_new_from_name(NULL, type, NULL) : NULL;
+    EVP_PKEY *pkey = NULL;
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1
+        || EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        pkey = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    return pkey;
+}
+
+static rpc_code read_ec(const json_t *jwk, trust_key *key, rpc_status *reterr)
+{
+    key->alg = TRUST_ALG_ES256;
+    uint8_t point[65] = {4};
+    if (!optional_string(jwk, "alg", "ES256"))
+        return bad(reterr, key->kid, "`alg` does not fit a P-256 key");
+    if (!trust__jwk_bytes32(jwk, "x", point + 1) || !trust__jwk_bytes32(jwk, "y", point + 33))
+        return bad(reterr, key->kid, "`x` and `y` are not 32 bytes each in base64url");
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    if (builder
+        && OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0)
+        && OSSL_PARAM_BLD_push_octet_string(
+            builder, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point))
+        key->pkey = key_from_params("EC", builder);
+    OSSL_PARAM_BLD_free(builder);
+    return key->pkey ? RPC_OK : bad(reterr, key->kid, "is no point of P-256");
+}
+
+static BIGNUM *read_number(const json_t *jwk, const char *name)
+{
+    const json_t *member = json_object_get(jwk, name);
+    size_t size = 0;
+    if (!json_is_string(member))
+        return NULL;
+    RPC_AUTOFREE uint8_t *bytes = trust__base64url_decode(
+        rpc_bytes_of(json_string_value(member), json_string_length(member)), &size);
+    return bytes && size > 0 && size <= RSA_BITS_MAX / 8 + 1
+        ? BN_bin2bn(bytes, (int)size, NULL)
+        : NULL;
+}
+
+static rpc_code read_rsa(const json_t *jwk, trust_key *key, rpc_status *reterr)
+{
+    const json_t *alg = json_object_get(jwk, "alg");
+    if (json_is_string(alg) && strcmp(json_string_value(alg), "PS256") == 0)
+        key->alg = TRUST_ALG_PS256;
+    else if (json_is_string(alg) && strcmp(json_string_value(alg), "RS256") == 0)
+        key->alg = TRUST_ALG_RS256;
+    else
+        return bad(reterr, key->kid, "an RSA key needs `alg` RS256 or PS256");
+    BIGNUM *n = read_number(jwk, "n"), *e = read_number(jwk, "e");
+    int bits = n ? BN_num_bits(n) : 0;
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    if (builder && n && e && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX
+        && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n)
+        && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
+        key->pkey = key_from_params("RSA", builder);
+    OSSL_PARAM_BLD_free(builder);
+    BN_free(n);
+    BN_free(e);
+    return key->pkey ? RPC_OK : bad(reterr, key->kid, "is no RSA key of 2,048 to 4,096 bits");
+}
+
+/* ---- sets -------------------------------------------------------------------------------------- */
+
+static bool is_kind(const json_t *jwk, const char *kty, const char *crv)
+{
+    const char *type = json_string_value(json_object_get(jwk, "kty"));
+    const char *curve = json_string_value(json_object_get(jwk, "crv"));
+    return type && strcmp(type, kty) == 0 && (!crv || (curve && strcmp(curve, crv) == 0));
+}
+
+static rpc_code read_key(trust_keyring *ring, const json_t *jwk, rpc_status *reterr)
+{
+    rpc_code (*read)(const json_t *, trust_key *, rpc_status *) = is_kind(jwk, "OKP", "Ed25519")
+        ? read_okp
+        : is_kind(jwk, "EC", "P-256") ? read_ec
+        : is_kind(jwk, "RSA", NULL)   ? read_rsa
+                                      : NULL;
+    if (!read)
+        return RPC_OK; /* left out: sets of others may hold keys for others */
+    if (ring->count == TRUST_KEYS_MAX)
+        return rpc_status_set(
+            reterr, RPC_RESOURCE_EXHAUSTED, "trust: more than %d keys in a set", TRUST_KEYS_MAX);
+    trust_key *key = &ring->keys[ring->count];
+    rpc_code code = trust__jwk_common(jwk, ring->purpose, key, "verify", reterr);
+    if (code != RPC_OK)
+        return code;
+    if (json_object_get(jwk, "d"))
+        return bad(reterr, key->kid, "has a private half; give the public set");
+    if (trust_keyring_find(ring, rpc_bytes_str(key->kid)))
+        return bad(reterr, key->kid, "is there twice");
+    code = read(jwk, key, reterr);
+    if (code == RPC_OK)
+        ring->count++;
+    return code;
+}
+
+rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose, uint64_t version,
+    trust_keyring **ret, rpc_status *reterr)
+{
+    if (jwks.size > TRUST_JWKS_BYTES_MAX)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+            "trust: a key set of %zu bytes; at most %u are taken", jwks.size,
+            TRUST_JWKS_BYTES_MAX);
+    RPC_CLEANUP(json_freep) json_t *json =
+        trust__json_parse(jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+    if (!json)
+        return RPC_INVALID_ARGUMENT;
+    const json_t *keys = json_object_get(json, "keys");
+    if (!json_is_object(json) || (keys && !json_is_array(keys)))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: a key set is {\"keys\": [ … ]}, or one key");
+    trust_keyring *ring = calloc(1, sizeof *ring);
+    if (!ring || sodium_init() < 0) {
+        free(ring);
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory for a key set");
+    }
+    atomic_init(&ring->refs, 1);
+    ring->purpose = purpose;
+    ring->version = version;
+    rpc_code code = keys ? RPC_OK : read_key(ring, json, reterr);
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(keys); i++)
+        code = read_key(ring, json_array_get(keys, i), reterr);
+    if (code != RPC_OK) {
+        trust_keyring_unref(ring);
+        return code;
+    }
+    *ret = ring;
+    return RPC_OK;
+}
+
+trust_keyring *trust_keyring_ref(trust_keyring *ring)
+{
+    atomic_fetch_add_explicit(&ring->refs, 1, memory_order_relaxed);
+    return ring;
+}
+
+void trust_keyring_unref(trust_keyring *ring)
+{
+    if (!ring || atomic_fetch_sub_explicit(&ring->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < TRUST_KEYS_MAX; i++)
+        EVP_PKEY_free(ring->keys[i].pkey);
+    free(ring);
+}
+
+trust_purpose trust_keyring_purpose(const trust_keyring *ring)
+{
+    return ring->purpose;
+}
+
+uint64_t trust_keyring_version(const trust_keyring *ring)
+{
+    return ring->version;
+}
+
+size_t trust_keyring_count(const trust_keyring *ring)
+{
+    return ring->count;
+}
+
+const trust_key *trust_keyring_at(const trust_keyring *ring, size_t index)
+{
+    return &ring->keys[index];
+}
+
+const trust_key *trust_keyring_find(const trust_keyring *ring, rpc_bytes kid)
+{
+    for (size_t i = 0; i < ring->count; i++)
+        if (rpc_bytes_equal(rpc_bytes_str(ring->keys[i].kid), kid))
+            return &ring->keys[i];
+    return NULL;
+}
+
+const char *trust_key_kid(const trust_key *key)
+{
+    return key->kid;
+}
+
+trust_alg trust_key_alg(const trust_key *key)
+{
+    return key->alg;
+}
+
+trust_key_state trust_key_get_state(const trust_key *key)
+{
+    return key->state;
+}
+
+bool trust_key_signs_at(const trust_key *key, int64_t time)
+{
+    if (key->state == TRUST_KEY_PRE_PUBLISHED || key->state == TRUST_KEY_COMPROMISED)
+        return false;
+    return time >= key->not_before && (key->not_after == 0 || time <= key->not_after);
+}
+
+/* ---- verifying ---------------------------------------------------------------------------------- */
+
+/* JOSE's r || s as the DER that OpenSSL takes. */
+static bool verify_es256(const trust_key *key, rpc_bytes message, rpc_bytes signature)
+{
+    if (signature.size != 64)
+        return false;
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(signature.data, 32, NULL), *s = BN_bin2bn(signature.data + 32, 32, NULL);
+    if (!pair || !r || !s || ECDSA_SIG_set0(pair, r, s) != 1) {
+        BN_free(r);
+        BN_free(s);
+        ECDSA_SIG_free(pair);
+        return false;
+    }
+    unsigned char *der = NULL;
+    int size = i2d_ECDSA_SIG(pair, &der);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = size > 0 && ctx && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1
+        && EVP_DigestVerify(ctx, der, (size_t)size, message.data, message.size) == 1;
+    EVP_MD_CTX_free(ctx);
+    OPENSSL_free(der);
+    ECDSA_SIG_free(pair);
+    return ok;
+}
+
+static bool verify_rsa(const trust_key *key, rpc_bytes message, rpc_bytes signature)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *how = NULL; /* belongs to ctx */
+    bool ok = ctx && EVP_DigestVerifyInit(ctx, &how, EVP_sha256(), NULL, key->pkey) == 1;
+    if (ok && key->alg == TRUST_ALG_PS256)
+        ok = EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) == 1
+            && EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST) == 1;
+    ok = ok
+        && EVP_DigestVerify(ctx, signature.data, signature.size, message.data, message.size) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
+bool trust__key_verify(const trust_key *key, rpc_bytes message, rpc_bytes signature)
+{
+    switch (key->alg) {
+    case TRUST_ALG_EDDSA:
+        return signature.size == crypto_sign_BYTES
+            && crypto_sign_verify_detached(
+                   signature.data, message.data, message.size, key->ed25519) == 0;
+    case TRUST_ALG_ES256:
+        return verify_es256(key, message, signature);
+    case TRUST_ALG_RS256:
+    case TRUST_ALG_PS256:
+        return verify_rsa(key, message, signature);
+    }
+    return false;
+}
