@@ -160,6 +160,85 @@ RPC_API RPC_MUST_USE trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_
 RPC_API RPC_MUST_USE rpc_code trust_jws_sign(const trust_signer *signer, const char *typ,
     rpc_bytes payload, char **ret, rpc_status *reterr);
 
+/* ---- access tokens (RFC 9068; 3GPP TS 33.434 A.2.2; TR 33.721 solution #6) ------------------ */
+
+#define TRUST_TOKEN_BYTES_MAX 32768u
+#define TRUST_USERS_MAX       64 /* `users` of a VAL server's token */
+#define TRUST_GPSIS_MAX       8  /* `gpsi` of a user's token */
+#define TRUST_SKEW_S          30 /* TS 33.434 A.2.1: at most 30 s */
+
+typedef enum trust_action {
+    TRUST_ACTION_CREATE = 1,
+    TRUST_ACTION_DISCOVERY = 2,
+    TRUST_ACTION_GET = 4,
+    TRUST_ACTION_UPDATE = 8,
+    TRUST_ACTION_DELETE = 16,
+} trust_action;
+
+/** Who may issue tokens, and how they are read. Borrowed by verify; everything NUL-terminated. */
+typedef struct trust_issuer {
+    const char *issuer;   /* `iss`, byte for byte */
+    const char *audience; /* what `aud` must be or contain */
+    const trust_keyring *keys;
+    const char *const *typs;    /* NULL-terminated; NULL = at+jwt */
+    int64_t lifetime_s_max;     /* 0 = 900 */
+    bool may_delegate;          /* tokens with `users` are taken */
+} trust_issuer;
+
+/** A list of users of a token, sorted, each once. */
+typedef struct trust_users {
+    size_t count;
+    const char **users;
+} trust_users;
+RPC_API bool trust_users_contain(const trust_users *users, const char *gpsi);
+
+/** A verified token: immutable, counted, one allocation. Strings are NUL-terminated. */
+typedef struct trust_token {
+    const char *issuer, *subject, *client_id, *jti;
+    const char *scope;      /* as it came; trust_token_has_scope() */
+    int64_t issued_at, expires_at;
+    const char *asset_id;   /* NULL = the token names none */
+    unsigned actions;       /* bits of trust_action; 0 = no authorization_details */
+    bool has_gpsis, has_users, has_profile;
+    trust_users gpsis;      /* whom the holder is */
+    trust_users users;      /* whom a VAL server acts for */
+    trust_users profile;    /* Digital_profile */
+    const char *skeyprov;   /* SKeyProv, NULL = absent */
+    bool bound;             /* cnf x5t#S256 */
+    uint8_t certificate_sha256[32];
+    uint64_t key_version;   /* of the ring that verified it */
+} trust_token;
+
+/** Signature and claims. UNAUTHENTICATED with a reason for logs (never for callers). The
+ *  connection's certificate, scope, asset and users are the decision's business. now: seconds
+ *  since 1970. */
+RPC_API RPC_MUST_USE rpc_code trust_token_verify(rpc_bytes token, const trust_issuer *issuer,
+    int64_t now, trust_token **ret, rpc_status *reterr);
+/** The `iss` of a token, unverified: which issuer to ask. False when it cannot be read or does
+ *  not fit; nothing else of the token may be believed. */
+RPC_API bool trust_token_peek_issuer(rpc_bytes token, char *ret_issuer, size_t room);
+RPC_API trust_token *trust_token_ref(trust_token *token);
+RPC_API void trust_token_unref(trust_token *token);
+RPC_API bool trust_token_has_scope(const trust_token *token, const char *scope);
+
+/** What to put into a token; NULL and 0 leave a claim out. Lists NULL-terminated. */
+typedef struct trust_token_claims {
+    const char *issuer, *subject, *audience, *client_id, *scope;
+    int64_t issued_at, lifetime_s;
+    const char *asset_id;
+    const char *const *actions; /* "get" …; with asset_id or users: authorization_details */
+    const char *const *gpsis;
+    const char *const *users;
+    const char *const *profile; /* an empty list is an empty Digital_profile */
+    const char *skeyprov;
+    const uint8_t *certificate_sha256;
+} trust_token_claims;
+
+/** The one mint of the suite; draws the jti. INVALID_ARGUMENT: a claim that no server of ours
+ *  would take; RESOURCE_EXHAUSTED: larger than 32 KiB. free() *ret. */
+RPC_API RPC_MUST_USE rpc_code trust_token_mint(const trust_signer *signer,
+    const trust_token_claims *claims, char **ret, rpc_status *reterr);
+
 #ifdef __cplusplus
 }
 #endif
