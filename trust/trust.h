@@ -239,6 +239,67 @@ typedef struct trust_token_claims {
 RPC_API RPC_MUST_USE rpc_code trust_token_mint(const trust_signer *signer,
     const trust_token_claims *claims, char **ret, rpc_status *reterr);
 
+/* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------ */
+
+/** Which steps an issuer's tokens go through. A missing claim never changes the mode. */
+typedef enum trust_mode {
+    TRUST_MODE_TOKEN_PROFILE, /* all steps; the default */
+    TRUST_MODE_PROFILE,       /* Rel-19: asset claim and list are not needed, but binding */
+    TRUST_MODE_TOKEN,         /* no local list: existence is enough */
+    TRUST_MODE_LITERAL,       /* the letter of the text: genuine token, user in the list */
+} trust_mode;
+
+/** Who decided; names by trust_reason_name(), sentences for operators by trust_reason_text(). */
+typedef enum trust_reason {
+    TRUST_REASON_ALLOWED,
+    TRUST_REASON_TOKEN,        /* missing, not genuine, not fresh */
+    TRUST_REASON_REVOKED,
+    TRUST_REASON_BINDING,      /* cnf is of another certificate, or required and absent */
+    TRUST_REASON_SCOPE,
+    TRUST_REASON_ASSET,        /* the token names another asset, or none, or one too many */
+    TRUST_REASON_ACTION,
+    TRUST_REASON_PROFILE_CLAIM, /* Digital_profile absent, empty or without the user */
+    TRUST_REASON_HOLDER,       /* the user is not the holder's */
+    TRUST_REASON_LIST,         /* the profile's own list does not allow it */
+    TRUST_REASON_MISSING,      /* there is no such asset, and the list would have decided */
+    TRUST_REASON_NOT_FOUND,    /* every step but existence has passed */
+    TRUST_REASONS
+} trust_reason;
+RPC_API const char *trust_reason_name(trust_reason reason);
+RPC_API const char *trust_reason_text(trust_reason reason);
+
+/** What is known of the asset and the user of the request. */
+typedef struct trust_asset_facts {
+    bool exists;
+    bool owner;   /* the user is one of the owners */
+    bool allowed; /* the list allows the user the operation, or the policy the creation */
+} trust_asset_facts;
+
+/** All that a decision is made of. Syntax was judged before. */
+typedef struct trust_question {
+    const trust_token *token; /* NULL: missing or refused by trust_token_verify() */
+    bool revoked;
+    trust_mode mode;
+    bool binding_required; /* for this client */
+    const uint8_t *certificate_sha256; /* of the connection; NULL = none */
+    trust_action action;
+    const char *asset_id; /* NULL for create and discovery */
+    const char *gpsi;     /* the user of the request */
+    int64_t now;          /* seconds since 1970 */
+    const trust_asset_facts *facts; /* NULL: judge the token's steps only; see `pending` */
+} trust_question;
+
+typedef struct trust_decision {
+    rpc_code code; /* OK, UNAUTHENTICATED, PERMISSION_DENIED or NOT_FOUND */
+    trust_reason reason;
+    bool pending;        /* OK so far; the facts decide: ask again with them */
+    int64_t valid_until; /* of an OK: the token's end, skew included */
+} trust_decision;
+
+/** One pure function: no memory, no clock, no store. The steps come in the order of
+ *  docs/security.md, and nothing later is looked at when one fails. */
+RPC_API trust_decision trust_decide(const trust_question *question);
+
 #ifdef __cplusplus
 }
 #endif
