@@ -677,7 +677,10 @@ void rpc__conn_begin(rpc__conn *conn)
 {
     if (!conn->stream || conn->state >= RPC__CONN_CLOSING)
         return;
-    snprintf(conn->address, sizeof conn->address, "%s", rpc__stream_address(conn->stream));
+    /* A server has set it before other threads could look for this connection. */
+    if (!conn->server)
+        snprintf(
+            conn->address, sizeof conn->address, "%s", rpc__stream_address(conn->stream));
     conn->peer.has_uid = rpc__stream_uid(conn->stream, &conn->peer.uid);
     conn->opened_us = conn->idle_since_us = conn->progress_us = rpc__conn_now_us(conn);
     conn->state = RPC__CONN_HANDSHAKE;

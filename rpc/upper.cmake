@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What stands on streams and TLS: HTTP/2, calls, servers and channels.
+# What stands on streams and TLS: HTTP/2, calls, servers and channels; the gate, and the
+# services that every server may offer.
 list(APPEND RPC_SOURCES
     wire.c
     lane.c
@@ -16,10 +17,8 @@ list(APPEND RPC_SOURCES
     channel.c
     stub.c
     limits.c
+    gate.c
+    descriptor.c
+    health.c
+    reflection.c
 )
-# Judging messages, and the services every server may offer.
-foreach(file gate.c health.c reflection.c)
-    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-        list(APPEND RPC_SOURCES ${file})
-    endif()
-endforeach()

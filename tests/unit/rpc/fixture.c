@@ -56,7 +56,7 @@ static void answer_slowly(void *arg)
 
 static void on_cancel(rpc_call *call, void *arg)
 {
-    (void)call;
+    rpc_call_finish(call, RPC_CANCELLED, NULL); /* the answer that it owes */
     flag_raise(&((fixture *)arg)->cancelled);
 }
 
@@ -431,9 +431,12 @@ static void client_message(rpc_call *call, rpc_message *message, void *user)
     (void)call;
     client_call *c = user;
     c->bytes += rpc_message_size(message);
-    if (c->hold && c->held_count < 64)
+    pthread_mutex_lock(&c->messages.lock);
+    bool keep = c->hold && c->held_count < 64;
+    if (keep)
         c->held[c->held_count++] = message;
-    else
+    pthread_mutex_unlock(&c->messages.lock);
+    if (!keep)
         rpc_message_release(message);
     flag_raise(&c->messages);
 }
@@ -483,10 +486,15 @@ rpc_sent client_send(client_call *c, const Rpctest__Item *item)
 
 void client_release(client_call *c)
 {
-    for (unsigned i = 0; i < c->held_count; i++)
-        rpc_message_release(c->held[i]);
+    rpc_message *held[64];
+    pthread_mutex_lock(&c->messages.lock);
+    unsigned count = c->held_count;
+    memcpy(held, c->held, sizeof held);
     c->held_count = 0;
     c->hold = false;
+    pthread_mutex_unlock(&c->messages.lock);
+    for (unsigned i = 0; i < count; i++)
+        rpc_message_release(held[i]);
 }
 
 void client_done(client_call *c)

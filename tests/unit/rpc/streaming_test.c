@@ -141,7 +141,7 @@ TEST(an_upload_of_64_mib_is_counted_whole)
     fixture f;
     fixture_init(&f);
     fixture_start(&f);
-    client_call c = {0};
+    client_call c = {.hold = true};
     client_start(&c, &f, "/rpctest.Echo/Upload", NULL);
     Rpctest__Item item = RPCTEST__ITEM__INIT;
     item.data.len = 256 << 10;
@@ -150,7 +150,6 @@ TEST(an_upload_of_64_mib_is_counted_whole)
         assert_int_equal(client_send(&c, &item), RPC_SENT_OK);
     rpc_call_half_close(c.call);
     free(item.data.data);
-    c.hold = true;
     flag_wait(&c.ended, 1);
     assert_int_equal(c.status.code, RPC_OK);
     ProtobufCMessage *reply;

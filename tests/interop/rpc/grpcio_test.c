@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fixture.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void write_pem(char *ret_path, size_t room, const char *name, const char *pem)
+{
+    snprintf(ret_path, room, "%s/%s", test_tmpdir(), name);
+    FILE *file = fopen(ret_path, "w");
+    assert_non_null(file);
+    fputs(pem, file);
+    fclose(file);
+}
+
+static pid_t run_python(const char *script, const char *a, const char *b, int in, int out)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/tests/interop/rpc/%s", DACM_SOURCE_DIR, script);
+    char *argv[] = {strdup(PYTHON), strdup("-B"), path, strdup(a), strdup(b), NULL};
+    setenv("PYTHONPATH", PYTHON_STUBS, 1);
+    unsetenv("LD_PRELOAD");
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    if (in >= 0)
+        posix_spawn_file_actions_adddup2(&actions, in, 0);
+    if (out >= 0)
+        posix_spawn_file_actions_adddup2(&actions, out, 1);
+    pid_t pid = -1;
+    assert_int_equal(posix_spawn(&pid, PYTHON, &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    for (size_t i = 0; i < 5; i++)
+        if (i != 2)
+            free(argv[i]);
+    return pid;
+}
+
+TEST(grpcio_calls_every_kind_of_method_of_our_server)
+{
+    fixture f;
+    fixture_init(&f);
+    fixture_start(&f);
+    char ca[300];
+    write_pem(ca, sizeof ca, "ca.pem", f.ca.cert_pem);
+    const char *target = strstr(rpc_listener_url(f.listener), "://") + 3;
+    pid_t pid = run_python("client.py", target, ca, -1, -1);
+    int status = -1;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    fixture_stop(&f);
+}
+
+typedef struct foreign {
+    fixture f;
+    pid_t pid;
+    int in;
+} foreign;
+
+static void foreign_start(foreign *s)
+{
+    char certificate[300], key[300], line[32] = "";
+    int in[2], out[2];
+    fixture_init(&s->f);
+    write_pem(certificate, sizeof certificate, "cert.pem", s->f.server_cert.cert_pem);
+    write_pem(key, sizeof key, "key.pem", s->f.server_cert.key_pem);
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    s->pid = run_python("server.py", certificate, key, in[0], out[1]);
+    close(in[0]);
+    close(out[1]);
+    s->in = in[1];
+    FILE *lines = fdopen(out[0], "r");
+    assert_non_null(fgets(line, sizeof line, lines));
+    fclose(lines);
+    char target[64];
+    snprintf(target, sizeof target, "tls+tcp://127.0.0.1:%d", atoi(line));
+    rpc_status status = {0};
+    rpc_channel_options options = {.target = target,
+        .limits = s->f.client_limits,
+        .tls = {.ca_pem = rpc_bytes_str(s->f.ca.cert_pem)}};
+    if (rpc_channel_new(s->f.runtime, &options, &s->f.channel, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+}
+
+static void foreign_stop(foreign *s)
+{
+    int status = -1;
+    close(s->in);
+    waitpid(s->pid, &status, 0);
+    assert_int_equal(status, 0);
+    fixture_stop(&s->f);
+}
+
+TEST(our_channel_makes_unary_calls_to_grpcio)
+{
+    foreign s;
+    foreign_start(&s);
+    rpc_status status = {0};
+    char *text = NULL;
+    if (fixture_unary(&s.f, NULL, "hello", &text, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    assert_string_equal(text, "hello");
+    free(text);
+    assert_int_equal(fixture_unary(&s.f, NULL, "fail", NULL, &status), RPC_NOT_FOUND);
+    assert_string_equal(status.message, "100 % n\xc3\xb8 such\nthing");
+    foreign_stop(&s);
+}
+
+TEST(our_channel_streams_both_ways_with_grpcio)
+{
+    foreign s;
+    foreign_start(&s);
+    Rpctest__Item item = RPCTEST__ITEM__INIT;
+    item.size = 100;
+    item.data.len = 65536;
+    item.data.data = calloc(1, item.data.len);
+    client_call download = {0}, upload = {0}, chat = {0};
+    rpc_metadatum metadata = {"x-echo", rpc_bytes_str("there"), false};
+    rpc_call_options options = {.metadata = &metadata, .metadata_count = 1, .timeout_ms = 60000};
+    client_start(&download, &s.f, "/rpctest.Echo/Download", &options);
+    assert_int_equal(client_send(&download, &item), RPC_SENT_OK);
+    rpc_call_half_close(download.call);
+    flag_wait(&download.ended, 1);
+    assert_int_equal(download.status.code, RPC_OK);
+    assert_int_equal(flag_count(&download.messages), 100);
+    client_start(&upload, &s.f, "/rpctest.Echo/Upload", NULL);
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(client_send(&upload, &item), RPC_SENT_OK);
+    rpc_call_half_close(upload.call);
+    flag_wait(&upload.ended, 1);
+    assert_int_equal(upload.status.code, RPC_OK);
+    client_start(&chat, &s.f, "/rpctest.Echo/Chat", NULL);
+    for (unsigned i = 1; i <= 20; i++) {
+        assert_int_equal(client_send(&chat, &item), RPC_SENT_OK);
+        flag_wait(&chat.messages, i);
+    }
+    rpc_call_half_close(chat.call);
+    flag_wait(&chat.ended, 1);
+    assert_int_equal(chat.status.code, RPC_OK);
+    free(item.data.data);
+    client_done(&download);
+    client_done(&upload);
+    client_done(&chat);
+    foreign_stop(&s);
+}
