@@ -321,9 +321,11 @@ static rpc_code add_name(rpc__tls *tls, char **list, size_t *count, const ASN1_I
     if (memchr(text, 0, size))
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "rpc: TLS: a name of the peer's certificate holds NUL");
-    char *copy = strndup(text, size);
+    char *copy = malloc(size + 1);
     if (!copy)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "rpc: no memory for a name");
+    memcpy(copy, text, size);
+    copy[size] = '\0';
     tls->names[tls->name_count++] = copy;
     list[(*count)++] = copy;
     return RPC_OK;

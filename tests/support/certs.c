@@ -11,9 +11,11 @@ static char *bio_text(BIO *bio)
 {
     char *data;
     long size = BIO_get_mem_data(bio, &data);
-    char *text = strndup(data, (size_t)size);
-    BIO_free(bio);
+    char *text = malloc((size_t)size + 1);
     assert_non_null(text);
+    memcpy(text, data, (size_t)size); /* a BIO's bytes have no NUL behind them */
+    text[size] = '\0';
+    BIO_free(bio);
     return text;
 }
 
