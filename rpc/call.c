@@ -165,8 +165,7 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
     call->inbox_over = true;
     pthread_mutex_unlock(&call->lock);
     if (call->attached && reset != NGHTTP2_NO_ERROR && call->conn->h2)
-        (void)nghttp2_submit_rst_stream(
-            call->conn->h2, NGHTTP2_FLAG_NONE, call->stream_id, reset);
+        (void)nghttp2_submit_rst_stream(call->conn->h2, NGHTTP2_FLAG_NONE, call->stream_id, reset);
     stop_deadline(call);
     rpc__call_drop_message(call);
     if (call->attached)
@@ -178,8 +177,8 @@ void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message)
     if (call->over)
         return;
     if (!call->attached || call->headers_sent) {
-        rpc__call_end(call, code, message,
-            code == RPC_INTERNAL ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
+        rpc__call_end(
+            call, code, message, code == RPC_INTERNAL ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
         return;
     }
     pthread_mutex_lock(&call->lock);
@@ -228,7 +227,8 @@ void rpc__call_deliver(rpc_call *call)
         call->handler.on_writable(call, call->user);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------- */
+/* ---- asking
+ * ---------------------------------------------------------------------------------------- */
 
 static void act(rpc_call *call, unsigned asked)
 {
@@ -244,8 +244,8 @@ static void act(rpc_call *call, unsigned asked)
         if (call->server)
             rpc__call_refuse(call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed");
         else
-            rpc__call_end(call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed",
-                NGHTTP2_CANCEL);
+            rpc__call_end(
+                call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed", NGHTTP2_CANCEL);
         return;
     }
     rpc__call_take_inbox(call);
@@ -384,7 +384,8 @@ void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us)
     rpc__call_ask(call, RPC__ASK_CANCEL);
 }
 
-/* ---- posting and timers of the user ------------------------------------------------------------------ */
+/* ---- posting and timers of the user
+ * ------------------------------------------------------------------ */
 
 static void run_posted(void *arg)
 {
@@ -495,7 +496,8 @@ void rpc_call_receive_window(rpc_call *call, size_t bytes)
         call->conn->h2, NGHTTP2_FLAG_NONE, call->stream_id, (int32_t)bytes);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------- */
+/* ---- looking
+ * ------------------------------------------------------------------------------------------- */
 
 const char *rpc_call_path(const rpc_call *call)
 {

@@ -8,16 +8,17 @@
 #define NV_MAX 512
 
 #define STATIC_NV(n, v)                                                                            \
-    ((nghttp2_nv){(uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), sizeof(n) - 1,            \
+    ((nghttp2_nv){(uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), sizeof(n) - 1,             \
         sizeof(v) - 1, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE})
 
 static nghttp2_nv text_nv(const char *name, const char *value, size_t size)
 {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
-        size, NGHTTP2_NV_FLAG_NO_COPY_NAME};
+    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), size,
+        NGHTTP2_NV_FLAG_NO_COPY_NAME};
 }
 
-/* ---- the queue --------------------------------------------------------------------------------------- */
+/* ---- the queue
+ * --------------------------------------------------------------------------------------- */
 
 static rpc__out *new_out(size_t head)
 {
@@ -199,7 +200,8 @@ void rpc__call_drop_queue(rpc_call *call)
     }
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------- */
+/* ---- headers
+ * ------------------------------------------------------------------------------------------- */
 
 static nghttp2_data_provider provider_of(rpc_call *call)
 {
@@ -306,8 +308,7 @@ static void push_answer(rpc_call *call)
     nghttp2_data_provider provider = provider_of(call);
     freeze_headers(call);
     if (nghttp2_submit_response(call->conn->h2, call->stream_id, nv, count, &provider) != 0)
-        rpc__call_end(call, RPC_INTERNAL, "call: no memory for the answer",
-            NGHTTP2_INTERNAL_ERROR);
+        rpc__call_end(call, RPC_INTERNAL, "call: no memory for the answer", NGHTTP2_INTERNAL_ERROR);
 }
 
 void rpc__call_push(rpc_call *call)

@@ -45,7 +45,8 @@ static void count(rpc_channel *channel, unsigned *what, int change)
     pthread_mutex_unlock(&channel->lock);
 }
 
-/* ---- waiting calls ------------------------------------------------------------------------------------- */
+/* ---- waiting calls
+ * ------------------------------------------------------------------------------------- */
 
 static void wait_in_line(rpc_channel *channel, rpc_call *call)
 {
@@ -96,7 +97,8 @@ static void fail_waiting(rpc_channel *channel, bool all, rpc_code code, const ch
     }
 }
 
-/* ---- connecting -------------------------------------------------------------------------------------------- */
+/* ---- connecting
+ * -------------------------------------------------------------------------------------------- */
 
 static void connect_now(rpc_channel *channel);
 
@@ -123,8 +125,7 @@ static void start_backoff_timer(rpc_channel *channel)
 {
     if (channel->timer || channel->closed || !channel->waiting)
         return;
-    int64_t left =
-        (channel->next_attempt_us - rpc__runtime_now_us(channel->runtime)) / 1000 + 1;
+    int64_t left = (channel->next_attempt_us - rpc__runtime_now_us(channel->runtime)) / 1000 + 1;
     rpc__lane_ref(channel->lane);
     if (rpc_timer_start(channel->runtime, left > 1 ? left : 1, on_backoff_over, channel,
             &channel->timer) == RPC_OK)
@@ -142,13 +143,12 @@ static void back_off(rpc_channel *channel, const rpc_status *why)
         "channel: no connection to %.200s: %.120s", channel->authority, why->message);
     uint32_t random;
     rpc_random(&random, sizeof random);
-    channel->backoff_ms =
-        channel->backoff_ms == 0 ? BACKOFF_FIRST_MS : channel->backoff_ms * 8 / 5;
+    channel->backoff_ms = channel->backoff_ms == 0 ? BACKOFF_FIRST_MS : channel->backoff_ms * 8 / 5;
     if (channel->backoff_ms > BACKOFF_MAX_MS)
         channel->backoff_ms = BACKOFF_MAX_MS;
     int64_t jitter = channel->backoff_ms * (int64_t)(random % 401) / 1000 - channel->backoff_ms / 5;
-    channel->next_attempt_us =
-        rpc__runtime_now_us(channel->runtime) + (channel->backoff_ms + jitter) * 1000;
+    channel->next_attempt_us = rpc__runtime_now_us(channel->runtime) +
+                               (channel->backoff_ms + jitter) * 1000;
     fail_waiting(channel, false, RPC_UNAVAILABLE, channel->last_error.message);
     start_backoff_timer(channel);
 }
@@ -237,7 +237,9 @@ static void connect_now(rpc_channel *channel)
     count(channel, &channel->conns, 1);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------ */
+/* ---- calls
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static bool conn_usable(const rpc_channel *channel)
 {
@@ -321,9 +323,8 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
     return RPC_OK;
 }
 
-rpc_code rpc_channel_start(rpc_channel *channel, const char *path,
-    const rpc_call_options *options, const rpc_handler *handler, void *user, rpc_call **ret,
-    rpc_status *reterr)
+rpc_code rpc_channel_start(rpc_channel *channel, const char *path, const rpc_call_options *options,
+    const rpc_handler *handler, void *user, rpc_call **ret, rpc_status *reterr)
 {
     static const rpc_call_options none;
     if (path[0] != '/' || !rpc__metadata_value_valid(rpc_bytes_str(path)))
@@ -335,11 +336,9 @@ rpc_code rpc_channel_start(rpc_channel *channel, const char *path,
     pthread_mutex_unlock(&channel->lock);
     if (closing)
         return rpc_status_set(reterr, RPC_CANCELLED, "channel: it is being closed");
-    rpc_call *call =
-        rpc__call_new(channel->lane, false, channel->limits.call_memory_bytes_max);
-    rpc_code code =
-        call ? fill_call(channel, call, path, options ? options : &none, reterr)
-             : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
+    rpc_call *call = rpc__call_new(channel->lane, false, channel->limits.call_memory_bytes_max);
+    rpc_code code = call ? fill_call(channel, call, path, options ? options : &none, reterr)
+                         : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code != RPC_OK) {
         rpc_call_unref(call);
         count(channel, &channel->calls, -1);
@@ -355,7 +354,9 @@ rpc_code rpc_channel_start(rpc_channel *channel, const char *path,
     return RPC_OK;
 }
 
-/* ---- the channel -------------------------------------------------------------------------------------------------- */
+/* ---- the channel
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void free_channel(void *owner)
 {
@@ -386,8 +387,7 @@ static void close_task(void *arg)
     rpc__lane_unref(lane);
 }
 
-static rpc_code set_up(
-    rpc_channel *channel, const rpc_channel_options *options, rpc_status *reterr)
+static rpc_code set_up(rpc_channel *channel, const rpc_channel_options *options, rpc_status *reterr)
 {
     rpc_code code = rpc__url_parse(options->target, &channel->url, reterr);
     if (code != RPC_OK)
@@ -409,8 +409,8 @@ static rpc_code set_up(
     return code;
 }
 
-rpc_code rpc_channel_new(rpc_runtime *runtime, const rpc_channel_options *options,
-    rpc_channel **ret, rpc_status *reterr)
+rpc_code rpc_channel_new(
+    rpc_runtime *runtime, const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr)
 {
     rpc_code code = rpc__limits_check(&options->limits, reterr);
     if (code != RPC_OK)

@@ -204,8 +204,7 @@ static void resume_reading(rpc__conn *conn)
     if (!conn->stream || rpc__stream_reading(conn->stream) || conn->peer_finished)
         return;
     /* Data is bounded by its windows; answers to control frames only by this. */
-    if (conn->h2 &&
-        nghttp2_session_get_outbound_queue_size(conn->h2) > RPC__OUTBOUND_QUEUE_MAX &&
+    if (conn->h2 && nghttp2_session_get_outbound_queue_size(conn->h2) > RPC__OUTBOUND_QUEUE_MAX &&
         rpc__stream_writing(conn->stream))
         return;
     if (!conn->in)
@@ -265,8 +264,7 @@ static void end_calls(rpc__conn *conn, const rpc_status *why)
     memcpy(text, why->message, sizeof text);
     while (conn->calls) {
         rpc_call *call = conn->calls;
-        rpc__call_end(call, conn->server ? RPC_CANCELLED : RPC_UNAVAILABLE, text,
-            NGHTTP2_NO_ERROR);
+        rpc__call_end(call, conn->server ? RPC_CANCELLED : RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR);
     }
 }
 
@@ -485,8 +483,7 @@ static void check_limits(rpc__conn *conn, int64_t now)
         conn->progress_bytes = written;
         conn->progress_us = now;
     }
-    if (conn->state == RPC__CONN_HANDSHAKE &&
-        now - conn->opened_us >= limits->handshake_ms * 1000)
+    if (conn->state == RPC__CONN_HANDSHAKE && now - conn->opened_us >= limits->handshake_ms * 1000)
         time_out(conn, "no TLS handshake within handshake_ms");
     else if (conn->state == RPC__CONN_OPEN && !conn->had_request &&
              now - conn->opened_us >= first_limit_ms(conn) * 1000)
@@ -527,7 +524,8 @@ static void tick_task(void *arg)
     rpc__conn_unref(conn);
 }
 
-/* ---- input -------------------------------------------------------------------------------------- */
+/* ---- input --------------------------------------------------------------------------------------
+ */
 
 static void ready(rpc__conn *conn)
 {
@@ -679,8 +677,7 @@ void rpc__conn_begin(rpc__conn *conn)
         return;
     /* A server has set it before other threads could look for this connection. */
     if (!conn->server)
-        snprintf(
-            conn->address, sizeof conn->address, "%s", rpc__stream_address(conn->stream));
+        snprintf(conn->address, sizeof conn->address, "%s", rpc__stream_address(conn->stream));
     conn->peer.has_uid = rpc__stream_uid(conn->stream, &conn->peer.uid);
     conn->opened_us = conn->idle_since_us = conn->progress_us = rpc__conn_now_us(conn);
     conn->state = RPC__CONN_HANDSHAKE;

@@ -58,9 +58,9 @@ static rpc__conn *make_conn(rpc_listener *listener)
     bool good = !context || rpc__tls_new(context, &tls, NULL) == RPC_OK;
     rpc__tls_context_unref(context);
     rpc__lane *lane = good ? rpc__lane_new(server->runtime, NULL, NULL) : NULL;
-    rpc__conn *conn =
-        lane ? rpc__conn_new(lane, true, &server->limits, &rpc__server_conn_owner, server, tls)
-             : NULL;
+    rpc__conn *conn = lane ? rpc__conn_new(
+                                 lane, true, &server->limits, &rpc__server_conn_owner, server, tls)
+                           : NULL;
     if (lane)
         rpc__lane_unref(lane);
     if (!conn)
@@ -113,8 +113,8 @@ static void free_listener(rpc_listener *listener)
     free(listener);
 }
 
-rpc_code rpc_server_listen(rpc_server *server, const rpc_listener_options *options,
-    rpc_listener **ret, rpc_status *reterr)
+rpc_code rpc_server_listen(
+    rpc_server *server, const rpc_listener_options *options, rpc_listener **ret, rpc_status *reterr)
 {
     rpc__url url;
     rpc_code code = rpc__url_parse(options->url, &url, reterr);

@@ -209,8 +209,7 @@ void rpc__call_remote_close(rpc_call *call)
         else if (cut && status.code == RPC_OK)
             rpc_status_set(&status, RPC_INTERNAL, "call: the last message is truncated");
         bool open = !nghttp2_session_get_stream_local_close(call->conn->h2, call->stream_id);
-        rpc__call_end(
-            call, status.code, status.message, open ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
+        rpc__call_end(call, status.code, status.message, open ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
         return;
     }
     if (cut) {
@@ -223,7 +222,8 @@ void rpc__call_remote_close(rpc_call *call)
         rpc__call_refuse(call, RPC_INTERNAL, "call: a unary call without a request message");
 }
 
-/* ---- the user's side --------------------------------------------------------------------------- */
+/* ---- the user's side ---------------------------------------------------------------------------
+ */
 
 size_t rpc_message_size(const rpc_message *message)
 {

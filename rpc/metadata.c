@@ -103,7 +103,8 @@ unsigned rpc_call_metadata_count(const rpc_call *call, const char *name)
     return count;
 }
 
-/* ---- objects ------------------------------------------------------------------------------------ */
+/* ---- objects ------------------------------------------------------------------------------------
+ */
 
 static void clear_object(rpc__object *object)
 {
@@ -167,7 +168,8 @@ void rpc_call_set_header_object(
     memcpy(slot->name, name, strlen(name) + 1);
 }
 
-/* ---- to send ------------------------------------------------------------------------------------- */
+/* ---- to send
+ * ------------------------------------------------------------------------------------- */
 
 rpc_code rpc__out_header_add(
     rpc__out_header **list, const char *name, rpc_bytes value, bool sensitive)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the few fields of descriptor.proto that matter ------------------------------------------------- */
+/* ---- the few fields of descriptor.proto that matter
+ * ------------------------------------------------- */
 
 typedef struct field {
     uint32_t number;
@@ -102,8 +103,7 @@ static bool read_flags(rpc_bytes service, rpc__method *method)
     field part, detail;
     while (next_field(&service, &part)) {
         if (part.number != 2 ||
-            !rpc_bytes_equal(
-                first_bytes(part.bytes, 1), rpc_bytes_str(method->descriptor->name)))
+            !rpc_bytes_equal(first_bytes(part.bytes, 1), rpc_bytes_str(method->descriptor->name)))
             continue;
         while (next_field(&part.bytes, &detail)) {
             if (detail.number == 5)
@@ -116,7 +116,8 @@ static bool read_flags(rpc_bytes service, rpc__method *method)
     return false;
 }
 
-/* ---- services -------------------------------------------------------------------------------------------- */
+/* ---- services
+ * -------------------------------------------------------------------------------------------- */
 
 static void free_service(rpc__service *service)
 {
@@ -191,8 +192,8 @@ rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
         if (strcmp(server->services[i]->service->descriptor->name, name) == 0)
             return rpc_status_set(
                 reterr, RPC_ALREADY_EXISTS, "server: service %s was added before", name);
-    rpc__service **services =
-        realloc(server->services, (server->service_count + 1) * sizeof *services);
+    rpc__service **services = realloc(
+        server->services, (server->service_count + 1) * sizeof *services);
     if (!services)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
     server->services = services;
@@ -244,7 +245,9 @@ rpc_code rpc_server_set_handler(rpc_server *server, const char *path, const rpc_
     return RPC_OK;
 }
 
-/* ---- lookup ------------------------------------------------------------------------------------------------ */
+/* ---- lookup
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static size_t hash(const char *text)
 {

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- events ---------------------------------------------------------------------------------------------- */
+/* ---- events
+ * ---------------------------------------------------------------------------------------------- */
 
 void rpc__server_event(rpc_server *server, rpc_event_kind kind, const char *listener,
     const char *address, const char *detail)
@@ -74,7 +75,9 @@ static void make_known(rpc__conn *conn)
     pthread_mutex_unlock(&server->lock);
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------- */
+/* ---- requests
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void call_over(rpc_call *call, const rpc_status *status)
 {
@@ -119,7 +122,8 @@ static void unimplemented(rpc_call *call)
 {
     char text[256];
     bool plain = rpc__metadata_value_valid(rpc_bytes_str(call->path));
-    snprintf(text, sizeof text, "call: there is no method %.200s here", plain ? call->path : "so named");
+    snprintf(
+        text, sizeof text, "call: there is no method %.200s here", plain ? call->path : "so named");
     rpc__call_refuse(call, RPC_UNIMPLEMENTED, text);
 }
 
@@ -209,7 +213,9 @@ void rpc__message_deliver_unary(rpc_call *call, rpc_message *message)
 const rpc__conn_owner rpc__server_conn_owner = {
     conn_ready, conn_request, conn_goaway, conn_event, conn_gone};
 
-/* ---- the server ------------------------------------------------------------------------------------------------ */
+/* ---- the server
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool init_sync(rpc_server *server)
 {
@@ -223,8 +229,8 @@ static bool init_sync(rpc_server *server)
     return good;
 }
 
-rpc_code rpc_server_new(rpc_runtime *runtime, const rpc_server_options *options,
-    rpc_server **ret, rpc_status *reterr)
+rpc_code rpc_server_new(
+    rpc_runtime *runtime, const rpc_server_options *options, rpc_server **ret, rpc_status *reterr)
 {
     rpc_code code = rpc__limits_check(&options->limits, reterr);
     if (code != RPC_OK)

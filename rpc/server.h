@@ -33,8 +33,8 @@ struct rpc_server {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    rpc__conn *strangers; /* (lock) no request yet */
-    rpc__conn *known;     /* (lock) */
+    rpc__conn *strangers;                  /* (lock) no request yet */
+    rpc__conn *known;                      /* (lock) */
     unsigned connections, unauthenticated; /* (lock) */
     bool stopping;                         /* (lock) */
     atomic_uint_least64_t events[RPC_EVENT_KINDS];

@@ -167,7 +167,8 @@ static void headers_received(rpc__conn *conn, rpc_call *call, const nghttp2_fram
         rpc__call_remote_close(call);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------- */
+/* ---- frames -------------------------------------------------------------------------------------
+ */
 
 static bool second_passed(rpc__conn *conn)
 {
@@ -198,8 +199,8 @@ static void count_reset(rpc__conn *conn)
 static void count_ping(rpc__conn *conn)
 {
     int64_t now = rpc__conn_now_us(conn);
-    bool early =
-        conn->ping_us > 0 && now - conn->ping_us < conn->limits->ping_interval_min_ms * 1000;
+    bool early = conn->ping_us > 0 &&
+                 now - conn->ping_us < conn->limits->ping_interval_min_ms * 1000;
     conn->ping_us = now;
     if (!conn->server)
         return;
@@ -293,8 +294,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t erro
 }
 
 /* A request that could not be sent: the peer had said goodbye. */
-static int on_frame_not_send(
-    nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
+static int on_frame_not_send(nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
 {
     (void)h2;
     rpc__conn *conn = user;
@@ -303,16 +303,15 @@ static int on_frame_not_send(
     for (rpc_call *call = conn->calls; call; call = call->next)
         if (call->stream_id == frame->hd.stream_id && !call->over) {
             char text[160];
-            snprintf(text, sizeof text, "call: not sent (%s), safe to retry",
-                nghttp2_strerror(error));
+            snprintf(
+                text, sizeof text, "call: not sent (%s), safe to retry", nghttp2_strerror(error));
             rpc__call_end(call, RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR);
             break;
         }
     return 0;
 }
 
-static int on_invalid_frame(
-    nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
+static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
 {
     (void)h2, (void)frame;
     rpc__conn *conn = user;
@@ -321,7 +320,8 @@ static int on_invalid_frame(
     return 0;
 }
 
-/* ---- start and input ------------------------------------------------------------------------------ */
+/* ---- start and input
+ * ------------------------------------------------------------------------------ */
 
 static nghttp2_session_callbacks *make_callbacks(void)
 {
@@ -352,8 +352,8 @@ static nghttp2_option *make_options(const rpc_limits *limits)
     nghttp2_option_set_max_deflate_dynamic_table_size(option, limits->header_table_bytes);
     nghttp2_option_set_max_send_header_block_length(option, 4 * limits->header_list_bytes_max);
     /* A second net behind resets_per_second_max, whose GOAWAY says why. */
-    nghttp2_option_set_stream_reset_rate_limit(
-        option, 2ul * limits->resets_per_second_max + 1000, 2ul * limits->resets_per_second_max + 1);
+    nghttp2_option_set_stream_reset_rate_limit(option, 2ul * limits->resets_per_second_max + 1000,
+        2ul * limits->resets_per_second_max + 1);
     return option;
 }
 
@@ -368,10 +368,10 @@ static bool submit_settings(rpc__conn *conn)
         {conn->server ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH,
             conn->server ? limits->streams_max : 0},
     };
-    return nghttp2_submit_settings(conn->h2, NGHTTP2_FLAG_NONE, entries,
-               sizeof entries / sizeof entries[0]) == 0 &&
-           nghttp2_session_set_local_window_size(conn->h2, NGHTTP2_FLAG_NONE, 0,
-               (int32_t)limits->connection_window_bytes) == 0;
+    return nghttp2_submit_settings(
+               conn->h2, NGHTTP2_FLAG_NONE, entries, sizeof entries / sizeof entries[0]) == 0 &&
+           nghttp2_session_set_local_window_size(
+               conn->h2, NGHTTP2_FLAG_NONE, 0, (int32_t)limits->connection_window_bytes) == 0;
 }
 
 bool rpc__session_start(rpc__conn *conn)

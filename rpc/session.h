@@ -60,9 +60,9 @@ void rpc__lane_settle(rpc__lane *lane);
 
 /** What a server or channel does about its connections; all on the strand. */
 typedef struct rpc__conn_owner {
-    void (*on_ready)(rpc__conn *conn);                  /* HTTP/2 may be spoken */
+    void (*on_ready)(rpc__conn *conn);                   /* HTTP/2 may be spoken */
     void (*on_request)(rpc__conn *conn, rpc_call *call); /* server: all headers are there */
-    void (*on_goaway)(rpc__conn *conn);                 /* no new calls on this connection */
+    void (*on_goaway)(rpc__conn *conn);                  /* no new calls on this connection */
     void (*on_event)(rpc__conn *conn, rpc_event_kind kind, const char *detail);
     void (*on_gone)(rpc__conn *conn, const rpc_status *why); /* last */
 } rpc__conn_owner;
@@ -100,7 +100,7 @@ struct rpc__conn {
     nghttp2_session *h2;
     rpc_peer peer;
     char address[RPC__STREAM_ADDRESS_MAX];
-    rpc_status why; /* first reason to close; code RPC_OK: none yet */
+    rpc_status why;  /* first reason to close; code RPC_OK: none yet */
     rpc_call *calls; /* attached */
     unsigned call_count;
     bool had_request; /* client: the server's SETTINGS have come */
@@ -228,7 +228,7 @@ struct rpc_call {
     atomic_uint refs;
     bool server;
     rpc__lane *lane;
-    rpc__conn *conn; /* NULL: client, not begun */
+    rpc__conn *conn;        /* NULL: client, not begun */
     rpc_call *next, *prev;  /* conn->calls */
     rpc_call *pending_next; /* lane->pending, lane->free_calls, channel's queue */
     bool pending, attached, waiting;
@@ -248,7 +248,7 @@ struct rpc_call {
     void (*trace_release)(void *);
     void (*on_cancel)(rpc_call *call, void *arg);
     void *on_cancel_arg;
-    void *owner; /* rpc_server or rpc_channel */
+    void *owner;                                               /* rpc_server or rpc_channel */
     void (*on_over)(rpc_call *call, const rpc_status *status); /* the owner's, after on_end */
     size_t interceptors_run;
     bool wait_for_ready;
@@ -264,7 +264,7 @@ struct rpc_call {
     size_t receive_max;
     uint8_t prefix[RPC__PREFIX_BYTES];
     size_t prefix_size;
-    rpc_message *message; /* being assembled */
+    rpc_message *message;  /* being assembled */
     unsigned messages_out; /* given to the handler, not released */
     /* sending (strand) */
     rpc__out *queue, **queue_end;

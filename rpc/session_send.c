@@ -158,8 +158,8 @@ static bool send_planned(rpc__conn *conn, rpc_call *call, size_t length)
     return true;
 }
 
-static int send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *head,
-    size_t length, nghttp2_data_source *source, void *user)
+static int send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *head, size_t length,
+    nghttp2_data_source *source, void *user)
 {
     (void)source;
     rpc__conn *conn = user;
@@ -179,8 +179,7 @@ static void answer_sent(rpc__conn *conn, int32_t stream_id)
 {
     rpc_call *call = nghttp2_session_get_stream_user_data(conn->h2, stream_id);
     if (nghttp2_session_get_stream_remote_close(conn->h2, stream_id) == 0)
-        (void)nghttp2_submit_rst_stream(
-            conn->h2, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
+        (void)nghttp2_submit_rst_stream(conn->h2, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
     if (call && !call->over)
         rpc__call_end(call, call->finish.code, call->finish.message, NGHTTP2_NO_ERROR);
 }

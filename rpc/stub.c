@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- waiting ------------------------------------------------------------------------------------------------ */
+/* ---- waiting
+ * ------------------------------------------------------------------------------------------------
+ */
 
 typedef struct waiter {
     pthread_mutex_t lock;
@@ -58,10 +60,9 @@ static void send_request(rpc_call *call, const ProtobufCMessage *request)
         rpc_call_cancel(call);
 }
 
-rpc_code rpc_channel_unary(rpc_channel *channel, const char *path,
-    const rpc_call_options *options, const ProtobufCMessage *request,
-    const ProtobufCMessageDescriptor *reply_descriptor, rpc_arena *arena, ProtobufCMessage **ret,
-    rpc_status *reterr)
+rpc_code rpc_channel_unary(rpc_channel *channel, const char *path, const rpc_call_options *options,
+    const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_descriptor,
+    rpc_arena *arena, ProtobufCMessage **ret, rpc_status *reterr)
 {
     static const rpc_handler handler = {.on_message = wait_message, .on_end = wait_end};
     waiter wait = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -84,7 +85,9 @@ rpc_code rpc_channel_unary(rpc_channel *channel, const char *path,
     return code;
 }
 
-/* ---- stubs ----------------------------------------------------------------------------------------------------- */
+/* ---- stubs
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 struct rpc_stub {
     ProtobufCService service; /* first: the generated functions take it */

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What stands on streams and TLS: HTTP/2, calls, servers and channels; the gate, and the
-# services that every server may offer.
+# What stands on streams and TLS: HTTP/2, calls, servers and channels.
 list(APPEND RPC_SOURCES
     wire.c
     lane.c
@@ -17,8 +16,4 @@ list(APPEND RPC_SOURCES
     channel.c
     stub.c
     limits.c
-    gate.c
-    descriptor.c
-    health.c
-    reflection.c
 )

@@ -153,8 +153,7 @@ static bool name_is(rpc_bytes name, const char *text)
 static bool name_reserved(rpc_bytes name)
 {
     static const char *const reserved[] = {"te", "content-type", "user-agent", "connection",
-        "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host",
-        "content-length"};
+        "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host", "content-length"};
     for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
         if (name_is(name, reserved[i]))
             return true;
@@ -227,8 +226,8 @@ rpc_code rpc__code_of_reset(uint32_t h2_error)
     }
 }
 
-static const char *const code_texts[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10",
-    "11", "12", "13", "14", "15", "16"};
+static const char *const code_texts[] = {
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
 
 const char *rpc__code_text(rpc_code code)
 {

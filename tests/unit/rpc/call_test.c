@@ -32,8 +32,8 @@ static rpc_code call_path(fixture *f, const char *path, rpc_status *ret_status)
     Rpctest__Item item = RPCTEST__ITEM__INIT;
     rpc_arena *arena = rpc_arena_new(1 << 20);
     ProtobufCMessage *reply;
-    rpc_code code = rpc_channel_unary(f->channel, path, NULL, &item.base,
-        &rpctest__item__descriptor, arena, &reply, ret_status);
+    rpc_code code = rpc_channel_unary(
+        f->channel, path, NULL, &item.base, &rpctest__item__descriptor, arena, &reply, ret_status);
     rpc_arena_free(arena);
     return code;
 }
@@ -116,8 +116,7 @@ TEST(metadata_that_grpc_forbids_is_refused_before_anything_is_sent)
         rpc_metadatum metadata = {names[i], rpc_bytes_str("x"), false};
         rpc_call_options options = {.metadata = &metadata, .metadata_count = 1};
         rpc_status status = {0};
-        assert_int_equal(
-            fixture_unary(&f, &options, "x", NULL, &status), RPC_INVALID_ARGUMENT);
+        assert_int_equal(fixture_unary(&f, &options, "x", NULL, &status), RPC_INVALID_ARGUMENT);
     }
     assert_int_equal(flag_count(&f.started), 0);
     fixture_stop(&f);
@@ -202,8 +201,7 @@ TEST(a_reply_over_the_clients_limit_ends_that_call_only)
     fixture_start(&f);
     rpc_status status = {0};
     rpc_call_options options = {.message_receive_bytes_max = 4};
-    assert_int_equal(
-        fixture_unary(&f, &options, "long", NULL, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(fixture_unary(&f, &options, "long", NULL, &status), RPC_RESOURCE_EXHAUSTED);
     assert_int_equal(fixture_unary(&f, NULL, "long", NULL, &status), RPC_OK);
     fixture_stop(&f);
 }
@@ -226,7 +224,8 @@ TEST(headers_over_the_limit_are_refused_and_the_connection_lives)
     fixture_stop(&f);
 }
 
-/* ---- stubs -------------------------------------------------------------------------------------- */
+/* ---- stubs --------------------------------------------------------------------------------------
+ */
 
 typedef struct stub_result {
     flag done;
@@ -252,8 +251,8 @@ TEST(a_stub_is_called_by_the_generated_functions)
     rpc_status status;
     stub_result result = {0};
     flag_init(&result.done);
-    assert_int_equal(rpc_stub_new(f.channel, &rpctest__echo__descriptor, NULL, &result.stub,
-                         &status), RPC_OK);
+    assert_int_equal(
+        rpc_stub_new(f.channel, &rpctest__echo__descriptor, NULL, &result.stub, &status), RPC_OK);
     Rpctest__Item item = RPCTEST__ITEM__INIT;
     char hello[] = "hello", fail[] = "fail";
     item.text = hello;

@@ -157,13 +157,14 @@ TEST(a_streaming_method_without_a_handler_stops_the_start_by_name)
     rpc_server_options options = {.limits = f.limits};
     assert_int_equal(rpc_server_new(f.runtime, &options, &server, &status), RPC_OK);
     rpc_handler none = {0};
-    assert_int_equal(rpc_server_set_handler(server, "/a.B/C", &none, NULL, NULL, &status),
-        RPC_NOT_FOUND);
+    assert_int_equal(
+        rpc_server_set_handler(server, "/a.B/C", &none, NULL, NULL, &status), RPC_NOT_FOUND);
     rpc_server_free(server);
     fixture_stop(&f);
 }
 
-/* ---- many threads ------------------------------------------------------------------------------------ */
+/* ---- many threads
+ * ------------------------------------------------------------------------------------ */
 
 static void *call_often(void *arg)
 {

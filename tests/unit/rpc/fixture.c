@@ -37,7 +37,8 @@ unsigned flag_count(flag *f)
 
 static fixture *current; /* one fixture a test */
 
-/* ---- the service ------------------------------------------------------------------------------- */
+/* ---- the service -------------------------------------------------------------------------------
+ */
 
 typedef struct slow_answer {
     Rpctest__Item_Closure closure;
@@ -124,7 +125,8 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
 }
 
 /* Streaming methods have handlers instead. */
-static Rpctest__Echo_Service echo_service = {RPCTEST__ECHO__BASE_INIT, echo_unary, NULL, NULL, NULL};
+static Rpctest__Echo_Service echo_service = {
+    RPCTEST__ECHO__BASE_INIT, echo_unary, NULL, NULL, NULL};
 
 /* Downloads: size messages whose body is pulled, data.size bytes each. */
 typedef struct download {
@@ -279,7 +281,8 @@ static void chat_end(rpc_call *call, void *user)
     rpc_call_finish(call, RPC_OK, NULL);
 }
 
-/* ---- server and channel ---------------------------------------------------------------------------- */
+/* ---- server and channel
+ * ---------------------------------------------------------------------------- */
 
 static void on_event(void *ctx, const rpc_event *event)
 {
@@ -293,8 +296,8 @@ void fixture_init(fixture *f)
     current = f;
     f->limits = rpc_limits_default();
     f->client_limits = rpc_limits_default_client();
-    flag *flags[] = {&f->started, &f->cancelled, &f->server_ended, &f->released, &f->pulled,
-        &f->later};
+    flag *flags[] = {
+        &f->started, &f->cancelled, &f->server_ended, &f->released, &f->pulled, &f->later};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
         flag_init(flags[i]);
     for (size_t i = 0; i < RPC_EVENT_KINDS; i++)
@@ -311,9 +314,8 @@ void fixture_init(fixture *f)
 
 static void add_services(fixture *f)
 {
-    static const rpc_handler downloads = {.on_message = download_message,
-        .on_writable = download_writable,
-        .on_end = server_end};
+    static const rpc_handler downloads = {
+        .on_message = download_message, .on_writable = download_writable, .on_end = server_end};
     static const rpc_handler uploads = {.on_start = upload_start,
         .on_message = upload_message,
         .on_half_close = upload_end,
@@ -408,7 +410,8 @@ rpc_code fixture_unary(fixture *f, const rpc_call_options *options, const char *
     return code;
 }
 
-/* ---- streaming calls of the client -------------------------------------------------------------------- */
+/* ---- streaming calls of the client
+ * -------------------------------------------------------------------- */
 
 static void copy_value(char *text, size_t room, rpc_bytes value)
 {

@@ -33,8 +33,7 @@ static void put_frame(
     wire *w, size_t size, uint8_t type, uint8_t flags, uint32_t stream, const void *data)
 {
     uint8_t head[9] = {(uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size, type, flags,
-        (uint8_t)(stream >> 24), (uint8_t)(stream >> 16), (uint8_t)(stream >> 8),
-        (uint8_t)stream};
+        (uint8_t)(stream >> 24), (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream};
     put(w, head, 9);
     if (data)
         put(w, data, size);

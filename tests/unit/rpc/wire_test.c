@@ -21,8 +21,8 @@ TEST(timeouts_are_read_in_every_unit)
 
 TEST(broken_timeouts_are_refused)
 {
-    static const char *const broken[] = {"", "S", "1", "123456789S", "-1S", "1.5S", "1s", "1SS",
-        " 1S", "0x1S"};
+    static const char *const broken[] = {
+        "", "S", "1", "123456789S", "-1S", "1.5S", "1s", "1SS", " 1S", "0x1S"};
     int64_t us = 77;
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
         assert_false(parse(broken[i], &us));
