@@ -29,7 +29,7 @@ static uint64_t seed(void)
 static unsigned rounds(void)
 {
     const char *text = getenv("GATE_ROUNDS");
-    return text ? (unsigned)strtoul(text, NULL, 0) : 20000;
+    return text ? (unsigned)strtoul(text, NULL, 0) : 6000;
 }
 
 static const ProtobufCMessageDescriptor *const descriptors[] = {
