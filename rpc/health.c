@@ -3,6 +3,8 @@
  *
  * A service that the caller's listener does not serve is unknown there. A watch has a reference
  * for the list and one for each task posted to its call, so that neither finds it freed. */
+#include "health.h"
+
 #include "proto_grpc_descriptors.h"
 #include "server.h"
 
@@ -44,6 +46,7 @@ struct health {
     pthread_mutex_t lock;
     health_entry *entries; /* (lock) names ever set */
     health_watch *watches; /* (lock) */
+    bool stopping;         /* (lock) */
 };
 
 /* ---- what is known ---------------------------------------------------------------------- */
@@ -79,7 +82,7 @@ static health_status status_of(health *h, const char *name, const char *listener
     bool known = name[0] == '\0' || is_served(h, name, listener);
     pthread_mutex_lock(&h->lock);
     const health_entry *entry = find_entry(h, name);
-    bool serving = entry && entry->serving;
+    bool serving = entry && entry->serving && !h->stopping;
     /* Names beside those of services may be set: parts of a program. */
     known = known || (entry && !is_registered(h, name));
     pthread_mutex_unlock(&h->lock);
@@ -118,11 +121,17 @@ static void watch_unref(void *arg)
     free(watch);
 }
 
-/* Sends the status unless it is what was sent last. (strand) */
-static void tell(health_watch *watch)
+static bool is_stopping(health *h)
 {
-    if (watch->ended)
-        return;
+    pthread_mutex_lock(&h->lock);
+    bool stopping = h->stopping;
+    pthread_mutex_unlock(&h->lock);
+    return stopping;
+}
+
+/* Sends the status unless it is what was sent last. (strand) */
+static void tell_status(health_watch *watch)
+{
     health_response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     response.status = status_of(watch->owner, watch->name, rpc_call_listener(watch->call));
     if (watch->told && watch->last == response.status)
@@ -132,6 +141,16 @@ static void tell(health_watch *watch)
         return;
     watch->told = true;
     watch->last = response.status;
+}
+
+/* (strand) */
+static void tell(health_watch *watch)
+{
+    if (watch->ended)
+        return;
+    tell_status(watch);
+    if (is_stopping(watch->owner))
+        rpc_call_finish(watch->call, RPC_UNAVAILABLE, "health: the server is shutting down");
 }
 
 static void tell_posted(void *arg)
@@ -294,6 +313,16 @@ static void set_entry(health *h, const char *name, bool serving)
     entry->serving = serving;
 }
 
+/* (lock) Several changes before the task runs are told as one. */
+static void post_tell(health_watch *watch)
+{
+    if (watch->posted)
+        return;
+    watch->posted = true;
+    atomic_fetch_add_explicit(&watch->refs, 1, memory_order_relaxed);
+    rpc_call_post(watch->call, tell_posted, watch);
+}
+
 void rpc_server_set_health(rpc_server *server, const char *service, bool serving)
 {
     health *h = rpc__server_slot(server, RPC__SLOT_HEALTH);
@@ -301,12 +330,20 @@ void rpc_server_set_health(rpc_server *server, const char *service, bool serving
         return;
     pthread_mutex_lock(&h->lock);
     set_entry(h, service, serving);
-    for (health_watch *watch = h->watches; watch; watch = watch->next) {
-        if (watch->posted || strcmp(watch->name, service) != 0)
-            continue;
-        watch->posted = true;
-        atomic_fetch_add_explicit(&watch->refs, 1, memory_order_relaxed);
-        rpc_call_post(watch->call, tell_posted, watch);
-    }
+    for (health_watch *watch = h->watches; watch; watch = watch->next)
+        if (strcmp(watch->name, service) == 0)
+            post_tell(watch);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void rpc__health_stop(rpc_server *server)
+{
+    health *h = rpc__server_slot(server, RPC__SLOT_HEALTH);
+    if (!h)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->stopping = true;
+    for (health_watch *watch = h->watches; watch; watch = watch->next)
+        post_tell(watch);
     pthread_mutex_unlock(&h->lock);
 }

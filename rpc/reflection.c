@@ -59,7 +59,7 @@ typedef struct answer {
 
 static void answer_error(answer *a, rpc_code code, const char *message)
 {
-    a->error = (Grpc__Reflection__V1__ErrorResponse)GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
+    grpc__reflection__v1__error_response__init(&a->error);
     a->error.error_code = (int32_t)code;
     a->error.error_message = (char *)(uintptr_t)message;
     a->response.message_response_case = RESPONSE(ERROR_RESPONSE);
@@ -84,8 +84,7 @@ static void answer_file(answer *a, size_t file)
     }
     for (size_t i = 0; i < count; i++)
         blobs[i] = (ProtobufCBinaryData){protos[i].size, (uint8_t *)(uintptr_t)protos[i].data};
-    a->file = (Grpc__Reflection__V1__FileDescriptorResponse)
-        GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
+    grpc__reflection__v1__file_descriptor_response__init(&a->file);
     a->file.n_file_descriptor_proto = count;
     a->file.file_descriptor_proto = blobs;
     a->response.message_response_case = RESPONSE(FILE_DESCRIPTOR_RESPONSE);
@@ -113,8 +112,7 @@ static void answer_extension_numbers(answer *a, char *type)
         answer_no_memory(a);
         return;
     }
-    a->numbers = (Grpc__Reflection__V1__ExtensionNumberResponse)
-        GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
+    grpc__reflection__v1__extension_number_response__init(&a->numbers);
     a->numbers.base_type_name = type;
     a->numbers.n_extension_number = rpc__files_extensions(a->files, type, numbers);
     a->numbers.extension_number = numbers;
@@ -136,14 +134,12 @@ static void answer_services(answer *a)
         const rpc__service *service = rpc__server_service(server, i);
         if (!rpc__service_on(service, rpc_call_listener(a->call)))
             continue;
-        services[count] = (Grpc__Reflection__V1__ServiceResponse)
-            GRPC__REFLECTION__V1__SERVICE_RESPONSE__INIT;
+        grpc__reflection__v1__service_response__init(&services[count]);
         services[count].name = (char *)(uintptr_t)service->service->descriptor->name;
         list[count] = &services[count];
         count++;
     }
-    a->list = (Grpc__Reflection__V1__ListServiceResponse)
-        GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
+    grpc__reflection__v1__list_service_response__init(&a->list);
     a->list.n_service = count;
     a->list.service = list;
     a->response.message_response_case = RESPONSE(LIST_SERVICES_RESPONSE);
@@ -185,7 +181,7 @@ static rpc_sent send_answer(
     const reflection *r, rpc_call *call, const rpc__files *files, reflection_request *request)
 {
     answer a = {.owner = r, .call = call, .files = files};
-    a.response = (reflection_response)GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
+    grpc__reflection__v1__server_reflection_response__init(&a.response);
     a.response.valid_host = request->host;
     a.response.original_request = request;
     fill(&a, request);

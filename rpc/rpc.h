@@ -274,16 +274,18 @@ RPC_API void rpc_message_release(rpc_message *message);
 
 /* ---- the protobuf gate ------------------------------------------------------------------ */
 
-/** What a message may cost before protobuf-c sees it. */
+/** What a message may cost before protobuf-c sees it. 0 means the default given here. */
 typedef struct rpc_gate_limits {
-    unsigned depth_max;      /* 32 */
+    unsigned depth_max;      /* 32, and no more than that */
     size_t entries_max;      /* fields and repeated entries in all: 1,000,000 */
-    size_t memory_bytes_max; /* what unpacking would allocate */
+    size_t memory_bytes_max; /* what unpacking would allocate: 16 MiB */
 } rpc_gate_limits;
 
 /** One scan of the wire against the descriptor: well formed, depth, UTF-8 and no NUL in strings,
  *  entries, computed memory. protobuf-c 1.4.1 overflows the stack or takes 80 times the memory
- *  without it. INVALID_ARGUMENT or RESOURCE_EXHAUSTED; the message names field and limit. */
+ *  without it. INVALID_ARGUMENT or, for entries and memory, RESOURCE_EXHAUSTED; the message names
+ *  field and limit. limits may be NULL. A second copy of a submessage is merged, as protobuf
+ *  says, except where it has a oneof, on which protobuf-c fails: INVALID_ARGUMENT. */
 RPC_API RPC_MUST_USE rpc_code rpc_gate_check(const ProtobufCMessageDescriptor *descriptor,
     rpc_bytes packed, const rpc_gate_limits *limits, rpc_status *reterr);
 /** Gate, then unpack into arena (freed with it). RESOURCE_EXHAUSTED beyond its budget. */

@@ -2,6 +2,8 @@
 /* A server: its requests find their methods, and it starts, counts, drains and stops. */
 #include "server.h"
 
+#include "health.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +306,7 @@ void rpc_server_stop(rpc_server *server, int64_t grace_ms)
     if (!first)
         return;
     rpc__listeners_close(server);
+    rpc__health_stop(server);
     pthread_mutex_lock(&server->lock);
     if (grace_ms > 0) {
         post_all(server, false);

@@ -40,11 +40,14 @@ class Server:
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "done\n"
 
-    def stop(self):
+    def begin_stop(self):
         self.process.stdin.write("quit\n")
-        self.process.stdin.flush()
-        code = self.process.wait(TIMEOUT)
         self.process.stdin.close()
+
+    def stop(self):
+        if not self.process.stdin.closed:
+            self.begin_stop()
+        code = self.process.wait(TIMEOUT)
         self.process.stdout.close()
         self.users.close()
         self.admins.close()
@@ -150,8 +153,14 @@ class Health(ServerTest):
                                    lambda: list(call(b"\n\x01\xff", timeout=TIMEOUT)))
         self.assertIn("grpc.health.v1.HealthCheckRequest.service", details)
 
-    def test_a_server_with_watches_stops(self):
-        self.assertEqual(next(self.watch("")).status, NOT_SERVING)
+    def test_a_server_that_stops_ends_its_watches_and_waits_for_none(self):
+        self.server.tell("serving ")
+        watch = self.watch("")
+        self.assertEqual(next(watch).status, SERVING)
+        self.server.begin_stop()
+        self.assertEqual(next(watch).status, NOT_SERVING)
+        details = self.assertFails(grpc.StatusCode.UNAVAILABLE, lambda: next(watch))
+        self.assertEqual(details, "health: the server is shutting down")
 
 
 class Reflection(ServerTest):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server with health and reflection, told what to do on standard input:
- *     serving NAME     not-serving NAME     quit
+ *     serving NAME     not-serving NAME     quit (with ten minutes for what is running)
  * Prints the ports of its listeners "users" and "admins", then "done" after each command. */
 #include "reflected.pb-c.h"
 #include "reflected_descriptors.h"
@@ -90,7 +90,7 @@ int main(void)
     must(rpc_server_start(server, &status), &status);
     fflush(stdout);
     obey(server);
-    rpc_server_stop(server, 0);
+    rpc_server_stop(server, 600000);
     rpc_server_free(server);
     rpc_runtime_free(runtime);
     return 0;
