@@ -11,7 +11,7 @@ packages_build=(
 )
 packages_test=(
     libcmocka-dev clang libclang-rt-14-dev curl openssl iproute2
-    libgrpc++-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
+    libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
     nghttp2-client
 )
 
