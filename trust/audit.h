@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** The audit trail: what was decided and changed, in append-only files whose lines are chained by
+ *  hash, so that changing or removing anything but the newest records is found. Who wants to find
+ *  even that keeps a copy of the head (trust_audit_verify()) elsewhere.
+ *
+ *  A trail is a folder of segments `audit-<number of its first record, 20 digits>.log`. A line is
+ *  64 hex digits, a blank, a JSON object, a newline; the digits are
+ *  SHA-256(the 32 bytes of the line before ‖ the JSON). The first line of a segment is its header,
+ *  {"segment": first record, "previous": "digits of the last line before, or zeros",
+ *  "time_ms": when it was begun}, and follows from that line. Records are numbered from 1; headers
+ *  are not counted. sha256sum is all that is needed to check a trail without us.
+ *
+ *  A program that runs under a limit of file sizes ignores SIGXFSZ, as it does SIGPIPE.
+ *
+ *  Records may name pseudonyms, never tokens, keys or GPSIs: that is the caller's care. */
+#ifndef DACM_TRUST_AUDIT_H
+#define DACM_TRUST_AUDIT_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TRUST_AUDIT_RECORD_BYTES_MAX      4096u
+#define TRUST_AUDIT_WAITING_BYTES_MAX     (8u << 20)
+#define TRUST_AUDIT_SEGMENT_BYTES_MIN     8192u
+#define TRUST_AUDIT_SEGMENT_BYTES_DEFAULT (64u << 20)
+
+/** The one writer of a trail. Any thread. */
+typedef struct trust_audit trust_audit;
+
+/** Borrowed by open; clock stays the caller's until close. */
+typedef struct trust_audit_options {
+    const char *directory;      /* made with mode 0700 when only its last part is missing */
+    bool power;                 /* TRUST_AUDIT_BEFORE survives loss of power, not just our end */
+    uint64_t segment_bytes_max; /* ≥ 8 KiB; 0 = 64 MiB. A segment grows beyond it while no further
+                                   one can be begun */
+    const rpc_clock *clock;     /* wall time of headers; NULL = the system's */
+} trust_audit_options;
+
+/** Opens a trail for writing, or begins one; reads the newest segment through, and starts the
+ *  audit thread. A last line that was torn by a crash is cut off: trust_audit_torn_bytes().
+ *
+ *  INVALID_ARGUMENT: options; FAILED_PRECONDITION: somebody else writes it; DATA_LOSS: the newest
+ *  segment does not verify (file and line are named; nothing was changed); UNAVAILABLE: the folder
+ *  or a file cannot be used; RESOURCE_EXHAUSTED: memory or threads. *ret is set on RPC_OK only. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_open(
+    const trust_audit_options *options, trust_audit **ret, rpc_status *reterr);
+/** Writes and syncs what waits, runs the callbacks that are due, ends the thread. Nobody may be
+ *  using it any more, and not from a callback. What the disk refuses now is lost: call
+ *  trust_audit_flush() before to know. NULL is allowed. */
+RPC_API void trust_audit_close(trust_audit *audit);
+/** Bytes of a torn last line that open cut off; worth a warning in the log. */
+RPC_API uint64_t trust_audit_torn_bytes(const trust_audit *audit);
+
+typedef enum trust_audit_class {
+    TRUST_AUDIT_SOON,   /* in the kernel within 5 ms */
+    TRUST_AUDIT_BEFORE, /* in the kernel (with power: on the disk) before the answer */
+} trust_audit_class;
+
+/** Runs once, on the audit thread; may write records, but not flush or close. written: false when
+ *  the disk refused the record, which is then not in the trail. */
+typedef void trust_audit_fn(void *arg, bool written);
+
+/** Adds a record. Records of one thread keep their order.
+ *
+ *  json         one JSON object, copied: UTF-8 from `{` to `}`, without control characters (no
+ *               newline), ≤ 4,096 bytes. Only that is checked.
+ *  fn, arg      for records that are pending; with `power` a record TRUST_AUDIT_BEFORE needs fn.
+ *  ret_pending  false: it is done, fn is not called. true (only TRUST_AUDIT_BEFORE with `power`):
+ *               fn runs when it is done, perhaps before this returns; all who wait share one
+ *               fdatasync.
+ *
+ *  Without `power`, TRUST_AUDIT_BEFORE is one write() on the calling thread. TRUST_AUDIT_SOON only
+ *  queues; where the disk refuses, such records wait and are tried again with each new record and
+ *  each second.
+ *
+ *  INVALID_ARGUMENT: json, or fn is missing; RESOURCE_EXHAUSTED: 8 MiB wait already, or memory;
+ *  UNAVAILABLE: the disk refuses. The record is then not in the trail. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_write(trust_audit *audit, rpc_bytes json,
+    trust_audit_class durability, trust_audit_fn *fn, void *arg, bool *ret_pending,
+    rpc_status *reterr);
+/** Writes and syncs what waits. Blocks; not from a callback. UNAVAILABLE: the disk refuses, what
+ *  waits goes on waiting. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_flush(trust_audit *audit, rpc_status *reterr);
+/** False with *reterr while the disk refuses; after a failed sync until the trail is opened anew,
+ *  since nobody can tell what the disk has kept. */
+RPC_API bool trust_audit_healthy(trust_audit *audit, rpc_status *reterr);
+
+/* Readers block, need no writer, and may run beside one, also from another process. A line that is
+ * being written is left out. NOT_FOUND: there is no such folder; UNAVAILABLE: it cannot be read;
+ * RESOURCE_EXHAUSTED: memory. */
+
+/** json is valid for the call; false ends the scan. */
+typedef bool trust_audit_record_fn(void *ctx, rpc_bytes json);
+
+/** Calls fn, oldest first, for the records of every segment that may hold records of from_ms to
+ *  to_ms (both inclusive): whole segments, so fn looks at the record's own time. Segments are
+ *  chosen by the times in their headers with an hour to spare; those in which the clock went back,
+ *  and the newest one, are always read. Only records that verify are given.
+ *
+ *  DATA_LOSS, after all were given: a segment that was read does not verify; file and line of the
+ *  first fault are named. INVALID_ARGUMENT: from_ms is above to_ms. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_scan(const char *directory, int64_t from_ms,
+    int64_t to_ms, trust_audit_record_fn *fn, void *ctx, rpc_status *reterr);
+
+/** Follows the whole chain from the first record.
+ *
+ *  ret_records  how many there are.
+ *  ret_head     the last line's 64 digits, NUL-terminated; zeros for an empty trail.
+ *
+ *  DATA_LOSS: names the file and line where it breaks. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_verify(
+    const char *directory, uint64_t *ret_records, char ret_head[65], rpc_status *reterr);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
