@@ -40,9 +40,10 @@ json_t *trust__json_parse(rpc_bytes text, size_t bytes_max, const char *what, rp
     json_error_t error;
     json_t *json =
         json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
-    if (!json)
-        rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: %s is not JSON at byte %d: %s", what,
-            error.position, error.text);
+    if (!json) /* jansson's sentence quotes what it read: tokens and keys are in no error */
+        rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: %s is not JSON at byte %d%s", what,
+            error.position,
+            json_error_code(&error) == json_error_duplicate_key ? ": a member is there twice" : "");
     return json;
 }
 

@@ -121,8 +121,11 @@ trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyr
         return invalid(reterr, "a segment is not canonical base64url");
     RPC_CLEANUP(json_freep) json_t *header = trust__json_parse(
         rpc_bytes_of(header_text, header_size), HEADER_BYTES_MAX, "the header", reterr);
-    if (!header)
+    if (!header) {
+        if (reterr)
+            reterr->code = RPC_UNAUTHENTICATED; /* the sentence is the parser's */
         return TRUST_INVALID;
+    }
     const trust_key *key = NULL;
     trust_verdict verdict = judge_header(header, ring, typs, &key, reterr);
     if (verdict != TRUST_VALID)

@@ -14,6 +14,7 @@
 
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 4096
+#define RSA_EXPONENT_BITS_MAX 64
 
 struct trust_keyring {
     _Atomic unsigned refs;
@@ -195,32 +196,44 @@ static rpc_code read_rsa(const json_t *jwk, trust_key *key, rpc_status *reterr)
         return bad(reterr, key->kid, "an RSA key needs `alg` RS256 or PS256");
     BIGNUM *n = read_number(jwk, "n"), *e = read_number(jwk, "e");
     int bits = n ? BN_num_bits(n) : 0;
+    /* Under 1 every message is its own signature; long ones only cost time. */
+    bool exponent = e && BN_is_odd(e) && !BN_is_one(e) && BN_num_bits(e) <= RSA_EXPONENT_BITS_MAX;
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    if (builder && n && e && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX
+    if (builder && n && exponent && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX
         && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n)
         && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
         key->pkey = key_from_params("RSA", builder);
     OSSL_PARAM_BLD_free(builder);
     BN_free(n);
     BN_free(e);
-    return key->pkey ? RPC_OK : bad(reterr, key->kid, "is no RSA key of 2,048 to 4,096 bits");
+    return key->pkey ? RPC_OK : bad(reterr, key->kid, "is no RSA key of 2,048 to 4,096 bits with an odd exponent");
 }
 
 /* ---- sets -------------------------------------------------------------------------------------- */
 
-static bool is_kind(const json_t *jwk, const char *kty, const char *crv)
+bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv)
 {
     const char *type = json_string_value(json_object_get(jwk, "kty"));
     const char *curve = json_string_value(json_object_get(jwk, "crv"));
     return type && strcmp(type, kty) == 0 && (!crv || (curve && strcmp(curve, crv) == 0));
 }
 
+/* RFC 7518 6.2.2 and 6.3.2, RFC 8037 2. */
+static bool has_private_half(const json_t *jwk)
+{
+    static const char *const names[] = {"d", "p", "q", "dp", "dq", "qi", "oth"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (json_object_get(jwk, names[i]))
+            return true;
+    return false;
+}
+
 static rpc_code read_key(trust_keyring *ring, const json_t *jwk, rpc_status *reterr)
 {
-    rpc_code (*read)(const json_t *, trust_key *, rpc_status *) = is_kind(jwk, "OKP", "Ed25519")
+    rpc_code (*read)(const json_t *, trust_key *, rpc_status *) = trust__jwk_is(jwk, "OKP", "Ed25519")
         ? read_okp
-        : is_kind(jwk, "EC", "P-256") ? read_ec
-        : is_kind(jwk, "RSA", NULL)   ? read_rsa
+        : trust__jwk_is(jwk, "EC", "P-256") ? read_ec
+        : trust__jwk_is(jwk, "RSA", NULL)   ? read_rsa
                                       : NULL;
     if (!read)
         return RPC_OK; /* left out: sets of others may hold keys for others */
@@ -231,7 +244,7 @@ static rpc_code read_key(trust_keyring *ring, const json_t *jwk, rpc_status *ret
     rpc_code code = trust__jwk_common(jwk, ring->purpose, key, "verify", reterr);
     if (code != RPC_OK)
         return code;
-    if (json_object_get(jwk, "d"))
+    if (has_private_half(jwk))
         return bad(reterr, key->kid, "has a private half; give the public set");
     if (trust_keyring_find(ring, rpc_bytes_str(key->kid)))
         return bad(reterr, key->kid, "is there twice");

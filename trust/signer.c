@@ -103,8 +103,12 @@ rpc_code trust_signer_parse(
     rpc_code code = trust__jwk_common(jwk, purpose, &common, "sign", reterr);
     if (code != RPC_OK)
         return code;
+    if (common.state != TRUST_KEY_ACTIVE)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: key '%.40s' is not active by its `dacm_state`; it signs nothing", common.kid);
     uint8_t seed[32], x[32];
-    if (!trust__jwk_bytes32(jwk, "d", seed) || !trust__jwk_bytes32(jwk, "x", x))
+    if (!trust__jwk_is(jwk, "OKP", "Ed25519") || !trust__jwk_bytes32(jwk, "x", x)
+        || !trust__jwk_bytes32(jwk, "d", seed)) /* the secret last: nothing to wipe before */
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "trust: key '%.40s' is no private Ed25519 key (OKP, with `x` and `d`)", common.kid);
     trust_signer *signer = from_seed(seed, purpose);

@@ -30,6 +30,8 @@ uint8_t *trust__base64url_decode(rpc_bytes text, size_t *ret_size);
 char *trust__base64url_encode(rpc_bytes bytes);
 
 bool trust__key_verify(const trust_key *key, rpc_bytes message, rpc_bytes signature);
+/** Is it of that kty and, where crv is not NULL, of that curve? */
+bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv);
 /** Ed25519 of a JWK member: exactly 32 bytes. */
 bool trust__jwk_bytes32(const json_t *jwk, const char *name, uint8_t ret[32]);
 /** kid, state and window. */

@@ -21,10 +21,17 @@ typedef struct yaml_reader {
     rpc_status *status;
 } yaml_reader;
 
+/* Names, numbers and choices are ASCII; what else a file holds must not reach a terminal, nor
+ * be cut within a character. */
 static rpc_code refuse(yaml_reader *reader, const yaml_mark_t *at, const char *path, const char *why)
 {
-    return rpc_status_set(reader->status, RPC_INVALID_ARGUMENT, "%s:%zu: '%.100s': %s",
-        reader->file, at->line + 1, path, why);
+    char text[384];
+    snprintf(text, sizeof text, "'%.100s': %s", path, why);
+    for (char *c = text; *c; c++)
+        if ((uint8_t)*c < ' ' || (uint8_t)*c > '~')
+            *c = '?';
+    return rpc_status_set(reader->status, RPC_INVALID_ARGUMENT, "%s:%zu: %s", reader->file,
+        at->line + 1, text);
 }
 
 static rpc_code no_memory(yaml_reader *reader)
@@ -175,6 +182,9 @@ static rpc_code read_pair(
     char path[PATH_MAX_BYTES];
     if (key->type != YAML_SCALAR_EVENT)
         return refuse(reader, &key->start_mark, prefix, "expected the name of a setting");
+    if (memchr(key->data.scalar.value, 0, key->data.scalar.length))
+        return refuse(reader, &key->start_mark, (const char *)key->data.scalar.value,
+            "holds NUL, which no name may");
     int size = snprintf(path, sizeof path, "%s%s%.*s", prefix, *prefix ? "." : "",
         key->data.scalar.length < 100 ? (int)key->data.scalar.length : 100,
         (const char *)key->data.scalar.value);

@@ -116,6 +116,23 @@ TEST(settings_anchors_aliases_and_tags_are_refused)
     refused("resource: !!str x\n", message);
 }
 
+TEST(settings_messages_are_one_line_of_ascii_whatever_the_file_holds)
+{
+    refused("resource: x\n\"resource\\ny\": z\n",
+        "f.yaml:2: 'resource?y': no such setting; did you mean 'resource'?");
+    refused("resource: x\nissuers: [{issuer: a, mode: \"\\e[31m\\x7f\"}]\n",
+        "f.yaml:2: 'mode': '?[31m?' is none of token+profile, profile, token");
+    /* The value is cut after 32 bytes: within the last of these characters. */
+    refused("resource: x\ndebug: xääääääääääää"
+            "äääää\n",
+        "f.yaml:2: 'debug': 'x???????????????????????????????" "' is neither true nor false");
+}
+
+TEST(settings_name_with_nul_is_not_the_name_before_it)
+{
+    refused("\"resource\\0evil\": x\n", "f.yaml:1: 'resource': holds NUL, which no name may");
+}
+
 TEST(settings_that_are_not_yaml_or_too_large_are_refused)
 {
     host_settings *settings = NULL;

@@ -147,6 +147,9 @@ TEST(key_set_that_contradicts_itself_is_refused)
     set_refused(KEY(",\"kid\":\"k\",\"dacm_state\":\"new\""), "dacm_state");
     set_refused(KEY(",\"kid\":\"k\",\"nbf\":1.5"), "nbf");
     set_refused(KEY(",\"kid\":\"k\",\"d\":\"" D "\""), "private");
+    set_refused(KEY(",\"kid\":\"k\",\"oth\":[]"), "private");
+    set_refused("{\"kty\":\"RSA\",\"alg\":\"RS256\",\"kid\":\"k\",\"n\":\"AAAA\",\"p\":\"AAAA\"}",
+        "private");
     set_refused("{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"AAAA\"}", "32 bytes");
     set_refused("{\"kty\":\"RSA\",\"kid\":\"k\",\"n\":\"AAAA\",\"e\":\"AQAB\"}", "RS256 or PS256");
     set_refused("{\"kty\":\"RSA\",\"alg\":\"RS256\",\"kid\":\"k\",\"n\":\"AAAA\",\"e\":\"AQAB\"}",
@@ -203,4 +206,53 @@ TEST(signer_reads_back_what_it_wrote_and_refuses_halves_that_differ)
     free(public);
     free(text);
     trust_signer_free(signer);
+}
+
+static void signer_refused(const char *jwk, const char *word)
+{
+    trust_signer *signer = NULL;
+    rpc_status status;
+    assert_int_equal(trust_signer_parse(rpc_bytes_str(jwk), TRUST_FOR_TOKENS, &signer, &status),
+        RPC_INVALID_ARGUMENT);
+    if (!strstr(status.message, word))
+        fail_msg("'%s' not in '%s'", word, status.message);
+    assert_null(signer);
+}
+
+TEST(signer_takes_active_ed25519_keys_only)
+{
+    const char *halves = "\"kid\":\"k\",\"x\":\"" X "\",\"d\":\"" D "\"";
+    const char *states[] = {"pre-published", "verify-only", "retired", "compromised"};
+    char jwk[400];
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        snprintf(jwk, sizeof jwk,
+            "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"dacm_state\":\"%s\",%s}", states[i], halves);
+        signer_refused(jwk, "not active");
+    }
+    snprintf(jwk, sizeof jwk, "{\"kty\":\"EC\",\"crv\":\"P-256\",%s}", halves);
+    signer_refused(jwk, "no private Ed25519 key");
+    snprintf(jwk, sizeof jwk, "{\"kty\":\"OKP\",\"crv\":\"X25519\",%s}", halves);
+    signer_refused(jwk, "no private Ed25519 key");
+    snprintf(jwk, sizeof jwk, "{%s}", halves);
+    signer_refused(jwk, "no private Ed25519 key");
+}
+
+TEST(errors_do_not_repeat_keys_or_tokens)
+{
+    trust_signer *signer = NULL;
+    trust_jws verified;
+    rpc_status status;
+    assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"d\": nWGxne_9WmC6hEr0}"),
+                         TRUST_FOR_TOKENS, &signer, &status), RPC_INVALID_ARGUMENT);
+    assert_null(strstr(status.message, "nWGx"));
+    assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"d\": \"nWGxne_9\\x"),
+                         TRUST_FOR_TOKENS, &signer, &status), RPC_INVALID_ARGUMENT);
+    assert_null(strstr(status.message, "nWGx"));
+    trust_keyring *ring = ring_of(KEY(",\"kid\":\"k\""));
+    /* {"alg":msisdn4915} */
+    assert_int_equal(trust_jws_verify(rpc_bytes_str("eyJhbGciOm1zaXNkbjQ5MTV9.e30.AAAA"), 4096,
+                         ring, at_jwt, &verified, &status), TRUST_INVALID);
+    assert_int_equal(status.code, RPC_UNAUTHENTICATED);
+    assert_null(strstr(status.message, "msisdn"));
+    trust_keyring_unref(ring);
 }
