@@ -20,9 +20,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define SOON_US  3000    /* of the 5 ms promised: the rest is for waking up and writing */
-#define SYNC_US  1000000 /* between two fdatasync, and between two attempts */
-#define NEVER_US INT64_MAX
+#define SOON_US    3000    /* of the 5 ms promised: the rest is for waking up and writing */
+#define SYNC_US    1000000 /* between two fdatasync, and between two attempts */
+#define NEVER_US   INT64_MAX
+#define MANY_BYTES (256u << 10) /* waiting: worth a write() of their own */
 
 struct trust_audit {
     char *directory;
@@ -471,7 +472,7 @@ static rpc_code refuse_full(rpc_status *reterr)
         "audit: 8 MiB of records wait for the disk already; see whether it is full or too slow");
 }
 
-/* For the audit thread: at once when somebody waits for it. */
+/* For the audit thread: at once when somebody waits for it, or many records do. */
 static rpc_code queue(trust_audit *audit, audit_entry *entry, rpc_status *reterr)
 {
     const size_t before = atomic_fetch_add(&audit->waiting_bytes, cost(entry));
@@ -480,7 +481,9 @@ static rpc_code queue(trust_audit *audit, audit_entry *entry, rpc_status *reterr
         free(entry);
         return refuse_full(reterr);
     }
-    const int64_t when_us = entry->fn ? 0 : now_us() + SOON_US;
+    /* Only the one that makes it many: a disk that refuses is not asked by every record. */
+    const bool many = before < MANY_BYTES && before + cost(entry) >= MANY_BYTES;
+    const int64_t when_us = entry->fn || many ? 0 : now_us() + SOON_US;
     pthread_mutex_lock(&audit->lock);
     trust__audit_push(&audit->waiting, entry);
     wake_at(audit, when_us);

@@ -101,7 +101,7 @@ static bool add_line(
 /* ---- segments ---------------------------------------------------------------------------------
  */
 
-/* The header under a name that no reader looks at; then it gets its own. */
+/* The header under a name that no reader looks at, then renamed. */
 static int make_segment(audit_file *file, const char *line, size_t size)
 {
     char name[AUDIT_NAME_ROOM], beside[AUDIT_NAME_ROOM + 4];

@@ -49,7 +49,7 @@ typedef struct audit_segment {
     bool stopped;      /* by fn */
 } audit_segment;
 
-/** Reads a segment through; fn (may be NULL) gets the records that verify. UNAVAILABLE when it
+/** Reads a segment through; fn (may be NULL) is given the records that verify. UNAVAILABLE when it
  *  cannot be read; a line that does not verify is for the caller to judge. */
 rpc_code trust__audit_walk(int directory_fd, uint64_t first, trust_audit_record_fn *fn, void *ctx,
     audit_segment *ret, rpc_status *reterr);

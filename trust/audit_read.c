@@ -13,7 +13,7 @@
 
 #define READ_BYTES   (256u << 10)
 #define SEGMENTS_MAX (1u << 20)
-#define NAME_DIGITS  20
+#define TIME_MS_MAX  (INT64_C(1) << 53)
 #define SPARE_MS     3600000 /* clocks are set right now and then */
 
 static void dir_closep(DIR **directory)
@@ -61,17 +61,28 @@ size_t trust__audit_header(uint64_t first, const uint8_t previous[AUDIT_CHAIN_BY
         time_ms);
 }
 
+/* What stands behind label; NULL when it is not there. */
+static const char *behind(const char *text, const char *label)
+{
+    const char *at = strstr(text, label);
+    return at ? at + strlen(label) : NULL;
+}
+
 /* Only what trust__audit_header() writes for this segment is a header of it. */
 static bool read_header(rpc_bytes json, audit_segment *segment)
 {
-    char text[AUDIT_HEADER_ROOM], again[AUDIT_HEADER_ROOM], digits[AUDIT_CHAIN_DIGITS + 1];
+    char text[AUDIT_HEADER_ROOM], again[AUDIT_HEADER_ROOM];
     if (json.size >= sizeof text)
         return false;
     memcpy(text, json.data, json.size);
     text[json.size] = '\0';
-    if (sscanf(text, "{\"segment\": %*u, \"previous\": \"%64[0-9a-f]\", \"time_ms\": %18" SCNd64,
-            digits, &segment->time_ms) != 2 ||
-        !rpc_unhex(rpc_bytes_str(digits), segment->previous, AUDIT_CHAIN_BYTES))
+    const char *previous = behind(text, "\"previous\": \""), *time = behind(text, "\"time_ms\": ");
+    if (!previous || !time || strnlen(previous, AUDIT_CHAIN_DIGITS) < AUDIT_CHAIN_DIGITS ||
+        !rpc_unhex(
+            rpc_bytes_of(previous, AUDIT_CHAIN_DIGITS), segment->previous, AUDIT_CHAIN_BYTES))
+        return false;
+    segment->time_ms = strtoll(time, NULL, 10);
+    if (segment->time_ms > TIME_MS_MAX || segment->time_ms < -TIME_MS_MAX)
         return false;
     const size_t size = trust__audit_header(
         segment->first, segment->previous, segment->time_ms, again);

@@ -1,0 +1,983 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "audit.h"
+#include "test.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SEGMENT "audit-%020" PRIu64 ".log"
+
+/* ---- the disk, with failures under control ------------------------------------------------ */
+
+static atomic_bool sync_fails;
+static atomic_uint syncs;
+
+int fdatasync(int fd)
+{
+    atomic_fetch_add(&syncs, 1);
+    if (atomic_load(&sync_fails)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* No file may grow beyond bytes; 0 = as before. Nothing may be printed meanwhile. */
+static void limit_files(rlim_t bytes)
+{
+    static struct rlimit before;
+    signal(SIGXFSZ, SIG_IGN);
+    if (before.rlim_max == 0)
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit limit = {bytes ? bytes : before.rlim_cur, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* ---- a trail ----------------------------------------------------------------------------------
+ */
+
+static trust_audit *open_trail(trust_audit_options options)
+{
+    trust_audit *audit = NULL;
+    rpc_status status = {.message = ""};
+    if (trust_audit_open(&options, &audit, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    return audit;
+}
+
+static rpc_code put(trust_audit *audit, const char *json, trust_audit_class durability)
+{
+    bool pending = true;
+    const rpc_code code = trust_audit_write(
+        audit, rpc_bytes_str(json), durability, NULL, NULL, &pending, NULL);
+    assert_true(code != RPC_OK || !pending);
+    return code;
+}
+
+static void put_number(trust_audit *audit, unsigned number, trust_audit_class durability)
+{
+    char json[128];
+    snprintf(json, sizeof json, "{\"n\": %u, \"text\": \"a record of the usual size\"}", number);
+    assert_int_equal(put(audit, json, durability), RPC_OK);
+}
+
+/* Records 1..count, in segments of 8 KiB. */
+static void make_trail(const char *folder, unsigned count)
+{
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192});
+    for (unsigned i = 1; i <= count; i++) {
+        put_number(audit, i, TRUST_AUDIT_BEFORE);
+        if (i % 50 == 0) /* so that no segment grows beyond its size for want of syncs */
+            assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    }
+    trust_audit_close(audit);
+}
+
+static uint64_t verified(const char *folder)
+{
+    uint64_t records = UINT64_MAX;
+    char head[65];
+    rpc_status status = {.message = ""};
+    if (trust_audit_verify(folder, &records, head, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    return records;
+}
+
+static void damaged(const char *folder, const char *says)
+{
+    uint64_t records = 77;
+    char head[65] = "untouched";
+    rpc_status status = {.message = ""};
+    const rpc_code code = trust_audit_verify(folder, &records, head, &status);
+    if (code != RPC_DATA_LOSS || !strstr(status.message, says))
+        fail_msg("code %d, '%s' does not say '%s'", code, status.message, says);
+    assert_int_equal(records, 77);
+    assert_string_equal(head, "untouched");
+}
+
+typedef struct seen {
+    unsigned count, last, stop_after;
+    bool ordered;
+} seen;
+
+static bool see(void *ctx, rpc_bytes json)
+{
+    seen *s = ctx;
+    char text[TRUST_AUDIT_RECORD_BYTES_MAX + 1];
+    memcpy(text, json.data, json.size);
+    text[json.size] = '\0';
+    unsigned number = 0;
+    assert_int_equal(sscanf(text, "{\"n\": %u", &number), 1);
+    s->ordered = s->count == 0 || (s->ordered && number == s->last + 1);
+    s->last = number;
+    return ++s->count != s->stop_after;
+}
+
+static seen scan_all(const char *folder)
+{
+    seen s = {.ordered = true};
+    assert_int_equal(trust_audit_scan(folder, INT64_MIN, INT64_MAX, see, &s, NULL), RPC_OK);
+    return s;
+}
+
+/* ---- its files
+ * ----------------------------------------------------------------------------------- */
+
+static const char *path_of(const char *folder, uint64_t first)
+{
+    static char path[512];
+    snprintf(path, sizeof path, "%s/" SEGMENT, folder, first);
+    return path;
+}
+
+static char *load(const char *path, size_t *ret_size)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    char *data = calloc(1, 1 << 20);
+    *ret_size = fread(data, 1, (1 << 20) - 1, file);
+    fclose(file);
+    return data;
+}
+
+static void save(const char *path, const char *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static size_t segments_of(const char *folder, uint64_t ret[64])
+{
+    DIR *directory = opendir(folder);
+    assert_non_null(directory);
+    size_t count = 0;
+    for (const struct dirent *entry; (entry = readdir(directory));)
+        if (strncmp(entry->d_name, "audit-", 6) == 0 && count < 64)
+            ret[count++] = strtoull(entry->d_name + 6, NULL, 10);
+    closedir(directory);
+    qsort(ret, count, sizeof *ret, by_number);
+    return count;
+}
+
+/* Where a line of data starts, from 0; the end behind the last one. */
+static size_t line_at(const char *data, unsigned line)
+{
+    const char *at = data;
+    for (; line > 0 && *at; line--)
+        at = strchr(at, '\n') + 1;
+    return (size_t)(at - data);
+}
+
+/* ---- what a trail is
+ * ------------------------------------------------------------------------------ */
+
+TEST(audit_line_is_the_digest_of_the_one_before_and_its_json)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 3);
+    size_t size, end = 0;
+    char *data = load(path_of(folder, 1), &size), hex[65], header[256];
+    uint8_t chain[32] = {0};
+    char zeros[65];
+    rpc_hex(rpc_bytes_of(chain, 32), zeros);
+    snprintf(header, sizeof header, " {\"segment\": 1, \"previous\": \"%s\", \"time_ms\": ", zeros);
+    assert_memory_equal(data + 64, header, strlen(header));
+    for (unsigned line = 0; line < 4; line++) {
+        const char *start = data + line_at(data, line);
+        const size_t json_size = (size_t)(strchr(start, '\n') - start) - 65;
+        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+        EVP_DigestUpdate(ctx, chain, 32);
+        EVP_DigestUpdate(ctx, start + 65, json_size);
+        EVP_DigestFinal_ex(ctx, chain, NULL);
+        EVP_MD_CTX_free(ctx);
+        rpc_hex(rpc_bytes_of(chain, 32), hex);
+        assert_memory_equal(start, hex, 64);
+        end = (size_t)(start - data) + 65 + json_size + 1;
+    }
+    assert_int_equal(end, size);
+    uint64_t records;
+    char head[65];
+    assert_int_equal(trust_audit_verify(folder, &records, head, NULL), RPC_OK);
+    assert_string_equal(head, hex);
+    free(data);
+}
+
+TEST(audit_segments_of_bounded_size_form_one_chain_over_restarts)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 200);
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192});
+    assert_int_equal(trust_audit_torn_bytes(audit), 0);
+    for (unsigned i = 201; i <= 260; i++)
+        put_number(audit, i, i % 3 ? TRUST_AUDIT_SOON : TRUST_AUDIT_BEFORE);
+    trust_audit_close(audit);
+    uint64_t segments[64];
+    const size_t count = segments_of(folder, segments);
+    assert_in_range(count, 4, 10);
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+        assert_int_equal(stat(path_of(folder, segments[i]), &st), 0);
+        assert_in_range(st.st_size, 1, 8192);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
+    assert_int_equal(verified(folder), 260);
+    const seen s = scan_all(folder);
+    assert_true(s.ordered);
+    assert_int_equal(s.count, 260);
+}
+
+TEST(audit_record_of_the_largest_size_is_taken_and_one_more_byte_is_not)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192});
+    char json[TRUST_AUDIT_RECORD_BYTES_MAX + 2];
+    memset(json, 'x', sizeof json);
+    memcpy(json, "{\"n\": 1, \"x\": \"", 15);
+    memcpy(json + TRUST_AUDIT_RECORD_BYTES_MAX - 2, "\"}", 3);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(put(audit, json, TRUST_AUDIT_BEFORE), RPC_OK);
+    memcpy(json + TRUST_AUDIT_RECORD_BYTES_MAX - 2, "x\"}", 4);
+    assert_int_equal(put(audit, json, TRUST_AUDIT_BEFORE), RPC_INVALID_ARGUMENT);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 5);
+}
+
+TEST(audit_records_that_are_no_json_object_on_one_line_are_refused)
+{
+    static const char *const bad[] = {
+        "", "{", "x", "[1]", "{}\n", "{\"a\": \"\n\"}", "{\"a\":\t1}", "{\"a\": \"\xff\"}", " {}"};
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (int c = TRUST_AUDIT_SOON; c <= TRUST_AUDIT_BEFORE; c++)
+            assert_int_equal(put(audit, bad[i], (trust_audit_class)c), RPC_INVALID_ARGUMENT);
+    const uint8_t nul[] = {'{', 0, '}'};
+    bool pending;
+    assert_int_equal(trust_audit_write(audit, rpc_bytes_of(nul, sizeof nul), TRUST_AUDIT_BEFORE,
+                         NULL, NULL, &pending, NULL),
+        RPC_INVALID_ARGUMENT);
+    assert_int_equal(put(audit, "{}", TRUST_AUDIT_SOON), RPC_OK);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 1);
+}
+
+TEST(audit_options_that_make_no_sense_are_refused)
+{
+    trust_audit *audit = NULL;
+    const trust_audit_options none = {.directory = ""}, small = {"/x", false, 8191, NULL},
+                              deep = {.directory = "/nonexistent/a/b"};
+    assert_int_equal(trust_audit_open(&none, &audit, NULL), RPC_INVALID_ARGUMENT);
+    assert_int_equal(trust_audit_open(&small, &audit, NULL), RPC_INVALID_ARGUMENT);
+    assert_int_equal(trust_audit_open(&deep, &audit, NULL), RPC_UNAVAILABLE);
+    assert_null(audit);
+    trust_audit_close(NULL);
+}
+
+TEST(audit_readers_tell_a_missing_trail_from_an_empty_one)
+{
+    uint64_t records = 1;
+    char head[65], folder[300];
+    snprintf(folder, sizeof folder, "%s/none", test_tmpdir());
+    assert_int_equal(trust_audit_verify(folder, &records, head, NULL), RPC_NOT_FOUND);
+    seen s = {0};
+    assert_int_equal(trust_audit_scan(folder, 0, 1, see, &s, NULL), RPC_NOT_FOUND);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(trust_audit_verify(folder, &records, head, NULL), RPC_OK);
+    assert_int_equal(records, 0);
+    assert_int_equal(strspn(head, "0"), 64);
+    assert_int_equal(trust_audit_scan(folder, 2, 1, see, &s, NULL), RPC_INVALID_ARGUMENT);
+    assert_int_equal(s.count, 0);
+}
+
+/* ---- tampering
+ * ---------------------------------------------------------------------------------------- */
+
+TEST(audit_any_changed_byte_is_found)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 3);
+    size_t size;
+    char *data = load(path_of(folder, 1), &size);
+    static const char flips[] = {0x01, 0x20, (char)0x80}; /* 0x20: the case of a hex digit */
+    for (size_t f = 0; f < sizeof flips; f++)
+        for (size_t i = 0; i + 1 < size; i++) {
+            data[i] = (char)(data[i] ^ flips[f]);
+            save(path_of(folder, 1), data, size);
+            damaged(folder, "audit-00000000000000000001.log' line ");
+            data[i] = (char)(data[i] ^ flips[f]);
+        }
+    save(path_of(folder, 1), data, size);
+    assert_int_equal(verified(folder), 3);
+    free(data);
+}
+
+TEST(audit_removed_swapped_and_inserted_lines_are_found_by_line)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 5);
+    size_t size;
+    char *data = load(path_of(folder, 1), &size), *bad = calloc(1, 2 * size);
+    const size_t l2 = line_at(data, 2), l3 = line_at(data, 3), l4 = line_at(data, 4);
+
+    memcpy(bad, data, l2); /* the third line removed */
+    memcpy(bad + l2, data + l3, size - l3);
+    save(path_of(folder, 1), bad, size - (l3 - l2));
+    damaged(folder, "line 3: it does not follow");
+
+    memcpy(bad + l2, data + l3, l4 - l3); /* third and fourth swapped */
+    memcpy(bad + l2 + (l4 - l3), data + l2, l3 - l2);
+    memcpy(bad + l4, data + l4, size - l4);
+    save(path_of(folder, 1), bad, size);
+    damaged(folder, "line 3: it does not follow");
+
+    memcpy(bad, data, l3); /* the third line twice */
+    memcpy(bad + l3, data + l2, size - l2);
+    save(path_of(folder, 1), bad, size + (l3 - l2));
+    damaged(folder, "line 4: it does not follow");
+
+    memcpy(bad + l3, "{}\n", 3);
+    memcpy(bad + l3 + 3, data + l3, size - l3);
+    save(path_of(folder, 1), bad, size + 3);
+    damaged(folder, "line 4: it is no record");
+
+    save(path_of(folder, 1), data + line_at(data, 1), size - line_at(data, 1));
+    damaged(folder, "line 1: it is not the header");
+    free(data);
+    free(bad);
+}
+
+TEST(audit_line_longer_than_a_record_is_found)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 2);
+    size_t size;
+    char *data = load(path_of(folder, 1), &size);
+    const size_t room = 600000;
+    char *bad = malloc(size + room);
+    memcpy(bad, data, size);
+    memset(bad + size, 0, room);
+    save(path_of(folder, 1), bad, size + room); /* what some disks leave when the power goes */
+    damaged(folder, "line 4: it is longer than a record");
+    free(data);
+    free(bad);
+}
+
+TEST(audit_removed_segment_is_found_wherever_it_was)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 300);
+    uint64_t segments[64];
+    const size_t count = segments_of(folder, segments);
+    assert_in_range(count, 3, 64);
+    for (size_t i = 0; i + 1 < count; i++) {
+        char aside[600];
+        snprintf(aside, sizeof aside, "%s/aside", folder);
+        assert_int_equal(rename(path_of(folder, segments[i]), aside), 0);
+        damaged(folder, "removed or added");
+        assert_int_equal(rename(aside, path_of(folder, segments[i])), 0);
+    }
+    assert_int_equal(verified(folder), 300);
+    unlink(path_of(folder, segments[count - 1])); /* the newest records: as documented */
+    assert_int_equal(verified(folder), segments[count - 1] - 1);
+}
+
+TEST(audit_shortened_or_exchanged_older_segment_is_found)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 300);
+    size_t size;
+    char *data = load(path_of(folder, 1), &size);
+    size_t shorter = size - 1;
+    while (data[shorter - 1] != '\n')
+        shorter--;
+    save(path_of(folder, 1), data, shorter); /* its last record gone */
+    damaged(folder, "removed or added");
+    save(path_of(folder, 1), data, size - 1);
+    damaged(folder, "it has no end");
+    save(path_of(folder, 1), data, 0);
+    damaged(folder, "there is no header");
+    save(path_of(folder, 1), data, size);
+    free(data);
+
+    const char *other = test_tmpdir(); /* whole and well-formed, but of another trail */
+    make_trail(other, 300);
+    uint64_t segments[64];
+    segments_of(folder, segments);
+    data = load(path_of(other, segments[1]), &size);
+    save(path_of(folder, segments[1]), data, size);
+    damaged(folder, "line 1: it does not follow from the segment before");
+    free(data);
+}
+
+TEST(audit_open_refuses_a_newest_segment_that_was_changed_and_changes_nothing)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 5);
+    size_t size, after;
+    char *data = load(path_of(folder, 1), &size);
+    data[size - 10] ^= 1;
+    save(path_of(folder, 1), data, size - 3); /* torn as well */
+    trust_audit *audit = NULL;
+    rpc_status status;
+    data[line_at(data, 2) + 70] ^= 1;
+    save(path_of(folder, 1), data, size - 3);
+    assert_int_equal(trust_audit_open(&(trust_audit_options){.directory = folder}, &audit, &status),
+        RPC_DATA_LOSS);
+    assert_non_null(strstr(status.message, "line 3"));
+    assert_null(audit);
+    char *now = load(path_of(folder, 1), &after);
+    assert_int_equal(after, size - 3);
+    assert_memory_equal(now, data, after);
+    free(now);
+    free(data);
+}
+
+TEST(audit_scan_gives_what_verifies_and_then_reports_the_damage)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 300);
+    size_t size;
+    char *data = load(path_of(folder, 1), &size);
+    data[line_at(data, 5) + 80] ^= 1; /* record 5 */
+    save(path_of(folder, 1), data, size);
+    free(data);
+    seen s = {0};
+    rpc_status status;
+    assert_int_equal(
+        trust_audit_scan(folder, INT64_MIN, INT64_MAX, see, &s, &status), RPC_DATA_LOSS);
+    assert_int_equal(s.count, 299);
+    assert_int_equal(s.last, 300);
+    assert_non_null(strstr(status.message, "audit-00000000000000000001.log' line 6"));
+}
+
+/* ---- crashes and full disks
+ * ----------------------------------------------------------------------------- */
+
+TEST(audit_torn_last_line_is_cut_off_at_open_and_reported)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 3);
+    size_t size;
+    char *data = load(path_of(folder, 1), &size);
+    const size_t last = line_at(data, 3);
+    for (size_t torn = 1; torn < size - last; torn++) {
+        save(path_of(folder, 1), data, last + torn);
+        assert_int_equal(verified(folder), 2);
+        trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+        assert_int_equal(trust_audit_torn_bytes(audit), torn);
+        put_number(audit, 3, TRUST_AUDIT_BEFORE);
+        trust_audit_close(audit);
+        assert_int_equal(verified(folder), 3);
+        size_t now;
+        free(load(path_of(folder, 1), &now));
+        assert_int_equal(now, size);
+    }
+    free(data);
+}
+
+TEST(audit_segment_torn_while_it_was_begun_is_begun_again)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 20);
+    save(path_of(folder, 21), "0123456789abcdef", 16);
+    assert_int_equal(verified(folder), 20);
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    assert_int_equal(trust_audit_torn_bytes(audit), 16);
+    put_number(audit, 21, TRUST_AUDIT_BEFORE);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 21);
+    assert_true(scan_all(folder).ordered);
+}
+
+static void wait_healthy(trust_audit *audit)
+{
+    for (int i = 0; i < 3000 && !trust_audit_healthy(audit, NULL); i++)
+        usleep(10000);
+    assert_true(trust_audit_healthy(audit, NULL));
+}
+
+TEST(audit_full_disk_refuses_the_record_leaves_a_whole_segment_and_recovers)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    put_number(audit, 1, TRUST_AUDIT_BEFORE);
+    struct stat before, after;
+    assert_int_equal(stat(path_of(folder, 1), &before), 0);
+    rpc_status refused, health;
+    bool pending = true;
+    limit_files((rlim_t)before.st_size + 30);                         /* the record begins to fit */
+    const rpc_code soon = put(audit, "{\"n\": 2}", TRUST_AUDIT_SOON); /* waits for better times */
+    const rpc_code code = trust_audit_write(
+        audit, rpc_bytes_str("{\"n\": 99}"), TRUST_AUDIT_BEFORE, NULL, NULL, &pending, &refused);
+    const rpc_code flushed = trust_audit_flush(audit, NULL);
+    const bool healthy = trust_audit_healthy(audit, &health);
+    stat(path_of(folder, 1), &after);
+    limit_files(0);
+    assert_int_equal(soon, RPC_OK);
+    assert_int_equal(code, RPC_UNAVAILABLE);
+    assert_true(pending);
+    assert_non_null(strstr(refused.message, "ulimit -f"));
+    assert_int_equal(flushed, RPC_UNAVAILABLE);
+    assert_false(healthy);
+    assert_int_equal(health.code, RPC_UNAVAILABLE);
+    assert_int_equal(after.st_size, before.st_size);
+    wait_healthy(audit); /* the record that waits is tried again by itself */
+    put_number(audit, 3, TRUST_AUDIT_BEFORE);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 3);
+    assert_true(scan_all(folder).ordered);
+}
+
+TEST(audit_disk_that_takes_some_of_a_batch_keeps_the_whole_records_of_it)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    put_number(audit, 1, TRUST_AUDIT_BEFORE);
+    struct stat st;
+    assert_int_equal(stat(path_of(folder, 1), &st), 0);
+    limit_files((rlim_t)st.st_size + 1000);
+    for (unsigned i = 2; i <= 40; i++)
+        put_number(audit, i, TRUST_AUDIT_SOON);
+    const rpc_code flushed = trust_audit_flush(audit, NULL);
+    const uint64_t during = verified(folder);
+    limit_files(0);
+    assert_int_equal(flushed, RPC_UNAVAILABLE);
+    assert_in_range(during, 2, 20);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 40);
+    assert_true(scan_all(folder).ordered);
+}
+
+TEST(audit_eight_mebibytes_wait_and_what_was_taken_is_written_later)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    char json[4001];
+    memset(json, 'x', sizeof json);
+    struct stat st;
+    assert_int_equal(stat(path_of(folder, 1), &st), 0);
+    limit_files((rlim_t)st.st_size);
+    unsigned taken = 0;
+    rpc_code code = RPC_OK;
+    while (code == RPC_OK && taken < 4000) {
+        const int size = snprintf(json, sizeof json, "{\"n\": %u, \"x\": \"", taken + 1);
+        json[size] = 'x';
+        memcpy(json + sizeof json - 3, "\"}", 3);
+        code = put(audit, json, TRUST_AUDIT_SOON);
+        taken += code == RPC_OK;
+    }
+    limit_files(0);
+    assert_int_equal(code, RPC_RESOURCE_EXHAUSTED);
+    assert_in_range(taken, 1900, TRUST_AUDIT_WAITING_BYTES_MAX / 4000);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    put_number(audit, taken + 1, TRUST_AUDIT_SOON);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), taken + 1);
+    assert_true(scan_all(folder).ordered);
+}
+
+TEST(audit_without_descriptors_the_segment_grows_on)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192});
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {3, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (unsigned i = 1; i <= 200; i++)
+        put_number(audit, i, TRUST_AUDIT_BEFORE);
+    const bool healthy = trust_audit_healthy(audit, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(healthy);
+    uint64_t segments[64];
+    assert_int_equal(segments_of(folder, segments), 1);
+    put_number(audit, 201, TRUST_AUDIT_BEFORE);
+    assert_int_equal(segments_of(folder, segments), 2);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 201);
+}
+
+/* Writes until it is killed; the number of each acknowledged record goes into the pipe. */
+static void acknowledge(void *arg, bool written)
+{
+    const unsigned *record = arg;
+    if (written && write((int)record[1], record, sizeof *record) < 0)
+        _exit(3);
+}
+
+static void write_for_ever(const char *folder, bool power, int to)
+{
+    trust_audit *audit = NULL;
+    const trust_audit_options options = {folder, power, 16384, NULL};
+    if (trust_audit_open(&options, &audit, NULL) != RPC_OK)
+        _exit(1);
+    static unsigned records[1 << 20][2];
+    for (unsigned i = 1; i < 1 << 20; i++) {
+        char json[64];
+        bool pending = false;
+        records[i][0] = i;
+        records[i][1] = (unsigned)to;
+        snprintf(json, sizeof json, "{\"n\": %u}", i);
+        rpc_code code;
+        while ((code = trust_audit_write(audit, rpc_bytes_str(json), TRUST_AUDIT_BEFORE,
+                    acknowledge, records[i], &pending, NULL)) == RPC_RESOURCE_EXHAUSTED)
+            usleep(1000); /* with power they may wait for the disk */
+        if (code != RPC_OK)
+            _exit(2);
+        if (!pending)
+            acknowledge(records[i], true);
+    }
+    _exit(4);
+}
+
+static void kill_and_count(bool power)
+{
+    const char *folder = test_tmpdir();
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        write_for_ever(folder, power, ends[1]);
+    close(ends[1]);
+    unsigned acknowledged = 0, last = 0, number;
+    while (read(ends[0], &number, sizeof number) == (ssize_t)sizeof number) {
+        last = number;
+        if (++acknowledged == 500)
+            kill(child, SIGKILL);
+    }
+    close(ends[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_in_range(acknowledged, 500, 1 << 20);
+    assert_int_equal(last, acknowledged);
+    trust_audit_close(open_trail((trust_audit_options){.directory = folder}));
+    assert_true(verified(folder) >= acknowledged);
+    const seen s = scan_all(folder);
+    assert_true(s.ordered && s.last >= last);
+}
+
+TEST(audit_acknowledged_records_survive_kill_9)
+{
+    kill_and_count(false);
+}
+
+TEST(audit_with_power_acknowledged_records_survive_kill_9)
+{
+    kill_and_count(true);
+}
+
+/* ---- one writer, many threads
+ * ------------------------------------------------------------------------------ */
+
+TEST(audit_second_writer_is_refused_until_the_first_has_closed)
+{
+    const char *folder = test_tmpdir();
+    const trust_audit_options options = {.directory = folder};
+    trust_audit *audit = open_trail(options), *second = NULL;
+    rpc_status status;
+    assert_int_equal(trust_audit_open(&options, &second, &status), RPC_FAILED_PRECONDITION);
+    assert_non_null(strstr(status.message, "somebody else"));
+    assert_null(second);
+    put_number(audit, 1, TRUST_AUDIT_SOON);
+    trust_audit_close(audit);
+    trust_audit_close(open_trail(options));
+    assert_int_equal(verified(folder), 1);
+}
+
+#define THREADS    6u
+#define PER_THREAD 1500u
+
+typedef struct author {
+    pthread_t thread;
+    trust_audit *audit;
+    unsigned number;
+    unsigned failed;
+} author;
+
+static void *write_many(void *arg)
+{
+    author *a = arg;
+    for (unsigned i = 0; i < PER_THREAD; i++) {
+        char json[96];
+        snprintf(json, sizeof json, "{\"n\": %u, \"thread\": %u}", i, a->number);
+        a->failed += put(a->audit, json, i % 3 ? TRUST_AUDIT_SOON : TRUST_AUDIT_BEFORE) != RPC_OK;
+    }
+    return NULL;
+}
+
+static bool in_order(void *ctx, rpc_bytes json)
+{
+    unsigned *next = ctx, number, thread;
+    char text[128] = "";
+    memcpy(text, json.data, json.size < 127 ? json.size : 127);
+    assert_int_equal(sscanf(text, "{\"n\": %u, \"thread\": %u", &number, &thread), 2);
+    assert_true(thread < THREADS);
+    assert_int_equal(number, next[thread]++);
+    return true;
+}
+
+TEST(audit_threads_lose_nothing_and_keep_their_order_with_readers_beside)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 65536});
+    author authors[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        authors[i] = (author){.audit = audit, .number = i};
+        assert_int_equal(pthread_create(&authors[i].thread, NULL, write_many, &authors[i]), 0);
+    }
+    uint64_t before = 0;
+    for (int i = 0; i < 40; i++) { /* a reader sees a whole trail that only grows */
+        const uint64_t now = verified(folder);
+        assert_true(now >= before);
+        before = now;
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(authors[i].thread, NULL);
+        assert_int_equal(authors[i].failed, 0);
+    }
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), (uint64_t)THREADS * PER_THREAD);
+    unsigned next[THREADS] = {0};
+    assert_int_equal(trust_audit_scan(folder, INT64_MIN, INT64_MAX, in_order, next, NULL), RPC_OK);
+}
+
+/* ---- loss of power
+ * -------------------------------------------------------------------------------------------- */
+
+typedef struct answer {
+    atomic_uint calls, good;
+    unsigned syncs_before;
+    bool synced; /* when it was called */
+    trust_audit *audit;
+} answer;
+
+static void on_written(void *arg, bool written)
+{
+    answer *a = arg;
+    a->synced = atomic_load(&syncs) > a->syncs_before;
+    if (a->audit) { /* a callback may write */
+        bool pending;
+        assert_int_equal(trust_audit_write(a->audit, rpc_bytes_str("{\"n\": 2}"), TRUST_AUDIT_SOON,
+                             NULL, NULL, &pending, NULL),
+            RPC_OK);
+    }
+    if (written)
+        atomic_fetch_add(&a->good, 1);
+    atomic_fetch_add(&a->calls, 1);
+}
+
+static rpc_code put_before(trust_audit *audit, const char *json, answer *a)
+{
+    bool pending = false;
+    a->syncs_before = atomic_load(&syncs);
+    const rpc_code code = trust_audit_write(
+        audit, rpc_bytes_str(json), TRUST_AUDIT_BEFORE, on_written, a, &pending, NULL);
+    assert_true(code != RPC_OK || pending);
+    return code;
+}
+
+TEST(audit_with_power_the_callback_comes_once_and_after_the_sync)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){folder, true, 0, NULL});
+    answer a = {.audit = audit};
+    assert_int_equal(put_before(audit, "{\"n\": 1}", &a), RPC_OK);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    assert_int_equal(a.calls, 1);
+    assert_int_equal(a.good, 1);
+    assert_true(a.synced);
+    answer last = {.audit = audit};
+    assert_int_equal(put_before(audit, "{\"n\": 3}", &last), RPC_OK);
+    trust_audit_close(audit); /* runs what is due, and writes what that wrote */
+    assert_int_equal(last.good, 1);
+    assert_int_equal(verified(folder), 4);
+}
+
+TEST(audit_with_power_many_records_over_segments_are_all_answered)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){folder, true, 8192, NULL});
+    static answer answers[500];
+    memset(answers, 0, sizeof answers);
+    for (unsigned i = 0; i < 500; i++) {
+        char json[64];
+        snprintf(json, sizeof json, "{\"n\": %u}", i);
+        assert_int_equal(put_before(audit, json, &answers[i]), RPC_OK);
+    }
+    trust_audit_close(audit);
+    for (unsigned i = 0; i < 500; i++) {
+        assert_int_equal(answers[i].calls, 1);
+        assert_int_equal(answers[i].good, 1);
+    }
+    assert_int_equal(verified(folder), 500);
+    assert_true(scan_all(folder).ordered);
+}
+
+TEST(audit_with_power_a_callback_is_asked_for)
+{
+    trust_audit *audit = open_trail((trust_audit_options){test_tmpdir(), true, 0, NULL});
+    assert_int_equal(put(audit, "{}", TRUST_AUDIT_BEFORE), RPC_INVALID_ARGUMENT);
+    assert_int_equal(put(audit, "{}", TRUST_AUDIT_SOON), RPC_OK);
+    trust_audit_close(audit);
+}
+
+TEST(audit_with_power_a_failed_sync_takes_the_record_back_and_keeps_those_that_may_wait)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){folder, true, 0, NULL});
+    answer refused = {.calls = 0}, taken = {.calls = 0};
+    atomic_store(&sync_fails, true);
+    put_number(audit, 1, TRUST_AUDIT_SOON);
+    assert_int_equal(put_before(audit, "{\"n\": 99}", &refused), RPC_OK);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_UNAVAILABLE);
+    atomic_store(&sync_fails, false);
+    assert_int_equal(refused.calls, 1);
+    assert_int_equal(refused.good, 0);
+    assert_int_equal(put_before(audit, "{\"n\": 2}", &taken), RPC_OK);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    assert_int_equal(taken.good, 1);
+    rpc_status status; /* what the disk kept of the time before, nobody knows */
+    assert_false(trust_audit_healthy(audit, &status));
+    assert_non_null(strstr(status.message, "verify"));
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 2);
+    assert_true(scan_all(folder).ordered);
+}
+
+TEST(audit_with_power_a_full_disk_refuses_those_who_wait)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){folder, true, 0, NULL});
+    struct stat st;
+    assert_int_equal(stat(path_of(folder, 1), &st), 0);
+    answer refused = {.calls = 0};
+    limit_files((rlim_t)st.st_size + 70);
+    const rpc_code code = put_before(audit, "{\"n\": 99}", &refused);
+    const rpc_code flushed = trust_audit_flush(audit, NULL);
+    limit_files(0);
+    assert_int_equal(code, RPC_OK);
+    assert_int_equal(refused.calls, 1);
+    assert_int_equal(refused.good, 0);
+    assert_true(flushed == RPC_OK || flushed == RPC_UNAVAILABLE); /* or nothing was left to do */
+    wait_healthy(audit); /* the disk is asked, though nobody writes */
+    put_number(audit, 1, TRUST_AUDIT_SOON);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 1);
+}
+
+TEST(audit_failed_sync_is_remembered_until_the_trail_is_opened_anew)
+{
+    const char *folder = test_tmpdir();
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    put_number(audit, 1, TRUST_AUDIT_BEFORE);
+    assert_true(trust_audit_healthy(audit, NULL));
+    atomic_store(&sync_fails, true);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_UNAVAILABLE);
+    atomic_store(&sync_fails, false);
+    put_number(audit, 2, TRUST_AUDIT_BEFORE);
+    assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    assert_false(trust_audit_healthy(audit, NULL));
+    trust_audit_close(audit);
+    audit = open_trail((trust_audit_options){.directory = folder});
+    assert_true(trust_audit_healthy(audit, NULL));
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 2);
+}
+
+/* ---- reading by time
+ * --------------------------------------------------------------------------------------------- */
+
+static int64_t fake_wall_ms(void *ctx)
+{
+    return *(int64_t *)ctx;
+}
+
+static int64_t fake_monotonic_us(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+#define HOUR_MS 3600000
+
+static seen scan_hours(const char *folder, int64_t from, int64_t to)
+{
+    seen s = {.count = 0};
+    assert_int_equal(trust_audit_scan(folder, from * HOUR_MS, to * HOUR_MS, see, &s, NULL), RPC_OK);
+    return s;
+}
+
+TEST(audit_scan_reads_the_segments_that_may_hold_the_time_and_the_newest)
+{
+    const char *folder = test_tmpdir();
+    int64_t wall_ms = 0;
+    const rpc_clock clock = {fake_monotonic_us, fake_wall_ms, &wall_ms};
+    trust_audit *audit = open_trail((trust_audit_options){folder, false, 8192, &clock});
+    unsigned number = 0;
+    uint64_t segments[64];
+    size_t count = 1;
+    while (count < 4) { /* segments are begun at 0, 100, 200 and 300 hours */
+        wall_ms = (int64_t)count * 100 * HOUR_MS;
+        put_number(audit, ++number, TRUST_AUDIT_BEFORE);
+        count = segments_of(folder, segments);
+    }
+    trust_audit_close(audit);
+    seen s = scan_hours(folder, 120, 180); /* the second, and always the last */
+    assert_int_equal(s.count, segments[2] - segments[1] + number - segments[3] + 1);
+    s = scan_hours(folder, 500, 600);
+    assert_int_equal(s.count, number - segments[3] + 1);
+    s = scan_hours(folder, 98, 99); /* an hour to spare */
+    assert_int_equal(s.count, segments[2] - 1 + number - segments[3] + 1);
+    s = scan_hours(folder, -1000, 1000);
+    assert_int_equal(s.count, number);
+    s = (seen){.stop_after = 2};
+    assert_int_equal(trust_audit_scan(folder, INT64_MIN, INT64_MAX, see, &s, NULL), RPC_OK);
+    assert_int_equal(s.count, 2);
+}
+
+TEST(audit_scan_reads_every_segment_in_which_the_clock_went_back)
+{
+    const char *folder = test_tmpdir();
+    int64_t wall_ms = (int64_t)1000 * HOUR_MS; /* wrong at first */
+    const rpc_clock clock = {fake_monotonic_us, fake_wall_ms, &wall_ms};
+    trust_audit *audit = open_trail((trust_audit_options){folder, false, 8192, &clock});
+    unsigned number = 0;
+    uint64_t segments[64];
+    size_t count = 1;
+    while (count < 3) {
+        wall_ms = (int64_t)count * 100 * HOUR_MS;
+        put_number(audit, ++number, TRUST_AUDIT_BEFORE);
+        count = segments_of(folder, segments);
+    }
+    trust_audit_close(audit);
+    const seen s = scan_hours(folder, 50, 60); /* after it was set right, before the next one */
+    assert_int_equal(s.count, segments[1] - 1 + number - segments[2] + 1);
+}
