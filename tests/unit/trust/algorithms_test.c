@@ -64,8 +64,8 @@ static void write_rsa(EVP_PKEY *key, const char *alg, const char *e, char *ret, 
 {
     char *n = number(key, OSSL_PKEY_PARAM_RSA_N, 0), *own = number(key, OSSL_PKEY_PARAM_RSA_E, 0);
     snprintf(ret, room,
-        "{\"keys\":[{\"kty\":\"RSA\",\"alg\":\"%s\",\"kid\":\"k\",\"n\":\"%s\",\"e\":\"%s\"}]}", alg,
-        n, e ? e : own);
+        "{\"keys\":[{\"kty\":\"RSA\",\"alg\":\"%s\",\"kid\":\"k\",\"n\":\"%s\",\"e\":\"%s\"}]}",
+        alg, n, e ? e : own);
     free(n);
     free(own);
 }
