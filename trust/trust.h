@@ -97,9 +97,10 @@ typedef struct trust_keyring trust_keyring;
 
 /** Reads a JWK set, or one JWK. Refused: private members, a kid that is missing, longer than 128
  *  bytes, not printable ASCII or there twice, `use` other than sig, `key_ops` without verify, an
- *  `alg` that does not fit the key, RSA below 2,048 or above 4,096 bits, another
- *  `dacm_purpose`. Keys of a type we do not know are left out. INVALID_ARGUMENT names the kid
- *  and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64 keys. */
+ *  `alg` that does not fit the key, RSA below 2,048 or above 4,096 bits or with an exponent that
+ *  is 1, even or above 64 bits, another `dacm_purpose`. Keys of a type we do not know are left
+ *  out. INVALID_ARGUMENT names the kid and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64
+ *  keys. */
 RPC_API RPC_MUST_USE rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose,
     uint64_t version, trust_keyring **ret, rpc_status *reterr);
 RPC_API trust_keyring *trust_keyring_ref(trust_keyring *ring);
@@ -118,7 +119,9 @@ typedef struct trust_signer trust_signer;
 /** A new Ed25519 key whose kid is its RFC 7638 thumbprint. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_generate(
     trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
-/** From a private JWK, or the first active key of a private JWK set: Ed25519, of this purpose.
+/** From a private JWK, or the first of a private JWK set, that is active by its `dacm_state`:
+ *  Ed25519 (kty and crv say so), of this purpose. INVALID_ARGUMENT; RESOURCE_EXHAUSTED: no locked
+ *  memory. No message repeats what jwk holds but the kid.
  *  The private half lives in locked memory and is wiped; wiping jwk is the caller's. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_parse(
     rpc_bytes jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr);

@@ -64,8 +64,8 @@ static void write_rsa(EVP_PKEY *key, const char *alg, const char *e, char *ret, 
 {
     char *n = number(key, OSSL_PKEY_PARAM_RSA_N, 0), *own = number(key, OSSL_PKEY_PARAM_RSA_E, 0);
     snprintf(ret, room,
-        "{\"keys\":[{\"kty\":\"RSA\",\"alg\":\"%s\",\"kid\":\"k\",\"n\":\"%s\",\"e\":\"%s\"}]}", alg,
-        n, e ? e : own);
+        "{\"keys\":[{\"kty\":\"RSA\",\"alg\":\"%s\",\"kid\":\"k\",\"n\":\"%s\",\"e\":\"%s\"}]}",
+        alg, n, e ? e : own);
     free(n);
     free(own);
 }
@@ -135,7 +135,8 @@ static size_t sign(EVP_PKEY *key, padding how, const char *text, uint8_t *ret, s
     assert_int_equal(EVP_DigestSignInit(ctx, &key_ctx, EVP_sha256(), NULL, key), 1);
     if (how >= PADDING_PSS) {
         assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(key_ctx, RSA_PKCS1_PSS_PADDING), 1);
-        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(key_ctx, how == PADDING_PSS ? 32 : 64), 1);
+        int salt = how == PADDING_PSS ? 32 : 64;
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(key_ctx, salt), 1);
     }
     size_t size = room;
     assert_int_equal(
