@@ -132,4 +132,50 @@ void host_request_id(const rpc_clock *clock, char ret[HOST_REQUEST_ID_CHARS + 1]
 /** The time in it; -1 when text is no request ID. */
 int64_t host_request_id_ms(const char *text);
 
+/* ---- metrics -------------------------------------------------------------------------------- */
+
+/** Counters, gauges and histograms in Prometheus' text format (version 0.0.4). Series are added
+ *  and never removed; adding takes a lock, recording and writing the text do not. Callers keep
+ *  what they are given: it lives as long as the metrics.
+ *
+ *  Names and labels are the program's own words, never foreign text: one that breaks Prometheus'
+ *  rules, one name used for two types, and a gauge added twice are bugs (abort). The help text of
+ *  a name's first series stands for all. All strings are copied. */
+typedef struct host_metrics host_metrics;
+typedef struct host_counter host_counter;
+typedef struct host_histogram host_histogram;
+
+/** The most series of one host_metrics: labels are for a few known values, never for names of
+ *  users, assets or addresses. */
+#define HOST_METRICS_SERIES_MAX 4096u
+
+/** NULL when memory is short. */
+RPC_MUST_USE host_metrics *host_metrics_new(void);
+/** NULL is allowed. No call on it or on what it gave may come later or be under way. */
+void host_metrics_free(host_metrics *metrics);
+
+/** labels  `method="Download",code="OK"` or NULL. The same name and labels (in any order) are the
+ *  same counter. NULL when memory is short or HOST_METRICS_SERIES_MAX is reached. */
+host_counter *host_metrics_counter(
+    host_metrics *metrics, const char *name, const char *help, const char *labels);
+/** NULL is allowed. */
+void host_counter_add(host_counter *counter, uint64_t n);
+
+/** A histogram of durations; as host_metrics_counter(). It takes 26 KiB: 1 µs to 1 h in steps of
+ *  less than 1 %. Shown in seconds, at the bounds 0.0001, 0.00025, 0.0005 … 10, +Inf; what lies
+ *  less than 1 % above a bound may be counted below it. */
+host_histogram *host_metrics_histogram(
+    host_metrics *metrics, const char *name, const char *help, const char *labels);
+/** NULL is allowed. Less than 0 counts as 0, more than an hour as an hour. No lock. */
+void host_histogram_record(host_histogram *histogram, int64_t us);
+
+/** fn is called at each host_metrics_text(), on that thread; it must not block. A gauge that
+ *  memory is too short for is left out of the text. */
+void host_metrics_gauge(host_metrics *metrics, const char *name, const char *help,
+    const char *labels, double (*fn)(void *ctx), void *ctx);
+
+/** All series, those of a name together, as text that the caller frees; NULL when memory is
+ *  short. ret_size: without the NUL behind it. */
+RPC_MUST_USE char *host_metrics_text(host_metrics *metrics, size_t *ret_size);
+
 #endif
