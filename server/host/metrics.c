@@ -481,3 +481,12 @@ char *host_metrics_text(host_metrics *metrics, size_t *ret_size)
     *ret_size = size;
     return text;
 }
+
+void host_metrics_get(void *ctx, host_reply *ret)
+{
+    ret->body = host_metrics_text(ctx, &ret->size);
+    if (!ret->body)
+        return;
+    ret->status = 200;
+    ret->content_type = "text/plain; version=0.0.4; charset=utf-8";
+}
