@@ -45,7 +45,7 @@ struct host_https {
     char *certificate_file, *key_file; /* NULL = plain HTTP */
     pthread_mutex_t lock;
     credentials *credentials;
-    char url[sizeof "https://[]:65535" + INET6_ADDRSTRLEN];
+    char url[96];
 };
 
 /* ---- certificates ------------------------------------------------------------------------------
