@@ -6,7 +6,7 @@ jobs=$(nproc)
 packages_build=(
     build-essential cmake ninja-build pkg-config
     libnng-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    liblmdb-dev libsodium-dev libssl-dev libjansson-dev libmicrohttpd-dev
+    liblmdb-dev libsodium-dev libssl-dev libjansson-dev libmicrohttpd-dev libgnutls28-dev
     libcurl4-openssl-dev libyaml-dev grpc-proto python3
 )
 packages_test=(

@@ -132,4 +132,156 @@ void host_request_id(const rpc_clock *clock, char ret[HOST_REQUEST_ID_CHARS + 1]
 /** The time in it; -1 when text is no request ID. */
 int64_t host_request_id_ms(const char *text);
 
+/* ---- metrics -------------------------------------------------------------------------------- */
+
+/** Counters, gauges and histograms in Prometheus' text format (version 0.0.4). Series are added
+ *  and never removed; adding takes a lock, recording and writing the text do not. Callers keep
+ *  what they are given: it lives as long as the metrics.
+ *
+ *  Names and labels are the program's own words, never foreign text: one that breaks Prometheus'
+ *  rules, one name used for two types, and a gauge added twice are bugs (abort). The help text of
+ *  a name's first series stands for all. All strings are copied. */
+typedef struct host_metrics host_metrics;
+typedef struct host_counter host_counter;
+typedef struct host_histogram host_histogram;
+
+/** The most series of one host_metrics: labels are for a few known values, never for names of
+ *  users, assets or addresses. */
+#define HOST_METRICS_SERIES_MAX 4096u
+
+/** NULL when memory is short. */
+RPC_MUST_USE host_metrics *host_metrics_new(void);
+/** NULL is allowed. No call on it or on what it gave may come later or be under way. */
+void host_metrics_free(host_metrics *metrics);
+
+/** labels  `method="Download",code="OK"` or NULL. The same name and labels (in any order) are the
+ *  same counter. NULL when memory is short or HOST_METRICS_SERIES_MAX is reached. */
+host_counter *host_metrics_counter(
+    host_metrics *metrics, const char *name, const char *help, const char *labels);
+/** NULL is allowed. */
+void host_counter_add(host_counter *counter, uint64_t n);
+
+/** A histogram of durations; as host_metrics_counter(). It takes 26 KiB: 1 µs to 1 h in steps of
+ *  less than 1 %. Shown in seconds, at the bounds 0.0001, 0.00025, 0.0005 … 10, +Inf; what lies
+ *  less than 1 % above a bound may be counted below it. */
+host_histogram *host_metrics_histogram(
+    host_metrics *metrics, const char *name, const char *help, const char *labels);
+/** NULL is allowed. Less than 0 counts as 0, more than an hour as an hour. No lock. */
+void host_histogram_record(host_histogram *histogram, int64_t us);
+
+/** fn is called at each host_metrics_text(), on that thread; it must not block. A gauge that
+ *  memory is too short for is left out of the text. */
+void host_metrics_gauge(host_metrics *metrics, const char *name, const char *help,
+    const char *labels, double (*fn)(void *ctx), void *ctx);
+
+/** All series, those of a name together, as text that the caller frees; NULL when memory is
+ *  short. ret_size: without the NUL behind it. */
+RPC_MUST_USE char *host_metrics_text(host_metrics *metrics, size_t *ret_size);
+
+/* ---- HTTPS side server ------------------------------------------------------------------------ */
+
+typedef struct host_https host_https;
+
+/** What a route answers. It is zeroed before; a route that leaves status 0 (memory was short) is
+ *  answered with 500. */
+typedef struct host_reply {
+    unsigned status; /* 200..599 */
+    const char *content_type;  /* static; NULL = application/json */
+    const char *cache_control; /* static; NULL = no-store */
+    char *body;                /* malloc'd, freed by the server; NULL = empty */
+    size_t size;
+} host_reply;
+
+typedef struct host_route {
+    const char *path; /* as it stands in the request line, without query: "/metrics" */
+    /** Answers GET and HEAD. Called on the server's one thread: must not block. */
+    void (*get)(void *ctx, host_reply *ret);
+    void *ctx;
+} host_route;
+
+typedef struct host_https_options {
+    const char *address; /* IPv4 or IPv6, no name; "::" is IPv6 alone */
+    unsigned port;       /* 0 = any that is free */
+    /** PEM, at most 64 KiB each, the certificate's chain in its file. Both NULL or empty: plain
+     *  HTTP, which is taken on a loopback address only. */
+    const char *certificate_file, *key_file;
+    const host_route *routes; /* copied; what they point to outlives the server */
+    size_t route_count;
+} host_https_options;
+
+/** Serves the routes on a thread of its own (TLS 1.2 or 1.3, HTTP/1.1). Limits: 64 connections, 16
+ *  of an address, 32 KiB of memory a connection, 10 s without a byte. GET and HEAD without a body
+ *  only: 405, 413; 400 for a request whose end two servers could see differently; unknown path 404.
+ *
+ *  INVALID_ARGUMENT (address, port, plain HTTP beyond loopback, a file that is no PEM or a key that
+ *  is not the certificate's), NOT_FOUND and PERMISSION_DENIED (a file, or a port below 1024),
+ *  UNAVAILABLE (address and port are in use), FAILED_PRECONDITION (no such address here),
+ *  RESOURCE_EXHAUSTED (memory, descriptors, threads). */
+RPC_MUST_USE rpc_code host_https_start(
+    const host_https_options *options, host_https **ret, rpc_status *reterr);
+/** "https://127.0.0.1:7480" with the real port; lives as long as the server. */
+const char *host_https_url(const host_https *https);
+/** Reads the certificate files again, for connections made from now on. On failure, which is as
+ *  host_https_start()'s, the old ones stay. Without certificate it does nothing. */
+RPC_MUST_USE rpc_code host_https_reload(host_https *https, rpc_status *reterr);
+/** Ends all connections and waits for the thread; not for use in a route. NULL is allowed. */
+void host_https_stop(host_https *https);
+
+/** Routes made of parts above: "/metrics" with a host_metrics as ctx. */
+void host_metrics_get(void *ctx, host_reply *ret);
+
+/* ---- health ----------------------------------------------------------------------------------- */
+
+/** Named conditions and warnings, for /healthz. name and text are static strings of the program.
+ *  More than HOST_HEALTH_ENTRIES_MAX names of a kind are a bug (abort). */
+typedef struct host_health host_health;
+#define HOST_HEALTH_ENTRIES_MAX 32u
+
+/** NULL when memory is short. */
+RPC_MUST_USE host_health *host_health_new(void);
+/** NULL is allowed. */
+void host_health_free(host_health *health);
+/** Sets the condition `name` ("store"), which is added when it is new. text: what is wrong, or
+ *  NULL. */
+void host_health_set(host_health *health, const char *name, bool ok, const char *text);
+/** Sets the warning `name` ("literal mode"); text NULL takes it back. Warnings fail nothing. */
+void host_health_warn(host_health *health, const char *name, const char *text);
+/** True when no condition is failing. */
+bool host_health_ok(host_health *health);
+/** The route /healthz, with a host_health as ctx: 200 or 503 and {"status": "ok" | "failing",
+ *  "checks": {"store": {"ok": true, "text": ""}}, "warnings": [{"name": …, "text": …}]}. */
+void host_health_get(void *ctx, host_reply *ret);
+
+/* ---- lifecycle -------------------------------------------------------------------------------- */
+
+/** Once, first in main, before any thread: files are made for their owner alone (umask 077), no
+ *  core dump or debugger of the same user sees keys, SIGPIPE is ignored, SIGTERM, SIGINT and SIGHUP
+ *  wait for host_wait_signal() (a child process must unblock them before exec), and the soft limit
+ *  of descriptors is raised to the hard one (at most 1,048,576). Ends the process with a message
+ *  when the system refuses. */
+void host_process_prepare(void);
+
+typedef enum host_signal {
+    HOST_SIGNAL_STOP,   /* SIGTERM, SIGINT */
+    HOST_SIGNAL_RELOAD, /* SIGHUP */
+} host_signal;
+/** Blocks until one arrives. One thread. */
+host_signal host_wait_signal(void);
+
+/** Tells the service manager (sd_notify): "READY=1", "RELOADING=1", "STOPPING=1", "STATUS=…";
+ *  lines are separated by \n. MONOTONIC_USEC, which RELOADING=1 needs, is added. Nothing happens
+ *  where NOTIFY_SOCKET is not set or nobody listens. */
+void host_notify(const char *state);
+
+struct argp;
+/** What every server's command line has. Zero before parsing. */
+typedef struct host_options {
+    const char *config; /* borrowed from argv */
+    bool check_config, help_config;
+} host_options;
+/** --config FILE, --check-config, --help-config. Its input is a host_options; for use alone or as
+ *  a child of a server's own argp. Neither --config nor --help-config is a usage
+ *  error, as is a second --config. */
+extern const struct argp host_argp;
+
 #endif
