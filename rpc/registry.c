@@ -188,6 +188,9 @@ rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
     if (server->started)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "server: service %s comes after the start; add services before", name);
+    if (!service->invoke)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "server: service %s has no invoke; begin it with the generated …__BASE_INIT", name);
     for (size_t i = 0; i < server->service_count; i++)
         if (strcmp(server->services[i]->service->descriptor->name, name) == 0)
             return rpc_status_set(

@@ -263,6 +263,8 @@ typedef struct store_lmdb_options {
     unsigned readers_max;          /* views and reads at one time, other processes included;
                                       1024; at most 65536 */
     store_sync sync;
+    bool read_only; /* beside a server, in another process: nothing is made, no lock is taken,
+                       writes are refused with FAILED_PRECONDITION */
     const rpc_clock *clock; /* rpc_clock_system(); must outlive the store */
 } store_lmdb_options;
 

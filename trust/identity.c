@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "trust.h"
+#include "trust_internal.h"
 
 #include <string.h>
 
@@ -105,4 +105,29 @@ bool trust_asset_id_valid(rpc_bytes text)
             return false;
     }
     return true;
+}
+
+#define ANY_AT "extid-*@"
+
+bool trust_gpsi_namespace_valid(const char *pattern)
+{
+    size_t size = strlen(pattern);
+    if (strncmp(pattern, ANY_AT, sizeof ANY_AT - 1) == 0)
+        return domain_valid((const uint8_t *)pattern + sizeof ANY_AT - 1, size - sizeof ANY_AT + 1);
+    if (strcmp(pattern, "extid-") == 0)
+        return true;
+    if (strncmp(pattern, "msisdn-", 7) != 0 || size > 7 + 15)
+        return false;
+    return strspn(pattern + 7, "0123456789") == size - 7;
+}
+
+/* A domain is compared whole: "extid-*@example.com" does not let evil-example.com in. A local
+ *  part has no '@', or the last one would decide; domains have none. */
+bool trust__gpsi_in_namespace(const char *gpsi, const char *pattern)
+{
+    if (strncmp(pattern, ANY_AT, sizeof ANY_AT - 1) != 0)
+        return strncmp(gpsi, pattern, strlen(pattern)) == 0;
+    const char *at = strrchr(gpsi, '@');
+    return strncmp(gpsi, "extid-", 6) == 0 && at
+        && strcmp(at + 1, pattern + sizeof ANY_AT - 1) == 0;
 }

@@ -90,8 +90,9 @@ static trust_verdict judge_header(const json_t *header, const trust_keyring *rin
         return invalid(reterr, "the header's `typ` is not the one expected here");
     if (!json_is_string(kid) || json_string_length(kid) > TRUST_KID_MAX)
         return invalid(reterr, "the header has no `kid` of at most 128 bytes");
-    const trust_key *key = trust_keyring_find(
-        ring, rpc_bytes_of(json_string_value(kid), json_string_length(kid)));
+    const trust_key *key = ring ? trust_keyring_find(ring,
+                               rpc_bytes_of(json_string_value(kid), json_string_length(kid)))
+                                : NULL;
     if (!key) {
         rpc_status_set(reterr, RPC_UNAUTHENTICATED, "trust: the header's `kid` is not known");
         return TRUST_NO_KEY;

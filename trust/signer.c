@@ -189,3 +189,38 @@ char *trust_signer_private_jwks(const trust_signer *signer)
 {
     return write_jwks(signer, true);
 }
+
+/* What stays of a key: a list of what is public, so that no private member of any kind of key
+ * can slip through. */
+static json_t *public_half(const json_t *jwk)
+{
+    static const char *const members[] = {"kty", "crv", "x", "y", "n", "e", "use", "key_ops",
+        "alg", "kid", "dacm_purpose", "dacm_state", "nbf", "exp"};
+    json_t *half = json_object();
+    for (size_t i = 0; half && i < sizeof members / sizeof members[0]; i++) {
+        json_t *member = json_object_get(jwk, members[i]);
+        if (strcmp(members[i], "key_ops") == 0 && member)
+            json_object_set_new(half, members[i], json_pack("[s]", "verify"));
+        else if (member)
+            json_object_set(half, members[i], member);
+    }
+    return half;
+}
+
+rpc_code trust_jwks_public(rpc_bytes private_jwks, char **ret, rpc_status *reterr)
+{
+    RPC_CLEANUP(json_freep) json_t *json =
+        trust__json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+    if (!json)
+        return RPC_INVALID_ARGUMENT;
+    const json_t *keys = json_object_get(json, "keys");
+    RPC_CLEANUP(json_freep) json_t *list = json_array();
+    if (!keys)
+        json_array_append_new(list, public_half(json));
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        json_array_append_new(list, public_half(json_array_get(keys, i)));
+    RPC_CLEANUP(json_freep) json_t *set = json_pack("{s:O}", "keys", list);
+    *ret = set ? json_dumps(set, JSON_INDENT(2)) : NULL;
+    return *ret ? RPC_OK
+                : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory for a key set");
+}

@@ -50,6 +50,11 @@ void trust_token_unref(trust_token *token)
     free(memory_of(token));
 }
 
+size_t trust__token_bytes(const trust_token *token)
+{
+    return sizeof(token_memory) + rpc_arena_used(memory_of(token)->arena);
+}
+
 static void token_unrefp(trust_token **token)
 {
     trust_token_unref(*token);
@@ -306,6 +311,19 @@ static bool take_binding(trust_token *token, const json_t *cnf)
     return trust__jwk_bytes32(cnf, "x5t#S256", token->certificate_sha256);
 }
 
+/* Who a holder is; the list of Digital_profile may name users of others. */
+static bool may_assert(const trust_issuer *issuer, const trust_users *users)
+{
+    for (size_t i = 0; issuer->gpsi_namespaces && i < users->count; i++) {
+        const char *const *pattern = issuer->gpsi_namespaces;
+        while (*pattern && !trust__gpsi_in_namespace(users->users[i], *pattern))
+            pattern++;
+        if (!*pattern)
+            return false;
+    }
+    return true;
+}
+
 static rpc_code take_optional(
     trust_token *token, const json_t *claims, const trust_issuer *issuer, rpc_status *reterr)
 {
@@ -315,11 +333,14 @@ static rpc_code take_optional(
         return code;
     if (token->has_users && !issuer->may_delegate)
         return bad(reterr, "`users` from an issuer that may not delegate");
-    claim = json_object_get(claims, "gpsi");
+    claim = json_object_get(claims, issuer->gpsi_claim ? issuer->gpsi_claim : "gpsi");
     token->has_gpsis = claim != NULL;
     if (claim && !take_users(token, claim, TRUST_GPSIS_MAX, &token->gpsis))
         return bad(reterr, "`gpsi` is not one GPSI or an array of 1 to 8");
-    claim = json_object_get(claims, "Digital_profile");
+    if (!may_assert(issuer, &token->gpsis) || !may_assert(issuer, &token->users))
+        return bad(reterr, "it asserts a GPSI outside the issuer's namespaces");
+    claim = json_object_get(
+        claims, issuer->profile_claim ? issuer->profile_claim : "Digital_profile");
     if (claim && !take_profile(token, claim))
         return bad(reterr, "`Digital_profile` is not one string of GPSIs with single spaces");
     claim = json_object_get(claims, "SKeyProv");
@@ -345,6 +366,8 @@ rpc_code trust_token_verify(rpc_bytes text, const trust_issuer *issuer, int64_t 
         != TRUST_VALID)
         return RPC_UNAUTHENTICATED;
     RPC_AUTOFREE uint8_t *payload = jws.payload;
+    if (issuer->algs && !(issuer->algs & 1u << trust_key_alg(jws.key)))
+        return bad(reterr, "its algorithm is not one that is taken of this issuer");
     RPC_CLEANUP(json_freep) json_t *claims = trust__json_parse(
         rpc_bytes_of(payload, jws.payload_size), TRUST_TOKEN_BYTES_MAX, "the claims", reterr);
     if (!json_is_object(claims))

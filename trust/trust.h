@@ -136,6 +136,10 @@ RPC_API char *trust_signer_public_jwks(const trust_signer *signer);
 /** With the private half, for a file of mode 0600; wipe it, then free() it. */
 RPC_API char *trust_signer_private_jwks(const trust_signer *signer);
 
+/** A set of private keys without their private members, for publication; free() *ret. */
+RPC_API RPC_MUST_USE rpc_code trust_jwks_public(
+    rpc_bytes private_jwks, char **ret, rpc_status *reterr);
+
 /* ---- JWS, compact (RFC 7515) --------------------------------------------------------------- */
 
 typedef enum trust_verdict {
@@ -155,7 +159,7 @@ typedef struct trust_jws {
  *  x5t#S256) and nothing else; a kid of the ring; an alg that is the key's; one of the
  *  NULL-terminated typs; a signature that holds. The key's state is the caller's to judge with
  *  trust_key_signs_at(), when it knows the time of signing; a compromised or pre-published key
- *  is INVALID here already. On INVALID and NO_KEY *reterr says why (for logs, not for callers)
+ *  is INVALID here already. ring NULL: one without keys. On INVALID and NO_KEY *reterr says why (for logs, not for callers)
  *  and *ret is untouched. */
 RPC_API RPC_MUST_USE trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max,
     const trust_keyring *ring, const char *const *typs, trust_jws *ret, rpc_status *reterr);
@@ -184,9 +188,16 @@ typedef struct trust_issuer {
     const char *audience; /* what `aud` must be or contain */
     const trust_keyring *keys;
     const char *const *typs;    /* NULL-terminated; NULL = at+jwt */
+    unsigned algs;              /* bits 1 << trust_alg of algorithms taken; 0 = all */
     int64_t lifetime_s_max;     /* 0 = 900 */
     bool may_delegate;          /* tokens with `users` are taken */
+    /** GPSIs that it may assert in `gpsi` and `users`: a prefix ("msisdn-49", "extid-") or
+     *  "extid-*@example.com"; NULL-terminated; NULL = all. */
+    const char *const *gpsi_namespaces;
+    const char *gpsi_claim, *profile_claim; /* their names; NULL = gpsi, Digital_profile */
 } trust_issuer;
+/** True for a pattern as gpsi_namespaces takes it. */
+RPC_API bool trust_gpsi_namespace_valid(const char *pattern);
 
 /** A list of users of a token, sorted, each once. */
 typedef struct trust_users {
@@ -241,6 +252,49 @@ typedef struct trust_token_claims {
  *  would take; RESOURCE_EXHAUSTED: larger than 32 KiB. free() *ret. */
 RPC_API RPC_MUST_USE rpc_code trust_token_mint(const trust_signer *signer,
     const trust_token_claims *claims, char **ret, rpc_status *reterr);
+
+/* ---- verified tokens, kept ------------------------------------------------------------------- */
+
+/** Tokens that were verified, so that a token costs one signature check however often it comes.
+ *  Bounded in entries and bytes. Any thread. */
+typedef struct trust_token_cache trust_token_cache;
+/** NULL when memory is short. */
+RPC_API RPC_MUST_USE trust_token_cache *trust_token_cache_new(size_t entries, size_t bytes_max);
+RPC_API void trust_token_cache_free(trust_token_cache *cache);
+/** The token with that SHA-256, with a reference, if one of the issuers verified it with the
+ *  very keys that it has now and for the audience it has now, and it has not expired; else
+ *  NULL. */
+RPC_API trust_token *trust_token_cache_find(trust_token_cache *cache, const uint8_t sha256[32],
+    const trust_issuer *issuers, size_t issuer_count, int64_t now);
+/** Keeps one (with a reference of its own); issuer is the one that verified it. */
+RPC_API void trust_token_cache_put(trust_token_cache *cache, const uint8_t sha256[32],
+    trust_token *token, const trust_issuer *issuer);
+RPC_API void trust_sha256(rpc_bytes bytes, uint8_t ret[32]);
+
+/* ---- revocations ------------------------------------------------------------------------------ */
+
+/** What is refused before it expires: one token, or all of a subject issued so far. */
+typedef struct trust_revocation {
+    const char *issuer;
+    const char *jti, *subject; /* exactly one */
+    int64_t issued_until;      /* subject: tokens with `iat` up to here, seconds since 1970 */
+    int64_t expires_at;        /* then it is forgotten; seconds since 1970 */
+} trust_revocation;
+
+/** The revocations of all issuers, in memory; keeping them is the server's business. Any thread;
+ *  asking takes no lock while there are none. */
+typedef struct trust_revocations trust_revocations;
+/** At most entries_max are kept. NULL when memory is short. */
+RPC_API RPC_MUST_USE trust_revocations *trust_revocations_new(size_t entries_max);
+RPC_API void trust_revocations_free(trust_revocations *table);
+/** Again: the later times win. INVALID_ARGUMENT; RESOURCE_EXHAUSTED: entries_max that have not
+ *  expired are there, or no memory. now: seconds since 1970. */
+RPC_API RPC_MUST_USE rpc_code trust_revocations_add(trust_revocations *table,
+    const trust_revocation *revocation, int64_t now, rpc_status *reterr);
+RPC_API bool trust_revocations_has(trust_revocations *table, const trust_token *token);
+/** Grows with every revocation: what was decided under the same number need not be asked again. */
+RPC_API uint64_t trust_revocations_epoch(const trust_revocations *table);
+RPC_API size_t trust_revocations_count(trust_revocations *table, int64_t now);
 
 /* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------ */
 
@@ -302,6 +356,38 @@ typedef struct trust_decision {
 /** One pure function: no memory, no clock, no store. The steps come in the order of
  *  docs/security.md, and nothing later is looked at when one fails. */
 RPC_API trust_decision trust_decide(const trust_question *question);
+
+/* ---- manifests (docs/wire.md, "An object") -------------------------------------------------------- */
+
+#define TRUST_MANIFEST_TYP        "dacm-manifest+jwt"
+#define TRUST_MANIFEST_BYTES_MAX  16384u
+#define TRUST_MANIFEST_LIFE_S_MAX 86400 /* `exp` bounds freshness, not authenticity */
+
+/** What is signed about one version of an asset. Strings are NUL-terminated. */
+typedef struct trust_manifest {
+    char issuer[256];
+    char asset_id[TRUST_ASSET_ID_MAX + 1];
+    char media_type[128];
+    char chunking[32];
+    char recipe[2048]; /* canonical; empty: the original */
+    char kid[TRUST_KID_MAX + 1]; /* of a manifest read */
+    uint64_t version, size;
+    uint8_t sha256[32];        /* of the whole object */
+    uint8_t chunks_sha256[32]; /* of the chunk list's bytes */
+    bool has_source;           /* of a variant: */
+    uint8_t source_sha256[32];
+    int64_t issued_at, expires_at; /* seconds since 1970 */
+} trust_manifest;
+
+/** free() *ret. INVALID_ARGUMENT: a signer of another purpose, or a member that verify would
+ *  not take. */
+RPC_API RPC_MUST_USE rpc_code trust_manifest_sign(const trust_signer *signer,
+    const trust_manifest *manifest, char **ret, rpc_status *reterr);
+/** Signature, type, the key's state at `iat`, and every claim; `exp` is for the caller to judge.
+ *  ring NULL: a ring without keys. NO_KEY fills *ret too: what it says, unverified. On INVALID
+ *  *ret is untouched. */
+RPC_API RPC_MUST_USE trust_verdict trust_manifest_verify(rpc_bytes jws,
+    const trust_keyring *ring, trust_manifest *ret, rpc_status *reterr);
 
 #ifdef __cplusplus
 }

@@ -29,6 +29,11 @@ uint8_t *trust__base64url_decode(rpc_bytes text, size_t *ret_size);
 /** NUL-terminated, malloc'd; NULL when memory is short. */
 char *trust__base64url_encode(rpc_bytes bytes);
 
+/** Memory that it takes. */
+size_t trust__token_bytes(const trust_token *token);
+/** gpsi is valid, pattern is one of trust_issuer.gpsi_namespaces. */
+bool trust__gpsi_in_namespace(const char *gpsi, const char *pattern);
+
 bool trust__key_verify(const trust_key *key, rpc_bytes message, rpc_bytes signature);
 /** Is it of that kty and, where crv is not NULL, of that curve? */
 bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv);

@@ -114,10 +114,13 @@ void dacm_changes_apply(dacm_changes *changes, store *db, const store_executor *
         fn(arg, &status, 0);
         return;
     }
-    apply->executor = *executor;
+    if (executor)
+        apply->executor = *executor;
     apply->fn = fn;
     apply->arg = arg;
-    apply->op = (store_op){.done = on_applied, .ctx = apply, .executor = &apply->executor};
+    apply->op = (store_op){.done = on_applied,
+        .ctx = apply,
+        .executor = executor ? &apply->executor : NULL};
     store_progress progress = store_update(
         db, dacm_key_bytes(&group), expected, changes->list, changes->count, &apply->op);
     dacm_changes_done(changes);

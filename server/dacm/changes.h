@@ -26,8 +26,8 @@ void dacm_put_grant(dacm_changes *changes, const dacm_grant *grant);
 
 typedef void dacm_written_fn(void *arg, const rpc_status *status, uint64_t generation);
 
-/** Applies and frees the changes (also on failure). fn runs once, through executor or inside
- *  this function. RESOURCE_EXHAUSTED when changes->failed. */
+/** Applies and frees the changes (also on failure). fn runs once, through executor (NULL: on a
+ *  thread of the store) or inside this function. RESOURCE_EXHAUSTED when changes->failed. */
 void dacm_changes_apply(dacm_changes *changes, store *db, const store_executor *executor,
     dacm_key group, uint64_t expected, dacm_written_fn *fn, void *arg);
 

@@ -327,23 +327,34 @@ static void recorded_object(void *arg, dacm_object *object, const rpc_status *st
     upload_drop(u);
 }
 
+static void audited(void *arg, const rpc_status *status)
+{
+    upload *u = arg;
+    if (u->state != COMMITTING)
+        upload_drop(u);
+    else if (status->code != RPC_OK) {
+        upload_end(u, status);
+        upload_drop(u);
+    } else
+        dacm_object_load(u->service->objects, u->call, u->asset_id, u->uid, u->version,
+            recorded_object, u);
+}
+
 static void recorded(void *arg, const rpc_status *status, uint64_t generation)
 {
     (void)generation;
     upload *u = arg;
-    if (u->state != COMMITTING)
-        upload_drop(u);
-    else if (status->code == RPC_ABORTED && ++u->tries < COMMIT_TRIES_MAX) {
-        upload_commit(u);
-        upload_drop(u);
-    } else if (status->code != RPC_OK) {
-        upload_end(u, dacm_store_status(u->service, "record of a version", status));
-        upload_drop(u);
-    } else {
-        dacm_access_changed(&u->access, u->asset_id, "version stored");
-        dacm_object_load(u->service->objects, u->call, u->asset_id, u->uid, u->version,
-            recorded_object, u);
+    if (status->code == RPC_OK) {
+        dacm_access_changed(&u->access, u->asset_id, "version stored", audited, u);
+        return;
     }
+    if (u->state != COMMITTING) {
+        /* gone */
+    } else if (status->code == RPC_ABORTED && ++u->tries < COMMIT_TRIES_MAX)
+        upload_commit(u);
+    else
+        upload_end(u, dacm_store_status(u->service, "record of a version", status));
+    upload_drop(u);
 }
 
 static void record_version(upload *u)

@@ -9,20 +9,13 @@
 
 typedef enum dacm_create_policy { DACM_CREATE_ANY, DACM_CREATE_NONE, DACM_CREATE_LIST } dacm_create_policy;
 
-/** A SIM-S: certificates with this SAN speak for this issuer. */
-typedef struct dacm_sims {
-    const char *san, *issuer;
-    bool full_list;
-} dacm_sims;
-
 /** Borrowed strings; everything lives as long as the service. */
 typedef struct dacm_config {
     const char *resource;
+    const char *audit_directory;
     dacm_create_policy create;
     const char *const *create_users;
     size_t create_user_count;
-    const dacm_sims *sims;
-    size_t sims_count;
     const char *const *admin_sans;
     size_t admin_san_count;
     const uid_t *admin_uids;

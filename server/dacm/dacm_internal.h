@@ -4,6 +4,7 @@
 #define DACM_INTERNAL_H
 
 #include "assemble.h"
+#include "bearer.h"
 #include "config.h"
 #include "dacm/v1/admin.pb-c.h"
 #include "dacm/v1/consumer_list.pb-c.h"
@@ -17,6 +18,7 @@
 #include "store.h"
 #include "trust.h"
 #include "uploads.h"
+#include "wait.h"
 
 typedef struct dacm_service {
     const dacm_config *config;
@@ -28,7 +30,8 @@ typedef struct dacm_service {
     dacm_running *running;
     dacm_uploads *uploads;
     dacm_ring *ring;
-    struct dacm_trust *trust; /* access.c: issuers, cache, revocations, keys, audit */
+    dacm_trust *trust;
+    host_log *log;
 } dacm_service;
 
 typedef enum dacm_action {
@@ -51,6 +54,7 @@ typedef struct dacm_request {
  *  noted already. Strand. */
 typedef void dacm_access_fn(void *arg, const rpc_status *status);
 
+/** One request's way to its decision. Lives until the last fn of it has run. */
 typedef struct dacm_access {
     dacm_service *service;
     rpc_call *call;
@@ -61,12 +65,15 @@ typedef struct dacm_access {
     char asset_id[DACM_ASSET_ID_MAX + 1];
     char gpsi[DACM_GPSI_MAX + 1];
     int64_t valid_until;   /* of the token, seconds since 1970 */
-    struct trust_token *token;
-    bool denied;           /* by a step after the token's faults */
-    const char *reason, *detail; /* static */
+    dacm_bearer bearer;
     dacm_facts facts;      /* of the last decision */
+    bool noted;            /* there is an explanation of it */
+    trust_reason reason;   /* of the last decision */
+    rpc_status outcome;    /* while it is being audited */
     dacm_facts_load load;
+    rpc_arena *arena;      /* of the decision under way */
     store_executor executor;
+    bool is_again, audited;
     dacm_access_fn *fn;
     void *arg;
 } dacm_access;
@@ -79,16 +86,23 @@ RPC_MUST_USE rpc_code dacm_access_prepare(
     dacm_access *access, const dacm_request *request, rpc_status *reterr);
 /** Token, then facts (into arena), then the decision. fn runs once, possibly inside. */
 void dacm_access_start(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn, void *arg);
-/** The decision again, with the facts and revocations of now. */
+/** The decision again, with the keys, revocations and facts of now. */
 void dacm_access_again(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn, void *arg);
 /** The status of a call whose token has expired while it ran. */
 void dacm_access_expired(dacm_access *access, rpc_status *ret);
-/** Ends the call: trailing request id, audit of what was not audited, rpc_call_finish(). */
+/** Ends the call: dacm_access_end() and rpc_call_finish(). */
 void dacm_access_finish(dacm_access *access, const rpc_status *status);
-/** Adds the trailing request ID to a call that ends by other means. */
-void dacm_access_trailer(dacm_access *access);
-/** Audits a change, before its answer. what is static. */
-void dacm_access_changed(dacm_access *access, const char *asset_id, const char *what);
+/** Before a call ends with that code: the trailing request ID, and an explanation where the
+ *  decision left none. */
+void dacm_access_end(dacm_access *access, rpc_code code);
+/** Audits what is decided elsewhere than here (peers, operators), before its answer. what is
+ *  static. fn runs once, possibly inside; RPC_OK: it is in the trail. */
+void dacm_access_record(dacm_access *access, const char *asset_id, rpc_code outcome,
+    const char *what, dacm_access_fn *fn, void *arg);
+/** Audits a change, before its answer. what is static. fn runs once, possibly inside;
+ *  UNAVAILABLE: the change is made and the audit trail does not have it. */
+void dacm_access_changed(dacm_access *access, const char *asset_id, const char *what,
+    dacm_access_fn *fn, void *arg);
 
 /** Runs completions of the store on the call's strand. */
 store_executor dacm_call_executor(rpc_call *call);
@@ -99,6 +113,9 @@ void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_
 
 /** The manifest of an object: kept, or signed now and kept. free() it. NULL with *reterr. */
 char *dacm_manifest_for(dacm_service *service, dacm_object *object, rpc_status *reterr);
+
+/** How many assets there are or were. Blocks. */
+RPC_MUST_USE rpc_code dacm_count_assets(store *db, uint64_t *ret, rpc_status *reterr);
 
 extern const rpc_handler dacm_download_handler, dacm_upload_handler;
 

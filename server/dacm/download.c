@@ -76,6 +76,7 @@ static void drop(download *d)
     if (d->message)
         rpc_message_release(d->message);
     free(d->manifest);
+    rpc_call_unref(d->call);
     free(d);
 }
 
@@ -601,7 +602,7 @@ static void on_start(rpc_call *call, void *user)
     }
     atomic_init(&d->refs, 1);
     d->service = user;
-    d->call = call;
+    d->call = rpc_call_ref(call);
     d->recheck_arena = arena;
     d->executor = dacm_call_executor(call);
     dacm_access_init(&d->access, d->service, call);

@@ -433,7 +433,7 @@ char *dacm_object_manifest(dacm_object *object, const char *kid, int64_t not_bef
 {
     struct entry *entry = (struct entry *)object;
     pthread_mutex_lock(&entry->manifest_lock);
-    bool good = entry->jws && strcmp(entry->kid, kid) == 0 && entry->exp >= not_before;
+    bool good = entry->jws && (!kid || strcmp(entry->kid, kid) == 0) && entry->exp >= not_before;
     char *copy = good ? strdup(entry->jws) : NULL;
     pthread_mutex_unlock(&entry->manifest_lock);
     return copy;

@@ -53,6 +53,7 @@ typedef struct creation {
     char asset_id[2 * STORE_UID_BYTES + 1];
     Dacm__Records__Profile record;
     char *owner;
+    uint64_t generation;
 } creation;
 
 static const Dacm__V1__DigitalAssetProfile *wanted_profile(const unary *u)
@@ -60,21 +61,16 @@ static const Dacm__V1__DigitalAssetProfile *wanted_profile(const unary *u)
     return ((const Dacm__V1__CreateProfileRequest *)u->request)->profile;
 }
 
-static void created(void *arg, const rpc_status *status, uint64_t generation)
+static void answer_created(void *arg, const rpc_status *status)
 {
     unary *u = arg;
     creation *c = u->state;
-    if (rpc_call_cancelled(u->call)) {
-        unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
+    if (status->code != RPC_OK || rpc_call_cancelled(u->call)) {
+        unary_fail(u, status);
         return;
     }
-    if (status->code != RPC_OK) {
-        unary_fail(u, dacm_store_status(u->service, "record of an asset", status));
-        return;
-    }
-    dacm_access_changed(&u->access, c->asset_id, "profile created");
     Dacm__V1__CreateProfileResponse response = DACM__V1__CREATE_PROFILE_RESPONSE__INIT;
-    response.profile = dacm_profile_shown(c->asset_id, &c->record, generation, u->arena);
+    response.profile = dacm_profile_shown(c->asset_id, &c->record, c->generation, u->arena);
     if (!response.profile) {
         no_memory(u);
         return;
@@ -84,12 +80,27 @@ static void created(void *arg, const rpc_status *status, uint64_t generation)
     unary_reply(u, &response.base);
 }
 
+static void created(void *arg, const rpc_status *status, uint64_t generation)
+{
+    unary *u = arg;
+    creation *c = u->state;
+    c->generation = generation;
+    if (status->code == RPC_OK)
+        dacm_access_changed(&u->access, c->asset_id, "profile created", answer_created, u);
+    else
+        unary_fail(u, dacm_store_status(u->service, "record of an asset", status));
+}
+
 static void indexed(void *arg, const rpc_status *status, uint64_t generation)
 {
     unary *u = arg;
     creation *c = u->state;
-    if (status->code != RPC_OK || rpc_call_cancelled(u->call)) {
+    if (status->code != RPC_OK) {
         created(u, status, generation);
+        return;
+    }
+    if (rpc_call_cancelled(u->call)) {
+        unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
         return;
     }
     dacm_changes changes = {0};

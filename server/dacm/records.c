@@ -71,6 +71,21 @@ dacm_key dacm_key_manifest_digest(const uint8_t sha256[32])
     return key;
 }
 
+dacm_key dacm_key_revocations(const char *issuer)
+{
+    return key_of("r/", issuer);
+}
+
+dacm_key dacm_key_revoked_token(const char *jti)
+{
+    return key_of("j/", jti);
+}
+
+dacm_key dacm_key_revoked_subject(const char *subject)
+{
+    return key_of("s/", subject);
+}
+
 dacm_key dacm_key_profile(void)
 {
     return (dacm_key){.size = 0};

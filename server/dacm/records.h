@@ -34,6 +34,9 @@ dacm_key dacm_key_grant(const char *gpsi);         /* item g/GPSI */
 dacm_key dacm_key_version(uint64_t version);       /* item v/VERSION */
 dacm_key dacm_key_manifest(uint64_t version);      /* item VERSION */
 dacm_key dacm_key_manifest_digest(const uint8_t sha256[32]); /* item s/SHA-256: VERSION */
+dacm_key dacm_key_revocations(const char *issuer); /* group r/ISSUER */
+dacm_key dacm_key_revoked_token(const char *jti);  /* item j/JTI */
+dacm_key dacm_key_revoked_subject(const char *subject); /* item s/SUBJECT */
 dacm_key dacm_key_profile(void);                   /* the empty item: first of its group */
 /** The asset ID in a group name a/ASSET; false if it is none. */
 bool dacm_key_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1]);

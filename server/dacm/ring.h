@@ -19,6 +19,7 @@ typedef struct dacm_explanation {
     char asset_id[129];
     char subject[33]; /* pseudonyms */
     char user[33];
+    char fault[192]; /* what exactly was wrong with the token; no part of it */
 } dacm_explanation;
 
 typedef struct dacm_ring dacm_ring;

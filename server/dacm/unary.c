@@ -41,7 +41,7 @@ unary *unary_new(dacm_service *service, rpc_call *call, const ProtobufCMessage *
 void unary_reply(unary *u, const ProtobufCMessage *reply)
 {
     u->over = true;
-    dacm_access_trailer(&u->access);
+    dacm_access_end(&u->access, RPC_OK);
     u->closure(reply, u->call);
     unary_drop(u);
 }
@@ -49,7 +49,7 @@ void unary_reply(unary *u, const ProtobufCMessage *reply)
 void unary_fail(unary *u, const rpc_status *status)
 {
     u->over = true;
-    dacm_access_trailer(&u->access);
+    dacm_access_end(&u->access, status->code);
     rpc_call_fail(u->call, status);
     unary_drop(u);
 }

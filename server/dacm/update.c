@@ -17,6 +17,7 @@ typedef struct update {
     size_t count, read;
     const char **indexed; /* users who get to discover it */
     size_t indexed_count;
+    uint64_t generation; /* that the change made */
     char *owners[2 * DACM_OWNERS_MAX];
     size_t owner_count;
 } update;
@@ -127,30 +128,44 @@ static void put_grants(const update *up, dacm_changes *changes, Dacm__Records__P
 
 static void decided(unary *u);
 
+static void answer_updated(void *arg, const rpc_status *status)
+{
+    unary *u = arg;
+    const update *up = u->state;
+    Dacm__V1__UpdateProfileResponse response = DACM__V1__UPDATE_PROFILE_RESPONSE__INIT;
+    response.generation = up->generation;
+    if (status->code != RPC_OK || rpc_call_cancelled(u->call))
+        unary_fail(u, status);
+    else
+        unary_reply(u, &response.base);
+}
+
 static void written(void *arg, const rpc_status *status, uint64_t generation)
 {
     unary *u = arg;
-    if (rpc_call_cancelled(u->call))
+    update *up = u->state;
+    up->generation = generation;
+    if (status->code == RPC_OK)
+        dacm_access_changed(
+            &u->access, u->access.asset_id, "profile updated", answer_updated, u);
+    else if (rpc_call_cancelled(u->call))
         unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
-    else if (status->code == RPC_ABORTED) {
-        if (may_try_again(u, request_of(u)->if_match))
-            unary_decide_again(u, decided);
-    } else if (status->code != RPC_OK)
+    else if (status->code != RPC_ABORTED)
         unary_fail(u, dacm_store_status(u->service, "update of a profile", status));
-    else {
-        dacm_access_changed(&u->access, u->access.asset_id, "profile updated");
-        Dacm__V1__UpdateProfileResponse response = DACM__V1__UPDATE_PROFILE_RESPONSE__INIT;
-        response.generation = generation;
-        unary_reply(u, &response.base);
-    }
+    else if (may_try_again(u, request_of(u)->if_match))
+        unary_decide_again(u, decided);
 }
 
 static void indexed(void *arg, const rpc_status *status, uint64_t generation)
 {
     unary *u = arg;
     update *up = u->state;
-    if (status->code != RPC_OK || rpc_call_cancelled(u->call)) {
+    if (status->code != RPC_OK) {
         written(u, status, generation);
+        return;
+    }
+    if (rpc_call_cancelled(u->call)) {
+        unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
         return;
     }
     const Dacm__V1__UpdateProfileRequest *request = request_of(u);
@@ -342,17 +357,27 @@ static void manifests_deleted(void *arg, const rpc_status *status, uint64_t gene
         unary_reply(u, &response.base);
 }
 
+static void delete_manifests(void *arg, const rpc_status *status)
+{
+    unary *u = arg;
+    if (status->code != RPC_OK) {
+        unary_fail(u, status);
+        return;
+    }
+    dacm_changes changes = {0};
+    dacm_changes_delete_prefix(&changes, dacm_key_profile());
+    dacm_changes_apply(&changes, u->service->store, &u->executor,
+        dacm_key_manifests(u->access.asset_id), STORE_ANY_GENERATION, manifests_deleted, u);
+}
+
 static void deleted(void *arg, const rpc_status *status, uint64_t generation)
 {
     (void)generation;
     unary *u = arg;
-    if (status->code == RPC_OK) {
-        dacm_access_changed(&u->access, u->access.asset_id, "asset deleted");
-        dacm_changes changes = {0};
-        dacm_changes_delete_prefix(&changes, dacm_key_profile());
-        dacm_changes_apply(&changes, u->service->store, &u->executor,
-            dacm_key_manifests(u->access.asset_id), STORE_ANY_GENERATION, manifests_deleted, u);
-    } else if (rpc_call_cancelled(u->call))
+    if (status->code == RPC_OK)
+        dacm_access_changed(
+            &u->access, u->access.asset_id, "asset deleted", delete_manifests, u);
+    else if (rpc_call_cancelled(u->call))
         unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
     else if (status->code != RPC_ABORTED)
         unary_fail(u, dacm_store_status(u->service, "deletion of an asset", status));

@@ -41,6 +41,7 @@ void upload_drop(upload *u)
     dacm_access_done(&u->access);
     rpc_arena_free(u->arena);
     free(u->pages);
+    rpc_call_unref(u->call);
     free(u);
 }
 
@@ -355,7 +356,7 @@ static void on_start(rpc_call *call, void *user)
     atomic_init(&u->refs, 1);
     atomic_init(&u->in_flight, 0);
     u->service = user;
-    u->call = call;
+    u->call = rpc_call_ref(call);
     u->arena = arena;
     u->queue_end = &u->queue;
     u->executor = dacm_call_executor(call);

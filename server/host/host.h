@@ -4,7 +4,7 @@
 #ifndef DACM_HOST_H
 #define DACM_HOST_H
 
-#include "base.h"
+#include "rpc.h"
 
 #include <stdio.h>
 
@@ -118,6 +118,11 @@ void host_log_write(host_log *log, host_level level, const char *message,
 /** An access line: queued, written by a thread of the log, dropped and counted when 4,096 wait. */
 void host_log_access(host_log *log, const host_field *fields, size_t count);
 uint64_t host_log_dropped(const host_log *log);
+
+/** The fields as one JSON object, as log lines have them: for the audit trail. Its bytes; 0 when
+ *  room is short. */
+size_t host_fields_json(
+    host_log *log, const host_field *fields, size_t count, char *ret, size_t room);
 
 #define HOST_PSEUDONYM_CHARS 24
 /** HMAC under a key that is drawn at start and rotates every 24 hours: the same person has the
@@ -255,7 +260,7 @@ void host_health_get(void *ctx, host_reply *ret);
 /* ---- lifecycle -------------------------------------------------------------------------------- */
 
 /** Once, first in main, before any thread: files are made for their owner alone (umask 077), no
- *  core dump or debugger of the same user sees keys, SIGPIPE is ignored, SIGTERM, SIGINT and SIGHUP
+ *  core dump or debugger of the same user sees keys, SIGPIPE and SIGXFSZ are ignored, SIGTERM, SIGINT and SIGHUP
  *  wait for host_wait_signal() (a child process must unblock them before exec), and the soft limit
  *  of descriptors is raised to the hard one (at most 1,048,576). Ends the process with a message
  *  when the system refuses. */
@@ -283,5 +288,20 @@ typedef struct host_options {
  *  a child of a server's own argp. Neither --config nor --help-config is a usage
  *  error, as is a second --config. */
 extern const struct argp host_argp;
+
+/* ---- calls ------------------------------------------------------------------------------------ */
+
+/** Gives every call of a server its request ID, counts and times it and writes its access line. */
+typedef struct host_rpc host_rpc;
+/** log, metrics and clock outlive it. NULL when memory is short. */
+RPC_MUST_USE host_rpc *host_rpc_new(
+    host_log *log, host_metrics *metrics, const rpc_clock *clock);
+/** After the servers that it watches. */
+void host_rpc_free(host_rpc *watch);
+/** For rpc_server_options: the first interceptor, and on_event with the host_rpc as its ctx. */
+rpc_interceptor host_rpc_interceptor(host_rpc *watch);
+void host_rpc_event(void *watch, const rpc_event *event);
+/** Of a call that the interceptor saw; "" otherwise. Lives as long as the call. */
+const char *host_rpc_request_id(const rpc_call *call);
 
 #endif

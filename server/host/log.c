@@ -95,7 +95,7 @@ static void put_field(host_log *log, log_line *line, const host_field *field)
     char number[24], pseudonym[HOST_PSEUDONYM_CHARS + 1];
     size_t before = line->size;
     line->cut = false;
-    put_str(line, ", ");
+    put_str(line, before > 1 ? ", " : "");
     put_quoted(line, rpc_bytes_str(field->name));
     put_str(line, ": ");
     switch (field->kind) {
@@ -113,6 +113,20 @@ static void put_field(host_log *log, log_line *line, const host_field *field)
     }
     if (line->cut)
         line->size = before; /* a field is there whole or not at all */
+}
+
+size_t host_fields_json(
+    host_log *log, const host_field *fields, size_t count, char *ret, size_t room)
+{
+    log_line line = {.size = 0};
+    put_str(&line, "{");
+    for (size_t i = 0; i < count; i++)
+        put_field(log, &line, &fields[i]);
+    line.text[line.size++] = '}';
+    if (line.size > room)
+        return 0;
+    memcpy(ret, line.text, line.size);
+    return line.size;
 }
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};

@@ -105,6 +105,59 @@ static const store_ops lmdb_ops = {
     .close = lmdb_close,
 };
 
+static store_progress refuse_write(store_op *op)
+{
+    rpc_status_set(&op->status, RPC_FAILED_PRECONDITION,
+        "store: it was opened for reading; only its server writes");
+    return STORE_READY;
+}
+
+static store_progress refuse_update(store *base, rpc_bytes group, uint64_t expected,
+    const store_change *changes, size_t count, store_op *op)
+{
+    (void)base;
+    (void)group;
+    (void)expected;
+    (void)changes;
+    (void)count;
+    return refuse_write(op);
+}
+
+static store_progress refuse_put(
+    store *base, const store_chunk_ref *ref, rpc_bytes bytes, store_op *op)
+{
+    (void)base;
+    (void)ref;
+    (void)bytes;
+    return refuse_write(op);
+}
+
+static store_progress refuse_drop(store *base, const uint8_t *uid,
+    const uint8_t (*digests)[STORE_DIGEST_BYTES], size_t count, int64_t older_than_ms,
+    store_op *op)
+{
+    (void)base;
+    (void)uid;
+    (void)digests;
+    (void)count;
+    (void)older_than_ms;
+    return refuse_write(op);
+}
+
+static const store_ops reading_ops = {
+    .get = lmdb_get,
+    .scan = lmdb_scan,
+    .generation = lmdb_generation,
+    .update = refuse_update,
+    .chunk_put = refuse_put,
+    .chunk_has = lmdb_chunk_has,
+    .read = lmdb_chunk_read,
+    .chunk_scan = lmdb_chunk_scan,
+    .chunk_drop = refuse_drop,
+    .stat = lmdb_stat,
+    .close = lmdb_close,
+};
+
 static rpc_code check_options(const store_lmdb_options *options, rpc_status *reterr)
 {
     if (!options->directory || !options->directory[0])
@@ -155,12 +208,17 @@ static rpc_code open_environments(
 static rpc_code open_all(lmdb_store *self, const store_lmdb_options *options, rpc_status *reterr)
 {
     size_t queue_max = options->queue_max ? options->queue_max : QUEUE_DEFAULT;
-    rpc_code code = take_lock(options->directory, &self->lock_fd, reterr);
+    unsigned threads = options->read_threads ? options->read_threads : READ_THREADS;
+    rpc_code code;
+    if (options->read_only) {
+        code = lmdb_open_for_reading(options->directory, &self->meta, &self->chunks, reterr);
+        return code ? code : lmdb_pool_start(&self->pool, threads, reterr);
+    }
+    code = take_lock(options->directory, &self->lock_fd, reterr);
     if (!code)
         code = open_environments(self, options, reterr);
     if (!code)
-        code = lmdb_pool_start(
-            &self->pool, options->read_threads ? options->read_threads : READ_THREADS, reterr);
+        code = lmdb_pool_start(&self->pool, threads, reterr);
     if (!code)
         code = lmdb_writer_start(&self->meta_writer, self, &self->meta, queue_max, reterr);
     if (!code)
@@ -176,7 +234,7 @@ rpc_code store_open_lmdb(const store_lmdb_options *options, store **ret_store, r
     lmdb_store *self = calloc(1, sizeof *self);
     if (!self)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "store: out of memory");
-    store_base_init(&self->base, &lmdb_ops);
+    store_base_init(&self->base, options->read_only ? &reading_ops : &lmdb_ops);
     self->lock_fd = -1;
     self->clock = options->clock ? options->clock : rpc_clock_system();
     code = open_all(self, options, reterr);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bearer.h"
+
+#include "dacm_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* What a connection remembers of a header that the peer refers to again. */
+struct seen {
+    trust_token *token;
+    dacm_issuer_rule rule;
+    uint64_t version;
+};
+
+static void seen_free(void *arg)
+{
+    struct seen *seen = arg;
+    trust_token_unref(seen->token);
+    free(seen);
+}
+
+struct job {
+    dacm_service *service;
+    rpc_call *call;
+    dacm_bearer *ret;
+    void (*fn)(void *arg);
+    void *arg;
+    dacm_issuers *issuers;
+    const char *header;
+    uint8_t sha256[32];
+    size_t size;
+    uint8_t text[];
+};
+
+void dacm_bearer_done(dacm_bearer *bearer)
+{
+    trust_token_unref(bearer->token);
+    bearer->token = NULL;
+}
+
+/* ---- the header --------------------------------------------------------------------------------- */
+
+/* `authorization: Bearer TOKEN` (RFC 6750) or `dacm-token: TOKEN`, one of them, once. */
+static rpc_code find_header(
+    const rpc_call *call, const char **ret_name, rpc_bytes *ret, rpc_status *reterr)
+{
+    static const char scheme[] = "Bearer ";
+    unsigned standard = rpc_call_metadata_count(call, "authorization");
+    unsigned own = rpc_call_metadata_count(call, "dacm-token");
+    if (standard + own == 0)
+        return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "token: there is none");
+    if (standard + own > 1)
+        return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "token: more than one");
+    *ret_name = own ? "dacm-token" : "authorization";
+    rpc_bytes value = {NULL, 0};
+    rpc_call_metadata(call, *ret_name, &value);
+    if (!own) {
+        if (value.size < sizeof scheme - 1
+            || strncasecmp((const char *)value.data, scheme, sizeof scheme - 1) != 0)
+            return rpc_status_set(
+                reterr, RPC_UNAUTHENTICATED, "token: authorization is not of scheme Bearer");
+        value = rpc_bytes_of(value.data + sizeof scheme - 1, value.size - sizeof scheme + 1);
+    }
+    if (value.size == 0 || value.size > TRUST_TOKEN_BYTES_MAX)
+        return rpc_status_set(
+            reterr, RPC_UNAUTHENTICATED, "token: empty, or larger than 32 KiB");
+    *ret = value;
+    return RPC_OK;
+}
+
+static void remember(rpc_call *call, const char *header, const dacm_bearer *bearer)
+{
+    struct seen *seen = malloc(sizeof *seen);
+    if (!seen)
+        return;
+    *seen = (struct seen){trust_token_ref(bearer->token), bearer->rule, bearer->version};
+    rpc_call_set_header_object(call, header, seen, seen_free);
+}
+
+static void take(dacm_bearer *bearer, trust_token *token, const dacm_issuers *issuers)
+{
+    size_t index = dacm_issuers_find(issuers, token->issuer);
+    bearer->token = token;
+    bearer->rule = issuers->rules[index];
+    bearer->version = issuers->version;
+}
+
+/* ---- verifying ------------------------------------------------------------------------------------ */
+
+/* Strand. */
+static void verified(void *arg)
+{
+    struct job *job = arg;
+    if (job->ret->token && !rpc_call_cancelled(job->call))
+        remember(job->call, job->header, job->ret);
+    dacm_issuers_unref(job->issuers);
+    job->fn(job->arg);
+    rpc_call_unref(job->call);
+    free(job);
+}
+
+/* Pool. */
+static void verify(void *arg)
+{
+    struct job *job = arg;
+    char name[1025];
+    rpc_bytes text = rpc_bytes_of(job->text, job->size);
+    int64_t now = rpc_clock_wall_ms(job->service->clock) / 1000;
+    trust_token *token = NULL;
+    size_t index = job->issuers->count;
+    if (trust_token_peek_issuer(text, name, sizeof name))
+        index = dacm_issuers_find(job->issuers, name);
+    if (index == job->issuers->count)
+        rpc_status_set(&job->ret->status, RPC_UNAUTHENTICATED,
+            "token: not a token, or its `iss` is none of the configured issuers");
+    else if (trust_token_verify(
+                 text, &job->issuers->issuers[index], now, &token, &job->ret->status)
+             == RPC_OK) {
+        trust_token_cache_put(
+            job->service->trust->tokens, job->sha256, token, &job->issuers->issuers[index]);
+        take(job->ret, token, job->issuers);
+    }
+    rpc_call_post(job->call, verified, job);
+}
+
+static void submit(struct job *job)
+{
+    if (rpc_pool_submit(job->service->verify_pool, verify, job) == RPC_OK)
+        return;
+    rpc_status_set(&job->ret->status, RPC_RESOURCE_EXHAUSTED,
+        "tokens: too many new ones wait to be verified; try again in a second");
+    verified(job);
+}
+
+static struct job *job_new(dacm_service *service, rpc_call *call, rpc_bytes text)
+{
+    struct job *job = malloc(sizeof *job + text.size);
+    if (!job)
+        return NULL;
+    memset(job, 0, sizeof *job);
+    job->service = service;
+    job->call = rpc_call_ref(call);
+    job->size = text.size;
+    memcpy(job->text, text.data, text.size);
+    return job;
+}
+
+/* Verified before? Otherwise into the pool. */
+static void look_up(dacm_service *service, rpc_call *call, const char *header, rpc_bytes text,
+    dacm_bearer *ret, void (*fn)(void *arg), void *arg)
+{
+    dacm_issuers *issuers = dacm_trust_issuers(service->trust);
+    uint8_t sha256[32];
+    trust_sha256(text, sha256);
+    trust_token *token = trust_token_cache_find(service->trust->tokens, sha256, issuers->issuers,
+        issuers->count, rpc_clock_wall_ms(service->clock) / 1000);
+    struct job *job = token ? NULL : job_new(service, call, text);
+    if (job) {
+        job->ret = ret;
+        job->fn = fn;
+        job->arg = arg;
+        job->issuers = issuers;
+        job->header = header;
+        memcpy(job->sha256, sha256, sizeof sha256);
+        submit(job);
+        return;
+    }
+    if (token) {
+        take(ret, token, issuers);
+        remember(call, header, ret);
+    } else
+        rpc_status_set(&ret->status, RPC_RESOURCE_EXHAUSTED, "tokens: no memory; try again later");
+    dacm_issuers_unref(issuers);
+    fn(arg);
+}
+
+void dacm_bearer_get(dacm_service *service, rpc_call *call, dacm_bearer *ret,
+    void (*fn)(void *arg), void *arg)
+{
+    const char *header = NULL;
+    rpc_bytes text = {NULL, 0};
+    dacm_bearer_done(ret);
+    *ret = (dacm_bearer){.token = NULL};
+    if (find_header(call, &header, &text, &ret->status) != RPC_OK) {
+        fn(arg);
+        return;
+    }
+    const struct seen *seen = rpc_call_header_object(call, header);
+    if (!seen || seen->version != dacm_trust_version(service->trust)) {
+        look_up(service, call, header, text, ret, fn, arg);
+        return;
+    }
+    ret->token = trust_token_ref(seen->token);
+    ret->rule = seen->rule;
+    ret->version = seen->version;
+    fn(arg);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "issuers.h"
+
+#include "cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <string.h>
+
+#define ARENA_BYTES (4u << 20)
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+static rpc_code file_failed(const char *path, int why, rpc_status *reterr)
+{
+    rpc_code code = why == ENOENT || why == ENOTDIR   ? RPC_NOT_FOUND
+                    : why == EACCES || why == EPERM ? RPC_PERMISSION_DENIED
+                                                    : RPC_UNAVAILABLE;
+    return rpc_status_set(reterr, code, "cannot read '%s': %s", path, strerror(why));
+}
+
+rpc_code dacm_file_read(
+    const char *path, size_t max, char **ret, size_t *ret_size, rpc_status *reterr)
+{
+    RPC_AUTOCLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return file_failed(path, errno, reterr);
+    char *content = malloc(max + 1);
+    if (!content)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory to read '%s'", path);
+    size_t size = 0;
+    ssize_t got = 1;
+    while (size <= max && got > 0) {
+        got = read(fd, content + size, max + 1 - size);
+        if (got > 0)
+            size += (size_t)got;
+        else if (got < 0 && errno == EINTR)
+            got = 1;
+    }
+    if (got < 0 || size > max) {
+        int why = errno;
+        dacm_file_done(content, size);
+        return got < 0 ? file_failed(path, why, reterr)
+                       : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+                             "'%s' has more than the %zu bytes that are read", path, max);
+    }
+    content[size] = '\0';
+    *ret = content;
+    *ret_size = size;
+    return RPC_OK;
+}
+
+void dacm_file_done(char *content, size_t size)
+{
+    if (content)
+        sodium_memzero(content, size);
+    free(content);
+}
+
+/* ---- a snapshot --------------------------------------------------------------------------------- */
+
+static uint64_t next_version(void)
+{
+    static atomic_uint_fast64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
+static rpc_code load_keys(const char *path, trust_keyring **ret, rpc_status *reterr)
+{
+    char *text = NULL;
+    size_t size = 0;
+    rpc_code code = dacm_file_read(path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
+    if (code != RPC_OK)
+        return code;
+    rpc_status why;
+    code = trust_keyring_parse(
+        rpc_bytes_of(text, size), TRUST_FOR_TOKENS, next_version(), ret, &why);
+    dacm_file_done(text, size);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'%s': %.300s", path, why.message);
+}
+
+static rpc_code read_algorithms(const host_values *entry, size_t index, unsigned *ret,
+    rpc_status *reterr)
+{
+    static const struct {
+        const char *name;
+        trust_alg alg;
+    } known[] = {{"EdDSA", TRUST_ALG_EDDSA}, {"Ed25519", TRUST_ALG_EDDSA},
+        {"ES256", TRUST_ALG_ES256}, {"RS256", TRUST_ALG_RS256}, {"PS256", TRUST_ALG_PS256}};
+    const char *const *names = host_string_list(entry, "algorithms");
+    size_t count = host_list_count(entry, "algorithms");
+    *ret = count == 0 ? 1u << TRUST_ALG_EDDSA : 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t j = 0;
+        while (j < sizeof known / sizeof *known && strcmp(known[j].name, names[i]) != 0)
+            j++;
+        if (j == sizeof known / sizeof *known)
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'issuers[%zu].algorithms': '%.40s' is none of EdDSA, Ed25519, ES256, RS256, "
+                "PS256",
+                index, names[i]);
+        *ret |= 1u << known[j].alg;
+    }
+    return RPC_OK;
+}
+
+/* A list of strings into the arena, NULL-terminated; NULL when it is empty. */
+static const char *const *copy_list(rpc_arena *arena, const host_values *entry, const char *name)
+{
+    size_t count = host_list_count(entry, name);
+    const char *const *list = host_string_list(entry, name);
+    const char **copy = count ? rpc_arena_alloc(arena, (count + 1) * sizeof *copy) : NULL;
+    for (size_t i = 0; copy && i < count; i++)
+        copy[i] = rpc_arena_strndup(arena, list[i], strlen(list[i]));
+    if (copy)
+        copy[count] = NULL;
+    return copy;
+}
+
+static rpc_code check_namespaces(const host_values *entry, size_t index, rpc_status *reterr)
+{
+    const char *const *list = host_string_list(entry, "gpsi_namespaces");
+    for (size_t i = 0; i < host_list_count(entry, "gpsi_namespaces"); i++)
+        if (!trust_gpsi_namespace_valid(list[i]))
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'issuers[%zu].gpsi_namespaces': '%.64s' is no pattern; write msisdn-DIGITS, "
+                "extid- or extid-*@domain",
+                index, list[i]);
+    return RPC_OK;
+}
+
+static char *copy_text(rpc_arena *arena, const host_values *values, const char *name)
+{
+    const char *text = host_string(values, name);
+    return rpc_arena_strndup(arena, text, strlen(text));
+}
+
+static rpc_code read_issuer(dacm_issuers *set, const host_values *settings, size_t index,
+    rpc_status *reterr)
+{
+    const host_values *entry = host_map_list(settings, "issuers", index);
+    trust_issuer *issuer = &set->issuers[index];
+    trust_keyring *keys = NULL;
+    rpc_code code = read_algorithms(entry, index, &issuer->algs, reterr);
+    if (code == RPC_OK)
+        code = check_namespaces(entry, index, reterr);
+    if (code == RPC_OK)
+        code = load_keys(host_string(entry, "jwks_file"), &keys, reterr);
+    if (code != RPC_OK)
+        return code;
+    issuer->keys = keys;
+    set->count = index + 1;
+    issuer->issuer = copy_text(set->arena, entry, "issuer");
+    issuer->audience = copy_text(set->arena, settings, "resource");
+    issuer->gpsi_claim = copy_text(set->arena, entry, "gpsi_claim");
+    issuer->profile_claim = copy_text(set->arena, entry, "profile_claim");
+    issuer->typs = copy_list(set->arena, entry, "typ");
+    issuer->gpsi_namespaces = copy_list(set->arena, entry, "gpsi_namespaces");
+    issuer->may_delegate = host_bool(entry, "may_delegate");
+    set->rules[index] = (dacm_issuer_rule){.mode = (trust_mode)host_enum(entry, "mode"),
+        .require_binding = host_bool(entry, "require_binding")};
+    return rpc_arena_exhausted(set->arena) || !issuer->issuer || !issuer->audience
+               ? rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers")
+               : RPC_OK;
+}
+
+static rpc_code read_sims(dacm_issuers *set, const host_values *settings, rpc_status *reterr)
+{
+    size_t count = host_list_count(settings, "peers.sims");
+    set->sims = rpc_arena_alloc(set->arena, (count + 1) * sizeof *set->sims);
+    for (size_t i = 0; set->sims && i < count; i++) {
+        const host_values *entry = host_map_list(settings, "peers.sims", i);
+        set->sims[i] = (dacm_sims){.san = copy_text(set->arena, entry, "san"),
+            .issuer = copy_text(set->arena, entry, "issuer"),
+            .full_list = host_bool(entry, "full_list")};
+    }
+    if (!set->sims || rpc_arena_exhausted(set->arena))
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the peers");
+    set->sims_count = count;
+    return RPC_OK;
+}
+
+rpc_code dacm_issuers_load(const host_values *settings, dacm_issuers **ret, rpc_status *reterr)
+{
+    size_t count = host_list_count(settings, "issuers");
+    dacm_issuers *set = calloc(1, sizeof *set);
+    if (!set)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers");
+    atomic_init(&set->refs, 1);
+    set->version = next_version();
+    set->arena = rpc_arena_new(ARENA_BYTES);
+    set->issuers = calloc(count + 1, sizeof *set->issuers);
+    set->rules = calloc(count + 1, sizeof *set->rules);
+    rpc_code code = RPC_OK;
+    if (!set->arena || !set->issuers || !set->rules)
+        code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers");
+    for (size_t i = 0; code == RPC_OK && i < count; i++)
+        code = read_issuer(set, settings, i, reterr);
+    if (code == RPC_OK)
+        code = read_sims(set, settings, reterr);
+    if (code == RPC_OK)
+        *ret = set;
+    else
+        dacm_issuers_unref(set);
+    return code;
+}
+
+dacm_issuers *dacm_issuers_ref(dacm_issuers *issuers)
+{
+    atomic_fetch_add_explicit(&issuers->refs, 1, memory_order_relaxed);
+    return issuers;
+}
+
+void dacm_issuers_unref(dacm_issuers *issuers)
+{
+    if (!issuers || atomic_fetch_sub_explicit(&issuers->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < issuers->count; i++)
+        trust_keyring_unref((trust_keyring *)(uintptr_t)issuers->issuers[i].keys);
+    rpc_arena_free(issuers->arena);
+    free(issuers->issuers);
+    free(issuers->rules);
+    free(issuers);
+}
+
+size_t dacm_issuers_find(const dacm_issuers *issuers, const char *issuer)
+{
+    size_t i = 0;
+    while (i < issuers->count && strcmp(issuers->issuers[i].issuer, issuer) != 0)
+        i++;
+    return i;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Whose tokens are taken, and how they are judged: one immutable, counted snapshot of the
+ *  configuration and the key files, replaced as a whole by SIGHUP. */
+#ifndef DACM_ISSUERS_H
+#define DACM_ISSUERS_H
+
+#include "host.h"
+#include "trust.h"
+
+#include <stdatomic.h>
+
+typedef struct dacm_issuer_rule {
+    trust_mode mode;
+    bool require_binding; /* `cnf` */
+} dacm_issuer_rule;
+
+/** A SIM-S: certificates with this SAN speak for this issuer. */
+typedef struct dacm_sims {
+    const char *san, *issuer;
+    bool full_list;
+} dacm_sims;
+
+typedef struct dacm_issuers {
+    atomic_uint refs;
+    uint64_t version; /* of the process: no two snapshots share one */
+    size_t count;
+    trust_issuer *issuers;
+    dacm_issuer_rule *rules; /* of issuers[i] */
+    dacm_sims *sims;         /* in arena */
+    size_t sims_count;
+    rpc_arena *arena;
+} dacm_issuers;
+
+/** Reads every key file. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED: the message names
+ *  setting and file. */
+RPC_MUST_USE rpc_code dacm_issuers_load(
+    const host_values *settings, dacm_issuers **ret, rpc_status *reterr);
+dacm_issuers *dacm_issuers_ref(dacm_issuers *issuers);
+void dacm_issuers_unref(dacm_issuers *issuers);
+/** The index of that issuer; count when there is none. */
+size_t dacm_issuers_find(const dacm_issuers *issuers, const char *issuer);
+
+/** A file of at most max bytes: malloc'd, with a NUL behind it; wiped and freed by
+ *  dacm_file_done(). NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED. */
+RPC_MUST_USE rpc_code dacm_file_read(
+    const char *path, size_t max, char **ret, size_t *ret_size, rpc_status *reterr);
+void dacm_file_done(char *content, size_t size);
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TokenStatus.Revoke and Admin: for the operator, every call audited. */
+#include "peers.h"
+
+#include "changes.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIFETIME_S  900 /* the longest that any token lives */
+#define REASON_MAX  256u
+#define REVOKED_NAME_MAX    255u
+/* What a request's records may differ in time from its ID. */
+#define EXPLAIN_BEFORE_MS 5000
+#define EXPLAIN_AFTER_MS  (24 * 3600 * 1000LL)
+
+static const char NOT_OPERATOR[] = "caller is no operator";
+
+/* ---- Revoke ---- */
+
+typedef struct revoking {
+    trust_revocation revocation;
+    uint64_t sequence;
+} revoking;
+
+static void answer_revoked(void *arg, const rpc_status *status)
+{
+    unary *u = arg;
+    const revoking *r = u->state;
+    Dacm__V1__RevokeResponse response = DACM__V1__REVOKE_RESPONSE__INIT;
+    response.sequence = r->sequence;
+    if (status->code != RPC_OK || rpc_call_cancelled(u->call))
+        unary_fail(u, status);
+    else
+        unary_reply(u, &response.base);
+}
+
+static void recorded(void *arg, const rpc_status *status, uint64_t generation)
+{
+    unary *u = arg;
+    revoking *r = u->state;
+    r->sequence = generation;
+    dacm_running_recheck(u->service->running, NULL);
+    if (status->code == RPC_OK)
+        dacm_access_record(&u->access, "", RPC_OK,
+            r->revocation.jti ? "token revoked" : "subject's tokens revoked", answer_revoked, u);
+    else
+        unary_fail(u, dacm_store_status(u->service, "record of a revocation", status));
+}
+
+static rpc_code take_revocation(
+    unary *u, const Dacm__V1__RevokeRequest *request, rpc_status *reterr)
+{
+    revoking *r = u->state;
+    int64_t now = rpc_clock_wall_ms(u->service->clock) / 1000;
+    dacm_issuers *issuers = dacm_trust_issuers(u->service->trust);
+    bool known = dacm_issuers_find(issuers, request->issuer) < issuers->count;
+    dacm_issuers_unref(issuers);
+    if (!known)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "issuer: is none of the configured issuers");
+    if (strlen(request->reason) > REASON_MAX)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "reason: at most %u bytes", REASON_MAX);
+    if (request->expires_at < 0)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "expires_at: seconds since 1970, or 0");
+    *r = (revoking){.revocation = {.issuer = request->issuer}};
+    if (request->what_case == DACM__V1__REVOKE_REQUEST__WHAT_JTI)
+        r->revocation.jti = request->jti;
+    else if (request->what_case == DACM__V1__REVOKE_REQUEST__WHAT_SUBJECT)
+        r->revocation.subject = request->subject;
+    const char *name = r->revocation.jti ? r->revocation.jti : r->revocation.subject;
+    if (!name || strlen(name) < 1 || strlen(name) > REVOKED_NAME_MAX)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "what: name a jti or a subject, of 1 to %u bytes", REVOKED_NAME_MAX);
+    /* An issuer's clock may be ahead by the skew that tokens are allowed. */
+    r->revocation.issued_until = now + TRUST_SKEW_S;
+    int64_t least = now + LIFETIME_S + 2 * TRUST_SKEW_S;
+    r->revocation.expires_at = request->expires_at ? request->expires_at + TRUST_SKEW_S : least;
+    if (r->revocation.subject && r->revocation.expires_at < least)
+        r->revocation.expires_at = least;
+    return trust_revocations_add(u->service->trust->revocations, &r->revocation, now, reterr);
+}
+
+static void revoke(unary *u)
+{
+    const Dacm__V1__RevokeRequest *request = (const Dacm__V1__RevokeRequest *)u->request;
+    const revoking *r = u->state;
+    const trust_revocation *revocation = &r->revocation;
+    Dacm__Records__Revocation record = DACM__RECORDS__REVOCATION__INIT;
+    char source[] = "operator";
+    record.issuer = request->issuer;
+    if (revocation->jti)
+        record.jti = (char *)(uintptr_t)revocation->jti;
+    else
+        record.subject = (char *)(uintptr_t)revocation->subject;
+    record.issued_until = revocation->issued_until;
+    record.expires_at = revocation->expires_at;
+    record.created_at = rpc_clock_wall_ms(u->service->clock) / 1000;
+    record.source = source;
+    dacm_changes changes = {0};
+    dacm_changes_put(&changes,
+        revocation->jti ? dacm_key_revoked_token(revocation->jti)
+                        : dacm_key_revoked_subject(revocation->subject),
+        &record.base);
+    dacm_changes_apply(&changes, u->service->store, &u->executor,
+        dacm_key_revocations(request->issuer), STORE_ANY_GENERATION, recorded, u);
+}
+
+void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self,
+    const Dacm__V1__RevokeRequest *request, Dacm__V1__RevokeResponse_Closure closure,
+    void *call)
+{
+    dacm_service *service = ((dacm_token_status_service *)self)->service;
+    unary *u = unary_new(service, call, &request->base, (ProtobufCClosure)closure);
+    rpc_status status = {0};
+    if (!u)
+        return;
+    u->access.method = "Revoke";
+    u->state = rpc_arena_alloc(u->arena, sizeof(revoking));
+    if (!dacm_caller_is_operator(service, call))
+        dacm_refuse_peer(u, NOT_OPERATOR);
+    else if (!u->state)
+        unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "Revoke: no memory; try again");
+    else if (take_revocation(u, request, &status) != RPC_OK)
+        unary_fail(u, &status);
+    else
+        revoke(u);
+}
+
+/* ---- Explain ---- */
+
+typedef struct explaining {
+    unary *unary;
+    char request_id[DACM_REQUEST_ID_CHARS + 1];
+    json_t *found; /* the last record of the request in the audit trail */
+    rpc_status status;
+} explaining;
+
+static char *text_of(const char *text)
+{
+    return (char *)(uintptr_t)(text ? text : "");
+}
+
+static void answer_from_ring(unary *u, const dacm_explanation *known)
+{
+    char detail[640];
+    snprintf(detail, sizeof detail, "%s%s%s%s", known->detail, known->fault[0] ? " (" : "",
+        known->fault, known->fault[0] ? ")" : "");
+    Dacm__V1__ExplainResponse response = DACM__V1__EXPLAIN_RESPONSE__INIT;
+    response.request_id = text_of(known->request_id);
+    response.time_ms = known->time_ms;
+    response.method = text_of(known->method);
+    response.asset_id = text_of(known->asset_id);
+    response.outcome = text_of(rpc_code_name(known->outcome));
+    response.reason = text_of(known->reason);
+    response.detail = detail;
+    response.subject = text_of(known->subject);
+    response.user = text_of(known->user);
+    unary_reply(u, &response.base);
+}
+
+static char *member(const json_t *record, const char *name)
+{
+    return text_of(json_string_value(json_object_get(record, name)));
+}
+
+static const char *detail_of(const char *reason)
+{
+    for (int i = 0; i < TRUST_REASONS; i++)
+        if (strcmp(trust_reason_name((trust_reason)i), reason) == 0)
+            return trust_reason_text((trust_reason)i);
+    return "";
+}
+
+/* Strand. */
+static void answer_from_trail(void *arg)
+{
+    explaining *e = arg;
+    unary *u = e->unary;
+    Dacm__V1__ExplainResponse response = DACM__V1__EXPLAIN_RESPONSE__INIT;
+    if (e->status.code != RPC_OK)
+        unary_fail(u, &e->status);
+    else if (!e->found)
+        unary_fail_text(u, RPC_NOT_FOUND,
+            "request_id: the audit trail has no such request; only decisions are in it");
+    else {
+        const char *fault = member(e->found, "fault");
+        response.request_id = e->request_id;
+        response.time_ms = json_integer_value(json_object_get(e->found, "time_ms"));
+        response.method = member(e->found, "method");
+        response.asset_id = member(e->found, "asset_id");
+        response.outcome = member(e->found, "outcome");
+        response.reason = member(e->found, "reason");
+        response.detail = text_of(fault[0] ? fault : detail_of(response.reason));
+        response.subject = member(e->found, "subject");
+        response.user = member(e->found, "user");
+        unary_reply(u, &response.base);
+    }
+    json_decref(e->found);
+    free(e);
+}
+
+static bool is_it(void *ctx, rpc_bytes json)
+{
+    explaining *e = ctx;
+    if (!memmem(json.data, json.size, e->request_id, strlen(e->request_id)))
+        return true;
+    json_t *record =
+        json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, NULL);
+    if (strcmp(member(record, "request_id"), e->request_id) == 0) {
+        json_decref(e->found);
+        e->found = record;
+    } else
+        json_decref(record);
+    return true;
+}
+
+/* Pool: the trail is read from disk. */
+static void search_trail(void *arg)
+{
+    explaining *e = arg;
+    dacm_service *service = e->unary->service;
+    int64_t ms = host_request_id_ms(e->request_id);
+    e->status.code = trust_audit_scan(service->config->audit_directory, ms - EXPLAIN_BEFORE_MS,
+        ms + EXPLAIN_AFTER_MS, is_it, e, &e->status);
+    if (e->found) /* whatever else is wrong with the trail: this record verified */
+        e->status.code = RPC_OK;
+    rpc_call_post(e->unary->call, answer_from_trail, e);
+}
+
+static void explain_audited(void *arg, const rpc_status *status)
+{
+    unary *u = arg;
+    const Dacm__V1__ExplainRequest *request = (const Dacm__V1__ExplainRequest *)u->request;
+    dacm_explanation known;
+    if (status->code != RPC_OK || rpc_call_cancelled(u->call)) {
+        unary_fail(u, status);
+        return;
+    }
+    if (dacm_ring_find(u->service->ring, request->request_id, &known)) {
+        answer_from_ring(u, &known);
+        return;
+    }
+    explaining *e = calloc(1, sizeof *e);
+    if (!e) {
+        unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "Explain: no memory; try again");
+        return;
+    }
+    e->unary = u;
+    strcpy(e->request_id, request->request_id);
+    if (rpc_pool_submit(u->service->verify_pool, search_trail, e) != RPC_OK) {
+        free(e);
+        unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "Explain: the server is busy; try again");
+    }
+}
+
+void dacm_explain_request(Dacm__V1__Admin_Service *self, const Dacm__V1__ExplainRequest *request,
+    Dacm__V1__ExplainResponse_Closure closure, void *call)
+{
+    dacm_service *service = ((dacm_admin_service *)self)->service;
+    unary *u = unary_new(service, call, &request->base, (ProtobufCClosure)closure);
+    if (!u)
+        return;
+    u->access.method = "Explain";
+    if (!dacm_caller_is_operator(service, call))
+        dacm_refuse_peer(u, NOT_OPERATOR);
+    else if (host_request_id_ms(request->request_id) < 0)
+        unary_fail_text(u, RPC_INVALID_ARGUMENT,
+            "request_id: is none; take the 26 characters from the text of the refusal");
+    else
+        dacm_access_record(
+            &u->access, "", RPC_OK, "operator asked to explain", explain_audited, u);
+}
+
+/* ---- GetStoreStat ---- */
+
+typedef struct counting {
+    unary *unary;
+    store_stats stats;
+    uint64_t assets;
+    rpc_status status;
+} counting;
+
+static void answer_counts(void *arg)
+{
+    counting *c = arg;
+    unary *u = c->unary;
+    Dacm__V1__GetStoreStatResponse response = DACM__V1__GET_STORE_STAT_RESPONSE__INIT;
+    response.assets = c->assets;
+    response.chunks = c->stats.chunk_count;
+    response.records = c->stats.records;
+    response.meta_used_bytes = c->stats.meta.used_bytes - c->stats.meta.free_bytes;
+    response.meta_map_bytes_max = c->stats.meta.map_bytes_max;
+    response.chunks_used_bytes = c->stats.chunks.used_bytes - c->stats.chunks.free_bytes;
+    response.chunks_map_bytes_max = c->stats.chunks.map_bytes_max;
+    if (c->status.code == RPC_OK)
+        unary_reply(u, &response.base);
+    else
+        unary_fail(u, dacm_store_status(u->service, "count of the store", &c->status));
+    free(c);
+}
+
+/* Pool: walks lists of pages. */
+static void count_store(void *arg)
+{
+    counting *c = arg;
+    dacm_service *service = c->unary->service;
+    c->status.code = store_stat(service->store, &c->stats, &c->status);
+    if (c->status.code == RPC_OK)
+        c->status.code = dacm_count_assets(service->store, &c->assets, &c->status);
+    rpc_call_post(c->unary->call, answer_counts, c);
+}
+
+static void count_audited(void *arg, const rpc_status *status)
+{
+    unary *u = arg;
+    counting *c = status->code == RPC_OK ? calloc(1, sizeof *c) : NULL;
+    if (status->code != RPC_OK)
+        unary_fail(u, status);
+    else if (!c)
+        unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "GetStoreStat: no memory; try again");
+    else {
+        c->unary = u;
+        if (rpc_pool_submit(u->service->upload_pool, count_store, c) == RPC_OK)
+            return;
+        free(c);
+        unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "GetStoreStat: the server is busy; try again");
+    }
+}
+
+void dacm_get_store_stat(Dacm__V1__Admin_Service *self,
+    const Dacm__V1__GetStoreStatRequest *request,
+    Dacm__V1__GetStoreStatResponse_Closure closure, void *call)
+{
+    dacm_service *service = ((dacm_admin_service *)self)->service;
+    unary *u = unary_new(service, call, &request->base, (ProtobufCClosure)closure);
+    if (!u)
+        return;
+    u->access.method = "GetStoreStat";
+    if (!dacm_caller_is_operator(service, call))
+        dacm_refuse_peer(u, NOT_OPERATOR);
+    else
+        dacm_access_record(&u->access, "", RPC_OK, "operator asked for counts", count_audited, u);
+}

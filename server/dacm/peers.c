@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "peers.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static bool holds(const char *const *names, const char *wanted)
+{
+    for (; names && *names; names++)
+        if (strcmp(*names, wanted) == 0)
+            return true;
+    return false;
+}
+
+static bool certified(const rpc_peer *peer, const char *san)
+{
+    return peer->has_certificate
+        && (holds(peer->dns_names, san) || holds(peer->uri_names, san));
+}
+
+bool dacm_caller_is_sims(dacm_service *service, const rpc_call *call, bool *ret_full_list)
+{
+    const rpc_peer *peer = rpc_call_peer(call);
+    dacm_issuers *issuers = dacm_trust_issuers(service->trust);
+    bool found = false;
+    for (size_t i = 0; i < issuers->sims_count && !found; i++) {
+        found = certified(peer, issuers->sims[i].san);
+        *ret_full_list = found && issuers->sims[i].full_list;
+    }
+    dacm_issuers_unref(issuers);
+    return found;
+}
+
+bool dacm_caller_is_operator(const dacm_service *service, const rpc_call *call)
+{
+    const dacm_config *config = service->config;
+    const rpc_peer *peer = rpc_call_peer(call);
+    if (peer->has_uid) {
+        bool ours = peer->uid == geteuid();
+        for (size_t i = 0; i < config->admin_uid_count && !ours; i++)
+            ours = peer->uid == config->admin_uids[i];
+        return ours;
+    }
+    for (size_t i = 0; i < config->admin_san_count; i++)
+        if (certified(peer, config->admin_sans[i]))
+            return true;
+    return false;
+}
+
+static void refused(void *arg, const rpc_status *status)
+{
+    unary *u = arg;
+    rpc_status denied;
+    rpc_status_set(&denied, RPC_PERMISSION_DENIED,
+        "this method is not for you; the operator can look up request %s",
+        u->access.request_id);
+    unary_fail(u, status->code == RPC_OK ? &denied : status);
+}
+
+void dacm_refuse_peer(unary *u, const char *what)
+{
+    dacm_access_record(&u->access, "", RPC_PERMISSION_DENIED, what, refused, u);
+}

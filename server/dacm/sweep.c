@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chunks have no reference counts: an asset's versions are read, and what none of them lists goes
+ * after a grace time. An upload puts (or touches) every chunk that it relies on, so a chunk that
+ * is about to be listed is younger than the grace time; uploads that run longer than that are
+ * known by their uid and spared. */
+#include "sweep.h"
+
+#include "changes.h"
+#include "walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define DIGESTS_MAX  (1u << 20) /* in memory at a time: 32 MiB */
+#define RECORD_ARENA (256u << 10)
+#define UPLOAD_S     86400 /* how long a repetition of an upload is known */
+
+struct dacm_sweep {
+    dacm_service *service;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping;
+};
+
+/* ---- chunks of one asset ---- */
+
+/* Digests of one part of the space of digests, so that any number of versions fits. */
+struct listed {
+    store *db;
+    uint8_t uid[STORE_UID_BYTES];
+    rpc_arena *arena;
+    unsigned parts, part;
+    uint8_t (*digests)[DACM_DIGEST_BYTES];
+    size_t count, room;
+    uint64_t entries;
+    rpc_status status;
+};
+
+static unsigned part_of(const uint8_t *digest, unsigned parts)
+{
+    return (unsigned)(((uint32_t)digest[0] << 8 | digest[1]) * (uint64_t)parts >> 16);
+}
+
+static bool add_digest(void *ctx, const uint8_t *digest, uint32_t length)
+{
+    (void)length;
+    struct listed *l = ctx;
+    if (part_of(digest, l->parts) != l->part)
+        return true;
+    if (l->count == l->room) {
+        size_t room = l->room ? 2 * l->room : 1024;
+        void *more = realloc(l->digests, room * sizeof *l->digests);
+        if (!more) {
+            rpc_status_set(&l->status, RPC_RESOURCE_EXHAUSTED, "sweep: no memory for a list");
+            return false;
+        }
+        l->digests = more;
+        l->room = room;
+    }
+    memcpy(l->digests[l->count++], digest, DACM_DIGEST_BYTES);
+    return true;
+}
+
+static Dacm__Records__Version *unpack_version(struct listed *l, rpc_bytes value)
+{
+    Dacm__Records__Version *version = NULL;
+    rpc_arena_reset(l->arena);
+    dacm_record_unpack(&dacm__records__version__descriptor, value, l->arena,
+        (ProtobufCMessage **)&version, &l->status);
+    return version;
+}
+
+static bool count_version(void *ctx, const store_entry *entry)
+{
+    struct listed *l = ctx;
+    const Dacm__Records__Version *version = unpack_version(l, entry->value);
+    if (version)
+        l->entries += version->chunk_count + version->n_pages;
+    return version != NULL;
+}
+
+static bool add_version(void *ctx, const store_entry *entry)
+{
+    struct listed *l = ctx;
+    const Dacm__Records__Version *version = unpack_version(l, entry->value);
+    if (!version)
+        return false;
+    rpc_status status = {0};
+    if (dacm_walk_version(l->db, l->uid, version, add_digest, l, &status) != RPC_OK)
+        l->status = status;
+    return l->status.code == RPC_OK;
+}
+
+static int by_digest(const void *a, const void *b)
+{
+    return memcmp(a, b, DACM_DIGEST_BYTES);
+}
+
+static rpc_code walk_versions(struct listed *l, dacm_walk_fn *fn, rpc_status *reterr)
+{
+    char asset_id[2 * STORE_UID_BYTES + 1];
+    dacm_asset_id_of(l->uid, asset_id);
+    dacm_key group = dacm_key_asset(asset_id);
+    rpc_code code = dacm_walk_items(l->db, &group, "v/", fn, l, reterr);
+    if (code == RPC_OK && l->status.code != RPC_OK) {
+        *reterr = l->status;
+        code = l->status.code;
+    }
+    return code;
+}
+
+static rpc_code drop(
+    struct listed *l, const void *digests, size_t count, int64_t older_ms, dacm_swept *swept,
+    rpc_status *reterr)
+{
+    dacm_wait wait;
+    store_op *op = dacm_wait_begin(&wait);
+    rpc_code code = dacm_wait_end(
+        &wait, store_chunk_drop(l->db, l->uid, digests, count, older_ms, op));
+    if (code == RPC_OK)
+        swept->chunks += wait.op.dropped;
+    else
+        *reterr = wait.op.status;
+    return code;
+}
+
+/* Drops what of a page is of this part, old enough and not listed. */
+static rpc_code drop_of_page(struct listed *l, const store_page *page, int64_t older_ms,
+    dacm_swept *swept, rpc_status *reterr)
+{
+    uint8_t(*gone)[DACM_DIGEST_BYTES] = calloc(page->count + 1, sizeof *gone);
+    size_t count = 0;
+    if (!gone)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
+    for (size_t i = 0; i < page->count; i++) {
+        const store_chunk_info *chunk = &page->chunks[i];
+        if (part_of(chunk->digest, l->parts) == l->part && chunk->put_ms < older_ms
+            && (l->count == 0
+                || !bsearch(chunk->digest, l->digests, l->count, DACM_DIGEST_BYTES, by_digest)))
+            memcpy(gone[count++], chunk->digest, DACM_DIGEST_BYTES);
+    }
+    rpc_code code = count ? drop(l, gone, count, older_ms, swept, reterr) : RPC_OK;
+    free(gone);
+    return code;
+}
+
+static rpc_code drop_unlisted(
+    struct listed *l, int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
+{
+    store_cursor cursor;
+    const store_cursor *after = NULL;
+    for (bool more = true; more; after = &cursor) {
+        dacm_wait wait;
+        store_op *op = dacm_wait_begin(&wait);
+        rpc_code code =
+            dacm_wait_end(&wait, store_chunk_scan(l->db, l->uid, after, STORE_DROPS_MAX, op));
+        if (code != RPC_OK) {
+            *reterr = wait.op.status;
+            return code;
+        }
+        code = drop_of_page(l, wait.op.page, older_ms, swept, reterr);
+        more = wait.op.page->more;
+        cursor = wait.op.page->next;
+        store_page_free(wait.op.page);
+        if (code != RPC_OK)
+            return code;
+    }
+    return RPC_OK;
+}
+
+static rpc_code sweep_parts(
+    struct listed *l, int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
+{
+    rpc_code code = walk_versions(l, count_version, reterr);
+    l->parts = (unsigned)(l->entries / DIGESTS_MAX) + 1;
+    for (l->part = 0; code == RPC_OK && l->part < l->parts; l->part++) {
+        l->count = 0;
+        code = walk_versions(l, add_version, reterr);
+        if (l->count > 0)
+            qsort(l->digests, l->count, DACM_DIGEST_BYTES, by_digest);
+        if (code == RPC_OK)
+            code = drop_unlisted(l, older_ms, swept, reterr);
+    }
+    return code;
+}
+
+static rpc_code sweep_asset(dacm_service *service, const uint8_t uid[STORE_UID_BYTES],
+    int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
+{
+    struct listed l = {.db = service->store, .arena = rpc_arena_new(RECORD_ARENA)};
+    if (!l.arena)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
+    memcpy(l.uid, uid, sizeof l.uid);
+    rpc_code code = RPC_OK;
+    if (!dacm_uploads_has_uid(service->uploads, uid))
+        code = sweep_parts(&l, older_ms, swept, reterr);
+    free(l.digests);
+    rpc_arena_free(l.arena);
+    return code;
+}
+
+static rpc_code sweep_chunks(dacm_service *service, dacm_swept *swept, rpc_status *reterr)
+{
+    store_cursor cursor;
+    const store_cursor *after = NULL;
+    int64_t older_ms =
+        rpc_clock_wall_ms(service->clock) - service->config->sweep_grace_s * 1000;
+    rpc_code code = RPC_OK;
+    for (bool more = true; more && code == RPC_OK; after = &cursor) {
+        dacm_wait wait;
+        store_op *op = dacm_wait_begin(&wait);
+        code = dacm_wait_end(&wait, store_chunk_scan_assets(service->store, after, 256, op));
+        if (code != RPC_OK) {
+            *reterr = wait.op.status;
+            return code;
+        }
+        for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++)
+            code = sweep_asset(
+                service, wait.op.page->chunks[i].uid, older_ms, swept, reterr);
+        more = wait.op.page->more;
+        cursor = wait.op.page->next;
+        store_page_free(wait.op.page);
+    }
+    return code;
+}
+
+/* ---- records that time has passed by ---- */
+
+struct old_records {
+    dacm_service *service;
+    rpc_arena *arena;
+    int64_t now;
+    bool revocations; /* else uploads */
+    uint64_t deleted;
+    rpc_status status;
+};
+
+static bool is_old(struct old_records *old, rpc_bytes value)
+{
+    rpc_arena_reset(old->arena);
+    if (old->revocations) {
+        Dacm__Records__Revocation *record = NULL;
+        return dacm_record_unpack(&dacm__records__revocation__descriptor, value, old->arena,
+                   (ProtobufCMessage **)&record, NULL)
+                == RPC_OK
+            && record->expires_at < old->now;
+    }
+    Dacm__Records__Upload *record = NULL;
+    return dacm_record_unpack(&dacm__records__upload__descriptor, value, old->arena,
+               (ProtobufCMessage **)&record, NULL)
+            == RPC_OK
+        && record->created_at + UPLOAD_S < old->now;
+}
+
+static bool delete_if_old(void *ctx, const store_entry *entry)
+{
+    struct old_records *old = ctx;
+    if (!is_old(old, entry->value))
+        return true;
+    const store_change change = {.kind = STORE_DELETE, .item = entry->item};
+    dacm_wait wait;
+    store_op *op = dacm_wait_begin(&wait);
+    rpc_code code = dacm_wait_end(&wait,
+        store_update(old->service->store, entry->group, STORE_ANY_GENERATION, &change, 1, op));
+    if (code != RPC_OK)
+        old->status = wait.op.status;
+    else
+        old->deleted++;
+    return code == RPC_OK;
+}
+
+static rpc_code sweep_records(
+    dacm_service *service, bool revocations, uint64_t *ret, rpc_status *reterr)
+{
+    struct old_records old = {.service = service,
+        .arena = rpc_arena_new(RECORD_ARENA),
+        .now = rpc_clock_wall_ms(service->clock) / 1000,
+        .revocations = revocations};
+    if (!old.arena)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
+    rpc_code code = dacm_walk_groups(
+        service->store, revocations ? "r/" : "up/", false, delete_if_old, &old, reterr);
+    rpc_arena_free(old.arena);
+    *ret = old.deleted;
+    if (code == RPC_OK && old.status.code != RPC_OK) {
+        *reterr = old.status;
+        code = old.status.code;
+    }
+    return code;
+}
+
+rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
+{
+    *ret = (dacm_swept){0};
+    rpc_code code = sweep_chunks(service, ret, reterr);
+    if (code == RPC_OK)
+        code = sweep_records(service, false, &ret->uploads, reterr);
+    if (code == RPC_OK)
+        code = sweep_records(service, true, &ret->revocations, reterr);
+    return code;
+}
+
+/* ---- the thread ---- */
+
+/* False: it is time to stop. */
+static bool rest(dacm_sweep *sweep)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += sweep->service->config->sweep_interval_s;
+    int rc = 0;
+    pthread_mutex_lock(&sweep->lock);
+    while (!sweep->stopping && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&sweep->wake, &sweep->lock, &until);
+    bool go = !sweep->stopping;
+    pthread_mutex_unlock(&sweep->lock);
+    return go;
+}
+
+static void *run(void *arg)
+{
+    dacm_sweep *sweep = arg;
+    while (rest(sweep)) {
+        dacm_swept swept;
+        rpc_status status;
+        if (dacm_sweep_once(sweep->service, &swept, &status) != RPC_OK)
+            dacm_log_store_failure(sweep->service, "sweep", &status);
+        else if (swept.chunks + swept.uploads + swept.revocations > 0)
+            HOST_LOG(sweep->service->log, HOST_INFO, "swept",
+                host_number("chunks", (int64_t)swept.chunks),
+                host_number("uploads", (int64_t)swept.uploads),
+                host_number("revocations", (int64_t)swept.revocations));
+    }
+    return NULL;
+}
+
+rpc_code dacm_sweep_start(dacm_service *service, dacm_sweep **ret, rpc_status *reterr)
+{
+    dacm_sweep *sweep = calloc(1, sizeof *sweep);
+    if (!sweep)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
+    sweep->service = service;
+    pthread_mutex_init(&sweep->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&sweep->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&sweep->thread, NULL, run, sweep) != 0) {
+        free(sweep);
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no thread");
+    }
+    *ret = sweep;
+    return RPC_OK;
+}
+
+void dacm_sweep_stop(dacm_sweep *sweep)
+{
+    if (!sweep)
+        return;
+    pthread_mutex_lock(&sweep->lock);
+    sweep->stopping = true;
+    pthread_cond_signal(&sweep->wake);
+    pthread_mutex_unlock(&sweep->lock);
+    pthread_join(sweep->thread, NULL);
+    pthread_cond_destroy(&sweep->wake);
+    pthread_mutex_destroy(&sweep->lock);
+    free(sweep);
+}

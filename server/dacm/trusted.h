@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What decisions and signatures stand on: issuers, verified tokens, revocations, the manifest
+ *  key and the audit trail. Any thread. */
+#ifndef DACM_TRUSTED_H
+#define DACM_TRUSTED_H
+
+#include "audit.h"
+#include "host.h"
+#include "issuers.h"
+#include "trust.h"
+
+#include <pthread.h>
+
+typedef struct dacm_trust {
+    pthread_rwlock_t lock; /* guards which issuers, signer and jwks there are */
+    dacm_issuers *issuers;
+    trust_signer *signer; /* of manifests */
+    char *public_jwks;    /* manifest keys, for /.well-known/jwks.json */
+    trust_token_cache *tokens;
+    trust_revocations *revocations;
+    trust_audit *audit;
+    host_log *log;
+    host_counter *decisions[TRUST_REASONS];
+} dacm_trust;
+
+/** The issuers of now, with a reference. */
+dacm_issuers *dacm_trust_issuers(dacm_trust *trust);
+/** Their version, without a reference. */
+uint64_t dacm_trust_version(dacm_trust *trust);
+
+/** Keys of issuers and manifests from their files, for the start and for SIGHUP: all or none
+ *  is replaced. */
+RPC_MUST_USE rpc_code dacm_trust_load(
+    dacm_trust *trust, const host_values *settings, rpc_status *reterr);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "walk.h"
+
+#include "dacm_internal.h"
+
+#include <string.h>
+
+static rpc_code walk(store *db, store_scan_request *request, dacm_walk_fn *fn, void *ctx,
+    rpc_status *reterr)
+{
+    store_cursor cursor;
+    bool more = true;
+    while (more) {
+        dacm_wait wait;
+        if (dacm_wait_scan(db, request, &wait) != RPC_OK) {
+            if (reterr)
+                *reterr = wait.op.status;
+            return wait.op.status.code;
+        }
+        more = wait.op.page->more;
+        for (size_t i = 0; i < wait.op.page->count; i++)
+            if (!fn(ctx, &wait.op.page->entries[i])) {
+                more = false;
+                break;
+            }
+        cursor = wait.op.page->next;
+        request->after = &cursor;
+        store_page_free(wait.op.page);
+    }
+    return RPC_OK;
+}
+
+rpc_code dacm_walk_groups(store *db, const char *prefix, bool one_per_group, dacm_walk_fn *fn,
+    void *ctx, rpc_status *reterr)
+{
+    store_scan_request request = {.group = rpc_bytes_str(prefix),
+        .group_is_prefix = true,
+        .one_per_group = one_per_group};
+    return walk(db, &request, fn, ctx, reterr);
+}
+
+rpc_code dacm_walk_items(store *db, const dacm_key *group, const char *prefix, dacm_walk_fn *fn,
+    void *ctx, rpc_status *reterr)
+{
+    store_scan_request request = {
+        .group = dacm_key_bytes(group), .item_prefix = rpc_bytes_str(prefix)};
+    return walk(db, &request, fn, ctx, reterr);
+}
+
+static rpc_code walk_page(store *db, const store_chunk_ref *ref, uint32_t entries,
+    dacm_digest_fn *fn, void *ctx, bool *ret_go, rpc_status *reterr)
+{
+    dacm_wait wait;
+    store_op *op = dacm_wait_begin(&wait);
+    rpc_code code = dacm_wait_end(&wait, store_read(db, ref, 0, STORE_TO_END, op));
+    if (code == RPC_NOT_FOUND
+        || (code == RPC_OK && wait.op.view.bytes.size != (size_t)entries * DACM_ENTRY_BYTES))
+        code = rpc_status_set(
+            reterr, RPC_DATA_LOSS, "a page of a version's chunk list is missing or cut");
+    else if (code != RPC_OK && reterr)
+        *reterr = wait.op.status;
+    for (uint32_t i = 0; code == RPC_OK && *ret_go && i < entries; i++) {
+        const uint8_t *entry = wait.op.view.bytes.data + (size_t)i * DACM_ENTRY_BYTES;
+        uint32_t length = (uint32_t)entry[0] << 24 | (uint32_t)entry[1] << 16
+            | (uint32_t)entry[2] << 8 | entry[3];
+        *ret_go = fn(ctx, entry + 4, length);
+    }
+    store_view_release(&wait.op.view);
+    return code;
+}
+
+rpc_code dacm_walk_version(store *db, const uint8_t uid[STORE_UID_BYTES],
+    const Dacm__Records__Version *version, dacm_digest_fn *fn, void *ctx, rpc_status *reterr)
+{
+    store_chunk_ref ref;
+    bool go = true;
+    memcpy(ref.uid, uid, sizeof ref.uid);
+    for (size_t i = 0; go && i < version->n_pages; i++) {
+        const Dacm__Records__ListPage *page = version->pages[i];
+        if (page->sha256.len != DACM_DIGEST_BYTES || page->entries > DACM_LIST_ENTRIES_MAX)
+            return rpc_status_set(
+                reterr, RPC_DATA_LOSS, "the record of a version contradicts itself");
+        memcpy(ref.digest, page->sha256.data, sizeof ref.digest);
+        go = fn(ctx, ref.digest, 0);
+        rpc_code code =
+            go ? walk_page(db, &ref, page->entries, fn, ctx, &go, reterr) : RPC_OK;
+        if (code != RPC_OK)
+            return code;
+    }
+    return RPC_OK;
+}
+
+static bool count_one(void *ctx, const store_entry *entry)
+{
+    (void)entry;
+    ++*(uint64_t *)ctx;
+    return true;
+}
+
+rpc_code dacm_count_assets(store *db, uint64_t *ret, rpc_status *reterr)
+{
+    *ret = 0;
+    return dacm_walk_groups(db, "a/", true, count_one, ret, reterr);
+}
