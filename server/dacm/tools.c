@@ -64,7 +64,7 @@ static void tell_fault(void *ctx, const char *text)
 static void note(checking *c, const char *text)
 {
     if (!c->fault[0])
-        snprintf(c->fault, sizeof c->fault, "asset %.64s: %s", c->asset_id, text);
+        snprintf(c->fault, sizeof c->fault, "asset %.64s: %.160s", c->asset_id, text);
 }
 
 static bool whole(void *ctx, const uint8_t digest[STORE_DIGEST_BYTES], rpc_bytes bytes)
