@@ -75,13 +75,40 @@ class Bench:
         answer = self.cli("--json", "put", file, "--as", self.user)
         return json.loads(answer.splitlines()[-1])["asset_id"]
 
-    def fresh_token(self):
+    def fresh_token(self, user=None, asset=None):
         """Tokens live five minutes; a new one for every measurement keeps a long run going."""
-        file = self.dir / "token"
-        file.write_text(self.cli("token", "issue", "--user", self.user,
-                                 "--asset", self.asset, "--actions", "get",
-                                 "--profile", self.user).strip())
+        user, asset = user or self.user, asset or self.asset
+        file = self.dir / f"token-{asset}"
+        file.write_text(self.cli("token", "issue", "--user", user, "--asset", asset,
+                                 "--actions", "get", "--profile", user).strip())
         return file
+
+    def store_forbidden(self, users):
+        """An asset with a list of that many users, UNLISTED not among them."""
+        file = self.dir / "small"
+        file.write_bytes(b"x" * 1000)
+        answer = self.cli("--json", "put", file, "--as", self.user)
+        asset = json.loads(answer.splitlines()[-1])["asset_id"]
+        listed = [f"msisdn-49170{i:07d}" for i in range(users)]
+        for at in range(0, users, 1000):
+            self.cli("allow", asset, *listed[at:at + 1000], "--as", self.user)
+        return asset
+
+    def pairs(self, forbidden, count):
+        """Refused downloads of an asset that is there and of one that is not, by turns."""
+        missing = os.urandom(16).hex()
+        done = subprocess.run(
+            [self.bin / "dacm-bench", "--target", self.targets["ours"], "--ca",
+             self.env["ca_file"], "--work", "pairs", "--count", str(2 * count), "--gpsi", UNLISTED,
+             "--asset", forbidden, "--token", self.fresh_token(UNLISTED, forbidden),
+             "--asset-2", missing, "--token-2", self.fresh_token(UNLISTED, missing)],
+            text=True, capture_output=True)
+        if done.returncode != 0:
+            sys.exit(f"bench: pairs: {done.stdout}{done.stderr}")
+        result = json.loads(done.stdout)
+        if not result["same_answers"] or result["code"] != "PERMISSION_DENIED":
+            sys.exit(f"bench: the answers tell forbidden and missing apart: {result}")
+        return result["first_p50_us"], result["second_p50_us"]
 
     def load(self, name, work, connections=1, inflight=1, amount=(), same_client=False):
         """One measurement. The peer is called by its own client, except where the row compares
@@ -138,10 +165,30 @@ def rows(quick):
                        unary(4, 16, "calls_per_s", quick)),
         "download-64m": ("64 MiB download, 1 connection, same client", "MB/s", 1.0, True,
                          lambda bench, name: download(bench, name, quick)),
+        **{name: None for name in UNIFORM},
     }
 
 
+def run_uniform(bench, name, users, rounds):
+    """Identical bytes is a condition; the row is how far apart the medians are."""
+    forbidden = bench.store_forbidden(users)
+    figures = [bench.pairs(forbidden, 1000) for _ in range(rounds)]
+    ratios = [min(pair) / max(pair) for pair in figures]
+    there, missing = (statistics.median(side) for side in zip(*figures))
+    ratio = min(there, missing) / max(there, missing)
+    return {"row": name, "work": f"1,000 refused downloads each of an asset with {users} users on "
+            "its list and of none, by turns; answers identical but for the request ID",
+            "unit": "us", "ours": there, "peer": missing, "peer_name": "missing asset",
+            "ratio": round(ratio, 3), "mark": 0.95, "holds": ratio >= 0.95, "rounds": rounds,
+            "spread": [round(min(ratios), 3), round(max(ratios), 3)]}
+
+
+UNIFORM = {"uniform-answers-1": 1, "uniform-answers-1k": 1000, "uniform-answers-100k": 100_000}
+
+
 def run_row(bench, name, row, rounds):
+    if name in UNIFORM:
+        return run_uniform(bench, name, UNIFORM[name], rounds)
     work, unit, mark, larger, measure = row
     figures = {"ours": [], PEER: []}
     for i in range(rounds):
@@ -187,10 +234,11 @@ def main():
             if args.json:
                 print(json.dumps(result), flush=True)
             else:
-                print(f"{name:16} ours {result['ours']:10.1f}  {PEER} {result['peer']:10.1f} "
+                print(f"{name:20} ours {result['ours']:10.1f}  {result['peer_name']:13} "
+                      f"{result['peer']:10.1f} "
                       f"{result['unit']:8} ratio {result['ratio']:6.2f} "
                       f"[{result['spread'][0]:.2f}, {result['spread'][1]:.2f}] "
-                      f"mark {result['mark']:.1f} {'holds' if result['holds'] else 'DOES NOT HOLD'}",
+                      f"mark {result['mark']:.2f} {'holds' if result['holds'] else 'DOES NOT HOLD'}",
                       flush=True)
     finally:
         bench.stop()
