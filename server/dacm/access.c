@@ -74,7 +74,7 @@ static rpc_code prepare_user(dacm_access *access, const dacm_request *request, r
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "gpsi: must be msisdn- and 5 to 15 digits, or extid-local@domain with the domain "
                 "in lower case");
-        strcpy(access->gpsi, request->gpsi);
+        rpc_text_copy(access->gpsi, sizeof access->gpsi, request->gpsi);
         return RPC_OK;
     }
     trust_gpsi gpsi;
@@ -86,7 +86,7 @@ static rpc_code prepare_user(dacm_access *access, const dacm_request *request, r
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "external_id: must be local@domain with the domain in lower case; a GPSI goes into "
             "gpsi");
-    strcpy(access->gpsi, gpsi.text);
+    rpc_text_copy(access->gpsi, sizeof access->gpsi, gpsi.text);
     return RPC_OK;
 }
 
@@ -99,7 +99,7 @@ rpc_code dacm_access_prepare(
         if (!trust_asset_id_valid(rpc_bytes_str(request->asset_id)))
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
-        strcpy(access->asset_id, request->asset_id);
+        rpc_text_copy(access->asset_id, sizeof access->asset_id, request->asset_id);
     }
     rpc_code code = prepare_user(access, request, reterr);
     access->prepared = code == RPC_OK;
