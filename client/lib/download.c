@@ -9,11 +9,8 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
-#define DOWNLOAD_PATH       "/dacm.v1.DigitalAssets/Download"
-#define BACKOFF_FIRST_MS    100
-#define BACKOFF_DOUBLED_MAX 5
+#define DOWNLOAD_PATH "/dacm.v1.DigitalAssets/Download"
 
 static dacm_code judge_options(client_download *download, dacm_error *reterr)
 {
@@ -155,14 +152,6 @@ static dacm_code feed(client_download *download, dacm_error *reterr)
     return DACM_OK;
 }
 
-static void back_off(unsigned failures)
-{
-    const unsigned doubled = failures < BACKOFF_DOUBLED_MAX ? failures : BACKOFF_DOUBLED_MAX;
-    const int64_t ms = (int64_t)BACKOFF_FIRST_MS << doubled;
-    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&pause, NULL);
-}
-
 static dacm_code on_stream_end(
     client_download *download, size_t index, const dacm_error *end, dacm_error *reterr)
 {
@@ -185,7 +174,7 @@ static dacm_code on_stream_end(
             *reterr = *end;
         return end->code;
     }
-    back_off(download->failures++);
+    client__back_off(download->failures++);
     download->result.resumed++;
     return open_stream(download, index, reterr);
 }
