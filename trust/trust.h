@@ -370,7 +370,7 @@ typedef struct trust_manifest {
     char media_type[128];
     char chunking[32];
     char recipe[2048]; /* canonical; empty: the original */
-    char kid[TRUST_KID_MAX + 1]; /* of a manifest read */
+    char kid[TRUST_KID_MAX + 1]; /* of the key that verified it; empty with NO_KEY */
     uint64_t version, size;
     uint8_t sha256[32];        /* of the whole object */
     uint8_t chunks_sha256[32]; /* of the chunk list's bytes */
@@ -380,7 +380,7 @@ typedef struct trust_manifest {
 } trust_manifest;
 
 /** free() *ret. INVALID_ARGUMENT: a signer of another purpose, or a member that verify would
- *  not take. */
+ *  not take, or all of them together more than 16 KiB. RESOURCE_EXHAUSTED: no memory. */
 RPC_API RPC_MUST_USE rpc_code trust_manifest_sign(const trust_signer *signer,
     const trust_manifest *manifest, char **ret, rpc_status *reterr);
 /** Signature, type, the key's state at `iat`, and every claim; `exp` is for the caller to judge.
