@@ -298,7 +298,9 @@ RPC_API size_t trust_revocations_count(trust_revocations *table, int64_t now);
 
 /* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------ */
 
-/** Which steps an issuer's tokens go through. A missing claim never changes the mode. */
+/** Which steps an issuer's tokens go through when the media is asked for. What concerns the
+ *  profile always needs a token for it whose holder the user is, and the profile's own list; only
+ *  `profile` takes it without an asset claim. A missing claim never changes the mode. */
 typedef enum trust_mode {
     TRUST_MODE_TOKEN_PROFILE, /* all steps; the default */
     TRUST_MODE_PROFILE,       /* Rel-19: asset claim and list are not needed, but binding */
@@ -340,6 +342,7 @@ typedef struct trust_question {
     bool binding_required; /* for this client */
     const uint8_t *certificate_sha256; /* of the connection; NULL = none */
     trust_action action;
+    bool about_profile;   /* get: the profile is asked for, not the media */
     const char *asset_id; /* NULL for create and discovery */
     const char *gpsi;     /* the user of the request */
     int64_t now;          /* seconds since 1970 */

@@ -95,6 +95,7 @@ rpc_code dacm_access_prepare(
 {
     access->method = request->method;
     access->action = request->action;
+    access->about_profile = request->about_profile;
     if (request->asset_id) {
         if (!trust_asset_id_valid(rpc_bytes_str(request->asset_id)))
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
@@ -269,6 +270,7 @@ static trust_decision decide(dacm_access *access, const trust_asset_facts *facts
         .binding_required = access->bearer.rule.require_binding,
         .certificate_sha256 = peer->has_certificate ? peer->certificate_sha256 : NULL,
         .action = trust_action_of(access->action),
+        .about_profile = access->about_profile,
         .asset_id = access->asset_id[0] ? access->asset_id : NULL,
         .gpsi = access->gpsi,
         .now = rpc_clock_wall_ms(service->clock) / 1000,
