@@ -107,7 +107,8 @@ class Dev:
             unb64url(key["d"])), key["kid"]
 
     def read_log(self):
-        self.log.flush()
+        if not self.log.closed:
+            self.log.flush()
         return (self.dir / "dev.log").read_text(errors="replace")
 
     def stop(self):
