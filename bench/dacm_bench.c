@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The load generator: the same client against any server of dacm.v1. Prints one JSON object.
  *
- *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download [--connections N]
- *              [--inflight N] [--seconds S | --count N] [--asset ID] [--gpsi GPSI] [--token FILE]
+ *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download|pairs
+ *              [--connections N] [--inflight N] [--seconds S | --count N] [--asset ID]
+ *              [--gpsi GPSI] [--token FILE] [--asset-2 ID --token-2 FILE]
  *
  * unary     Authorize, N connections with that many calls in flight each
  * download  whole downloads one after another on each connection; bytes are counted, not checked
+ * pairs     refused downloads of two assets by turns: do their answers or times tell them apart?
  *
  * Every callback of a connection runs on its strand, so a worker's fields need no lock. */
 #include "rpc.h"
@@ -24,17 +26,27 @@
 #define INFLIGHT_MAX    1024u
 #define SAMPLES_MAX     4000000u
 
-typedef struct bench_run {
-    const char *target, *ca, *work, *asset, *gpsi, *token_file;
-    unsigned connections, inflight, seconds;
-    uint64_t count; /* calls in all; 0 = by time */
+/* What is asked for: one thing, or two by turns. */
+typedef struct bench_question {
+    const char *asset, *token_file;
     char token[32769];
-    rpc_runtime *runtime;
-    const rpc_clock *clock;
     rpc_call_options call_options;
     rpc_metadatum token_metadatum;
     uint8_t request[1024];
     size_t request_size;
+} bench_question;
+
+typedef enum bench_work { WORK_UNARY, WORK_DOWNLOAD, WORK_PAIRS } bench_work;
+static const char *const work_names[] = {"unary", "download", "pairs"};
+
+typedef struct bench_run {
+    const char *target, *ca, *gpsi;
+    bench_work work;
+    unsigned connections, inflight, seconds;
+    uint64_t count; /* calls in all; 0 = by time */
+    bench_question questions[2];
+    rpc_runtime *runtime;
+    const rpc_clock *clock;
     atomic_bool stop;
     atomic_uint_fast64_t started;
     pthread_mutex_t lock;
@@ -46,10 +58,21 @@ typedef struct bench_worker {
     bench_run *bench;
     rpc_channel *channel;
     uint64_t calls, failures, bytes;
-    uint32_t *samples; /* microseconds */
+    uint32_t *samples; /* tenths of a microsecond; of pairs: those of either by turns */
     size_t sample_count;
+    unsigned turn;
+    int64_t begin_ns; /* pairs */
     rpc_status first_failure;
+    rpc_status answers[2]; /* pairs: the first of each, without its request ID */
+    bool differ;
 } bench_worker;
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
 
 static void start_call(bench_worker *worker);
 
@@ -70,15 +93,45 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     rpc_message_release(message);
 }
 
+static void add_sample(bench_worker *worker, int64_t took_ns)
+{
+    if (worker->sample_count < SAMPLES_MAX)
+        worker->samples[worker->sample_count++] = (uint32_t)(took_ns / 100);
+}
+
+/* Of a refusal; the request ID is of fixed length, so it is blanked where it stands. */
+static void take_answer(bench_worker *worker, rpc_call *call, const rpc_status *status)
+{
+    rpc_status answer = *status;
+    rpc_bytes id;
+    if (rpc_call_trailer(call, "dacm-request-id", &id)) {
+        char *at = memmem(answer.message, strlen(answer.message), id.data, id.size);
+        if (at)
+            memset(at, '-', id.size);
+    }
+    rpc_status *first = &worker->answers[worker->turn];
+    if (first->code == RPC_OK)
+        *first = answer;
+    const rpc_status *other = &worker->answers[!worker->turn];
+    if (answer.code != first->code || strcmp(answer.message, first->message) != 0
+        || (other->code != RPC_OK
+            && (other->code != answer.code || strcmp(other->message, answer.message) != 0)))
+        worker->differ = true;
+}
+
 static void on_end(rpc_call *call, const rpc_status *status, void *user)
 {
     bench_worker *worker = user;
     bench_run *bench = worker->bench;
-    if (status->code == RPC_OK) {
+    if (bench->work == WORK_PAIRS && status->code == RPC_PERMISSION_DENIED) {
         worker->calls++;
-        int64_t took = rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call);
-        if (worker->sample_count < SAMPLES_MAX)
-            worker->samples[worker->sample_count++] = (uint32_t)took;
+        add_sample(worker, now_ns() - worker->begin_ns);
+        take_answer(worker, call, status);
+        worker->turn ^= 1;
+    } else if (status->code == RPC_OK) {
+        worker->calls++;
+        add_sample(worker,
+            (rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call)) * 1000);
     } else {
         if (worker->failures++ == 0)
             worker->first_failure = *status;
@@ -103,18 +156,19 @@ static void start_call(bench_worker *worker)
     bench_run *bench = worker->bench;
     if (!may_start(bench))
         return;
-    bool unary = strcmp(bench->work, "unary") == 0;
-    const char *path =
-        unary ? "/dacm.v1.DigitalAssets/Authorize" : "/dacm.v1.DigitalAssets/Download";
+    const char *path = bench->work == WORK_UNARY ? "/dacm.v1.DigitalAssets/Authorize"
+                                                 : "/dacm.v1.DigitalAssets/Download";
+    const bench_question *question = &bench->questions[worker->turn];
     rpc_call *call = NULL;
     rpc_status status;
     count_running(bench, 1);
-    if (rpc_channel_start(worker->channel, path, &bench->call_options, &handler, worker, &call,
+    worker->begin_ns = bench->work == WORK_PAIRS ? now_ns() : 0;
+    if (rpc_channel_start(worker->channel, path, &question->call_options, &handler, worker, &call,
             &status) != RPC_OK) {
         fprintf(stderr, "dacm-bench: %s\n", status.message);
         exit(1);
     }
-    if (rpc_call_send(call, rpc_bytes_of(bench->request, bench->request_size), NULL) ==
+    if (rpc_call_send(call, rpc_bytes_of(question->request, question->request_size), NULL) ==
         RPC_SENT_BUSY) {
         fprintf(stderr, "dacm-bench: a first message was refused as busy\n");
         exit(1);
@@ -123,14 +177,14 @@ static void start_call(bench_worker *worker)
     rpc_call_unref(call);
 }
 
-static void pack_request(bench_run *bench)
+static void pack_request(const bench_run *bench, bench_question *question)
 {
     ProtobufCMessage *message;
     Dacm__V1__AuthorizeRequest authorize = DACM__V1__AUTHORIZE_REQUEST__INIT;
     Dacm__V1__DownloadRequest download = DACM__V1__DOWNLOAD_REQUEST__INIT;
-    char *asset = (char *)(uintptr_t)bench->asset;
+    char *asset = (char *)(uintptr_t)question->asset;
     char *gpsi = (char *)(uintptr_t)bench->gpsi;
-    if (strcmp(bench->work, "unary") == 0) {
+    if (bench->work == WORK_UNARY) {
         authorize.asset_id = asset;
         authorize.user_case = DACM__V1__AUTHORIZE_REQUEST__USER_GPSI;
         authorize.gpsi = gpsi;
@@ -142,33 +196,55 @@ static void pack_request(bench_run *bench)
         download.gpsi = gpsi;
         message = &download.base;
     }
-    if (protobuf_c_message_get_packed_size(message) > sizeof bench->request) {
+    if (protobuf_c_message_get_packed_size(message) > sizeof question->request) {
         fprintf(stderr, "dacm-bench: --asset and --gpsi are too long\n");
         exit(2);
     }
-    bench->request_size = protobuf_c_message_pack(message, bench->request);
+    question->request_size = protobuf_c_message_pack(message, question->request);
 }
 
-static void read_token(bench_run *bench)
+static void read_token(bench_question *question)
 {
-    if (!bench->token_file)
+    if (!question->token_file)
         return;
-    RPC_CLEANUP(rpc_cleanup_fclosep) FILE *file = fopen(bench->token_file, "re");
-    if (!file || !fgets(bench->token, sizeof bench->token, file)) {
-        fprintf(stderr, "dacm-bench: cannot read the token in '%s'\n", bench->token_file);
+    RPC_CLEANUP(rpc_cleanup_fclosep) FILE *file = fopen(question->token_file, "re");
+    if (!file || !fgets(question->token, sizeof question->token, file)) {
+        fprintf(stderr, "dacm-bench: cannot read the token in '%s'\n", question->token_file);
         exit(2);
     }
-    bench->token[strcspn(bench->token, "\r\n")] = '\0';
-    bench->token_metadatum =
-        (rpc_metadatum){.name = "dacm-token", .value = rpc_bytes_str(bench->token)};
-    bench->call_options.metadata = &bench->token_metadatum;
-    bench->call_options.metadata_count = 1;
+    question->token[strcspn(question->token, "\r\n")] = '\0';
+    question->token_metadatum =
+        (rpc_metadatum){.name = "dacm-token", .value = rpc_bytes_str(question->token)};
+    question->call_options.metadata = &question->token_metadatum;
+    question->call_options.metadata_count = 1;
 }
 
 static int by_value(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
+}
+
+/* Samples of one connection, by turns; those of the second begin at 1. */
+static double median_us(const bench_worker *worker, size_t from, size_t step)
+{
+    size_t count = 0;
+    RPC_AUTOFREE uint32_t *own = malloc((worker->sample_count + 1) * sizeof *own);
+    if (!own)
+        exit(1);
+    for (size_t i = from; i < worker->sample_count; i += step)
+        own[count++] = worker->samples[i];
+    qsort(own, count, sizeof *own, by_value);
+    return count ? own[count / 2] / 10.0 : 0;
+}
+
+static void report_pairs(const bench_worker *worker)
+{
+    printf("{\"calls\": %llu, \"failures\": %llu, \"first_p50_us\": %.1f, "
+           "\"second_p50_us\": %.1f, \"same_answers\": %s, \"code\": \"%s\"}\n",
+        (unsigned long long)worker->calls, (unsigned long long)worker->failures,
+        median_us(worker, 0, 2), median_us(worker, 1, 2), worker->differ ? "false" : "true",
+        rpc_code_name(worker->answers[0].code));
 }
 
 static void report(const bench_run *bench, bench_worker *workers, double seconds)
@@ -192,12 +268,25 @@ static void report(const bench_run *bench, bench_worker *workers, double seconds
             fprintf(stderr, "dacm-bench: %s: %s\n", rpc_code_name(workers[i].first_failure.code),
                 workers[i].first_failure.message);
     }
+    if (bench->work == WORK_PAIRS) {
+        report_pairs(&workers[0]);
+        return;
+    }
     qsort(all, samples, sizeof *all, by_value);
     printf("{\"calls\": %llu, \"failures\": %llu, \"seconds\": %.6f, \"calls_per_s\": %.1f, "
            "\"mb_per_s\": %.2f, \"p50_us\": %u, \"p99_us\": %u}\n",
         (unsigned long long)calls, (unsigned long long)failures, seconds, (double)calls / seconds,
-        (double)bytes / seconds / 1e6, samples ? all[samples / 2] : 0,
-        samples ? all[samples - 1 - samples / 100] : 0);
+        (double)bytes / seconds / 1e6, samples ? all[samples / 2] / 10 : 0,
+        samples ? all[samples - 1 - samples / 100] / 10 : 0);
+}
+
+static bench_work parse_work(const char *text, struct argp_state *state)
+{
+    for (unsigned i = 0; i < sizeof work_names / sizeof *work_names; i++)
+        if (strcmp(text, work_names[i]) == 0)
+            return (bench_work)i;
+    argp_error(state, "--work is unary, download or pairs");
+    return WORK_UNARY;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -206,19 +295,21 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 't': bench->target = arg; return 0;
     case 'a': bench->ca = arg; return 0;
-    case 'w': bench->work = arg; return 0;
+    case 'w': bench->work = parse_work(arg, state); return 0;
     case 'c': bench->connections = (unsigned)strtoul(arg, NULL, 10); return 0;
     case 'i': bench->inflight = (unsigned)strtoul(arg, NULL, 10); return 0;
     case 's': bench->seconds = (unsigned)strtoul(arg, NULL, 10); return 0;
     case 'n': bench->count = strtoull(arg, NULL, 10); return 0;
-    case 'A': bench->asset = arg; return 0;
+    case 'A': bench->questions[0].asset = arg; return 0;
+    case 'B': bench->questions[1].asset = arg; return 0;
     case 'g': bench->gpsi = arg; return 0;
-    case 'T': bench->token_file = arg; return 0;
+    case 'T': bench->questions[0].token_file = arg; return 0;
+    case 'U': bench->questions[1].token_file = arg; return 0;
     case ARGP_KEY_END:
         if (!bench->target || !bench->ca)
             argp_error(state, "--target and --ca are needed");
-        if (strcmp(bench->work, "unary") != 0 && strcmp(bench->work, "download") != 0)
-            argp_error(state, "--work is unary or download");
+        if (bench->work == WORK_PAIRS && (bench->connections != 1 || bench->inflight != 1))
+            argp_error(state, "pairs are measured on one connection, one call at a time");
         if (bench->connections < 1 || bench->connections > CONNECTIONS_MAX)
             argp_error(state, "--connections is 1 to %u", CONNECTIONS_MAX);
         if (bench->inflight < 1 || bench->inflight > INFLIGHT_MAX)
@@ -231,7 +322,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
     {"target", 't', "URL", 0, "server, tls+tcp://HOST:PORT", 0},
     {"ca", 'a', "FILE", 0, "who signed its certificate", 0},
-    {"work", 'w', "WORK", 0, "unary (Authorize) or download", 0},
+    {"work", 'w', "WORK", 0, "unary (Authorize), download or pairs", 0},
     {"connections", 'c', "N", 0, "connections (1)", 0},
     {"inflight", 'i', "N", 0, "calls in flight on each (1)", 0},
     {"seconds", 's', "S", 0, "how long (3)", 0},
@@ -239,6 +330,8 @@ static const struct argp_option options[] = {
     {"asset", 'A', "ID", 0, "asset ID (bench)", 0},
     {"gpsi", 'g', "GPSI", 0, "user (msisdn-4917000001)", 0},
     {"token", 'T', "FILE", 0, "access token, sent as dacm-token", 0},
+    {"asset-2", 'B', "ID", 0, "pairs: the other asset", 0},
+    {"token-2", 'U', "FILE", 0, "pairs: the token for it", 0},
     {0},
 };
 
@@ -264,11 +357,11 @@ static void open_channels(bench_run *bench, bench_worker *workers)
 
 int main(int argc, char **argv)
 {
-    static bench_run bench = {.work = "unary",
+    static bench_run bench = {.work = WORK_UNARY,
         .connections = 1,
         .inflight = 1,
         .seconds = 3,
-        .asset = "bench",
+        .questions = {{.asset = "bench"}, {.asset = "bench"}},
         .gpsi = "msisdn-4917000001",
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .idle = PTHREAD_COND_INITIALIZER};
@@ -282,8 +375,10 @@ int main(int argc, char **argv)
         return 1;
     }
     bench.clock = rpc_clock_system();
-    read_token(&bench);
-    pack_request(&bench);
+    for (int i = 0; i < 2; i++) {
+        read_token(&bench.questions[i]);
+        pack_request(&bench, &bench.questions[i]);
+    }
     open_channels(&bench, workers);
 
     int64_t begin = rpc_clock_monotonic_us(bench.clock);

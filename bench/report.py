@@ -38,17 +38,19 @@ class Bench:
     def __init__(self, build):
         self.bin = build / "bin"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="dacm-bench-"))
+        self.log = open(self.dir / "dev.log", "w+")
         self.dev = Server([self.bin / "dacm", "dev", "--dir", self.dir / "dev", "--ports-from",
-                           "17443"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                           "17443"], stdout=self.log, stderr=self.log)
         env_file = self.dir / "dev" / "env.json"
         while not env_file.exists():
             if self.dev.process.poll() is not None:
-                sys.exit("bench: dacm dev did not start: "
-                         + self.dev.process.stderr.read().decode(errors="replace"))
+                self.log.seek(0)
+                sys.exit("bench: dacm dev did not start: " + self.log.read())
             time.sleep(0.05)
         self.env_file = env_file
         self.env = json.loads(env_file.read_text())
         self.user = self.env["users"][0]["gpsi"]
+        self.build = build
         pki = self.dir / "dev" / "pki"
         self.peer = Server([build / "bench" / "grpc_cpp_server", "127.0.0.1:0",
                             pki / "dacmd.crt", pki / "dacmd.key", str(DOWNLOAD_BYTES)],
@@ -73,20 +75,57 @@ class Bench:
         answer = self.cli("--json", "put", file, "--as", self.user)
         return json.loads(answer.splitlines()[-1])["asset_id"]
 
-    def fresh_token(self):
+    def fresh_token(self, user=None, asset=None):
         """Tokens live five minutes; a new one for every measurement keeps a long run going."""
-        file = self.dir / "token"
-        file.write_text(self.cli("token", "issue", "--user", "bench", "--gpsi", self.user,
-                                 "--asset", self.asset, "--actions", "get",
-                                 "--profile", self.user).strip())
+        user, asset = user or self.user, asset or self.asset
+        file = self.dir / f"token-{asset}"
+        file.write_text(self.cli("token", "issue", "--user", user, "--asset", asset,
+                                 "--actions", "get", "--profile", user).strip())
         return file
 
-    def load(self, name, work, connections=1, inflight=1, amount=()):
+    def store_forbidden(self, users):
+        """An asset with a list of that many users, UNLISTED not among them."""
+        file = self.dir / "small"
+        file.write_bytes(b"x" * 1000)
+        answer = self.cli("--json", "put", file, "--as", self.user)
+        asset = json.loads(answer.splitlines()[-1])["asset_id"]
+        listed = [f"msisdn-49170{i:07d}" for i in range(users)]
+        for at in range(0, users, 1000):
+            self.cli("allow", asset, *listed[at:at + 1000], "--as", self.user)
+        return asset
+
+    def pairs(self, forbidden, count):
+        """Refused downloads of an asset that is there and of one that is not, by turns."""
+        missing = os.urandom(16).hex()
         done = subprocess.run(
-            [self.bin / "dacm-bench", "--target", self.targets[name], "--ca", self.env["ca_file"],
-             "--work", work, "--connections", str(connections), "--inflight", str(inflight),
-             "--asset", self.asset, "--gpsi", self.user, "--token", self.fresh_token(), *amount],
+            [self.bin / "dacm-bench", "--target", self.targets["ours"], "--ca",
+             self.env["ca_file"], "--work", "pairs", "--count", str(2 * count), "--gpsi", UNLISTED,
+             "--asset", forbidden, "--token", self.fresh_token(UNLISTED, forbidden),
+             "--asset-2", missing, "--token-2", self.fresh_token(UNLISTED, missing)],
             text=True, capture_output=True)
+        if done.returncode != 0:
+            sys.exit(f"bench: pairs: {done.stdout}{done.stderr}")
+        result = json.loads(done.stdout)
+        if not result["same_answers"] or result["code"] != "PERMISSION_DENIED":
+            sys.exit(f"bench: the answers tell forbidden and missing apart: {result}")
+        return result["first_p50_us"], result["second_p50_us"]
+
+    def load(self, name, work, connections=1, inflight=1, amount=(), same_client=False):
+        """One measurement. The peer is called by its own client, except where the row compares
+        servers under the same client."""
+        if name == PEER and not same_client:
+            how, much = amount
+            arguments = [self.build / "bench" / "grpc_cpp_client",
+                         self.targets[name].split("://")[1], self.env["ca_file"], work,
+                         str(connections), str(inflight),
+                         much if how == "--seconds" else "x" + much, self.asset, self.user,
+                         self.fresh_token()]
+        else:
+            arguments = [self.bin / "dacm-bench", "--target", self.targets[name], "--ca",
+                         self.env["ca_file"], "--work", work, "--connections", str(connections),
+                         "--inflight", str(inflight), "--asset", self.asset, "--gpsi", self.user,
+                         "--token", self.fresh_token(), *amount]
+        done = subprocess.run(arguments, text=True, capture_output=True)
         if done.returncode != 0:
             sys.exit(f"bench: {name} {work}: {done.stdout}{done.stderr}")
         return json.loads(done.stdout)
@@ -107,7 +146,8 @@ def unary(connections, inflight, figure, quick):
 
 
 def download(bench, name, quick):
-    return bench.load(name, "download", amount=("--count", "4" if quick else "16"))["mb_per_s"]
+    return bench.load(name, "download", amount=("--count", "4" if quick else "16"),
+                      same_client=True)["mb_per_s"]
 
 
 def rows(quick):
@@ -123,12 +163,32 @@ def rows(quick):
                        unary(1, 64, "calls_per_s", quick)),
         "unary-4x16": ("Authorize, 4 connections, 16 in flight each", "calls/s", 4.5, True,
                        unary(4, 16, "calls_per_s", quick)),
-        "download-64m": ("64 MiB download, 1 connection", "MB/s", 1.0, True,
+        "download-64m": ("64 MiB download, 1 connection, same client", "MB/s", 1.0, True,
                          lambda bench, name: download(bench, name, quick)),
+        **{name: None for name in UNIFORM},
     }
 
 
+def run_uniform(bench, name, users, rounds):
+    """Identical bytes is a condition; the row is how far apart the medians are."""
+    forbidden = bench.store_forbidden(users)
+    figures = [bench.pairs(forbidden, 1000) for _ in range(rounds)]
+    ratios = [min(pair) / max(pair) for pair in figures]
+    there, missing = (statistics.median(side) for side in zip(*figures))
+    ratio = min(there, missing) / max(there, missing)
+    return {"row": name, "work": f"1,000 refused downloads each of an asset with {users} users on "
+            "its list and of none, by turns; answers identical but for the request ID",
+            "unit": "us", "ours": there, "peer": missing, "peer_name": "missing asset",
+            "ratio": round(ratio, 3), "mark": 0.95, "holds": ratio >= 0.95, "rounds": rounds,
+            "spread": [round(min(ratios), 3), round(max(ratios), 3)]}
+
+
+UNIFORM = {"uniform-answers-1": 1, "uniform-answers-1k": 1000, "uniform-answers-100k": 100_000}
+
+
 def run_row(bench, name, row, rounds):
+    if name in UNIFORM:
+        return run_uniform(bench, name, UNIFORM[name], rounds)
     work, unit, mark, larger, measure = row
     figures = {"ours": [], PEER: []}
     for i in range(rounds):
@@ -174,10 +234,11 @@ def main():
             if args.json:
                 print(json.dumps(result), flush=True)
             else:
-                print(f"{name:16} ours {result['ours']:10.1f}  {PEER} {result['peer']:10.1f} "
+                print(f"{name:20} ours {result['ours']:10.1f}  {result['peer_name']:13} "
+                      f"{result['peer']:10.1f} "
                       f"{result['unit']:8} ratio {result['ratio']:6.2f} "
                       f"[{result['spread'][0]:.2f}, {result['spread'][1]:.2f}] "
-                      f"mark {result['mark']:.1f} {'holds' if result['holds'] else 'DOES NOT HOLD'}",
+                      f"mark {result['mark']:.2f} {'holds' if result['holds'] else 'DOES NOT HOLD'}",
                       flush=True)
     finally:
         bench.stop()

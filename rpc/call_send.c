@@ -257,7 +257,8 @@ static size_t fill_trailers(rpc_call *call, nghttp2_nv *nv, char *text)
     nv[count++].flags |= NGHTTP2_NV_FLAG_NO_COPY_VALUE;
     if (call->finish.message[0]) {
         size_t size = rpc__percent_encode(rpc_bytes_str(call->finish.message), text);
-        nv[count++] = text_nv("grpc-message", text, size);
+        nv[count] = text_nv("grpc-message", text, size);
+        nv[count++].flags |= NGHTTP2_NV_FLAG_NO_INDEX; /* as a rule no two are the same */
     }
     if (rpc__out_headers_count(call->out_trailers) <= NV_MAX)
         count += rpc__out_headers_fill(call->out_trailers, nv + count);

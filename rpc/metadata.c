@@ -225,9 +225,11 @@ size_t rpc__out_headers_fill(const rpc__out_header *list, nghttp2_nv *ret_nv)
     return count;
 }
 
+/* What a handler adds differs from call to call (request IDs): in HPACK's table it would push out
+ * what repeats, and every search would go through all of them. */
 static rpc_code add(rpc__out_header **list, bool late, const char *name, rpc_bytes value)
 {
-    return late ? RPC_FAILED_PRECONDITION : rpc__out_header_add(list, name, value, false);
+    return late ? RPC_FAILED_PRECONDITION : rpc__out_header_add(list, name, value, true);
 }
 
 rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value)

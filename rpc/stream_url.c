@@ -92,7 +92,7 @@ static rpc_code parse_ipc(const char *text, const char *path, rpc__url *url, rpc
             "rpc: path of url '%.128s…' is longer than the %zu bytes of a socket's address; "
             "choose a shorter one",
             text, sizeof url->path - 1);
-    strcpy(url->path, path);
+    rpc_text_copy(url->path, sizeof url->path, path);
     url->loopback = true;
     return RPC_OK;
 }

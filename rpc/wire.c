@@ -22,7 +22,7 @@ bool rpc__timeout_parse(rpc_bytes text, int64_t *ret_us)
         value = value * 10 + (text.data[i] - '0');
     }
     for (size_t i = 0; i < UNIT_COUNT; i++) {
-        if (units[i].unit != text.data[text.size - 1])
+        if ((uint8_t)units[i].unit != text.data[text.size - 1])
             continue;
         *ret_us = units[i].us > 0 ? value * units[i].us : (value + 999) / 1000;
         return true;

@@ -55,6 +55,18 @@ static bool bound_as_it_must(const trust_question *q)
         && memcmp(q->certificate_sha256, q->token->certificate_sha256, 32) == 0;
 }
 
+/* What solution #6 is about; the rest is about profiles (docs/wire.md, "Methods"). */
+static bool asks_for_media(const trust_question *q)
+{
+    return q->action == TRUST_ACTION_GET && !q->about_profile;
+}
+
+/* The letter of the text is about media: it lets nobody read or change what others own. */
+static bool literally(const trust_question *q)
+{
+    return q->mode == TRUST_MODE_LITERAL && asks_for_media(q);
+}
+
 /* create and discovery name no asset, and a token for one asset is no token for them. */
 static bool names_asset(const trust_question *q)
 {
@@ -66,7 +78,7 @@ static bool names_asset(const trust_question *q)
 /* Rel-19 needs no asset claim, but one that is there binds. */
 static bool asset_step_passes(const trust_question *q)
 {
-    if (q->mode == TRUST_MODE_LITERAL)
+    if (literally(q))
         return true;
     if (q->mode == TRUST_MODE_PROFILE && q->token->actions == 0)
         return true;
@@ -75,16 +87,15 @@ static bool asset_step_passes(const trust_question *q)
 
 static bool action_step_passes(const trust_question *q)
 {
-    if (q->mode == TRUST_MODE_LITERAL || (q->mode == TRUST_MODE_PROFILE && q->token->actions == 0))
+    if (literally(q) || (q->mode == TRUST_MODE_PROFILE && q->token->actions == 0))
         return true;
     return (q->token->actions & (unsigned)q->action) != 0;
 }
 
-/* The list says who may use the media: the steps of solution #6 are about Get. What concerns the
- * profile is the business of its owners and of its own list (docs/wire.md, "Methods"). */
+/* The list says who may use the media; a profile is the business of its owners and own list. */
 static bool profile_claim_passes(const trust_question *q)
 {
-    if (q->action != TRUST_ACTION_GET)
+    if (!asks_for_media(q))
         return true;
     if (q->mode == TRUST_MODE_PROFILE && !q->token->has_profile)
         return true;
@@ -94,7 +105,7 @@ static bool profile_claim_passes(const trust_question *q)
 /* Both or neither of gpsi and users: nobody's token. */
 static bool holder_step_passes(const trust_question *q)
 {
-    if (q->mode == TRUST_MODE_LITERAL)
+    if (literally(q))
         return true;
     if (q->token->has_gpsis == q->token->has_users)
         return false;
@@ -114,7 +125,7 @@ static trust_decision judge_facts(const trust_question *q, trust_decision decisi
         return q->action == TRUST_ACTION_DISCOVERY || q->facts->allowed
             ? decision
             : refuse(RPC_PERMISSION_DENIED, TRUST_REASON_LIST);
-    if (listless && q->action == TRUST_ACTION_GET)
+    if (listless && asks_for_media(q))
         return q->facts->exists ? decision : refuse(RPC_NOT_FOUND, TRUST_REASON_NOT_FOUND);
     if (!q->facts->exists)
         return refuse(RPC_PERMISSION_DENIED, TRUST_REASON_MISSING);
@@ -131,7 +142,7 @@ trust_decision trust_decide(const trust_question *q)
         return refuse(RPC_UNAUTHENTICATED, TRUST_REASON_REVOKED);
     if (!bound_as_it_must(q))
         return refuse(RPC_UNAUTHENTICATED, TRUST_REASON_BINDING);
-    if (q->mode != TRUST_MODE_LITERAL && !trust_token_has_scope(q->token, SCOPE))
+    if (!literally(q) && !trust_token_has_scope(q->token, SCOPE))
         return refuse(RPC_PERMISSION_DENIED, TRUST_REASON_SCOPE);
     if (!asset_step_passes(q))
         return refuse(RPC_PERMISSION_DENIED, TRUST_REASON_ASSET);

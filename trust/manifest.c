@@ -188,5 +188,15 @@ rpc_code trust_manifest_sign(const trust_signer *signer, const trust_manifest *m
     RPC_AUTOFREE char *payload = json_dumps(claims, JSON_COMPACT | JSON_SORT_KEYS);
     if (!payload)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "manifest: no memory to sign");
-    return trust_jws_sign(signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload), ret, reterr);
+    RPC_AUTOFREE char *jws = NULL;
+    rpc_code code =
+        trust_jws_sign(signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload), &jws, reterr);
+    if (code != RPC_OK)
+        return code;
+    if (strlen(jws) > TRUST_MANIFEST_BYTES_MAX) /* each member fits, but JSON may escape much */
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "manifest: %zu bytes together, at most %u are taken; shorten `recipe`", strlen(jws),
+            TRUST_MANIFEST_BYTES_MAX);
+    *ret = RPC_TAKE(jws);
+    return RPC_OK;
 }

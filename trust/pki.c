@@ -178,7 +178,12 @@ static char *take_text(BIO *bio)
 {
     char *data = NULL;
     const long size = BIO_get_mem_data(bio, &data);
-    return size > 0 ? strndup(data, (size_t)size) : NULL;
+    char *text = size > 0 ? malloc((size_t)size + 1) : NULL;
+    if (text) {
+        memcpy(text, data, (size_t)size);
+        text[size] = '\0';
+    }
+    return text;
 }
 
 static rpc_code write_pem(

@@ -122,6 +122,8 @@ static rpc_code add(trust_revocations *table, const uint8_t name[16],
         table->used++;
         atomic_store(&table->count, table->used);
     }
+    if (entry->expires_at < now) /* forgotten, though it still has its place */
+        entry->issued_until = 0;
     int64_t until = revocation->jti ? INT64_MAX : revocation->issued_until;
     if (until > entry->issued_until)
         entry->issued_until = until;

@@ -510,7 +510,7 @@ static json_t *make_claims(const trust_token_claims *claims)
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "iss", claims->issuer,
         "sub", claims->subject, "aud", claims->audience, "client_id", claims->client_id, "scope",
         claims->scope, "jti", jti, "iat", (json_int_t)claims->issued_at, "exp",
-        (json_int_t)(claims->issued_at + claims->lifetime_s));
+        (json_int_t)claims->issued_at + (json_int_t)claims->lifetime_s);
     if (!json)
         return NULL;
     if (claims->actions)

@@ -298,7 +298,9 @@ RPC_API size_t trust_revocations_count(trust_revocations *table, int64_t now);
 
 /* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------ */
 
-/** Which steps an issuer's tokens go through. A missing claim never changes the mode. */
+/** Which steps an issuer's tokens go through when the media is asked for. What concerns the
+ *  profile always needs a token for it whose holder the user is, and the profile's own list; only
+ *  `profile` takes it without an asset claim. A missing claim never changes the mode. */
 typedef enum trust_mode {
     TRUST_MODE_TOKEN_PROFILE, /* all steps; the default */
     TRUST_MODE_PROFILE,       /* Rel-19: asset claim and list are not needed, but binding */
@@ -340,6 +342,7 @@ typedef struct trust_question {
     bool binding_required; /* for this client */
     const uint8_t *certificate_sha256; /* of the connection; NULL = none */
     trust_action action;
+    bool about_profile;   /* get: the profile is asked for, not the media */
     const char *asset_id; /* NULL for create and discovery */
     const char *gpsi;     /* the user of the request */
     int64_t now;          /* seconds since 1970 */
@@ -370,7 +373,7 @@ typedef struct trust_manifest {
     char media_type[128];
     char chunking[32];
     char recipe[2048]; /* canonical; empty: the original */
-    char kid[TRUST_KID_MAX + 1]; /* of a manifest read */
+    char kid[TRUST_KID_MAX + 1]; /* of the key that verified it; empty with NO_KEY */
     uint64_t version, size;
     uint8_t sha256[32];        /* of the whole object */
     uint8_t chunks_sha256[32]; /* of the chunk list's bytes */
@@ -380,7 +383,7 @@ typedef struct trust_manifest {
 } trust_manifest;
 
 /** free() *ret. INVALID_ARGUMENT: a signer of another purpose, or a member that verify would
- *  not take. */
+ *  not take, or all of them together more than 16 KiB. RESOURCE_EXHAUSTED: no memory. */
 RPC_API RPC_MUST_USE rpc_code trust_manifest_sign(const trust_signer *signer,
     const trust_manifest *manifest, char **ret, rpc_status *reterr);
 /** Signature, type, the key's state at `iat`, and every claim; `exp` is for the caller to judge.

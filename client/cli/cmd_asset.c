@@ -11,7 +11,7 @@
 RPC_DEFINE_FREEP(client_freep, dacm_client *, dacm_client_free)
 
 enum { OPTION_ALLOW = 512, OPTION_MEDIA_TYPE, OPTION_ID, OPTION_IF_MATCH, OPTION_VERSION,
-    OPTION_STREAMS, OPTION_OPERATION, OPTION_JWS, OPTION_FRESH };
+    OPTION_STREAMS, OPTION_OPERATION, OPTION_JWS, OPTION_FRESH, OPTION_HAVE };
 
 static const struct argp_child children[] = {{&cli_connection_argp, 0, NULL, 10}, {0}};
 
@@ -163,6 +163,8 @@ typedef struct get_arguments {
 static const struct argp_option get_options[] = {
     {"output", 'o', "FILE", 0, "where to; default: the asset's ID in this folder", 1},
     {"version", OPTION_VERSION, "N", 0, "not the newest version but this one", 1},
+    {"have", OPTION_HAVE, "FILE", 0,
+        "an earlier copy: what is in it does not travel again; default: the output itself", 1},
     {"streams", OPTION_STREAMS, "N", 0, "download in parallel (1 to 8; default 1)", 1},
     {0},
 };
@@ -179,6 +181,9 @@ static error_t parse_get(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_VERSION:
         get->download.version = number(state, argument);
+        return 0;
+    case OPTION_HAVE:
+        get->download.have_file = argument;
         return 0;
     case OPTION_STREAMS: {
         const uint64_t streams = number(state, argument);
@@ -251,7 +256,8 @@ int cli_get(cli_context *cli, int argc, char **argv)
             "'%.128s' makes a bad file name; say where to with -o", get.download.asset_id);
     if (!get.download.file)
         get.download.file = get.download.asset_id;
-    get.download.have_file = earlier_copy(get.download.file);
+    if (!get.download.have_file)
+        get.download.have_file = earlier_copy(get.download.file);
     RPC_CLEANUP(client_freep) dacm_client *client = NULL;
     if ((code = cli_connect(cli, false, &client)) != CLI_EXIT_OK)
         return code;

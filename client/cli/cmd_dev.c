@@ -65,7 +65,7 @@ static dacm_code sibling(char *ret, size_t size, dacm_error *reterr)
     char *slash = got > 0 ? memrchr(ret, '/', (size_t)got) : NULL;
     if (!slash)
         return pki_fail(reterr, DACM_LOCAL_FILE, "cannot find this program's own folder");
-    strcpy(slash + 1, "dacmd");
+    memcpy(slash + 1, "dacmd", sizeof "dacmd");
     if (access(ret, X_OK) != 0)
         return pki_fail(reterr, DACM_LOCAL_FILE,
             "there is no server program '%.300s'; build the target dacmd", ret);

@@ -240,7 +240,7 @@ static void load_known(dev_run *dev)
     for (size_t i = 0; i < DEV_ASSETS; i++) {
         const char *id = json_string_value(json_array_get(known, i));
         if (id && strlen(id) <= DACM_ASSET_ID_BYTES_MAX)
-            strcpy(dev->assets[i].id, id);
+            rpc_text_copy(dev->assets[i].id, sizeof dev->assets[i].id, id);
     }
     json_decref(known);
 }
@@ -284,7 +284,7 @@ static dacm_code store_cube(
     dacm_upload_result result;
     code = dacm_upload(client, &options, &result, reterr);
     if (code == DACM_OK)
-        strcpy(dev->assets[index].id, result.asset_id);
+        rpc_text_copy(dev->assets[index].id, sizeof dev->assets[index].id, result.asset_id);
     return code;
 }
 

@@ -87,6 +87,10 @@ client_event client__wait(client_mailbox *mailbox, client_exchange *const *excha
     size_t count, int64_t wait_ms, size_t *ret_index, rpc_message **ret_message,
     dacm_error *ret_status);
 
+/** Sleeps before a connection is tried again: 100 ms, twice as long after each failure before it,
+ *  at most 3.2 s. */
+void client__back_off(unsigned failures);
+
 /** One request, one reply: unpacked into *ret_message, which the caller releases.
  *  ret_request_id (may be NULL) holds 64 bytes. */
 dacm_code client__unary(dacm_client *client, const char *path, const dacm_token_request *need,

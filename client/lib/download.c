@@ -9,11 +9,8 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
-#define DOWNLOAD_PATH       "/dacm.v1.DigitalAssets/Download"
-#define BACKOFF_FIRST_MS    100
-#define BACKOFF_DOUBLED_MAX 5
+#define DOWNLOAD_PATH "/dacm.v1.DigitalAssets/Download"
 
 static dacm_code judge_options(client_download *download, dacm_error *reterr)
 {
@@ -38,7 +35,10 @@ static dacm_code judge_options(client_download *download, dacm_error *reterr)
     return DACM_OK;
 }
 
-/** Digests of what need not be sent; *ret borrows from the lists, the array is malloc'd. */
+/** Digests of what need not be sent; *ret borrows from the lists, the array is malloc'd. The
+ *  server leaves out every chunk with such a digest, so nothing may be named that came over the
+ *  network: the same bytes can stand at a place that is still missing. Behind the first missing
+ *  chunk only what an earlier copy gave is held, and that was used for all its places. */
 static size_t held_digests(const client_download *download, uint32_t first, uint32_t last,
     ProtobufCBinaryData **ret)
 {
@@ -97,7 +97,8 @@ static void send_request(
     if (download->ask_changed && !download->listed)
         request.if_none_match = (ProtobufCBinaryData){
             .len = 32, .data = (uint8_t *)(uintptr_t)download->have.sha256};
-    have.n_chunk_sha256 = held_digests(download, download->listed ? stream->first : 0,
+    have.n_chunk_sha256 = held_digests(download,
+        download->listed ? download__missing(download, stream->first, stream->last) : 0,
         stream->last, &digests);
     have.chunk_sha256 = digests;
     if (have.n_chunk_sha256 > 0)
@@ -114,6 +115,7 @@ static dacm_code open_stream(client_download *download, size_t index, dacm_error
         .asset_id = download->options->asset_id,
         .action = "get"};
     stream->started = stream->listed = false;
+    stream->next = stream->first;
     stream->list_size = stream->list_expected = 0;
     const dacm_code code = client__exchange_open(download->client, &download->mailbox,
         DOWNLOAD_PATH, &need, 0, &download->exchanges[index], reterr);
@@ -150,14 +152,6 @@ static dacm_code feed(client_download *download, dacm_error *reterr)
     return DACM_OK;
 }
 
-static void back_off(unsigned failures)
-{
-    const unsigned doubled = failures < BACKOFF_DOUBLED_MAX ? failures : BACKOFF_DOUBLED_MAX;
-    const int64_t ms = (int64_t)BACKOFF_FIRST_MS << doubled;
-    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&pause, NULL);
-}
-
 static dacm_code on_stream_end(
     client_download *download, size_t index, const dacm_error *end, dacm_error *reterr)
 {
@@ -180,7 +174,7 @@ static dacm_code on_stream_end(
             *reterr = *end;
         return end->code;
     }
-    back_off(download->failures++);
+    client__back_off(download->failures++);
     download->result.resumed++;
     return open_stream(download, index, reterr);
 }

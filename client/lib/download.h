@@ -10,6 +10,7 @@
 
 typedef struct download_stream {
     uint32_t first, last; /* chunks it was asked for; known once the list is */
+    uint32_t next;        /* the lowest that it may still send */
     bool started;         /* its DownloadStart was judged */
     bool listed;          /* its list was judged */
     uint8_t *list;

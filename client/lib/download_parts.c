@@ -82,7 +82,7 @@ static dacm_code set_range(client_download *download, download_stream *stream, d
     download->first = client__chunk_at(chunks, options->offset);
     download->last = end == size ? chunks->count : client__chunk_at(chunks, end - 1) + 1;
     download->progress.total = chunks->offsets[download->last] - chunks->offsets[download->first];
-    stream->first = download->first;
+    stream->first = stream->next = download->first;
     stream->last = download->last;
     if (download->stream_count > 1 && end - options->offset > DOWNLOAD_SPAN_BYTES)
         stream->last = client__chunk_at(chunks, options->offset + DOWNLOAD_SPAN_BYTES - 1) + 1;
@@ -253,7 +253,15 @@ static dacm_code on_start(
     return judge_start(download, stream, (const Dacm__V1__DownloadStart *)start, reterr);
 }
 
-static dacm_code on_chunks(client_download *download, const download_stream *stream,
+/** A stream sends what it was asked for, in order and once, and leaves out only what is held. */
+static bool is_its_turn(
+    const client_download *download, const download_stream *stream, uint32_t index)
+{
+    return index >= stream->next && index < stream->last
+        && download__missing(download, stream->next, index) == index;
+}
+
+static dacm_code on_chunks(client_download *download, download_stream *stream,
     const client_part *part, dacm_error *reterr)
 {
     if (!stream->listed)
@@ -265,6 +273,9 @@ static dacm_code on_chunks(client_download *download, const download_stream *str
         if (index >= download->chunks.count)
             return client__fail(reterr, DACM_BAD_SIGNATURE,
                 "the server sent chunk %u of %u", index, download->chunks.count);
+        if (!is_its_turn(download, stream, index))
+            return client__fail(reterr, DACM_BAD_SIGNATURE,
+                "chunk %u was not asked for, came twice or came before another", index);
         const uint32_t length = client__chunk_length(&download->chunks, index);
         if (length > part->data.size - at)
             return client__fail(reterr, DACM_BAD_SIGNATURE, "chunk %u was cut on the way", index);
@@ -278,6 +289,7 @@ static dacm_code on_chunks(client_download *download, const download_stream *str
         if (code != DACM_OK)
             return code;
         at += length;
+        stream->next = index + 1;
         download->result.received_bytes += length;
     }
     if (download->progress.done > done_before) /* a chunk sent again is no progress */

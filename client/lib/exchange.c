@@ -9,6 +9,9 @@
 #include <string.h>
 #include <time.h>
 
+#define BACKOFF_FIRST_MS    100
+#define BACKOFF_DOUBLED_MAX 5
+
 typedef struct queued {
     struct queued *next;
     rpc_message *message;
@@ -268,6 +271,14 @@ client_event client__wait(client_mailbox *mailbox, client_exchange *const *excha
     }
     pthread_mutex_unlock(&mailbox->lock);
     return event;
+}
+
+void client__back_off(unsigned failures)
+{
+    const unsigned doubled = failures < BACKOFF_DOUBLED_MAX ? failures : BACKOFF_DOUBLED_MAX;
+    const int64_t ms = (int64_t)BACKOFF_FIRST_MS << doubled;
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
 }
 
 /** Waits for one message and the end of a unary call. */

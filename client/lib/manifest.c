@@ -75,9 +75,11 @@ dacm_code client__manifest_read(const client_keys *keys, const char *issuer, dac
     if (issuer && strcmp(issuer, manifest.issuer) != 0)
         return client__fail(reterr, DACM_BAD_SIGNATURE,
             "the manifest is of issuer '%.200s', not of the one that was asked", manifest.issuer);
-    char *copy = strndup((const char *)jws.data, jws.size);
+    char *copy = malloc(jws.size + 1);
     if (!copy)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a manifest");
+    memcpy(copy, jws.data, jws.size);
+    copy[jws.size] = '\0';
     *ret = (client_manifest){.signature_valid = verdict == TRUST_VALID,
         .expired = now_s > manifest.expires_at,
         .jws = copy};

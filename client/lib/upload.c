@@ -10,11 +10,9 @@
 #include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
-#define UPLOAD_PATH     "/dacm.v1.DigitalAssets/Upload"
-#define PIECE_BYTES     (256u << 10)
-#define BACKOFF_MS      200
+#define UPLOAD_PATH "/dacm.v1.DigitalAssets/Upload"
+#define PIECE_BYTES (256u << 10)
 
 typedef struct client_upload {
     dacm_client *client;
@@ -309,8 +307,7 @@ static dacm_code upload_with_attempts(
         const dacm_code code = upload_once(upload, ret, reterr);
         if (code != DACM_UNAVAILABLE || attempt >= upload->client->attempts)
             return code;
-        const struct timespec pause = {.tv_nsec = BACKOFF_MS * 1000000L};
-        nanosleep(&pause, NULL);
+        client__back_off(attempt - 1);
     }
 }
 

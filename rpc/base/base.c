@@ -68,6 +68,15 @@ bool rpc_bytes_equal(rpc_bytes a, rpc_bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+bool rpc_text_copy(char *ret_text, size_t room, const char *text)
+{
+    size_t size = strlen(text);
+    bool fits = size < room;
+    memcpy(ret_text, text, fits ? size : 0);
+    ret_text[fits ? size : 0] = '\0';
+    return fits;
+}
+
 void rpc_hex(rpc_bytes bytes, char *ret_text)
 {
     static const char digits[] = "0123456789abcdef";

@@ -71,6 +71,9 @@ static inline rpc_bytes rpc_bytes_of(const void *data, size_t size)
 /** The bytes of a NUL-terminated string, without the NUL. */
 RPC_API rpc_bytes rpc_bytes_str(const char *string);
 RPC_API bool rpc_bytes_equal(rpc_bytes a, rpc_bytes b);
+/** Copies text and its NUL into an array of room bytes. False when it does not fit: ret_text is
+ *  then empty. */
+RPC_API bool rpc_text_copy(char *ret_text, size_t room, const char *text);
 /** Lower-case hex; ret_text holds 2 × size + 1 bytes. */
 RPC_API void rpc_hex(rpc_bytes bytes, char *ret_text);
 /** Reads lower- or upper-case hex of exactly 2 × size digits; false if text is anything else. */

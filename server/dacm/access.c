@@ -74,7 +74,7 @@ static rpc_code prepare_user(dacm_access *access, const dacm_request *request, r
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "gpsi: must be msisdn- and 5 to 15 digits, or extid-local@domain with the domain "
                 "in lower case");
-        strcpy(access->gpsi, request->gpsi);
+        rpc_text_copy(access->gpsi, sizeof access->gpsi, request->gpsi);
         return RPC_OK;
     }
     trust_gpsi gpsi;
@@ -86,7 +86,7 @@ static rpc_code prepare_user(dacm_access *access, const dacm_request *request, r
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "external_id: must be local@domain with the domain in lower case; a GPSI goes into "
             "gpsi");
-    strcpy(access->gpsi, gpsi.text);
+    rpc_text_copy(access->gpsi, sizeof access->gpsi, gpsi.text);
     return RPC_OK;
 }
 
@@ -95,11 +95,12 @@ rpc_code dacm_access_prepare(
 {
     access->method = request->method;
     access->action = request->action;
+    access->about_profile = request->about_profile;
     if (request->asset_id) {
         if (!trust_asset_id_valid(rpc_bytes_str(request->asset_id)))
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
-        strcpy(access->asset_id, request->asset_id);
+        rpc_text_copy(access->asset_id, sizeof access->asset_id, request->asset_id);
     }
     rpc_code code = prepare_user(access, request, reterr);
     access->prepared = code == RPC_OK;
@@ -269,6 +270,7 @@ static trust_decision decide(dacm_access *access, const trust_asset_facts *facts
         .binding_required = access->bearer.rule.require_binding,
         .certificate_sha256 = peer->has_certificate ? peer->certificate_sha256 : NULL,
         .action = trust_action_of(access->action),
+        .about_profile = access->about_profile,
         .asset_id = access->asset_id[0] ? access->asset_id : NULL,
         .gpsi = access->gpsi,
         .now = rpc_clock_wall_ms(service->clock) / 1000,

@@ -82,6 +82,7 @@ static rpc_code emit_chunk(dacm_assembler *a, const uint8_t *data, size_t size, 
     return a->emit(a->arg, copy, size, digest, reterr);
 }
 
+/* NOLINTNEXTLINE(misc-redundant-expression): that they are the same is the point */
 _Static_assert(DACM_CHUNK_BYTES_MAX == TRUST_CHUNK_MAX, "the buffer must hold any chunk");
 
 /* Cuts chunks off the front of the buffer while `least` bytes are there: as many as any chunk

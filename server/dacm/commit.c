@@ -170,7 +170,7 @@ static void have_earlier(void *arg)
         upload_fail(u, RPC_FAILED_PRECONDITION,
             "upload_id: was used for another upload; choose a new one");
     else if (u->state == REPLAY) {
-        strcpy(u->asset_id, record->asset_id);
+        rpc_text_copy(u->asset_id, sizeof u->asset_id, record->asset_id);
         u->version = record->version;
         dacm_facts_get(&u->access.load, u->service->store, &u->executor, u->arena, u->asset_id,
             NULL, have_earlier_facts, u);
@@ -211,7 +211,7 @@ static rpc_code take_target(upload *u, rpc_status *reterr)
         return rpc_status_set(reterr, RPC_NOT_FOUND, "asset.asset_id: there is no such asset");
     if (u->if_match != 0 && u->if_match != profile->version)
         u->stale_version = profile->version; /* a repetition is judged first */
-    strcpy(u->asset_id, u->access.asset_id);
+    rpc_text_copy(u->asset_id, sizeof u->asset_id, u->access.asset_id);
     memcpy(u->uid, profile->uid.data, sizeof u->uid);
     return RPC_OK;
 }

@@ -222,17 +222,19 @@ static void listing_fail(listing *l, rpc_code code, const char *text)
     listing_end(l, &status);
 }
 
-/* A page is always taken: nothing is queued when it is made (on_writable). */
-static void send_users(listing *l, char **users, size_t count)
+static rpc_sent send_users(listing *l, char **users, size_t count)
 {
     Dacm__V1__ListConsumersResponse response = DACM__V1__LIST_CONSUMERS_RESPONSE__INIT;
     response.allowed_users = users;
     response.n_allowed_users = count;
-    if (count > 0 && rpc_call_send_packed(l->call, &response.base) == RPC_SENT_OVER)
+    rpc_sent sent =
+        count > 0 ? rpc_call_send_packed(l->call, &response.base) : RPC_SENT_OK;
+    if (sent == RPC_SENT_OVER)
         l->over = true;
+    return sent;
 }
 
-static bool send_page(listing *l, const store_page *page)
+static bool send_page(listing *l, const store_page *page, rpc_sent *ret)
 {
     char **users = rpc_arena_alloc(l->arena, (page->count + 1) * sizeof *users);
     size_t count = 0;
@@ -246,7 +248,7 @@ static bool send_page(listing *l, const store_page *page)
             users[count++] = grant->gpsi;
     }
     if (users)
-        send_users(l, users, count);
+        *ret = send_users(l, users, count);
     return users != NULL;
 }
 
@@ -254,6 +256,7 @@ static void have_page(store_op *op)
 {
     listing *l = op->ctx;
     store_page *page = op->page;
+    rpc_sent sent = RPC_SENT_OK;
     l->busy = false;
     if (l->over) {
         /* gone */
@@ -261,8 +264,10 @@ static void have_page(store_op *op)
         listing_end(l, dacm_store_status(l->service, "scan of a list", &op->status));
     else if (op->generation != l->generation)
         listing_fail(l, RPC_ABORTED, "the list was changed meanwhile; ask again");
-    else if (!send_page(l, page))
+    else if (!send_page(l, page, &sent))
         listing_fail(l, RPC_RESOURCE_EXHAUSTED, "ListConsumers: no memory; try again later");
+    else if (sent == RPC_SENT_BUSY)
+        l->more = true; /* not taken: the same page is read again when there is room */
     else if (page->more) {
         l->cursor = page->next;
         l->more = true;
@@ -300,7 +305,7 @@ static void list_profile(void *arg, const dacm_facts *facts, const rpc_status *s
         listing_end(l, &(rpc_status){.code = RPC_OK});
     else {
         l->generation = facts->generation;
-        send_users(l, facts->profile->owners, facts->profile->n_owners);
+        send_users(l, facts->profile->owners, facts->profile->n_owners); /* the first: is taken */
         l->more = true;
         rpc_call_want_writable(l->call);
     }

@@ -46,6 +46,7 @@ typedef enum dacm_action {
 typedef struct dacm_request {
     const char *method; /* static */
     dacm_action action;
+    bool about_profile; /* GET: of the profile, not of the media */
     const char *asset_id; /* NULL for CREATE and DISCOVERY */
     const char *gpsi, *external_id; /* one of them */
 } dacm_request;
@@ -60,6 +61,7 @@ typedef struct dacm_access {
     rpc_call *call;
     const char *method;
     dacm_action action;
+    bool about_profile;
     bool prepared;
     char request_id[DACM_REQUEST_ID_CHARS + 1];
     char asset_id[DACM_ASSET_ID_MAX + 1];

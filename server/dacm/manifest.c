@@ -67,9 +67,9 @@ static trust_manifest describe(
         .issued_at = now,
         .expires_at = now + service->config->manifest_life_s};
     strncpy(m.issuer, service->config->resource, sizeof m.issuer - 1);
-    strcpy(m.asset_id, object->asset_id);
-    strcpy(m.media_type, object->media_type);
-    strcpy(m.chunking, object->chunking);
+    rpc_text_copy(m.asset_id, sizeof m.asset_id, object->asset_id);
+    rpc_text_copy(m.media_type, sizeof m.media_type, object->media_type);
+    rpc_text_copy(m.chunking, sizeof m.chunking, object->chunking);
     memcpy(m.sha256, object->sha256, sizeof m.sha256);
     memcpy(m.chunks_sha256, object->chunks_sha256, sizeof m.chunks_sha256);
     return m;

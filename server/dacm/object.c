@@ -328,8 +328,8 @@ static bool record_is_sound(const Dacm__Records__Version *record)
 static void fill_object(dacm_object *object, const Dacm__Records__Version *record)
 {
     object->size = record->size;
-    strcpy(object->media_type, record->media_type);
-    strcpy(object->chunking, record->chunking);
+    rpc_text_copy(object->media_type, sizeof object->media_type, record->media_type);
+    rpc_text_copy(object->chunking, sizeof object->chunking, record->chunking);
     memcpy(object->sha256, record->sha256.data, DACM_DIGEST_BYTES);
     memcpy(object->chunks_sha256, record->chunks_sha256.data, DACM_DIGEST_BYTES);
     if (digest_field(&record->upload_key))

@@ -250,7 +250,7 @@ static void explain_audited(void *arg, const rpc_status *status)
         return;
     }
     e->unary = u;
-    strcpy(e->request_id, request->request_id);
+    rpc_text_copy(e->request_id, sizeof e->request_id, request->request_id);
     if (rpc_pool_submit(u->service->verify_pool, search_trail, e) != RPC_OK) {
         free(e);
         unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "Explain: the server is busy; try again");

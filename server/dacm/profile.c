@@ -260,7 +260,8 @@ void dacm_get_profile(Dacm__V1__DigitalAssets_Service *self,
         (ProtobufCClosure)closure);
     if (!u)
         return;
-    dacm_request wanted = {.method = "GetProfile", .action = DACM_ACTION_GET};
+    dacm_request wanted = {
+        .method = "GetProfile", .action = DACM_ACTION_GET, .about_profile = true};
     wanted.asset_id = request->asset_id;
     DACM_USER_OF(request, DACM__V1__GET_PROFILE_REQUEST__USER_GPSI,
         DACM__V1__GET_PROFILE_REQUEST__USER_EXTERNAL_ID, wanted);

@@ -202,7 +202,9 @@ static rpc_code sweep_asset(dacm_service *service, const uint8_t uid[STORE_UID_B
     return code;
 }
 
-static rpc_code sweep_chunks(dacm_service *service, dacm_swept *swept, rpc_status *reterr)
+/* *damaged is set when an asset's versions cannot be read. */
+static rpc_code sweep_chunks(
+    dacm_service *service, dacm_swept *swept, rpc_status *damaged, rpc_status *reterr)
 {
     store_cursor cursor;
     const store_cursor *after = NULL;
@@ -217,9 +219,14 @@ static rpc_code sweep_chunks(dacm_service *service, dacm_swept *swept, rpc_statu
             *reterr = wait.op.status;
             return code;
         }
-        for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++)
+        for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++) {
             code = sweep_asset(
                 service, wait.op.page->chunks[i].uid, older_ms, swept, reterr);
+            if (code == RPC_DATA_LOSS) { /* its chunks stay; the others' need not */
+                *damaged = *reterr;
+                code = RPC_OK;
+            }
+        }
         more = wait.op.page->more;
         cursor = wait.op.page->next;
         store_page_free(wait.op.page);
@@ -295,11 +302,16 @@ static rpc_code sweep_records(
 rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
 {
     *ret = (dacm_swept){0};
-    rpc_code code = sweep_chunks(service, ret, reterr);
+    rpc_status damaged = {.code = RPC_OK};
+    rpc_code code = sweep_chunks(service, ret, &damaged, reterr);
     if (code == RPC_OK)
         code = sweep_records(service, false, &ret->uploads, reterr);
     if (code == RPC_OK)
         code = sweep_records(service, true, &ret->revocations, reterr);
+    if (code == RPC_OK && damaged.code != RPC_OK) {
+        *reterr = damaged;
+        code = damaged.code;
+    }
     return code;
 }
 

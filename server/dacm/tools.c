@@ -64,7 +64,7 @@ static void tell_fault(void *ctx, const char *text)
 static void note(checking *c, const char *text)
 {
     if (!c->fault[0])
-        snprintf(c->fault, sizeof c->fault, "asset %.64s: %s", c->asset_id, text);
+        snprintf(c->fault, sizeof c->fault, "asset %.64s: %.160s", c->asset_id, text);
 }
 
 static bool whole(void *ctx, const uint8_t digest[STORE_DIGEST_BYTES], rpc_bytes bytes)
@@ -89,7 +89,8 @@ static bool check_digest(void *ctx, const uint8_t *digest, uint32_t length)
     c->asset_chunks++;
     c->length += length;
     if (code == RPC_NOT_FOUND)
-        note(c, "a chunk of a version is missing");
+        note(c, length == 0 ? "a page of a version's chunk list is missing"
+                            : "a chunk of a version is missing");
     else if (code == RPC_OK && length != 0 && wait.op.size != length)
         note(c, "a chunk has another length than the list says");
     else if (code != RPC_OK)
@@ -173,7 +174,7 @@ static rpc_code generation_of(checking *c, const dacm_key *group, uint64_t *ret)
 static void begin_asset(checking *c)
 {
     c->has_profile = c->deleted = c->newest_seen = false;
-    c->newest = c->grants = c->grants_seen = c->asset_versions = c->asset_chunks = 0;
+    c->size = c->newest = c->grants = c->grants_seen = c->asset_versions = c->asset_chunks = 0;
     c->sha256[0] = c->fault[0] = '\0';
 }
 

@@ -79,7 +79,7 @@ void upload_answer(upload *u, dacm_object *object)
     }
     Dacm__V1__UploadResponse response = DACM__V1__UPLOAD_RESPONSE__INIT;
     char asset_id[DACM_ASSET_ID_MAX + 1];
-    strcpy(asset_id, object->asset_id);
+    rpc_text_copy(asset_id, sizeof asset_id, object->asset_id);
     response.asset_id = asset_id;
     response.version = object->version;
     response.manifest = manifest;

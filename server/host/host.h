@@ -115,7 +115,8 @@ void host_log_write(host_log *log, host_level level, const char *message,
 #define HOST_LOG(log, level, message, ...)                                                         \
     host_log_write((log), (level), (message), (const host_field[]){__VA_ARGS__},                   \
         sizeof((const host_field[]){__VA_ARGS__}) / sizeof(host_field))
-/** An access line: queued, written by a thread of the log, dropped and counted when 4,096 wait. */
+/** An access line: queued, written by a thread of the log, dropped and counted when
+ *  1 MiB of them waits. */
 void host_log_access(host_log *log, const host_field *fields, size_t count);
 uint64_t host_log_dropped(const host_log *log);
 

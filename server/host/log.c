@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON lines. A line is made in the caller's memory and leaves in one write(2), so that lines
- * never mix; access lines are made there too, but wait in a ring for the log's own thread, so
- * that a slow disk costs lines and not calls.
+ * never mix; access lines are made there too, but wait in a buffer for the log's own thread,
+ * which writes many at once: a slow disk costs lines and not calls.
  *
- * log->lock guards the ring and the file descriptor's life; log->key_lock the pseudonym key. */
+ * log->lock guards the buffer and the file descriptor's life; log->key_lock the pseudonym key. */
 #include "host.h"
 
 #include "cleanup.h"
@@ -19,7 +19,10 @@
 
 #define LINE_MAX_BYTES  8192u
 #define FIELD_MAX_BYTES 1024u
-#define RING_LINES      4096u
+#define WAITING_MAX     (1u << 20) /* bytes of access lines */
+#define GATHER_US       2000       /* lines are gathered for so long before they are written */
+#define PSEUDONYMS      16u        /* remembered by a thread */
+#define NAME_MAX_BYTES  256u
 #define KEY_LIFE_MS     (24 * 60 * 60 * 1000LL)
 
 typedef struct log_line {
@@ -37,13 +40,14 @@ struct host_log {
     pthread_mutex_t lock;
     pthread_cond_t work;
     int fd;
-    char *ring[RING_LINES]; /* malloc'd lines, oldest at head */
-    size_t head, waiting;
-    bool stopping;
+    char *filling, *writing; /* WAITING_MAX bytes each */
+    size_t filled;
+    bool asleep, stopping;
     pthread_t thread;
     pthread_mutex_t key_lock;
     uint8_t key[crypto_generichash_KEYBYTES];
-    int64_t key_made_ms;
+    _Atomic int64_t key_made_ms;
+    atomic_uint_fast64_t key_version; /* of the process: no two keys share one */
 };
 
 /* ---- making a line ------------------------------------------------------------------------- */
@@ -64,30 +68,46 @@ static void put_str(log_line *line, const char *text)
     put(line, text, strlen(text));
 }
 
+static void put_escaped(log_line *line, uint8_t c)
+{
+    char escaped[8];
+    if (c == '"' || c == '\\') {
+        escaped[0] = '\\';
+        escaped[1] = (char)c;
+        put(line, escaped, 2);
+        return;
+    }
+    snprintf(escaped, sizeof escaped, "\\u%04x", c < 0x80 ? c : 0xfffd);
+    put(line, escaped, 6);
+}
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 /* A JSON string; bytes that are not UTF-8 appear as \ufffd. */
 static void put_quoted(log_line *line, rpc_bytes text)
 {
     size_t size = text.size < FIELD_MAX_BYTES ? text.size : FIELD_MAX_BYTES;
     while (size < text.size && size > 0 && (text.data[size] & 0xC0) == 0x80)
         size--; /* not in the middle of a character */
-    bool valid = rpc_utf8_valid(rpc_bytes_of(text.data, size));
-    put_str(line, "\"");
-    for (size_t i = 0; i < size; i++) {
+    size_t from = 0, i = 0;
+    put(line, "\"", 1);
+    while (i < size && is_plain(text.data[i]))
+        i++;
+    bool valid = i == size || rpc_utf8_valid(rpc_bytes_of(text.data + i, size - i));
+    for (; i < size; i++) {
         uint8_t c = text.data[i];
-        char escaped[8];
-        if (c == '"' || c == '\\') {
-            escaped[0] = '\\';
-            escaped[1] = (char)c;
-            put(line, escaped, 2);
-        } else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !valid)) {
-            snprintf(escaped, sizeof escaped, "\\u%04x", c < 0x80 ? c : 0xfffd);
-            put(line, escaped, 6);
-        } else {
-            escaped[0] = (char)c;
-            put(line, escaped, 1);
-        }
+        if (is_plain(c) || (c >= 0x80 && valid))
+            continue;
+        put(line, (const char *)text.data + from, i - from);
+        put_escaped(line, c);
+        from = i + 1;
     }
-    put_str(line, "\"");
+    if (size > from)
+        put(line, (const char *)text.data + from, size - from);
+    put(line, "\"", 1);
 }
 
 static void put_field(host_log *log, log_line *line, const host_field *field)
@@ -131,20 +151,37 @@ size_t host_fields_json(
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
+/* "2026-11-24T04:46:10"; a thread makes it once a second. */
+static const char *second_text(int64_t second)
+{
+    static _Thread_local struct {
+        int64_t second;
+        char text[80];
+    } known = {-1, ""};
+    if (known.second == second)
+        return known.text;
+    time_t time = (time_t)second;
+    struct tm tm;
+    gmtime_r(&time, &tm);
+    snprintf(known.text, sizeof known.text, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900,
+        tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    known.second = second;
+    return known.text;
+}
+
 static void make_line(host_log *log, log_line *line, const char *level, const char *message,
     const host_field *fields, size_t count)
 {
     int64_t ms = rpc_clock_wall_ms(log->clock);
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char time_text[80];
-    gmtime_r(&seconds, &tm);
-    snprintf(time_text, sizeof time_text, "{\"time\": \"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
-        tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-        (int)(ms % 1000));
+    char rest[] = ".000Z\"";
+    rest[1] = (char)('0' + ms / 100 % 10);
+    rest[2] = (char)('0' + ms / 10 % 10);
+    rest[3] = (char)('0' + ms % 10);
     line->size = 0;
     line->cut = false;
-    put_str(line, time_text);
+    put_str(line, "{\"time\": \"");
+    put_str(line, second_text(ms / 1000));
+    put_str(line, rest);
     const host_field heads[] = {host_text("level", level), host_text("program", log->program),
         host_text("message", message)};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
@@ -189,41 +226,59 @@ void host_log_access(host_log *log, const host_field *fields, size_t count)
 {
     log_line line;
     make_line(log, &line, "access", "call", fields, count);
-    line.text[line.size] = '\0';
-    char *copy = strdup(line.text);
     pthread_mutex_lock(&log->lock);
-    bool room = copy && log->waiting < RING_LINES;
+    bool room = line.size <= WAITING_MAX - log->filled;
     if (room) {
-        log->ring[(log->head + log->waiting++) % RING_LINES] = copy;
-        pthread_cond_signal(&log->work);
+        memcpy(log->filling + log->filled, line.text, line.size);
+        log->filled += line.size;
     }
+    bool wake = room && log->asleep;
     pthread_mutex_unlock(&log->lock);
-    if (!room) {
-        free(copy);
+    if (wake)
+        pthread_cond_signal(&log->work);
+    if (!room)
         atomic_fetch_add(&log->dropped, 1);
-    }
 }
 
-static void *write_ring(void *arg)
+/* Lines that cannot be written are dropped and counted. */
+static void write_lines(host_log *log, int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        ssize_t done = write(fd, text, size);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            break;
+        text += done;
+        size -= (size_t)done;
+    }
+    for (; size > 0; size--)
+        if (*text++ == '\n')
+            atomic_fetch_add(&log->dropped, 1);
+}
+
+static void *write_waiting(void *arg)
 {
     host_log *log = arg;
     pthread_mutex_lock(&log->lock);
     for (;;) {
-        while (log->waiting == 0 && !log->stopping)
+        log->asleep = true;
+        while (log->filled == 0 && !log->stopping)
             pthread_cond_wait(&log->work, &log->lock);
-        if (log->waiting == 0)
+        log->asleep = false;
+        if (log->filled == 0)
             break;
-        char *text = log->ring[log->head];
-        log->head = (log->head + 1) % RING_LINES;
-        log->waiting--;
+        char *text = log->filling;
+        size_t size = log->filled;
         int fd = log->fd;
+        log->filling = log->writing;
+        log->writing = text;
+        log->filled = 0;
         pthread_mutex_unlock(&log->lock);
         /* Outside the lock: callers must not wait for the disk. The descriptor is replaced in
          * place by reopen (dup2), never closed under us. */
-        size_t size = strlen(text);
-        if (write(fd, text, size) != (ssize_t)size)
-            atomic_fetch_add(&log->dropped, 1);
-        free(text);
+        write_lines(log, fd, text, size);
+        usleep(GATHER_US);
         pthread_mutex_lock(&log->lock);
     }
     pthread_mutex_unlock(&log->lock);
@@ -237,20 +292,70 @@ uint64_t host_log_dropped(const host_log *log)
 
 /* ---- pseudonyms ---------------------------------------------------------------------------- */
 
-void host_pseudonym(host_log *log, rpc_bytes who, char ret[HOST_PSEUDONYM_CHARS + 1])
+/* What a thread computed last: the same few users call again and again. */
+struct remembered {
+    uint64_t key_version; /* 0 = free */
+    size_t size;
+    uint8_t who[NAME_MAX_BYTES];
+    char pseudonym[HOST_PSEUDONYM_CHARS + 1];
+};
+
+static struct remembered *place_of(rpc_bytes who)
+{
+    static _Thread_local struct remembered places[PSEUDONYMS];
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < who.size; i++)
+        hash = (hash ^ who.data[i]) * 16777619u;
+    return &places[hash % PSEUDONYMS];
+}
+
+static uint64_t next_key_version(void)
+{
+    static atomic_uint_fast64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
+/* Under key_lock. */
+static void renew_key(host_log *log, int64_t now)
+{
+    rpc_random(log->key, sizeof log->key);
+    log->key_made_ms = now;
+    atomic_store(&log->key_version, next_key_version());
+}
+
+static void compute_pseudonym(
+    host_log *log, rpc_bytes who, uint64_t *ret_version, char ret[HOST_PSEUDONYM_CHARS + 1])
 {
     uint8_t key[crypto_generichash_KEYBYTES], mac[crypto_generichash_BYTES];
     int64_t now = rpc_clock_monotonic_us(log->clock) / 1000;
     pthread_mutex_lock(&log->key_lock);
-    if (now - log->key_made_ms >= KEY_LIFE_MS) {
-        rpc_random(log->key, sizeof log->key);
-        log->key_made_ms = now;
-    }
+    if (now - log->key_made_ms >= KEY_LIFE_MS)
+        renew_key(log, now);
     memcpy(key, log->key, sizeof key);
+    *ret_version = atomic_load(&log->key_version);
     pthread_mutex_unlock(&log->key_lock);
     crypto_generichash(mac, sizeof mac, who.data, who.size, key, sizeof key);
     sodium_memzero(key, sizeof key);
     rpc_hex(rpc_bytes_of(mac, HOST_PSEUDONYM_CHARS / 2), ret);
+}
+
+void host_pseudonym(host_log *log, rpc_bytes who, char ret[HOST_PSEUDONYM_CHARS + 1])
+{
+    struct remembered *place = place_of(who);
+    bool fresh = rpc_clock_monotonic_us(log->clock) / 1000 - log->key_made_ms < KEY_LIFE_MS;
+    if (fresh && place->key_version == atomic_load(&log->key_version) && place->size == who.size
+        && memcmp(place->who, who.data, who.size) == 0) {
+        memcpy(ret, place->pseudonym, sizeof place->pseudonym);
+        return;
+    }
+    uint64_t version = 0;
+    compute_pseudonym(log, who, &version, ret);
+    if (who.size == 0 || who.size > sizeof place->who)
+        return;
+    place->key_version = version;
+    place->size = who.size;
+    memcpy(place->who, who.data, who.size);
+    memcpy(place->pseudonym, ret, sizeof place->pseudonym);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -267,7 +372,7 @@ static int start_thread(host_log *log)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = pthread_create(&log->thread, NULL, write_ring, log);
+    int error = pthread_create(&log->thread, NULL, write_waiting, log);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return error;
 }
@@ -277,6 +382,8 @@ static void free_log(host_log *log)
     if (log->fd >= 0)
         close(log->fd);
     sodium_memzero(log->key, sizeof log->key);
+    free(log->filling);
+    free(log->writing);
     free(log->path);
     free(log);
 }
@@ -295,9 +402,11 @@ rpc_code host_log_open(const char *path, host_level level, const char *program,
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->key_lock, NULL);
     pthread_cond_init(&log->work, NULL);
-    rpc_random(log->key, sizeof log->key);
-    log->key_made_ms = rpc_clock_monotonic_us(clock) / 1000;
-    int error = log->fd < 0 ? errno : log->path ? start_thread(log) : ENOMEM;
+    renew_key(log, rpc_clock_monotonic_us(clock) / 1000);
+    log->filling = malloc(WAITING_MAX);
+    log->writing = malloc(WAITING_MAX);
+    bool memory = log->path && log->filling && log->writing;
+    int error = log->fd < 0 ? errno : memory ? start_thread(log) : ENOMEM;
     if (error) {
         free_log(log);
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,

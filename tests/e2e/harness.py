@@ -107,7 +107,8 @@ class Dev:
             unb64url(key["d"])), key["kid"]
 
     def read_log(self):
-        self.log.flush()
+        if not self.log.closed:
+            self.log.flush()
         return (self.dir / "dev.log").read_text(errors="replace")
 
     def stop(self):
@@ -139,7 +140,7 @@ class Dev:
 
     # -- tokens
 
-    def claims(self, gpsi, asset=None, actions=("get",), profile=None, **changes):
+    def claims(self, gpsi, /, asset=None, actions=("get",), profile=None, **changes):
         """The claims of a correct access token; changes replace or, with None, remove."""
         now = int(time.time())
         detail = {"type": "digital_asset", "actions": list(actions)}
@@ -173,7 +174,7 @@ class Dev:
         signature = (key or self.token_key).sign(signing_input.encode())
         return signing_input + "." + b64url(signature)
 
-    def token(self, gpsi, asset=None, actions=("get",), profile=None, **changes):
+    def token(self, gpsi, /, asset=None, actions=("get",), profile=None, **changes):
         return self.sign(self.claims(gpsi, asset, actions, profile, **changes))
 
     # -- calls

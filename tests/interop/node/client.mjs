@@ -62,7 +62,7 @@ async function download() {
         } else if (part.chunk_list) {
             entries = Buffer.concat([entries, part.chunk_list.entries]);
         } else {
-            let index = part.chunks.first;
+            let index = part.chunks.first ?? 0;
             for (let at = 0; at < part.chunks.data.length; index++) {
                 const length = entries.readUInt32BE(36 * index);
                 const chunk = part.chunks.data.subarray(at, at + length);

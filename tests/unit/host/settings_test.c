@@ -160,17 +160,20 @@ TEST(settings_deep_nesting_is_refused)
     refused(yaml, "f.yaml:1: 'resource': expected one plain value");
 }
 
+#define CHANGED_BYTES 100
+
 static void count_changes(void *ctx, const host_setting *setting)
 {
     char *names = ctx;
-    strcat(strcat(names, setting->name), " ");
+    size_t size = strlen(names);
+    snprintf(names + size, CHANGED_BYTES - size, "%s ", setting->name);
 }
 
 TEST(settings_diff_names_what_changed)
 {
     host_settings *a = parse("resource: x\nissuers: [{issuer: a}]\n");
     host_settings *b = parse("resource: x\nlimits: {streams: 5}\nissuers: [{issuer: b}]\n");
-    char names[100] = "";
+    char names[CHANGED_BYTES] = "";
     host_settings_diff(a, b, count_changes, names);
     assert_string_equal(names, "limits.streams issuers ");
     names[0] = '\0';

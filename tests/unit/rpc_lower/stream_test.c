@@ -438,7 +438,7 @@ TEST(stream_listen_replaces_a_dead_socket_and_nothing_else)
     const char *url_text = ipc_url();
     const char *path = url_text + 6;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     close(fd); /* the file stays and nobody listens */
@@ -453,7 +453,7 @@ TEST(stream_listen_replaces_a_dead_socket_and_nothing_else)
     finish(accepted(&server, 0)); /* the question whether anybody listens was a connection */
     server.count = 0;
     rpc__url url = *rpc__stream_listener_url(server.listener);
-    snprintf(url.path, sizeof url.path, "%s.file", path);
+    snprintf(url.path, sizeof url.path, "%.100s.file", path);
     FILE *file = fopen(url.path, "w");
     assert_non_null(file);
     fclose(file);

@@ -168,8 +168,41 @@ TEST(decision_mode_literal_is_genuine_token_and_user_in_the_list)
     expect(&question, RPC_PERMISSION_DENIED, TRUST_REASON_PROFILE_CLAIM);
     token.has_profile = false;
     expect(&question, RPC_PERMISSION_DENIED, TRUST_REASON_PROFILE_CLAIM);
-    /* It opens media, never somebody else's profile. */
-    question.action = TRUST_ACTION_DELETE;
+}
+
+TEST(decision_mode_literal_opens_media_and_nobodys_profile)
+{
+    trust_token token = good_token();
+    trust_question question = question_for(&token);
+    question.mode = TRUST_MODE_LITERAL;
+    token.actions = TRUST_ACTION_GET | TRUST_ACTION_DELETE;
+    for (int i = 0; i < 2; i++) { /* Delete, then Get of the profile */
+        question.action = i == 0 ? TRUST_ACTION_DELETE : TRUST_ACTION_GET;
+        question.about_profile = i == 1;
+        question.facts = &listed;
+        question.gpsi = A;
+        expect(&question, RPC_OK, TRUST_REASON_ALLOWED);
+        question.gpsi = B; /* whom the holder is not, though the token's list has him */
+        expect(&question, RPC_PERMISSION_DENIED, TRUST_REASON_HOLDER);
+        question.gpsi = A;
+        question.facts = &there;
+        expect(&question, RPC_PERMISSION_DENIED, TRUST_REASON_LIST);
+        token.asset_id = "other";
+        expect(&question, RPC_PERMISSION_DENIED, TRUST_REASON_ASSET);
+        token.asset_id = "asset";
+    }
+}
+
+TEST(decision_about_a_profile_needs_no_list_in_the_token_but_its_own)
+{
+    trust_token token = good_token();
+    trust_question question = question_for(&token);
+    token.has_profile = false;
+    question.about_profile = true;
+    question.facts = &listed;
+    expect(&question, RPC_OK, TRUST_REASON_ALLOWED);
+    question.facts = &there;
+    question.mode = TRUST_MODE_TOKEN;
     expect(&question, RPC_PERMISSION_DENIED, TRUST_REASON_LIST);
 }
 

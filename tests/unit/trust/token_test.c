@@ -263,3 +263,184 @@ TEST(token_binding_is_one_thumbprint)
     refused(HEAD TIMES ",\"cnf\":{\"jkt\":\"AAAA\"}}", "cnf");
     refused(HEAD TIMES ",\"cnf\":7}", "cnf");
 }
+
+/* ---- what an issuer may say ------------------------------------------------------------------ */
+
+#define ANN "extid-ann@example.com"
+#define EVE "extid-eve@evil.example.com"
+
+static rpc_code verify_under(const trust_issuer *how, const char *typ, const char *payload,
+    trust_token **ret, rpc_status *status)
+{
+    token_fixture fixture = make_fixture();
+    trust_issuer issuer = *how;
+    char *jws;
+    issuer.issuer = fixture.issuer.issuer;
+    issuer.audience = fixture.issuer.audience;
+    issuer.keys = fixture.ring;
+    assert_int_equal(
+        trust_jws_sign(fixture.signer, typ, rpc_bytes_str(payload), &jws, status), RPC_OK);
+    rpc_code code = trust_token_verify(rpc_bytes_str(jws), &issuer, NOW, ret, status);
+    free(jws);
+    drop_fixture(&fixture);
+    return code;
+}
+
+static void taken_under(const trust_issuer *how, const char *payload)
+{
+    trust_token *token = NULL;
+    rpc_status status = {0};
+    if (verify_under(how, "at+jwt", payload, &token, &status) != RPC_OK)
+        fail_msg("%s: %s", payload, status.message);
+    trust_token_unref(token);
+}
+
+static void refused_under(const trust_issuer *how, const char *payload, const char *why)
+{
+    trust_token *token = NULL;
+    rpc_status status = {0};
+    assert_int_equal(
+        verify_under(how, "at+jwt", payload, &token, &status), RPC_UNAUTHENTICATED);
+    assert_null(token);
+    if (!strstr(status.message, why))
+        fail_msg("'%s' not in '%s'", why, status.message);
+    if (strstr(status.message, "4915") || strstr(status.message, "eve"))
+        fail_msg("names a user: %s", status.message);
+}
+
+static void namespace_judges(const char *pattern, const char *gpsi, bool inside)
+{
+    const char *const patterns[] = {pattern, NULL};
+    trust_issuer how = {.gpsi_namespaces = patterns};
+    char payload[1024];
+    snprintf(payload, sizeof payload, HEAD TIMES ",\"gpsi\":\"%s\"}", gpsi);
+    if (inside)
+        taken_under(&how, payload);
+    else
+        refused_under(&how, payload, "namespaces");
+}
+
+TEST(token_holder_lies_inside_the_issuers_namespaces)
+{
+    namespace_judges("msisdn-49", "msisdn-4915110000001", true);
+    namespace_judges("msisdn-49", "msisdn-4815110000001", false);
+    namespace_judges("msisdn-49", "extid-49@example.com", false);
+    namespace_judges("msisdn-4915110000001", A, true);
+    namespace_judges("msisdn-4915110000001", B, false);
+    namespace_judges("msisdn-", A, true);
+    namespace_judges("extid-", ANN, true);
+    namespace_judges("extid-", A, false);
+    namespace_judges("extid-*@example.com", ANN, true);
+    namespace_judges("extid-*@example.com", EVE, false);
+    namespace_judges("extid-*@example.com", "extid-ann@example.com.evil.org", false);
+    namespace_judges("extid-*@example.com", "extid-ann@myexample.com", false);
+    namespace_judges("extid-*@example.com", A, false);
+}
+
+TEST(token_issuer_with_no_namespace_listed_may_assert_nobody)
+{
+    const char *const none[] = {NULL};
+    trust_issuer how = {.gpsi_namespaces = none};
+    refused_under(&how, HEAD TIMES ",\"gpsi\":\"" A "\"}", "namespaces");
+    taken_under(&how, HEAD TIMES "}");
+    how.gpsi_namespaces = NULL; /* no list at all: everybody */
+    taken_under(&how, HEAD TIMES ",\"gpsi\":\"" A "\"}");
+}
+
+TEST(token_with_one_holder_outside_the_namespaces_is_refused_whole)
+{
+    const char *const patterns[] = {"msisdn-48", "extid-*@example.com", "msisdn-49", NULL};
+    trust_issuer how = {.gpsi_namespaces = patterns};
+    taken_under(&how, HEAD TIMES ",\"gpsi\":[\"" A "\",\"" ANN "\",\"msisdn-4815110\"]}");
+    refused_under(&how, HEAD TIMES ",\"gpsi\":[\"" A "\",\"" EVE "\",\"" ANN "\"]}",
+        "namespaces");
+}
+
+TEST(token_users_of_a_delegate_lie_inside_the_namespaces_too)
+{
+    const char *const patterns[] = {"msisdn-49", NULL};
+    trust_issuer how = {.gpsi_namespaces = patterns, .may_delegate = true};
+    taken_under(&how, HEAD TIMES
+        ",\"authorization_details\":[{\"type\":\"digital_asset\",\"actions\":[\"get\"],"
+        "\"users\":[\"" A "\"]}]}");
+    refused_under(&how, HEAD TIMES
+        ",\"authorization_details\":[{\"type\":\"digital_asset\",\"actions\":[\"get\"],"
+        "\"users\":[\"" A "\",\"" EVE "\"]}]}", "namespaces");
+}
+
+TEST(token_digital_profile_may_name_users_of_other_namespaces)
+{
+    const char *const patterns[] = {"msisdn-49", NULL};
+    trust_issuer how = {.gpsi_namespaces = patterns};
+    taken_under(&how, HEAD TIMES ",\"gpsi\":\"" A "\",\"Digital_profile\":\"" EVE "\"}");
+}
+
+TEST(token_claims_stand_where_the_issuer_has_them)
+{
+    trust_issuer how = {.gpsi_claim = "phone", .profile_claim = "avatar_users"};
+    trust_token *token = NULL;
+    rpc_status status = {0};
+    assert_int_equal(verify_under(&how, "at+jwt", HEAD TIMES ",\"phone\":\"" A "\",\"gpsi\":7,"
+        "\"avatar_users\":\"" B "\",\"Digital_profile\":[]}", &token, &status), RPC_OK);
+    assert_true(token->has_gpsis && token->has_profile);
+    assert_true(trust_users_contain(&token->gpsis, A));
+    assert_true(trust_users_contain(&token->profile, B));
+    trust_token_unref(token);
+    assert_int_equal(verify_under(&how, "at+jwt", HEAD TIMES ",\"gpsi\":\"" A "\","
+        "\"Digital_profile\":\"" B "\"}", &token, &status), RPC_OK);
+    assert_false(token->has_gpsis || token->has_profile); /* ours mean nothing there */
+    trust_token_unref(token);
+    refused_under(&how, HEAD TIMES ",\"phone\":7}", "gpsi");
+    refused_under(&how, HEAD TIMES ",\"avatar_users\":7}", "Digital_profile");
+}
+
+TEST(token_algorithm_is_one_that_is_taken_of_the_issuer)
+{
+    trust_issuer how = {.algs = 1u << TRUST_ALG_ES256 | 1u << TRUST_ALG_RS256};
+    refused_under(&how, HEAD TIMES "}", "algorithm");
+    how.algs |= 1u << TRUST_ALG_EDDSA;
+    taken_under(&how, HEAD TIMES "}");
+    how.algs = 0;
+    taken_under(&how, HEAD TIMES "}");
+}
+
+TEST(token_typ_is_one_that_is_taken_of_the_issuer)
+{
+    const char *const typs[] = {"JWT", "at+jwt", NULL};
+    trust_issuer how = {.typs = typs};
+    trust_token *token = NULL;
+    rpc_status status = {0};
+    taken_under(&how, HEAD TIMES "}");
+    assert_int_equal(verify_under(&how, "JWT", HEAD TIMES "}", &token, &status), RPC_OK);
+    trust_token_unref(token);
+    token = NULL;
+    how.typs = NULL;
+    assert_int_equal(
+        verify_under(&how, "JWT", HEAD TIMES "}", &token, &status), RPC_UNAUTHENTICATED);
+    assert_null(token);
+}
+
+TEST(token_lifetime_is_bounded_by_what_is_taken_of_the_issuer)
+{
+    trust_issuer how = {.lifetime_s_max = 0};
+    taken_under(&how, HEAD ",\"iat\":1790000000,\"exp\":1790000900}");
+    refused_under(&how, HEAD ",\"iat\":1790000000,\"exp\":1790000901}", "longer");
+    how.lifetime_s_max = 60;
+    taken_under(&how, HEAD ",\"iat\":1790000000,\"exp\":1790000060}");
+    refused_under(&how, HEAD ",\"iat\":1790000000,\"exp\":1790000061}", "longer");
+}
+
+TEST(namespace_pattern_is_a_prefix_or_a_whole_domain)
+{
+    static const char *const good[] = {"msisdn-", "msisdn-49", "msisdn-123456789012345",
+        "extid-", "extid-*@example.com", "extid-*@a"};
+    static const char *const bad[] = {"", "msisdn", "msisdn-49*", "msisdn-+49", "msisdn-49 ",
+        "msisdn-1234567890123456", "extid", "extid-a", "extid-ann@example.com", "extid-*",
+        "extid-*@", "extid-*@Example.com", "extid-*@*.com", "*", "49", "extid-*@example.com "};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (!trust_gpsi_namespace_valid(good[i]))
+            fail_msg("refused: '%s'", good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (trust_gpsi_namespace_valid(bad[i]))
+            fail_msg("taken: '%s'", bad[i]);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kept.h"
+
+static int64_t monotonic_us(void *ctx)
+{
+    return atomic_load(&((kept *)ctx)->wall_ms) * 1000;
+}
+
+static int64_t wall_ms(void *ctx)
+{
+    return atomic_load(&((kept *)ctx)->wall_ms);
+}
+
+static void open_store(kept *k)
+{
+    store_lmdb_options options = {.directory = k->directory, .meta_map_bytes_max = 64 << 20,
+        .chunks_map_bytes_max = 256 << 20, .sync = STORE_SYNC_PROCESS, .clock = &k->clock};
+    rpc_status status = {0};
+    if (store_open_lmdb(&options, &k->db, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+}
+
+void kept_open(kept *k)
+{
+    memset(k, 0, sizeof *k);
+    snprintf(k->directory, sizeof k->directory, "%s", test_tmpdir());
+    atomic_store(&k->wall_ms, KEPT_START_MS);
+    k->clock = (rpc_clock){monotonic_us, wall_ms, k};
+    open_store(k);
+    k->config = (dacm_config){.resource = "https://dacm.example/", .manifest_life_s = 4000,
+        .sweep_interval_s = 3600, .sweep_grace_s = 3600};
+    k->service = (dacm_service){.config = &k->config,
+        .clock = &k->clock,
+        .store = k->db,
+        .uploads = dacm_uploads_new()};
+    assert_non_null(k->service.uploads);
+}
+
+void kept_close_store(kept *k)
+{
+    store_close(k->db);
+    k->db = k->service.store = NULL;
+}
+
+void kept_close(kept *k)
+{
+    kept_close_store(k);
+    dacm_uploads_free(k->service.uploads);
+}
+
+void kept_pass(kept *k, int64_t ms)
+{
+    atomic_fetch_add(&k->wall_ms, ms);
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------- */
+
+static void uid_of(uint8_t asset, uint8_t ret[STORE_UID_BYTES])
+{
+    memset(ret, 0x40, STORE_UID_BYTES);
+    ret[0] = asset;
+}
+
+void kept_asset_id(uint8_t asset, char ret[2 * STORE_UID_BYTES + 1])
+{
+    uint8_t uid[STORE_UID_BYTES];
+    uid_of(asset, uid);
+    dacm_asset_id_of(uid, ret);
+}
+
+size_t kept_chunk(unsigned n, uint8_t ret_digest[32], uint8_t *ret_bytes)
+{
+    size_t size = 1000 + n;
+    uint8_t *bytes = malloc(size);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)((i + n) * 2654435761u >> 11);
+    trust_sha256(rpc_bytes_of(bytes, size), ret_digest);
+    if (ret_bytes)
+        memcpy(ret_bytes, bytes, size);
+    free(bytes);
+    return size;
+}
+
+void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32])
+{
+    store_chunk_ref ref;
+    dacm_wait wait;
+    uid_of(asset, ref.uid);
+    trust_sha256(rpc_bytes_of(bytes, size), ref.digest);
+    memcpy(ret_digest, ref.digest, 32);
+    store_op *op = dacm_wait_begin(&wait);
+    if (dacm_wait_end(&wait, store_chunk_put(k->db, &ref, rpc_bytes_of(bytes, size), op))
+        != RPC_OK)
+        fail_msg("%s", wait.op.status.message);
+}
+
+void kept_put_chunk(kept *k, uint8_t asset, unsigned n)
+{
+    uint8_t digest[32], *bytes = malloc(1000 + n);
+    size_t size = kept_chunk(n, digest, bytes);
+    kept_put_bytes(k, asset, bytes, size, digest);
+    free(bytes);
+}
+
+bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32])
+{
+    store_chunk_ref ref;
+    dacm_wait wait;
+    uid_of(asset, ref.uid);
+    memcpy(ref.digest, digest, 32);
+    store_op *op = dacm_wait_begin(&wait);
+    rpc_code code = dacm_wait_end(&wait, store_chunk_has(k->db, &ref, op));
+    assert_true(code == RPC_OK || code == RPC_NOT_FOUND);
+    return code == RPC_OK;
+}
+
+bool kept_has_chunk(kept *k, uint8_t asset, unsigned n)
+{
+    uint8_t digest[32];
+    kept_chunk(n, digest, NULL);
+    return kept_has_digest(k, asset, digest);
+}
+
+void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32])
+{
+    uint8_t uid[STORE_UID_BYTES], one[1][32];
+    dacm_wait wait;
+    uid_of(asset, uid);
+    memcpy(one[0], digest, 32);
+    store_op *op = dacm_wait_begin(&wait);
+    assert_int_equal(
+        dacm_wait_end(&wait, store_chunk_drop(k->db, uid, (const void *)one, 1, INT64_MAX, op)),
+        RPC_OK);
+    assert_int_equal(wait.op.dropped, 1);
+}
+
+/* ---- records ------------------------------------------------------------------------------------ */
+
+static void change(kept *k, dacm_key group, const store_change *made)
+{
+    dacm_wait wait;
+    store_op *op = dacm_wait_begin(&wait);
+    if (dacm_wait_end(&wait,
+            store_update(k->db, dacm_key_bytes(&group), STORE_ANY_GENERATION, made, 1, op))
+        != RPC_OK)
+        fail_msg("%s", wait.op.status.message);
+}
+
+void kept_put(kept *k, dacm_key group, dacm_key item, const ProtobufCMessage *record)
+{
+    rpc_bytes packed = dacm_record_pack(record);
+    assert_non_null(packed.data);
+    change(k, group,
+        &(store_change){.kind = STORE_PUT, .item = dacm_key_bytes(&item), .value = packed});
+    free((void *)(uintptr_t)packed.data);
+}
+
+void kept_delete(kept *k, dacm_key group, dacm_key item)
+{
+    change(k, group, &(store_change){.kind = STORE_DELETE, .item = dacm_key_bytes(&item)});
+}
+
+bool kept_has(kept *k, dacm_key group, dacm_key item)
+{
+    dacm_wait wait;
+    rpc_code code =
+        dacm_wait_get(k->db, dacm_key_bytes(&group), dacm_key_bytes(&item), &wait);
+    store_view_release(&wait.op.view);
+    assert_true(code == RPC_OK || code == RPC_NOT_FOUND);
+    return code == RPC_OK;
+}
+
+static ProtobufCBinaryData binary(const uint8_t *data, size_t size)
+{
+    return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)data};
+}
+
+/* The list of the version; *ret_size is what its chunks add up to. */
+static uint8_t *put_chunks(kept *k, const kept_version *v, uint64_t *ret_size)
+{
+    uint8_t *entries = calloc(v->count + 1, DACM_ENTRY_BYTES);
+    *ret_size = 0;
+    for (unsigned i = 0; i < v->count; i++) {
+        uint8_t digest[32];
+        size_t size = kept_chunk(v->first + i, digest, NULL);
+        kept_put_chunk(k, v->asset, v->first + i);
+        size = (size_t)((int64_t)size + (i == 0 ? v->wrong_length : 0));
+        dacm_entry_write(entries + (size_t)i * DACM_ENTRY_BYTES, (uint32_t)size, digest);
+        *ret_size += size;
+    }
+    return entries;
+}
+
+void kept_put_version(kept *k, kept_version *v)
+{
+    enum { PAGES_MAX = 64 };
+    uint64_t size;
+    uint8_t digests[PAGES_MAX][32];
+    Dacm__Records__ListPage pages[PAGES_MAX], *pointers[PAGES_MAX];
+    Dacm__Records__Version record = DACM__RECORDS__VERSION__INIT;
+    unsigned per_page = v->per_page ? v->per_page : DACM_PAGE_ENTRIES;
+    uint8_t *entries = put_chunks(k, v, &size);
+    for (unsigned at = 0; at < v->count; at += per_page) {
+        size_t n = record.n_pages++;
+        assert_true(n < PAGES_MAX);
+        unsigned count = v->count - at < per_page ? v->count - at : per_page;
+        kept_put_bytes(k, v->asset, entries + (size_t)at * DACM_ENTRY_BYTES,
+            (size_t)count * DACM_ENTRY_BYTES, digests[n]);
+        dacm__records__list_page__init(&pages[n]);
+        pages[n].sha256 = binary(digests[n], 32);
+        pages[n].entries = count;
+        pointers[n] = &pages[n];
+        memcpy(v->page, digests[n], 32);
+    }
+    trust_sha256(rpc_bytes_of(entries, (size_t)v->count * DACM_ENTRY_BYTES), v->chunks_sha256);
+    memset(v->sha256, (int)v->version, 32);
+    record.version = v->version;
+    record.size = (uint64_t)((int64_t)size + v->size_more);
+    record.media_type = (char *)(uintptr_t) "model/gltf-binary";
+    record.chunking = (char *)(uintptr_t) "gear-64k";
+    record.sha256 = binary(v->sha256, 32);
+    record.chunks_sha256 = binary(v->chunks_sha256, 32);
+    record.chunk_count = v->count;
+    record.pages = pointers;
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(v->asset, id);
+    kept_put(k, dacm_key_asset(id), dacm_key_version(v->version), &record.base);
+    free(entries);
+}
+
+void kept_put_profile(kept *k, uint8_t asset, uint64_t newest, uint64_t grants)
+{
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    uint8_t uid[STORE_UID_BYTES];
+    char id[2 * STORE_UID_BYTES + 1];
+    uid_of(asset, uid);
+    kept_asset_id(asset, id);
+    profile.uid = binary(uid, sizeof uid);
+    profile.version = newest;
+    profile.grant_count = grants;
+    kept_put(k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+}
+
+void kept_put_grant(kept *k, uint8_t asset, const char *gpsi)
+{
+    Dacm__Records__Grant grant = DACM__RECORDS__GRANT__INIT;
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(asset, id);
+    grant.gpsi = (char *)(uintptr_t)gpsi;
+    kept_put(k, dacm_key_asset(id), dacm_key_grant(gpsi), &grant.base);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** A store on disk with assets, versions and chunks as dacmd keeps them, and a clock under
+ *  control. Chunk n of a test is always the same bytes. */
+#ifndef DACM_TEST_KEPT_H
+#define DACM_TEST_KEPT_H
+
+#include "dacm_internal.h"
+
+#include "test.h"
+
+#include <stdatomic.h>
+
+#define KEPT_START_MS 1790000000000
+
+typedef struct kept {
+    char directory[256];
+    store *db;
+    _Atomic int64_t wall_ms;
+    rpc_clock clock;
+    dacm_config config;
+    dacm_service service; /* what sweeps need */
+} kept;
+
+void kept_open(kept *k);
+/** Closes the store only: for tools, which want it alone. */
+void kept_close_store(kept *k);
+void kept_close(kept *k);
+void kept_pass(kept *k, int64_t ms);
+
+/** Chunk n: 1000 + n bytes. */
+size_t kept_chunk(unsigned n, uint8_t ret_digest[32], uint8_t *ret_bytes);
+/** Puts chunk n of the asset whose uid begins with that byte. */
+void kept_put_chunk(kept *k, uint8_t asset, unsigned n);
+void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32]);
+bool kept_has_chunk(kept *k, uint8_t asset, unsigned n);
+bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
+void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
+void kept_asset_id(uint8_t asset, char ret[2 * STORE_UID_BYTES + 1]);
+
+void kept_put(kept *k, dacm_key group, dacm_key item, const ProtobufCMessage *record);
+void kept_delete(kept *k, dacm_key group, dacm_key item);
+bool kept_has(kept *k, dacm_key group, dacm_key item);
+
+/** A version of chunks first..first+count-1 in pages of per_page entries (0: 7,000). */
+typedef struct kept_version {
+    uint8_t asset;
+    uint64_t version;
+    unsigned first, count, per_page;
+    int wrong_length;  /* added to the length of the first entry in the list */
+    int64_t size_more; /* added to the size in the record */
+    uint8_t page[32];  /* out: digest of the last page */
+    uint8_t chunks_sha256[32], sha256[32]; /* out */
+} kept_version;
+/** Chunks, pages and the version's record; no profile. */
+void kept_put_version(kept *k, kept_version *version);
+void kept_put_profile(kept *k, uint8_t asset, uint64_t newest, uint64_t grants);
+void kept_put_grant(kept *k, uint8_t asset, const char *gpsi);
+
+#endif
