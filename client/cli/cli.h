@@ -142,6 +142,7 @@ int cli_token_issue(cli_context *cli, int argc, char **argv);
 int cli_token_revoke(cli_context *cli, int argc, char **argv);
 int cli_explain(cli_context *cli, int argc, char **argv);
 int cli_dev(cli_context *cli, int argc, char **argv);
+int cli_call(cli_context *cli, int argc, char **argv);
 int cli_completion(cli_context *cli, int argc, char **argv);
 
 #endif

@@ -16,6 +16,7 @@ const cli_command cli_commands[] = {
     {"allow", "ID GPSI...", "put users on an asset's list", cli_allow},
     {"deny", "ID GPSI...", "take users off an asset's list", cli_deny},
     {"rm", "ID", "delete an asset", cli_rm},
+    {"call", "SERVICE/METHOD JSON", "call any method of a gRPC server, or list them", cli_call},
     {"token issue", "", "make an access token with an issuer's key", cli_token_issue},
     {"token revoke", "", "refuse a token from now on (operator)", cli_token_revoke},
     {"explain", "REQUEST-ID", "why a request ended as it did (operator)", cli_explain},
