@@ -220,7 +220,7 @@ static rpc_code put_real(buffer *out, const dynamic_field *field, const json_t *
 static rpc_code put_integer(buffer *out, const dynamic_field *field, const json_t *json,
     const place *at, rpc_status *reterr)
 {
-    uint64_t value;
+    uint64_t value = 0;
     const rpc_code code = integer(field, json, at, &value, reterr);
     if (code != RPC_OK)
         return code;

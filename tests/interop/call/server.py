@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """server.py [v1|v1alpha|none|lies] [CERTIFICATE KEY]: serves calltest.Kinds with that reflection on
 any port of loopback, prints the port, ends when its standard input does."""
+import os
 import sys
 from concurrent import futures
 
-import call_pb2 as pb
-import call_pb2_grpc as stubs
 import grpc
-from google.protobuf import descriptor_pool
-from grpc.reflection.v1 import reflection_pb2
-from grpc.reflection.v1alpha import reflection_pb2 as alpha_pb2
+
+sys.path.insert(0, os.environ["STUBS"])
+grpc.__path__.append(os.path.join(os.environ["STUBS"], "grpc"))
+
+import call_pb2 as pb  # noqa: E402
+import call_pb2_grpc as stubs  # noqa: E402
+from google.protobuf import descriptor_pool  # noqa: E402
+from grpc.reflection.v1 import reflection_pb2  # noqa: E402
+from grpc.reflection.v1alpha import reflection_pb2 as alpha_pb2  # noqa: E402
 
 
 class Kinds(stubs.KindsServicer):
@@ -44,7 +49,7 @@ class Reflection:
         self.messages, self.lies = messages, lies
 
     def file(self, descriptor):
-        if self.lies:  # a file whose message is its own length wrong, at every position
+        if self.lies:  # cut in the middle
             data = descriptor.serialized_pb
             return data[:len(data) * 2 // 3]
         return descriptor.serialized_pb
