@@ -41,7 +41,7 @@ typedef struct rpc_runtime_options {
     const rpc_clock *clock; /* NULL = rpc_clock_system(); borrowed for the runtime's life */
 } rpc_runtime_options;
 
-/** Threads, timer wheel and counters of a process; usually one. options may be NULL.
+/** Threads, timers and counters of a process; usually one. options may be NULL.
  *  RESOURCE_EXHAUSTED when a thread or memory cannot be had. */
 RPC_API RPC_MUST_USE rpc_code rpc_runtime_new(
     const rpc_runtime_options *options, rpc_runtime **ret, rpc_status *reterr);

@@ -11,11 +11,11 @@
 
 const char *argp_program_version = "dacmd " DACM_VERSION;
 
-enum { OPTION_LITERAL = 1024, OPTION_CHECK, OPTION_BACKUP, OPTION_STAT, OPTION_JSON };
+enum { OPTION_LITERAL = 1024, OPTION_CHECK, OPTION_BACKUP, OPTION_STAT, OPTION_JSON, OPTION_AUDIT };
 
 typedef struct arguments {
     host_options host;
-    bool allow_literal, check, stat, json;
+    bool allow_literal, check, stat, audit, json;
     const char *backup;
 } arguments;
 
@@ -28,7 +28,11 @@ static const struct argp_option options[] = {
     {"store-backup", OPTION_BACKUP, "DIR", 0,
         "copies the store to DIR, beside a running server too", 2},
     {"store-stat", OPTION_STAT, NULL, 0, "says how full the store is", 2},
-    {"json", OPTION_JSON, NULL, 0, "prints lines of JSON (with --store-…)", 2},
+    {"audit-verify", OPTION_AUDIT, NULL, 0,
+        "follows the chain of the audit trail, beside a running server too, and prints its head; "
+        "keep that elsewhere to find that newest records were removed",
+        2},
+    {"json", OPTION_JSON, NULL, 0, "prints lines of JSON (with the four above)", 2},
     {0},
 };
 
@@ -50,6 +54,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_STAT:
         args->stat = true;
+        return 0;
+    case OPTION_AUDIT:
+        args->audit = true;
         return 0;
     case OPTION_JSON:
         args->json = true;
@@ -85,7 +92,10 @@ static rpc_code load(const arguments *args, host_settings **ret, rpc_status *ret
 
 static int use_tool(const arguments *args, const host_settings *settings)
 {
-    const char *directory = host_string(host_settings_values(settings), "store.directory");
+    const host_values *values = host_settings_values(settings);
+    const char *directory = host_string(values, "store.directory");
+    if (args->audit)
+        return dacm_tool_audit(host_string(values, "audit.directory"), args->json);
     if (args->check)
         return dacm_tool_check(directory, args->json);
     if (args->backup)
@@ -181,7 +191,7 @@ int main(int argc, char **argv)
     }
     if (load(&args, &settings, &status) != RPC_OK)
         return complain("", &status);
-    if (!args.host.check_config && !args.check && !args.backup && !args.stat)
+    if (!args.host.check_config && !args.check && !args.backup && !args.stat && !args.audit)
         return open_log_and_serve(&args, settings);
     int code = EXIT_SUCCESS;
     if (args.host.check_config)

@@ -308,3 +308,20 @@ int dacm_tool_stat(const char *directory, bool json)
     print_map("chunks", &stats.chunks);
     return 0;
 }
+
+/* ---- the audit trail ---- */
+
+int dacm_tool_audit(const char *directory, bool json)
+{
+    uint64_t records = 0;
+    char head[65];
+    rpc_status status = {0};
+    if (trust_audit_verify(directory, &records, head, &status) != RPC_OK)
+        return fail(json, &status);
+    if (json)
+        print_json(
+            json_pack("{s:I, s:s}", "records", (json_int_t)records, "head", head));
+    else
+        printf("%" PRIu64 " records, the chain holds; its head is %s\n", records, head);
+    return 0;
+}
