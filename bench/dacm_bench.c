@@ -113,9 +113,9 @@ static void take_answer(bench_worker *worker, rpc_call *call, const rpc_status *
     if (first->code == RPC_OK)
         *first = answer;
     const rpc_status *other = &worker->answers[!worker->turn];
-    if (answer.code != first->code || strcmp(answer.message, first->message) != 0
-        || (other->code != RPC_OK
-            && (other->code != answer.code || strcmp(other->message, answer.message) != 0)))
+    if (answer.code != first->code || strcmp(answer.message, first->message) != 0 ||
+        (other->code != RPC_OK &&
+            (other->code != answer.code || strcmp(other->message, answer.message) != 0)))
         worker->differ = true;
 }
 
@@ -130,8 +130,8 @@ static void on_end(rpc_call *call, const rpc_status *status, void *user)
         worker->turn ^= 1;
     } else if (status->code == RPC_OK) {
         worker->calls++;
-        add_sample(worker,
-            (rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call)) * 1000);
+        add_sample(
+            worker, (rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call)) * 1000);
     } else {
         if (worker->failures++ == 0)
             worker->first_failure = *status;
@@ -213,8 +213,8 @@ static void read_token(bench_question *question)
         exit(2);
     }
     question->token[strcspn(question->token, "\r\n")] = '\0';
-    question->token_metadatum =
-        (rpc_metadatum){.name = "dacm-token", .value = rpc_bytes_str(question->token)};
+    question->token_metadatum = (rpc_metadatum){
+        .name = "dacm-token", .value = rpc_bytes_str(question->token)};
     question->call_options.metadata = &question->token_metadatum;
     question->call_options.metadata_count = 1;
 }
@@ -293,18 +293,42 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     bench_run *bench = state->input;
     switch (key) {
-    case 't': bench->target = arg; return 0;
-    case 'a': bench->ca = arg; return 0;
-    case 'w': bench->work = parse_work(arg, state); return 0;
-    case 'c': bench->connections = (unsigned)strtoul(arg, NULL, 10); return 0;
-    case 'i': bench->inflight = (unsigned)strtoul(arg, NULL, 10); return 0;
-    case 's': bench->seconds = (unsigned)strtoul(arg, NULL, 10); return 0;
-    case 'n': bench->count = strtoull(arg, NULL, 10); return 0;
-    case 'A': bench->questions[0].asset = arg; return 0;
-    case 'B': bench->questions[1].asset = arg; return 0;
-    case 'g': bench->gpsi = arg; return 0;
-    case 'T': bench->questions[0].token_file = arg; return 0;
-    case 'U': bench->questions[1].token_file = arg; return 0;
+    case 't':
+        bench->target = arg;
+        return 0;
+    case 'a':
+        bench->ca = arg;
+        return 0;
+    case 'w':
+        bench->work = parse_work(arg, state);
+        return 0;
+    case 'c':
+        bench->connections = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'i':
+        bench->inflight = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 's':
+        bench->seconds = (unsigned)strtoul(arg, NULL, 10);
+        return 0;
+    case 'n':
+        bench->count = strtoull(arg, NULL, 10);
+        return 0;
+    case 'A':
+        bench->questions[0].asset = arg;
+        return 0;
+    case 'B':
+        bench->questions[1].asset = arg;
+        return 0;
+    case 'g':
+        bench->gpsi = arg;
+        return 0;
+    case 'T':
+        bench->questions[0].token_file = arg;
+        return 0;
+    case 'U':
+        bench->questions[1].token_file = arg;
+        return 0;
     case ARGP_KEY_END:
         if (!bench->target || !bench->ca)
             argp_error(state, "--target and --ca are needed");
@@ -315,7 +339,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (bench->inflight < 1 || bench->inflight > INFLIGHT_MAX)
             argp_error(state, "--inflight is 1 to %u", INFLIGHT_MAX);
         return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -346,9 +371,8 @@ static void open_channels(bench_run *bench, bench_worker *workers)
     for (unsigned i = 0; i < bench->connections; i++) {
         workers[i].bench = bench;
         workers[i].samples = malloc(SAMPLES_MAX * sizeof(uint32_t));
-        if (!workers[i].samples ||
-            rpc_channel_new(bench->runtime, &channel_options, &workers[i].channel, &status) !=
-                RPC_OK) {
+        if (!workers[i].samples || rpc_channel_new(bench->runtime, &channel_options,
+                                       &workers[i].channel, &status) != RPC_OK) {
             fprintf(stderr, "dacm-bench: %s\n", status.message);
             exit(1);
         }

@@ -5,8 +5,8 @@
 
 #include "cleanup.h"
 
-#define POOL_THREADS_MAX   256
-#define POOL_QUEUE_MAX     1000000
+#define POOL_THREADS_MAX  256
+#define POOL_QUEUE_MAX    1000000
 #define RING_CAPACITY_MIN 64
 
 struct job {
@@ -83,8 +83,8 @@ rpc_code rpc_pool_submit(rpc_pool *pool, rpc_task_fn *work, void *arg)
     return taken ? RPC_OK : RPC_RESOURCE_EXHAUSTED;
 }
 
-rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name, unsigned threads,
-    unsigned queue_max, rpc_pool **ret, rpc_status *reterr)
+rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name, unsigned threads, unsigned queue_max,
+    rpc_pool **ret, rpc_status *reterr)
 {
     (void)runtime; /* pools end before it; their work reaches strands through it */
     if (threads < 1 || threads > POOL_THREADS_MAX)
@@ -92,8 +92,7 @@ rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name, unsigned threads,
             "rpc: pool '%.32s' with %u threads; give 1..%d", name, threads, POOL_THREADS_MAX);
     if (queue_max < 1 || queue_max > POOL_QUEUE_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "rpc: pool '%.32s' with room for %u jobs; give 1..%d", name, queue_max,
-            POOL_QUEUE_MAX);
+            "rpc: pool '%.32s' with room for %u jobs; give 1..%d", name, queue_max, POOL_QUEUE_MAX);
     rpc_pool *pool = calloc(1, sizeof *pool + threads * sizeof(pthread_t));
     if (!pool)
         return rpc_status_set(

@@ -60,8 +60,8 @@ RPC_API bool rpc_timer_cancel(rpc_timer *timer);
 
 /** A named pool of threads for work that may block (verify, disk, media).
  *  queue_max  jobs that may wait, 1..1,000,000 */
-RPC_API RPC_MUST_USE rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name,
-    unsigned threads, unsigned queue_max, rpc_pool **ret, rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name, unsigned threads,
+    unsigned queue_max, rpc_pool **ret, rpc_status *reterr);
 /** RESOURCE_EXHAUSTED when the queue is full (nothing was queued). Any thread. */
 RPC_API RPC_MUST_USE rpc_code rpc_pool_submit(rpc_pool *pool, rpc_task_fn *work, void *arg);
 /** Runs what is queued, then joins the threads. */
@@ -80,7 +80,7 @@ typedef enum rpc_client_auth {
 typedef struct rpc_tls_options {
     const char *certificate_file; /* chain, leaf first */
     const char *key_file;
-    const char *ca_file;        /* who may sign the other side's certificate */
+    const char *ca_file; /* who may sign the other side's certificate */
     rpc_bytes certificate_pem, key_pem, ca_pem;
     rpc_client_auth client_auth; /* listeners only */
     const char *server_name;     /* channels only: verified name; NULL = host of the target */
@@ -90,24 +90,24 @@ typedef struct rpc_tls_options {
 
 /** Start from rpc_limits_default(). Each is judged before memory is spent. */
 typedef struct rpc_limits {
-    size_t header_list_bytes_max;          /* 64 KiB */
-    size_t message_receive_bytes_max;      /* 4 MiB */
-    size_t call_memory_bytes_max;          /* 16 MiB: arena of one call */
-    size_t connection_request_bytes_max;   /* 8 MiB: received and not yet consumed */
-    unsigned streams_max;                  /* 100 a connection */
-    unsigned connections_max;              /* 10,000 on a server */
-    unsigned unauthenticated_max;          /* 1,024: TLS or first request not finished */
+    size_t header_list_bytes_max;             /* 64 KiB */
+    size_t message_receive_bytes_max;         /* 4 MiB */
+    size_t call_memory_bytes_max;             /* 16 MiB: arena of one call */
+    size_t connection_request_bytes_max;      /* 8 MiB: received and not yet consumed */
+    unsigned streams_max;                     /* 100 a connection */
+    unsigned connections_max;                 /* 10,000 on a server */
+    unsigned unauthenticated_max;             /* 1,024: TLS or first request not finished */
     unsigned unauthenticated_per_address_max; /* 64 */
-    int64_t handshake_ms;                  /* 5,000 */
-    int64_t first_request_ms;              /* 10,000 */
-    int64_t idle_ms;                       /* 300,000 without a call */
-    int64_t write_progress_ms;             /* 30,000 with output waiting and none leaving */
-    int64_t ping_interval_min_ms;          /* 10,000: faster pings get ENHANCE_YOUR_CALM */
-    unsigned resets_per_second_max;        /* 100 streams reset by the peer */
-    size_t stream_window_bytes;            /* 64 KiB receive window a stream */
-    size_t connection_window_bytes;        /* 1 MiB receive window a connection */
-    size_t frame_bytes_max;                /* 64 KiB: largest DATA frame taken and sent */
-    size_t header_table_bytes;             /* 16 KiB HPACK table */
+    int64_t handshake_ms;                     /* 5,000 */
+    int64_t first_request_ms;                 /* 10,000 */
+    int64_t idle_ms;                          /* 300,000 without a call */
+    int64_t write_progress_ms;                /* 30,000 with output waiting and none leaving */
+    int64_t ping_interval_min_ms;             /* 10,000: faster pings get ENHANCE_YOUR_CALM */
+    unsigned resets_per_second_max;           /* 100 streams reset by the peer */
+    size_t stream_window_bytes;               /* 64 KiB receive window a stream */
+    size_t connection_window_bytes;           /* 1 MiB receive window a connection */
+    size_t frame_bytes_max;                   /* 64 KiB: largest DATA frame taken and sent */
+    size_t header_table_bytes;                /* 16 KiB HPACK table */
 } rpc_limits;
 
 RPC_API rpc_limits rpc_limits_default(void);        /* for servers */
@@ -231,8 +231,7 @@ RPC_API rpc_code rpc_call_add_trailer(rpc_call *call, const char *name, rpc_byte
  *  At least one message is always taken when nothing is queued. */
 RPC_API RPC_MUST_USE rpc_sent rpc_call_send(rpc_call *call, rpc_bytes head, const rpc_body *body);
 /** Packs message and sends it. */
-RPC_API RPC_MUST_USE rpc_sent rpc_call_send_packed(
-    rpc_call *call, const ProtobufCMessage *message);
+RPC_API RPC_MUST_USE rpc_sent rpc_call_send_packed(rpc_call *call, const ProtobufCMessage *message);
 /** on_writable will be called when a message would be taken (possibly at once, never inside
  *  this call). */
 RPC_API void rpc_call_want_writable(rpc_call *call);
@@ -360,8 +359,8 @@ typedef struct rpc_service_options {
 
 /** Registers a service as protobuf-c generated it; its unary methods are called with the
  *  rpc_call as closure_data. service and descriptor_set outlive the server. Before start. */
-RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server,
-    ProtobufCService *service, const rpc_service_options *options, rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
+    const rpc_service_options *options, rpc_status *reterr);
 
 typedef struct rpc_method_options {
     size_t message_receive_bytes_max; /* 0 = the server's */
@@ -371,8 +370,7 @@ typedef struct rpc_method_options {
 /** The handler of a streaming method of a registered service. NOT_FOUND when there is no such
  *  method, INVALID_ARGUMENT when it is unary. options may be NULL. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_set_handler(rpc_server *server, const char *path,
-    const rpc_handler *handler, void *user, const rpc_method_options *options,
-    rpc_status *reterr);
+    const rpc_handler *handler, void *user, const rpc_method_options *options, rpc_status *reterr);
 
 /** grpc.health.v1.Health: "" and every service registered are NOT_SERVING until set. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_health(rpc_server *server, rpc_status *reterr);
@@ -418,7 +416,7 @@ typedef struct rpc_metadatum {
 } rpc_metadatum;
 
 typedef struct rpc_call_options {
-    int64_t timeout_ms; /* 0 = none */
+    int64_t timeout_ms;            /* 0 = none */
     const rpc_metadatum *metadata; /* copied */
     size_t metadata_count;
     bool wait_for_ready; /* wait for a connection until the deadline instead of UNAVAILABLE */
@@ -447,8 +445,8 @@ RPC_API RPC_MUST_USE rpc_code rpc_channel_unary(rpc_channel *channel, const char
  *  copied. Free it when no call is running. */
 typedef struct rpc_stub rpc_stub;
 RPC_API RPC_MUST_USE rpc_code rpc_stub_new(rpc_channel *channel,
-    const ProtobufCServiceDescriptor *descriptor, const rpc_call_options *options,
-    rpc_stub **ret, rpc_status *reterr);
+    const ProtobufCServiceDescriptor *descriptor, const rpc_call_options *options, rpc_stub **ret,
+    rpc_status *reterr);
 RPC_API ProtobufCService *rpc_stub_service(rpc_stub *stub);
 RPC_API const rpc_status *rpc_stub_status(const rpc_stub *stub);
 RPC_API void rpc_stub_free(rpc_stub *stub);

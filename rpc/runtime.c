@@ -147,8 +147,8 @@ static unsigned thread_count(const rpc_runtime_options *options)
 static rpc_code start_threads(rpc_runtime *runtime, unsigned count, rpc_status *reterr)
 {
     while (runtime->thread_count < count) {
-        rpc_code code = rpc__thread_start(&runtime->threads[runtime->thread_count], "rpc-strand",
-            run_tasks, runtime, reterr);
+        rpc_code code = rpc__thread_start(
+            &runtime->threads[runtime->thread_count], "rpc-strand", run_tasks, runtime, reterr);
         if (code != RPC_OK)
             return code;
         runtime->thread_count++;
@@ -177,8 +177,7 @@ static void free_memory(rpc_runtime *runtime)
     free(runtime);
 }
 
-rpc_code rpc_runtime_new(
-    const rpc_runtime_options *options, rpc_runtime **ret, rpc_status *reterr)
+rpc_code rpc_runtime_new(const rpc_runtime_options *options, rpc_runtime **ret, rpc_status *reterr)
 {
     rpc_runtime *runtime = calloc(1, sizeof *runtime);
     if (!runtime)

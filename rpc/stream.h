@@ -99,8 +99,8 @@ const rpc__url *rpc__stream_listener_url(const rpc__stream_listener *listener);
 void rpc__stream_listener_close(rpc__stream_listener *listener);
 
 /** Gives an accepted stream its strand and handler. Any thread, once, before anything else. */
-void rpc__stream_start(rpc__stream *stream, rpc__strand *strand,
-    const rpc__stream_handler *handler, void *user);
+void rpc__stream_start(
+    rpc__stream *stream, rpc__strand *strand, const rpc__stream_handler *handler, void *user);
 /** Closes and frees an accepted stream that was not started. Any thread. */
 void rpc__stream_refuse(rpc__stream *stream);
 

@@ -13,8 +13,8 @@ rpc_code rpc__nng_status(int error, const char *what, rpc_status *reterr);
 
 /** The runtime's dialer for url, made at the first use and kept: closing one while it is used
  *  is a use after free in nng before 1.6. */
-RPC_MUST_USE rpc_code rpc__dialer_get(rpc_runtime *runtime, const rpc__url *url,
-    nng_stream_dialer **ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code rpc__dialer_get(
+    rpc_runtime *runtime, const rpc__url *url, nng_stream_dialer **ret, rpc_status *reterr);
 
 /** A stream of an accepted connection; takes raw. NULL when memory is short (raw is closed). */
 rpc__stream *rpc__stream_accepted(rpc_runtime *runtime, nng_stream *raw);

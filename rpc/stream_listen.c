@@ -59,9 +59,9 @@ rpc_code rpc__dialer_get(
         free(it);
         rpc__nng_status(error, text, reterr);
         return error == NNG_ENOMEM
-            ? RPC_RESOURCE_EXHAUSTED
-            : rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "rpc: cannot connect to '%s': %s", text,
-                  nng_strerror(error));
+                   ? RPC_RESOURCE_EXHAUSTED
+                   : rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "rpc: cannot connect to '%s': %s",
+                         text, nng_strerror(error));
     }
     /* Off by default; without it a call in flight stalls 44 ms on delayed acknowledgements. */
     if (url->scheme != RPC__SCHEME_IPC)
@@ -150,8 +150,8 @@ static rpc_code remove_stale_socket(const char *path, rpc_status *reterr)
     memcpy(address.sun_path, path, strlen(path) + 1);
     RPC_AUTOCLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "rpc: cannot look at socket '%s': %s", path, strerror(errno));
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "rpc: cannot look at socket '%s': %s",
+            path, strerror(errno));
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN)
         return rpc_status_set(reterr, RPC_UNAVAILABLE,
             "rpc: another process listens on '%s'; stop it or choose another path", path);
@@ -220,8 +220,8 @@ rpc_code rpc__stream_listen(rpc_runtime *runtime, const rpc__url *url,
         return listen_failed(error, text, reterr);
     }
     int port = 0;
-    if (url->scheme != RPC__SCHEME_IPC
-        && nng_stream_listener_get_int(listener->raw, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
+    if (url->scheme != RPC__SCHEME_IPC &&
+        nng_stream_listener_get_int(listener->raw, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
         listener->url.port = (uint16_t)port;
     listener->keep.free = free_listener;
     rpc__runtime_keep(runtime, &listener->keep);

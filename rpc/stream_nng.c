@@ -41,11 +41,9 @@ rpc_code rpc__nng_status(int error, const char *what, rpc_status *reterr)
             "rpc: %s: %s; raise the limit on open files (ulimit -n) or memory", what,
             nng_strerror(error));
     case NNG_EPERM:
-        return rpc_status_set(
-            reterr, RPC_PERMISSION_DENIED, "rpc: %s: permission denied", what);
+        return rpc_status_set(reterr, RPC_PERMISSION_DENIED, "rpc: %s: permission denied", what);
     default:
-        return rpc_status_set(
-            reterr, RPC_UNAVAILABLE, "rpc: %s: %s", what, nng_strerror(error));
+        return rpc_status_set(reterr, RPC_UNAVAILABLE, "rpc: %s: %s", what, nng_strerror(error));
     }
 }
 
@@ -144,13 +142,13 @@ static void write_address(rpc__stream *stream)
     } else if (address.s_family == NNG_AF_INET) {
         char host[INET_ADDRSTRLEN];
         inet_ntop(AF_INET, &address.s_in.sa_addr, host, sizeof host);
-        snprintf(text, RPC__STREAM_ADDRESS_MAX, "%s:%u", host,
-            (unsigned)ntohs(address.s_in.sa_port));
+        snprintf(
+            text, RPC__STREAM_ADDRESS_MAX, "%s:%u", host, (unsigned)ntohs(address.s_in.sa_port));
     } else if (address.s_family == NNG_AF_INET6) {
         char host[INET6_ADDRSTRLEN];
         inet_ntop(AF_INET6, address.s_in6.sa_addr, host, sizeof host);
-        snprintf(text, RPC__STREAM_ADDRESS_MAX, "[%s]:%u", host,
-            (unsigned)ntohs(address.s_in6.sa_port));
+        snprintf(
+            text, RPC__STREAM_ADDRESS_MAX, "[%s]:%u", host, (unsigned)ntohs(address.s_in6.sa_port));
     }
 }
 
@@ -204,8 +202,7 @@ static void drop_sent(rpc__stream *stream, size_t sent)
     while (stream->piece_count > 0 && sent >= stream->pieces[0].iov_len) {
         sent -= stream->pieces[0].iov_len;
         stream->piece_count--;
-        memmove(stream->pieces, stream->pieces + 1,
-            stream->piece_count * sizeof stream->pieces[0]);
+        memmove(stream->pieces, stream->pieces + 1, stream->piece_count * sizeof stream->pieces[0]);
     }
     if (stream->piece_count > 0) {
         stream->pieces[0].iov_buf = (uint8_t *)stream->pieces[0].iov_buf + sent;
@@ -240,9 +237,9 @@ static void write_done(void *arg)
 
 static bool init_aios(rpc__stream *stream, bool dialled)
 {
-    return (!dialled || nng_aio_alloc(&stream->dial_aio, on_aio_open, stream) == 0)
-        && nng_aio_alloc(&stream->read_aio, on_aio_read, stream) == 0
-        && nng_aio_alloc(&stream->write_aio, on_aio_written, stream) == 0;
+    return (!dialled || nng_aio_alloc(&stream->dial_aio, on_aio_open, stream) == 0) &&
+           nng_aio_alloc(&stream->read_aio, on_aio_read, stream) == 0 &&
+           nng_aio_alloc(&stream->write_aio, on_aio_written, stream) == 0;
 }
 
 static rpc__stream *new_stream(rpc_runtime *runtime, bool dialled)
@@ -278,8 +275,7 @@ rpc_code rpc__stream_dial(rpc_runtime *runtime, const rpc__url *url, int64_t tim
         return code;
     rpc__stream *stream = new_stream(runtime, true);
     if (!stream)
-        return rpc_status_set(
-            reterr, RPC_RESOURCE_EXHAUSTED, "rpc: no memory for a connection");
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "rpc: no memory for a connection");
     stream->strand = strand;
     stream->handler = handler;
     stream->user = user;

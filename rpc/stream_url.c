@@ -54,9 +54,9 @@ static bool valid_host(const char *host, bool bracketed)
     struct in6_addr v6;
     if (bracketed)
         return inet_pton(AF_INET6, host, &v6) == 1;
-    return host[0]
-        && host[strspn(host,
-               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")] == 0;
+    return host[0] &&
+           host[strspn(
+               host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")] == 0;
 }
 
 static rpc_code parse_tcp(const char *text, const char *rest, rpc__url *url, rpc_status *reterr)
@@ -100,19 +100,19 @@ static rpc_code parse_ipc(const char *text, const char *path, rpc__url *url, rpc
 rpc_code rpc__url_parse(const char *text, rpc__url *ret, rpc_status *reterr)
 {
     if (strnlen(text, RPC__URL_MAX) == RPC__URL_MAX)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "rpc: url is longer than %d bytes", RPC__URL_MAX - 1);
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "rpc: url is longer than %d bytes", RPC__URL_MAX - 1);
     if (!printable(text))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "rpc: url holds white space or bytes that are not ASCII");
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "rpc: url holds white space or bytes that are not ASCII");
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
         size_t length = strlen(schemes[i].prefix);
         if (strncmp(text, schemes[i].prefix, length) != 0)
             continue;
         rpc__url url = {.scheme = schemes[i].scheme};
         rpc_code code = url.scheme == RPC__SCHEME_IPC
-            ? parse_ipc(text, text + length, &url, reterr)
-            : parse_tcp(text, text + length, &url, reterr);
+                            ? parse_ipc(text, text + length, &url, reterr)
+                            : parse_tcp(text, text + length, &url, reterr);
         if (code == RPC_OK)
             *ret = url;
         return code;
@@ -129,6 +129,6 @@ void rpc__url_format(const rpc__url *url, char *ret_text)
     }
     bool v6 = strchr(url->host, ':') != NULL;
     snprintf(ret_text, RPC__URL_MAX, "%s://%s%s%s:%u",
-        url->scheme == RPC__SCHEME_TCP ? "tcp" : "tls+tcp", v6 ? "[" : "", url->host,
-        v6 ? "]" : "", (unsigned)url->port);
+        url->scheme == RPC__SCHEME_TCP ? "tcp" : "tls+tcp", v6 ? "[" : "", url->host, v6 ? "]" : "",
+        (unsigned)url->port);
 }

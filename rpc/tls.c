@@ -87,8 +87,8 @@ static BIO_METHOD *bio_method;
 static void make_bio_method(void)
 {
     BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "rpc tls");
-    if (method && BIO_meth_set_read(method, bio_read) && BIO_meth_set_write(method, bio_write)
-        && BIO_meth_set_ctrl(method, bio_ctrl))
+    if (method && BIO_meth_set_read(method, bio_read) && BIO_meth_set_write(method, bio_write) &&
+        BIO_meth_set_ctrl(method, bio_ctrl))
         bio_method = method;
 }
 
@@ -112,8 +112,8 @@ rpc_code rpc__tls_new(rpc__tls_context *context, rpc__tls **ret, rpc_status *ret
     rpc__tls *tls = calloc(1, sizeof *tls);
     SSL *ssl = tls ? SSL_new(context->ssl) : NULL;
     BIO *bio = ssl ? new_bio(tls) : NULL;
-    if (!bio
-        || (context->server_name && SSL_set_tlsext_host_name(ssl, context->server_name) != 1)) {
+    if (!bio ||
+        (context->server_name && SSL_set_tlsext_host_name(ssl, context->server_name) != 1)) {
         BIO_free(bio);
         SSL_free(ssl);
         free(tls);
@@ -288,8 +288,8 @@ rpc__tls_result rpc__tls_write(
     if (tls->failed)
         return fail_with(tls, RPC_INVALID_ARGUMENT, "rpc: TLS: the connection failed", reterr);
     size_t taken = 0;
-    while (taken < bytes.size && tls->spill_size == 0
-        && tls->output_capacity - tls->output_size >= RPC__TLS_OUTPUT_MIN) {
+    while (taken < bytes.size && tls->spill_size == 0 &&
+           tls->output_capacity - tls->output_size >= RPC__TLS_OUTPUT_MIN) {
         size_t piece = bytes.size - taken;
         if (piece > RPC__TLS_RECORD_MAX)
             piece = RPC__TLS_RECORD_MAX;
@@ -313,8 +313,8 @@ void rpc__tls_shutdown(rpc__tls *tls)
 
 /* ---- the peer -------------------------------------------------------------------------------- */
 
-static rpc_code add_name(rpc__tls *tls, char **list, size_t *count, const ASN1_IA5STRING *name,
-    rpc_status *reterr)
+static rpc_code add_name(
+    rpc__tls *tls, char **list, size_t *count, const ASN1_IA5STRING *name, rpc_status *reterr)
 {
     const char *text = (const char *)ASN1_STRING_get0_data(name);
     size_t size = (size_t)ASN1_STRING_length(name);
@@ -378,9 +378,8 @@ rpc_code rpc__tls_peer(rpc__tls *tls, rpc_peer *ret_peer, rpc_status *reterr)
         return RPC_OK;
     rpc_peer peer = *ret_peer;
     int size = tls->peer_der ? -1 : i2d_X509(certificate, &tls->peer_der);
-    if (size <= 0
-        || EVP_Digest(tls->peer_der, (size_t)size, peer.certificate_sha256, NULL, EVP_sha256(),
-               NULL) != 1)
+    if (size <= 0 || EVP_Digest(tls->peer_der, (size_t)size, peer.certificate_sha256, NULL,
+                         EVP_sha256(), NULL) != 1)
         return rpc_status_set(
             reterr, RPC_RESOURCE_EXHAUSTED, "rpc: no memory for the peer's certificate");
     rpc_code code = read_names(tls, certificate, &peer, reterr);

@@ -25,14 +25,13 @@ RPC_MUST_USE rpc_code rpc__tls_context_new_server(
     const rpc_tls_options *options, rpc__tls_context **ret, rpc_status *reterr);
 /** host: name or address of the target, verified unless options->server_name is given. Without
  *  ca_file and ca_pem the system's trust store is used. */
-RPC_MUST_USE rpc_code rpc__tls_context_new_client(const rpc_tls_options *options,
-    const char *host, rpc__tls_context **ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code rpc__tls_context_new_client(
+    const rpc_tls_options *options, const char *host, rpc__tls_context **ret, rpc_status *reterr);
 rpc__tls_context *rpc__tls_context_ref(rpc__tls_context *context);
 void rpc__tls_context_unref(rpc__tls_context *context);
 
 /** A connection holds a reference to its context. RESOURCE_EXHAUSTED. */
-RPC_MUST_USE rpc_code rpc__tls_new(
-    rpc__tls_context *context, rpc__tls **ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code rpc__tls_new(rpc__tls_context *context, rpc__tls **ret, rpc_status *reterr);
 void rpc__tls_free(rpc__tls *tls);
 
 typedef enum rpc__tls_result {

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CIPHERSUITES                                                                               \
-    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 const unsigned char rpc__alpn_h2[3] = {2, 'h', '2'};
 
@@ -136,8 +135,8 @@ static bool use_trust(SSL_CTX *ssl, const pem_text *pem, bool server)
     unsigned count = 0;
     bool ok = bio != NULL;
     while (ok && (ca = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
-        ok = X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), ca) == 1
-            && (!server || SSL_CTX_add_client_CA(ssl, ca) == 1);
+        ok = X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), ca) == 1 &&
+             (!server || SSL_CTX_add_client_CA(ssl, ca) == 1);
         X509_free(ca);
         count++;
     }
@@ -168,14 +167,14 @@ static rpc_code load_identity(SSL_CTX *ssl, const rpc_tls_options *options, rpc_
             name_of(options->certificate_file), openssl_reason());
     if (use_key(ssl, &key))
         return RPC_OK;
-    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH
-        || ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH)
+    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
+        ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: key '%s' does not belong to certificate '%s'", name_of(options->key_file),
             name_of(options->certificate_file));
     return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-        "rpc: key '%s': %s; expected an unencrypted PEM private key",
-        name_of(options->key_file), openssl_reason());
+        "rpc: key '%s': %s; expected an unencrypted PEM private key", name_of(options->key_file),
+        openssl_reason());
 }
 
 static rpc_code load_trust(
@@ -186,11 +185,10 @@ static rpc_code load_trust(
     if (code != RPC_OK)
         return code;
     if (ca.data)
-        return use_trust(ssl, &ca, server)
-            ? RPC_OK
-            : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                  "rpc: CA '%s': %s; expected PEM certificates", name_of(options->ca_file),
-                  openssl_reason());
+        return use_trust(ssl, &ca, server) ? RPC_OK
+                                           : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                                                 "rpc: CA '%s': %s; expected PEM certificates",
+                                                 name_of(options->ca_file), openssl_reason());
     if (server && options->client_auth != RPC_CLIENT_AUTH_NONE)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: client certificates are asked for but no CA is given that may sign them");
@@ -206,8 +204,8 @@ static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_siz
     (void)ssl;
     (void)arg;
     unsigned char *chosen;
-    if (SSL_select_next_proto(&chosen, out_size, rpc__alpn_h2, sizeof rpc__alpn_h2, in, in_size)
-        != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, out_size, rpc__alpn_h2, sizeof rpc__alpn_h2, in, in_size) !=
+        OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -217,17 +215,16 @@ static bool set_rules(SSL_CTX *ssl)
 {
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-            | SSL_MODE_RELEASE_BUFFERS);
-    return SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) == 1
-        && SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) == 1
-        && SSL_CTX_set_ciphersuites(ssl, CIPHERSUITES) == 1
-        && SSL_CTX_set_num_tickets(ssl, 0) == 1 && SSL_CTX_set_max_early_data(ssl, 0) == 1
-        && SSL_CTX_set_recv_max_early_data(ssl, 0) == 1;
+    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    return SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) == 1 &&
+           SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) == 1 &&
+           SSL_CTX_set_ciphersuites(ssl, CIPHERSUITES) == 1 &&
+           SSL_CTX_set_num_tickets(ssl, 0) == 1 && SSL_CTX_set_max_early_data(ssl, 0) == 1 &&
+           SSL_CTX_set_recv_max_early_data(ssl, 0) == 1;
 }
 
-static rpc_code new_context(
-    const SSL_METHOD *method, rpc__tls_context **ret, rpc_status *reterr)
+static rpc_code new_context(const SSL_METHOD *method, rpc__tls_context **ret, rpc_status *reterr)
 {
     rpc__tls_context *context = calloc(1, sizeof *context);
     SSL_CTX *ssl = context ? SSL_CTX_new(method) : NULL;
@@ -293,8 +290,8 @@ static bool verify_name(rpc__tls_context *context, const char *name)
     return context->server_name && X509_VERIFY_PARAM_set1_host(param, name, 0) == 1;
 }
 
-rpc_code rpc__tls_context_new_client(const rpc_tls_options *options, const char *host,
-    rpc__tls_context **ret, rpc_status *reterr)
+rpc_code rpc__tls_context_new_client(
+    const rpc_tls_options *options, const char *host, rpc__tls_context **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(context_unrefp) rpc__tls_context *context = NULL;
     rpc_code code = new_context(TLS_client_method(), &context, reterr);

@@ -103,9 +103,9 @@ static bool still_counts(
     const trust_token *token = entry->token;
     for (size_t i = 0; i < count; i++)
         if (strcmp(issuers[i].issuer, token->issuer) == 0)
-            return token->key_version == trust_keyring_version(issuers[i].keys)
-                && entry->audience_hash == audience_hash(issuers[i].audience)
-                && now <= token->expires_at + TRUST_SKEW_S;
+            return token->key_version == trust_keyring_version(issuers[i].keys) &&
+                   entry->audience_hash == audience_hash(issuers[i].audience) &&
+                   now <= token->expires_at + TRUST_SKEW_S;
     return false;
 }
 
@@ -153,8 +153,8 @@ static void drop_until_it_fits(trust_token_cache *cache, struct shard *shard, si
             entry_drop(shard, &shard->entries[i]);
 }
 
-void trust_token_cache_put(trust_token_cache *cache, const uint8_t sha256[32],
-    trust_token *token, const trust_issuer *issuer)
+void trust_token_cache_put(trust_token_cache *cache, const uint8_t sha256[32], trust_token *token,
+    const trust_issuer *issuer)
 {
     size_t bytes = trust__token_bytes(token);
     if (bytes > cache->shard_bytes_max)

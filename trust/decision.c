@@ -51,8 +51,8 @@ static bool bound_as_it_must(const trust_question *q)
 {
     if (!q->token->bound)
         return !q->binding_required;
-    return q->certificate_sha256
-        && memcmp(q->certificate_sha256, q->token->certificate_sha256, 32) == 0;
+    return q->certificate_sha256 &&
+           memcmp(q->certificate_sha256, q->token->certificate_sha256, 32) == 0;
 }
 
 /* What solution #6 is about; the rest is about profiles (docs/wire.md, "Methods"). */
@@ -109,8 +109,7 @@ static bool holder_step_passes(const trust_question *q)
         return true;
     if (q->token->has_gpsis == q->token->has_users)
         return false;
-    return trust_users_contain(
-        q->token->has_users ? &q->token->users : &q->token->gpsis, q->gpsi);
+    return trust_users_contain(q->token->has_users ? &q->token->users : &q->token->gpsis, q->gpsi);
 }
 
 static trust_decision refuse(rpc_code code, trust_reason reason)
@@ -123,8 +122,8 @@ static trust_decision judge_facts(const trust_question *q, trust_decision decisi
     bool listless = q->mode == TRUST_MODE_TOKEN || q->mode == TRUST_MODE_LITERAL;
     if (!q->asset_id) /* no asset to look at: the policy of creation, or one's own assets */
         return q->action == TRUST_ACTION_DISCOVERY || q->facts->allowed
-            ? decision
-            : refuse(RPC_PERMISSION_DENIED, TRUST_REASON_LIST);
+                   ? decision
+                   : refuse(RPC_PERMISSION_DENIED, TRUST_REASON_LIST);
     if (listless && asks_for_media(q))
         return q->facts->exists ? decision : refuse(RPC_NOT_FOUND, TRUST_REASON_NOT_FOUND);
     if (!q->facts->exists)

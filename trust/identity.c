@@ -81,8 +81,8 @@ rpc_code trust_gpsi_parse(rpc_bytes text, trust_gpsi *ret_gpsi, rpc_status *rete
         if (text.size > TRUST_GPSI_MAX - 6 || starts_with(text, "msisdn-", 7) ||
             starts_with(text, "extid-", 6) || !external_id_valid(text))
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                                  "user: not a GPSI; write msisdn- and 5 to 15 digits, or "
-                                  "extid-local@domain with the domain in lower case");
+                "user: not a GPSI; write msisdn- and 5 to 15 digits, or "
+                "extid-local@domain with the domain in lower case");
         prefix = 6;
     }
     if (prefix > 0)
@@ -128,6 +128,6 @@ bool trust__gpsi_in_namespace(const char *gpsi, const char *pattern)
     if (strncmp(pattern, ANY_AT, sizeof ANY_AT - 1) != 0)
         return strncmp(gpsi, pattern, strlen(pattern)) == 0;
     const char *at = strrchr(gpsi, '@');
-    return strncmp(gpsi, "extid-", 6) == 0 && at
-        && strcmp(at + 1, pattern + sizeof ANY_AT - 1) == 0;
+    return strncmp(gpsi, "extid-", 6) == 0 && at &&
+           strcmp(at + 1, pattern + sizeof ANY_AT - 1) == 0;
 }

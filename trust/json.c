@@ -38,8 +38,7 @@ json_t *trust__json_parse(rpc_bytes text, size_t bytes_max, const char *what, rp
         return NULL;
     }
     json_error_t error;
-    json_t *json =
-        json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
+    json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
     if (!json) /* jansson's sentence quotes what it read: tokens and keys are in no error */
         rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: %s is not JSON at byte %d%s", what,
             error.position,
@@ -80,11 +79,10 @@ uint8_t *trust__base64url_decode(rpc_bytes text, size_t *ret_size)
 
 char *trust__base64url_encode(rpc_bytes bytes)
 {
-    size_t room =
-        sodium_base64_encoded_len(bytes.size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    size_t room = sodium_base64_encoded_len(bytes.size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     char *text = malloc(room);
     if (text)
-        sodium_bin2base64(text, room, bytes.data, bytes.size,
-            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+        sodium_bin2base64(
+            text, room, bytes.data, bytes.size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     return text;
 }

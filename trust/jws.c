@@ -66,8 +66,8 @@ static bool alg_is(const char *alg, const trust_key *key)
         [TRUST_ALG_RS256] = "RS256",
         [TRUST_ALG_PS256] = "PS256",
     };
-    return strcmp(alg, names[key->alg]) == 0
-        || (key->alg == TRUST_ALG_EDDSA && strcmp(alg, "Ed25519") == 0);
+    return strcmp(alg, names[key->alg]) == 0 ||
+           (key->alg == TRUST_ALG_EDDSA && strcmp(alg, "Ed25519") == 0);
 }
 
 static bool is_one_of(const char *text, const char *const *list)
@@ -91,7 +91,7 @@ static trust_verdict judge_header(const json_t *header, const trust_keyring *rin
     if (!json_is_string(kid) || json_string_length(kid) > TRUST_KID_MAX)
         return invalid(reterr, "the header has no `kid` of at most 128 bytes");
     const trust_key *key = ring ? trust_keyring_find(ring,
-                               rpc_bytes_of(json_string_value(kid), json_string_length(kid)))
+                                      rpc_bytes_of(json_string_value(kid), json_string_length(kid)))
                                 : NULL;
     if (!key) {
         rpc_status_set(reterr, RPC_UNAUTHENTICATED, "trust: the header's `kid` is not known");
@@ -101,8 +101,8 @@ static trust_verdict judge_header(const json_t *header, const trust_keyring *rin
         return invalid(reterr, "the header's `alg` is not that of the key");
     if (key->state == TRUST_KEY_COMPROMISED || key->state == TRUST_KEY_PRE_PUBLISHED)
         return invalid(reterr, key->state == TRUST_KEY_COMPROMISED
-                ? "the key was compromised; nothing it signed counts"
-                : "the key is not in use yet");
+                                   ? "the key was compromised; nothing it signed counts"
+                                   : "the key is not in use yet");
     *ret_key = key;
     return TRUST_VALID;
 }
@@ -120,7 +120,8 @@ trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyr
     RPC_AUTOFREE uint8_t *signature = trust__base64url_decode(part[2], &signature_size);
     if (!header_text || !signature)
         return invalid(reterr, "a segment is not canonical base64url");
-    RPC_CLEANUP(json_freep) json_t *header = trust__json_parse(
+    RPC_CLEANUP(json_freep)
+    json_t *header = trust__json_parse(
         rpc_bytes_of(header_text, header_size), HEADER_BYTES_MAX, "the header", reterr);
     if (!header) {
         if (reterr)
@@ -140,13 +141,13 @@ trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyr
     return TRUST_VALID;
 }
 
-rpc_code trust_jws_sign(const trust_signer *signer, const char *typ, rpc_bytes payload,
-    char **ret, rpc_status *reterr)
+rpc_code trust_jws_sign(
+    const trust_signer *signer, const char *typ, rpc_bytes payload, char **ret, rpc_status *reterr)
 {
-    RPC_CLEANUP(json_freep) json_t *members = json_pack(
+    RPC_CLEANUP(json_freep)
+    json_t *members = json_pack(
         "{s:s, s:s, s:s}", "alg", "EdDSA", "kid", trust_signer_kid(signer), "typ", typ);
-    RPC_AUTOFREE char *header =
-        members ? json_dumps(members, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    RPC_AUTOFREE char *header = members ? json_dumps(members, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     RPC_AUTOFREE char *head = header ? trust__base64url_encode(rpc_bytes_str(header)) : NULL;
     RPC_AUTOFREE char *body = trust__base64url_encode(payload);
     size_t room = head && body ? strlen(head) + strlen(body) + 2 + 86 + 1 : 0;

@@ -12,8 +12,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define RSA_BITS_MIN 2048
-#define RSA_BITS_MAX 4096
+#define RSA_BITS_MIN          2048
+#define RSA_BITS_MAX          4096
 #define RSA_EXPONENT_BITS_MAX 64
 
 struct trust_keyring {
@@ -31,8 +31,7 @@ static void json_freep(json_t **json)
 
 static rpc_code bad(rpc_status *reterr, const char *kid, const char *why)
 {
-    return rpc_status_set(
-        reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s': %s", kid, why);
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s': %s", kid, why);
 }
 
 const char *trust__purpose_name(trust_purpose purpose)
@@ -55,17 +54,16 @@ static bool lists(const json_t *array, const char *word)
 {
     size_t i;
     json_t *entry;
-    json_array_foreach(array, i, entry)
-        if (json_is_string(entry) && strcmp(json_string_value(entry), word) == 0)
-            return true;
+    json_array_foreach(
+        array, i, entry) if (json_is_string(entry) &&
+                             strcmp(json_string_value(entry), word) == 0) return true;
     return false;
 }
 
 static bool optional_string(const json_t *jwk, const char *name, const char *expected)
 {
     const json_t *member = json_object_get(jwk, name);
-    return !member
-        || (json_is_string(member) && strcmp(json_string_value(member), expected) == 0);
+    return !member || (json_is_string(member) && strcmp(json_string_value(member), expected) == 0);
 }
 
 static bool read_state(const json_t *jwk, trust_key_state *ret)
@@ -94,8 +92,8 @@ rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *
 {
     const json_t *kid = json_object_get(jwk, "kid");
     size_t size = json_string_length(kid);
-    if (!json_is_string(kid) || size < 1 || size > TRUST_KID_MAX
-        || !printable(json_string_value(kid)))
+    if (!json_is_string(kid) || size < 1 || size > TRUST_KID_MAX ||
+        !printable(json_string_value(kid)))
         return bad(reterr, "?", "needs a kid of 1 to 128 printable ASCII characters");
     memcpy(key->kid, json_string_value(kid), size + 1);
     if (!optional_string(jwk, "use", "sig"))
@@ -146,8 +144,8 @@ static EVP_PKEY *key_from_params(const char *type, OSSL_PARAM_BLD *builder)
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
     EVP_PKEY_CTX *ctx = params ? EVP_PKEY_CTX_new_from_name(NULL, type, NULL) : NULL;
     EVP_PKEY *pkey = NULL;
-    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1
-        || EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
         pkey = NULL;
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
@@ -163,10 +161,9 @@ static rpc_code read_ec(const json_t *jwk, trust_key *key, rpc_status *reterr)
     if (!trust__jwk_bytes32(jwk, "x", point + 1) || !trust__jwk_bytes32(jwk, "y", point + 33))
         return bad(reterr, key->kid, "`x` and `y` are not 32 bytes each in base64url");
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    if (builder
-        && OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0)
-        && OSSL_PARAM_BLD_push_octet_string(
-            builder, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point))
+    if (builder &&
+        OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) &&
+        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point))
         key->pkey = key_from_params("EC", builder);
     OSSL_PARAM_BLD_free(builder);
     return key->pkey ? RPC_OK : bad(reterr, key->kid, "is no point of P-256");
@@ -180,9 +177,8 @@ static BIGNUM *read_number(const json_t *jwk, const char *name)
         return NULL;
     RPC_AUTOFREE uint8_t *bytes = trust__base64url_decode(
         rpc_bytes_of(json_string_value(member), json_string_length(member)), &size);
-    return bytes && size > 0 && size <= RSA_BITS_MAX / 8 + 1
-        ? BN_bin2bn(bytes, (int)size, NULL)
-        : NULL;
+    return bytes && size > 0 && size <= RSA_BITS_MAX / 8 + 1 ? BN_bin2bn(bytes, (int)size, NULL)
+                                                             : NULL;
 }
 
 static rpc_code read_rsa(const json_t *jwk, trust_key *key, rpc_status *reterr)
@@ -199,17 +195,20 @@ static rpc_code read_rsa(const json_t *jwk, trust_key *key, rpc_status *reterr)
     /* Under 1 every message is its own signature; long ones only cost time. */
     bool exponent = e && BN_is_odd(e) && !BN_is_one(e) && BN_num_bits(e) <= RSA_EXPONENT_BITS_MAX;
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    if (builder && n && exponent && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX
-        && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n)
-        && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
+    if (builder && n && exponent && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
         key->pkey = key_from_params("RSA", builder);
     OSSL_PARAM_BLD_free(builder);
     BN_free(n);
     BN_free(e);
-    return key->pkey ? RPC_OK : bad(reterr, key->kid, "is no RSA key of 2,048 to 4,096 bits with an odd exponent");
+    return key->pkey
+               ? RPC_OK
+               : bad(reterr, key->kid, "is no RSA key of 2,048 to 4,096 bits with an odd exponent");
 }
 
-/* ---- sets -------------------------------------------------------------------------------------- */
+/* ---- sets --------------------------------------------------------------------------------------
+ */
 
 bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv)
 {
@@ -230,11 +229,11 @@ static bool has_private_half(const json_t *jwk)
 
 static rpc_code read_key(trust_keyring *ring, const json_t *jwk, rpc_status *reterr)
 {
-    rpc_code (*read)(const json_t *, trust_key *, rpc_status *) = trust__jwk_is(jwk, "OKP", "Ed25519")
-        ? read_okp
-        : trust__jwk_is(jwk, "EC", "P-256") ? read_ec
-        : trust__jwk_is(jwk, "RSA", NULL)   ? read_rsa
-                                      : NULL;
+    rpc_code (*read)(
+        const json_t *, trust_key *, rpc_status *) = trust__jwk_is(jwk, "OKP", "Ed25519") ? read_okp
+                                                     : trust__jwk_is(jwk, "EC", "P-256")  ? read_ec
+                                                     : trust__jwk_is(jwk, "RSA", NULL)    ? read_rsa
+                                                                                          : NULL;
     if (!read)
         return RPC_OK; /* left out: sets of others may hold keys for others */
     if (ring->count == TRUST_KEYS_MAX)
@@ -259,16 +258,15 @@ rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose, uint64_t ver
 {
     if (jwks.size > TRUST_JWKS_BYTES_MAX)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "trust: a key set of %zu bytes; at most %u are taken", jwks.size,
-            TRUST_JWKS_BYTES_MAX);
-    RPC_CLEANUP(json_freep) json_t *json =
-        trust__json_parse(jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+            "trust: a key set of %zu bytes; at most %u are taken", jwks.size, TRUST_JWKS_BYTES_MAX);
+    RPC_CLEANUP(json_freep)
+    json_t *json = trust__json_parse(jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *keys = json_object_get(json, "keys");
     if (!json_is_object(json) || (keys && !json_is_array(keys)))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: a key set is {\"keys\": [ … ]}, or one key");
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "trust: a key set is {\"keys\": [ … ]}, or one key");
     trust_keyring *ring = calloc(1, sizeof *ring);
     if (!ring || sodium_init() < 0) {
         free(ring);
@@ -353,7 +351,8 @@ bool trust_key_signs_at(const trust_key *key, int64_t time)
     return time >= key->not_before && (key->not_after == 0 || time <= key->not_after);
 }
 
-/* ---- verifying ---------------------------------------------------------------------------------- */
+/* ---- verifying ----------------------------------------------------------------------------------
+ */
 
 /* JOSE's r || s as the DER that OpenSSL takes. */
 static bool verify_es256(const trust_key *key, rpc_bytes message, rpc_bytes signature)
@@ -371,8 +370,9 @@ static bool verify_es256(const trust_key *key, rpc_bytes message, rpc_bytes sign
     unsigned char *der = NULL;
     int size = i2d_ECDSA_SIG(pair, &der);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = size > 0 && ctx && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1
-        && EVP_DigestVerify(ctx, der, (size_t)size, message.data, message.size) == 1;
+    bool ok = size > 0 && ctx &&
+              EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1 &&
+              EVP_DigestVerify(ctx, der, (size_t)size, message.data, message.size) == 1;
     EVP_MD_CTX_free(ctx);
     OPENSSL_free(der);
     ECDSA_SIG_free(pair);
@@ -385,10 +385,10 @@ static bool verify_rsa(const trust_key *key, rpc_bytes message, rpc_bytes signat
     EVP_PKEY_CTX *how = NULL; /* belongs to ctx */
     bool ok = ctx && EVP_DigestVerifyInit(ctx, &how, EVP_sha256(), NULL, key->pkey) == 1;
     if (ok && key->alg == TRUST_ALG_PS256)
-        ok = EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) == 1
-            && EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST) == 1;
-    ok = ok
-        && EVP_DigestVerify(ctx, signature.data, signature.size, message.data, message.size) == 1;
+        ok = EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) == 1 &&
+             EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST) == 1;
+    ok = ok &&
+         EVP_DigestVerify(ctx, signature.data, signature.size, message.data, message.size) == 1;
     EVP_MD_CTX_free(ctx);
     return ok;
 }
@@ -397,8 +397,8 @@ bool trust__key_verify(const trust_key *key, rpc_bytes message, rpc_bytes signat
 {
     switch (key->alg) {
     case TRUST_ALG_EDDSA:
-        return signature.size == crypto_sign_BYTES
-            && crypto_sign_verify_detached(
+        return signature.size == crypto_sign_BYTES &&
+               crypto_sign_verify_detached(
                    signature.data, message.data, message.size, key->ed25519) == 0;
     case TRUST_ALG_ES256:
         return verify_es256(key, message, signature);

@@ -18,8 +18,8 @@ static void json_freep(json_t **json)
 
 static trust_verdict invalid(rpc_status *reterr, const char *claim)
 {
-    rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-        "manifest: claim `%s` is missing or not of its form", claim);
+    rpc_status_set(
+        reterr, RPC_INVALID_ARGUMENT, "manifest: claim `%s` is missing or not of its form", claim);
     return TRUST_INVALID;
 }
 
@@ -54,8 +54,8 @@ static const char *read_claims(const json_t *claims, trust_manifest *m)
 {
     if (!take_text(claims, "iss", 1, m->issuer, sizeof m->issuer))
         return "iss";
-    if (!take_text(claims, "asset_id", 1, m->asset_id, sizeof m->asset_id)
-        || !trust_asset_id_valid(rpc_bytes_str(m->asset_id)))
+    if (!take_text(claims, "asset_id", 1, m->asset_id, sizeof m->asset_id) ||
+        !trust_asset_id_valid(rpc_bytes_str(m->asset_id)))
         return "asset_id";
     if (!take_uint(claims, "version", &m->version) || m->version == 0)
         return "version";
@@ -76,8 +76,8 @@ static const char *read_claims(const json_t *claims, trust_manifest *m)
         return "source_sha256";
     if (!trust__json_int(claims, "iat", &m->issued_at))
         return "iat";
-    if (!trust__json_int(claims, "exp", &m->expires_at) || m->expires_at <= m->issued_at
-        || m->expires_at - m->issued_at > TRUST_MANIFEST_LIFE_S_MAX)
+    if (!trust__json_int(claims, "exp", &m->expires_at) || m->expires_at <= m->issued_at ||
+        m->expires_at - m->issued_at > TRUST_MANIFEST_LIFE_S_MAX)
         return "exp";
     return NULL;
 }
@@ -85,7 +85,8 @@ static const char *read_claims(const json_t *claims, trust_manifest *m)
 static trust_verdict read_payload(
     const uint8_t *payload, size_t size, trust_manifest *ret, rpc_status *reterr)
 {
-    RPC_CLEANUP(json_freep) json_t *claims = trust__json_parse(
+    RPC_CLEANUP(json_freep)
+    json_t *claims = trust__json_parse(
         rpc_bytes_of(payload, size), TRUST_MANIFEST_BYTES_MAX, "the manifest", reterr);
     if (!claims)
         return TRUST_INVALID;
@@ -99,8 +100,8 @@ static trust_verdict read_unverified(rpc_bytes jws, trust_manifest *ret, rpc_sta
     const uint8_t *first = memchr(jws.data, '.', jws.size);
     size_t rest = jws.size - (size_t)(first + 1 - jws.data), size = 0;
     const uint8_t *second = memchr(first + 1, '.', rest);
-    RPC_AUTOFREE uint8_t *payload =
-        trust__base64url_decode(rpc_bytes_of(first + 1, (size_t)(second - first - 1)), &size);
+    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(
+        rpc_bytes_of(first + 1, (size_t)(second - first - 1)), &size);
     if (!payload)
         return invalid(reterr, "iss");
     trust_verdict verdict = read_payload(payload, size, ret, reterr);
@@ -158,8 +159,8 @@ static json_t *make_claims(const trust_manifest *m)
         "asset_id", m->asset_id, "version", (json_int_t)m->version, "media_type", m->media_type,
         "size", (json_int_t)m->size, "chunking", m->chunking, "iat", (json_int_t)m->issued_at,
         "exp", (json_int_t)m->expires_at);
-    bool ok = claims && put_digest(claims, "sha256", m->sha256)
-        && put_digest(claims, "chunks", m->chunks_sha256);
+    bool ok = claims && put_digest(claims, "sha256", m->sha256) &&
+              put_digest(claims, "chunks", m->chunks_sha256);
     if (ok && m->recipe[0])
         ok = json_object_set_new(claims, "recipe", json_string(m->recipe)) == 0;
     if (ok && m->has_source)
@@ -170,8 +171,8 @@ static json_t *make_claims(const trust_manifest *m)
     return NULL;
 }
 
-rpc_code trust_manifest_sign(const trust_signer *signer, const trust_manifest *manifest,
-    char **ret, rpc_status *reterr)
+rpc_code trust_manifest_sign(
+    const trust_signer *signer, const trust_manifest *manifest, char **ret, rpc_status *reterr)
 {
     if (trust_signer_purpose(signer) != TRUST_FOR_MANIFESTS)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
@@ -189,8 +190,8 @@ rpc_code trust_manifest_sign(const trust_signer *signer, const trust_manifest *m
     if (!payload)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "manifest: no memory to sign");
     RPC_AUTOFREE char *jws = NULL;
-    rpc_code code =
-        trust_jws_sign(signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload), &jws, reterr);
+    rpc_code code = trust_jws_sign(
+        signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload), &jws, reterr);
     if (code != RPC_OK)
         return code;
     if (strlen(jws) > TRUST_MANIFEST_BYTES_MAX) /* each member fits, but JSON may escape much */

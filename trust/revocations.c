@@ -53,8 +53,8 @@ void trust_revocations_free(trust_revocations *table)
 }
 
 /* kind 'j' or 's', issuer, zero, name: the zero keeps ("ab", "c") and ("a", "bc") apart. */
-static void name_of(const trust_revocations *table, char kind, const char *issuer,
-    const char *name, uint8_t ret[16])
+static void name_of(const trust_revocations *table, char kind, const char *issuer, const char *name,
+    uint8_t ret[16])
 {
     uint8_t text[2 * (1024 + 1) + 1];
     size_t issuer_size = strnlen(issuer, 1024), name_size = strnlen(name, 1024);
@@ -133,15 +133,15 @@ static rpc_code add(trust_revocations *table, const uint8_t name[16],
     return RPC_OK;
 }
 
-rpc_code trust_revocations_add(trust_revocations *table, const trust_revocation *revocation,
-    int64_t now, rpc_status *reterr)
+rpc_code trust_revocations_add(
+    trust_revocations *table, const trust_revocation *revocation, int64_t now, rpc_status *reterr)
 {
     const char *name = revocation->jti ? revocation->jti : revocation->subject;
     if (!revocation->jti == !revocation->subject)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "revocation: name either a token (jti) or a subject");
-    if (!revocation->issuer || !revocation->issuer[0] || strlen(revocation->issuer) > 1024
-        || !name[0] || strlen(name) > NAME_MAX)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "revocation: name either a token (jti) or a subject");
+    if (!revocation->issuer || !revocation->issuer[0] || strlen(revocation->issuer) > 1024 ||
+        !name[0] || strlen(name) > NAME_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "revocation: issuer and name must have 1 to 1,024 and 1 to 255 bytes");
     if (revocation->expires_at < now)
@@ -164,8 +164,8 @@ bool trust_revocations_has(trust_revocations *table, const trust_token *token)
     pthread_rwlock_rdlock(&table->lock);
     const struct entry *one = find(table->entries, table->room, jti);
     const struct entry *all = find(table->entries, table->room, subject);
-    bool has = one->expires_at != 0
-        || (all->expires_at != 0 && token->issued_at <= all->issued_until);
+    bool has = one->expires_at != 0 ||
+               (all->expires_at != 0 && token->issued_at <= all->issued_until);
     pthread_rwlock_unlock(&table->lock);
     return has;
 }

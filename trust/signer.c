@@ -24,8 +24,7 @@ void trust__thumbprint(const uint8_t public_key[32], char ret_kid[TRUST_KID_MAX 
     char x[64], text[128];
     uint8_t digest[32];
     sodium_bin2base64(x, sizeof x, public_key, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    int size =
-        snprintf(text, sizeof text, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", x);
+    int size = snprintf(text, sizeof text, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", x);
     crypto_hash_sha256(digest, (const uint8_t *)text, (unsigned long long)size);
     sodium_bin2base64(ret_kid, TRUST_KID_MAX + 1, digest, sizeof digest,
         sodium_base64_VARIANT_URLSAFE_NO_PADDING);
@@ -91,8 +90,8 @@ rpc_code trust_signer_parse(
 {
     if (sodium_init() < 0)
         return no_memory(reterr);
-    RPC_CLEANUP(json_freep) json_t *json =
-        trust__json_parse(jwk_text, TRUST_JWKS_BYTES_MAX, "the private key", reterr);
+    RPC_CLEANUP(json_freep)
+    json_t *json = trust__json_parse(jwk_text, TRUST_JWKS_BYTES_MAX, "the private key", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *jwk = choose(json);
@@ -107,8 +106,8 @@ rpc_code trust_signer_parse(
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "trust: key '%.40s' is not active by its `dacm_state`; it signs nothing", common.kid);
     uint8_t seed[32], x[32];
-    if (!trust__jwk_is(jwk, "OKP", "Ed25519") || !trust__jwk_bytes32(jwk, "x", x)
-        || !trust__jwk_bytes32(jwk, "d", seed)) /* the secret last: nothing to wipe before */
+    if (!trust__jwk_is(jwk, "OKP", "Ed25519") || !trust__jwk_bytes32(jwk, "x", x) ||
+        !trust__jwk_bytes32(jwk, "d", seed)) /* the secret last: nothing to wipe before */
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "trust: key '%.40s' is no private Ed25519 key (OKP, with `x` and `d`)", common.kid);
     trust_signer *signer = from_seed(seed, purpose);
@@ -143,8 +142,7 @@ trust_purpose trust_signer_purpose(const trust_signer *signer)
     return signer->purpose;
 }
 
-void trust_signer_sign(
-    const trust_signer *signer, rpc_bytes message, uint8_t ret_signature[64])
+void trust_signer_sign(const trust_signer *signer, rpc_bytes message, uint8_t ret_signature[64])
 {
     crypto_sign_detached(ret_signature, NULL, message.data, message.size, signer->secret);
 }
@@ -194,8 +192,8 @@ char *trust_signer_private_jwks(const trust_signer *signer)
  * can slip through. */
 static json_t *public_half(const json_t *jwk)
 {
-    static const char *const members[] = {"kty", "crv", "x", "y", "n", "e", "use", "key_ops",
-        "alg", "kid", "dacm_purpose", "dacm_state", "nbf", "exp"};
+    static const char *const members[] = {"kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg",
+        "kid", "dacm_purpose", "dacm_state", "nbf", "exp"};
     json_t *half = json_object();
     for (size_t i = 0; half && i < sizeof members / sizeof members[0]; i++) {
         json_t *member = json_object_get(jwk, members[i]);
@@ -209,8 +207,8 @@ static json_t *public_half(const json_t *jwk)
 
 rpc_code trust_jwks_public(rpc_bytes private_jwks, char **ret, rpc_status *reterr)
 {
-    RPC_CLEANUP(json_freep) json_t *json =
-        trust__json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+    RPC_CLEANUP(json_freep)
+    json_t *json = trust__json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *keys = json_object_get(json, "keys");

@@ -43,8 +43,7 @@ trust_token *trust_token_ref(trust_token *token)
 
 void trust_token_unref(trust_token *token)
 {
-    if (!token
-        || atomic_fetch_sub_explicit(&memory_of(token)->refs, 1, memory_order_acq_rel) != 1)
+    if (!token || atomic_fetch_sub_explicit(&memory_of(token)->refs, 1, memory_order_acq_rel) != 1)
         return;
     rpc_arena_free(memory_of(token)->arena);
     free(memory_of(token));
@@ -108,8 +107,8 @@ static rpc_code judge_times(
     trust_token *token, const json_t *claims, int64_t lifetime_max, int64_t now, rpc_status *reterr)
 {
     int64_t not_before = 0;
-    if (!trust__json_int(claims, "exp", &token->expires_at)
-        || !trust__json_int(claims, "iat", &token->issued_at))
+    if (!trust__json_int(claims, "exp", &token->expires_at) ||
+        !trust__json_int(claims, "iat", &token->issued_at))
         return bad(reterr, "`exp` and `iat` are required whole seconds since 1970");
     if (json_object_get(claims, "nbf") && !trust__json_int(claims, "nbf", &not_before))
         return bad(reterr, "`nbf` is not whole seconds since 1970");
@@ -119,8 +118,8 @@ static rpc_code judge_times(
         return bad(reterr, "issued in the future; compare the clocks");
     if (not_before > now + TRUST_SKEW_S)
         return bad(reterr, "not yet valid");
-    if (token->expires_at <= token->issued_at
-        || token->expires_at - token->issued_at > lifetime_max)
+    if (token->expires_at <= token->issued_at ||
+        token->expires_at - token->issued_at > lifetime_max)
         return bad(reterr, "lives longer than is taken");
     return RPC_OK;
 }
@@ -128,8 +127,8 @@ static rpc_code judge_times(
 static rpc_code judge_names(
     trust_token *token, const json_t *claims, const trust_issuer *issuer, rpc_status *reterr)
 {
-    if (!take_text(token, claims, "iss", &token->issuer)
-        || strcmp(token->issuer, issuer->issuer) != 0)
+    if (!take_text(token, claims, "iss", &token->issuer) ||
+        strcmp(token->issuer, issuer->issuer) != 0)
         return bad(reterr, "`iss` is not the issuer's");
     if (!is_audience(json_object_get(claims, "aud"), issuer->audience))
         return bad(reterr, "`aud` does not name this server");
@@ -141,13 +140,13 @@ static rpc_code judge_names(
         return bad(reterr, "`client_id` is missing or not of 1 to 255 bytes");
     const json_t *scope = json_object_get(claims, "scope");
     token->scope = json_is_string(scope) ? rpc_arena_strndup(memory_of(token)->arena,
-                                               json_string_value(scope),
-                                               json_string_length(scope))
+                                               json_string_value(scope), json_string_length(scope))
                                          : NULL;
     return token->scope ? RPC_OK : bad(reterr, "`scope` is missing or no string");
 }
 
-/* ---- lists of users ---------------------------------------------------------------------------- */
+/* ---- lists of users ----------------------------------------------------------------------------
+ */
 
 static int by_text(const void *a, const void *b)
 {
@@ -156,8 +155,8 @@ static int by_text(const void *a, const void *b)
 
 bool trust_users_contain(const trust_users *users, const char *gpsi)
 {
-    return users->count > 0
-        && bsearch(&gpsi, users->users, users->count, sizeof *users->users, by_text) != NULL;
+    return users->count > 0 &&
+           bsearch(&gpsi, users->users, users->count, sizeof *users->users, by_text) != NULL;
 }
 
 static bool add_user(trust_token *token, trust_users *users, size_t max, rpc_bytes text)
@@ -196,17 +195,16 @@ static bool take_users(trust_token *token, const json_t *claim, size_t max, trus
     if (!users_room(token, ret, max))
         return false;
     if (json_is_string(claim))
-        return add_user(token, ret, max,
-            rpc_bytes_of(json_string_value(claim), json_string_length(claim)));
+        return add_user(
+            token, ret, max, rpc_bytes_of(json_string_value(claim), json_string_length(claim)));
     if (!json_is_array(claim) || json_array_size(claim) < 1)
         return false;
     size_t i;
     json_t *entry;
-    json_array_foreach(claim, i, entry)
-        if (!json_is_string(entry)
-            || !add_user(token, ret, max,
-                rpc_bytes_of(json_string_value(entry), json_string_length(entry))))
-            return false;
+    json_array_foreach(claim, i,
+        entry) if (!json_is_string(entry) || !add_user(token, ret, max,
+                                                 rpc_bytes_of(json_string_value(entry),
+                                                     json_string_length(entry)))) return false;
     sort_users(ret);
     return true;
 }
@@ -230,7 +228,8 @@ static bool take_profile(trust_token *token, const json_t *claim)
     return true;
 }
 
-/* ---- authorization_details (RFC 9396) and cnf (RFC 8705) ------------------------------------------ */
+/* ---- authorization_details (RFC 9396) and cnf (RFC 8705)
+ * ------------------------------------------ */
 
 static unsigned action_bit(const json_t *entry)
 {
@@ -291,13 +290,13 @@ static rpc_code take_details(trust_token *token, const json_t *details, rpc_stat
         rpc_bytes id = rpc_bytes_of(json_string_value(identifier), json_string_length(identifier));
         if (!json_is_string(identifier) || !trust_asset_id_valid(id))
             return bad(reterr, "`identifier` is no asset ID");
-        token->asset_id =
-            rpc_arena_strndup(memory_of(token)->arena, (const char *)id.data, id.size);
+        token->asset_id = rpc_arena_strndup(
+            memory_of(token)->arena, (const char *)id.data, id.size);
     }
     const json_t *users = json_object_get(detail, "users");
     token->has_users = users != NULL;
-    if (users
-        && (!json_is_array(users) || !take_users(token, users, TRUST_USERS_MAX, &token->users)))
+    if (users &&
+        (!json_is_array(users) || !take_users(token, users, TRUST_USERS_MAX, &token->users)))
         return bad(reterr, "`users` is not an array of 1 to 64 GPSIs");
     return RPC_OK;
 }
@@ -352,23 +351,24 @@ static rpc_code take_optional(
     return RPC_OK;
 }
 
-/* ---- verify -------------------------------------------------------------------------------------- */
+/* ---- verify
+ * -------------------------------------------------------------------------------------- */
 
-rpc_code trust_token_verify(rpc_bytes text, const trust_issuer *issuer, int64_t now,
-    trust_token **ret, rpc_status *reterr)
+rpc_code trust_token_verify(
+    rpc_bytes text, const trust_issuer *issuer, int64_t now, trust_token **ret, rpc_status *reterr)
 {
     static const char *const at_jwt[] = {"at+jwt", NULL};
     trust_jws jws = {0};
     if (trust_keyring_purpose(issuer->keys) != TRUST_FOR_TOKENS)
         return bad(reterr, "the issuer's keys are not for tokens");
     if (trust_jws_verify(text, TRUST_TOKEN_BYTES_MAX, issuer->keys,
-            issuer->typs ? issuer->typs : at_jwt, &jws, reterr)
-        != TRUST_VALID)
+            issuer->typs ? issuer->typs : at_jwt, &jws, reterr) != TRUST_VALID)
         return RPC_UNAUTHENTICATED;
     RPC_AUTOFREE uint8_t *payload = jws.payload;
     if (issuer->algs && !(issuer->algs & 1u << trust_key_alg(jws.key)))
         return bad(reterr, "its algorithm is not one that is taken of this issuer");
-    RPC_CLEANUP(json_freep) json_t *claims = trust__json_parse(
+    RPC_CLEANUP(json_freep)
+    json_t *claims = trust__json_parse(
         rpc_bytes_of(payload, jws.payload_size), TRUST_TOKEN_BYTES_MAX, "the claims", reterr);
     if (!json_is_object(claims))
         return bad(reterr, "the claims are no JSON object, or one with a member twice");
@@ -393,19 +393,20 @@ rpc_code trust_token_verify(rpc_bytes text, const trust_issuer *issuer, int64_t 
 bool trust_token_peek_issuer(rpc_bytes token, char *ret_issuer, size_t room)
 {
     const uint8_t *first = token.size <= TRUST_TOKEN_BYTES_MAX && token.size
-        ? memchr(token.data, '.', token.size)
-        : NULL;
+                               ? memchr(token.data, '.', token.size)
+                               : NULL;
     if (!first)
         return false;
     size_t rest = token.size - (size_t)(first + 1 - token.data), size = 0;
     const uint8_t *second = rest ? memchr(first + 1, '.', rest) : NULL;
     if (!second)
         return false;
-    RPC_AUTOFREE uint8_t *payload =
-        trust__base64url_decode(rpc_bytes_of(first + 1, (size_t)(second - first - 1)), &size);
+    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(
+        rpc_bytes_of(first + 1, (size_t)(second - first - 1)), &size);
     if (!payload)
         return false;
-    RPC_CLEANUP(json_freep) json_t *claims = trust__json_parse(
+    RPC_CLEANUP(json_freep)
+    json_t *claims = trust__json_parse(
         rpc_bytes_of(payload, size), TRUST_TOKEN_BYTES_MAX, "the claims", NULL);
     const char *issuer = json_string_value(json_object_get(claims, "iss"));
     if (!issuer || strlen(issuer) >= room)
@@ -426,7 +427,8 @@ bool trust_token_has_scope(const trust_token *token, const char *scope)
     return false;
 }
 
-/* ---- mint ------------------------------------------------------------------------------------------ */
+/* ---- mint
+ * ------------------------------------------------------------------------------------------ */
 
 static json_t *strings(const char *const *list)
 {
@@ -436,8 +438,8 @@ static json_t *strings(const char *const *list)
     return array;
 }
 
-static rpc_code check_users(const char *const *list, size_t max, const char *what,
-    rpc_status *reterr)
+static rpc_code check_users(
+    const char *const *list, size_t max, const char *what, rpc_status *reterr)
 {
     size_t count = 0;
     for (; list && list[count]; count++)
@@ -453,8 +455,8 @@ static rpc_code check_users(const char *const *list, size_t max, const char *wha
 
 static rpc_code check_claims(const trust_token_claims *claims, rpc_status *reterr)
 {
-    if (!claims->issuer || !claims->subject || !claims->audience || !claims->client_id
-        || !claims->scope)
+    if (!claims->issuer || !claims->subject || !claims->audience || !claims->client_id ||
+        !claims->scope)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "token: issuer, subject, audience, client ID and scope are required");
     if (claims->lifetime_s < 1 || claims->lifetime_s > LIFETIME_S_DEFAULT)
@@ -531,8 +533,8 @@ static json_t *make_claims(const trust_token_claims *claims)
     return json;
 }
 
-rpc_code trust_token_mint(const trust_signer *signer, const trust_token_claims *claims,
-    char **ret, rpc_status *reterr)
+rpc_code trust_token_mint(
+    const trust_signer *signer, const trust_token_claims *claims, char **ret, rpc_status *reterr)
 {
     rpc_code code = check_claims(claims, reterr);
     if (code != RPC_OK)

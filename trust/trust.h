@@ -159,13 +159,13 @@ typedef struct trust_jws {
  *  x5t#S256) and nothing else; a kid of the ring; an alg that is the key's; one of the
  *  NULL-terminated typs; a signature that holds. The key's state is the caller's to judge with
  *  trust_key_signs_at(), when it knows the time of signing; a compromised or pre-published key
- *  is INVALID here already. ring NULL: one without keys. On INVALID and NO_KEY *reterr says why (for logs, not for callers)
- *  and *ret is untouched. */
+ *  is INVALID here already. ring NULL: one without keys. On INVALID and NO_KEY *reterr says why
+ * (for logs, not for callers) and *ret is untouched. */
 RPC_API RPC_MUST_USE trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max,
     const trust_keyring *ring, const char *const *typs, trust_jws *ret, rpc_status *reterr);
 /** Signs payload under header {"alg": "EdDSA", "kid", "typ"}; free() *ret. */
-RPC_API RPC_MUST_USE rpc_code trust_jws_sign(const trust_signer *signer, const char *typ,
-    rpc_bytes payload, char **ret, rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code trust_jws_sign(
+    const trust_signer *signer, const char *typ, rpc_bytes payload, char **ret, rpc_status *reterr);
 
 /* ---- access tokens (RFC 9068; 3GPP TS 33.434 A.2.2; TR 33.721 solution #6) ------------------ */
 
@@ -187,10 +187,10 @@ typedef struct trust_issuer {
     const char *issuer;   /* `iss`, byte for byte */
     const char *audience; /* what `aud` must be or contain */
     const trust_keyring *keys;
-    const char *const *typs;    /* NULL-terminated; NULL = at+jwt */
-    unsigned algs;              /* bits 1 << trust_alg of algorithms taken; 0 = all */
-    int64_t lifetime_s_max;     /* 0 = 900 */
-    bool may_delegate;          /* tokens with `users` are taken */
+    const char *const *typs; /* NULL-terminated; NULL = at+jwt */
+    unsigned algs;           /* bits 1 << trust_alg of algorithms taken; 0 = all */
+    int64_t lifetime_s_max;  /* 0 = 900 */
+    bool may_delegate;       /* tokens with `users` are taken */
     /** GPSIs that it may assert in `gpsi` and `users`: a prefix ("msisdn-49", "extid-") or
      *  "extid-*@example.com"; NULL-terminated; NULL = all. */
     const char *const *gpsi_namespaces;
@@ -209,18 +209,18 @@ RPC_API bool trust_users_contain(const trust_users *users, const char *gpsi);
 /** A verified token: immutable, counted, one allocation. Strings are NUL-terminated. */
 typedef struct trust_token {
     const char *issuer, *subject, *client_id, *jti;
-    const char *scope;      /* as it came; trust_token_has_scope() */
+    const char *scope; /* as it came; trust_token_has_scope() */
     int64_t issued_at, expires_at;
-    const char *asset_id;   /* NULL = the token names none */
-    unsigned actions;       /* bits of trust_action; 0 = no authorization_details */
+    const char *asset_id; /* NULL = the token names none */
+    unsigned actions;     /* bits of trust_action; 0 = no authorization_details */
     bool has_gpsis, has_users, has_profile;
-    trust_users gpsis;      /* whom the holder is */
-    trust_users users;      /* whom a VAL server acts for */
-    trust_users profile;    /* Digital_profile */
-    const char *skeyprov;   /* SKeyProv, NULL = absent */
-    bool bound;             /* cnf x5t#S256 */
+    trust_users gpsis;    /* whom the holder is */
+    trust_users users;    /* whom a VAL server acts for */
+    trust_users profile;  /* Digital_profile */
+    const char *skeyprov; /* SKeyProv, NULL = absent */
+    bool bound;           /* cnf x5t#S256 */
     uint8_t certificate_sha256[32];
-    uint64_t key_version;   /* of the ring that verified it */
+    uint64_t key_version; /* of the ring that verified it */
 } trust_token;
 
 /** Signature and claims. UNAUTHENTICATED with a reason for logs (never for callers). The
@@ -250,8 +250,8 @@ typedef struct trust_token_claims {
 
 /** The one mint of the suite; draws the jti. INVALID_ARGUMENT: a claim that no server of ours
  *  would take; RESOURCE_EXHAUSTED: larger than 32 KiB. free() *ret. */
-RPC_API RPC_MUST_USE rpc_code trust_token_mint(const trust_signer *signer,
-    const trust_token_claims *claims, char **ret, rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code trust_token_mint(
+    const trust_signer *signer, const trust_token_claims *claims, char **ret, rpc_status *reterr);
 
 /* ---- verified tokens, kept ------------------------------------------------------------------- */
 
@@ -271,7 +271,8 @@ RPC_API void trust_token_cache_put(trust_token_cache *cache, const uint8_t sha25
     trust_token *token, const trust_issuer *issuer);
 RPC_API void trust_sha256(rpc_bytes bytes, uint8_t ret[32]);
 
-/* ---- revocations ------------------------------------------------------------------------------ */
+/* ---- revocations ------------------------------------------------------------------------------
+ */
 
 /** What is refused before it expires: one token, or all of a subject issued so far. */
 typedef struct trust_revocation {
@@ -289,14 +290,15 @@ RPC_API RPC_MUST_USE trust_revocations *trust_revocations_new(size_t entries_max
 RPC_API void trust_revocations_free(trust_revocations *table);
 /** Again: the later times win. INVALID_ARGUMENT; RESOURCE_EXHAUSTED: entries_max that have not
  *  expired are there, or no memory. now: seconds since 1970. */
-RPC_API RPC_MUST_USE rpc_code trust_revocations_add(trust_revocations *table,
-    const trust_revocation *revocation, int64_t now, rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code trust_revocations_add(
+    trust_revocations *table, const trust_revocation *revocation, int64_t now, rpc_status *reterr);
 RPC_API bool trust_revocations_has(trust_revocations *table, const trust_token *token);
 /** Grows with every revocation: what was decided under the same number need not be asked again. */
 RPC_API uint64_t trust_revocations_epoch(const trust_revocations *table);
 RPC_API size_t trust_revocations_count(trust_revocations *table, int64_t now);
 
-/* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------ */
+/* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------
+ */
 
 /** Which steps an issuer's tokens go through when the media is asked for. What concerns the
  *  profile always needs a token for it whose holder the user is, and the profile's own list; only
@@ -311,17 +313,17 @@ typedef enum trust_mode {
 /** Who decided; names by trust_reason_name(), sentences for operators by trust_reason_text(). */
 typedef enum trust_reason {
     TRUST_REASON_ALLOWED,
-    TRUST_REASON_TOKEN,        /* missing, not genuine, not fresh */
+    TRUST_REASON_TOKEN, /* missing, not genuine, not fresh */
     TRUST_REASON_REVOKED,
-    TRUST_REASON_BINDING,      /* cnf is of another certificate, or required and absent */
+    TRUST_REASON_BINDING, /* cnf is of another certificate, or required and absent */
     TRUST_REASON_SCOPE,
-    TRUST_REASON_ASSET,        /* the token names another asset, or none, or one too many */
+    TRUST_REASON_ASSET, /* the token names another asset, or none, or one too many */
     TRUST_REASON_ACTION,
     TRUST_REASON_PROFILE_CLAIM, /* Digital_profile absent, empty or without the user */
-    TRUST_REASON_HOLDER,       /* the user is not the holder's */
-    TRUST_REASON_LIST,         /* the profile's own list does not allow it */
-    TRUST_REASON_MISSING,      /* there is no such asset, and the list would have decided */
-    TRUST_REASON_NOT_FOUND,    /* every step but existence has passed */
+    TRUST_REASON_HOLDER,        /* the user is not the holder's */
+    TRUST_REASON_LIST,          /* the profile's own list does not allow it */
+    TRUST_REASON_MISSING,       /* there is no such asset, and the list would have decided */
+    TRUST_REASON_NOT_FOUND,     /* every step but existence has passed */
     TRUST_REASONS
 } trust_reason;
 RPC_API const char *trust_reason_name(trust_reason reason);
@@ -339,13 +341,13 @@ typedef struct trust_question {
     const trust_token *token; /* NULL: missing or refused by trust_token_verify() */
     bool revoked;
     trust_mode mode;
-    bool binding_required; /* for this client */
+    bool binding_required;             /* for this client */
     const uint8_t *certificate_sha256; /* of the connection; NULL = none */
     trust_action action;
-    bool about_profile;   /* get: the profile is asked for, not the media */
-    const char *asset_id; /* NULL for create and discovery */
-    const char *gpsi;     /* the user of the request */
-    int64_t now;          /* seconds since 1970 */
+    bool about_profile;             /* get: the profile is asked for, not the media */
+    const char *asset_id;           /* NULL for create and discovery */
+    const char *gpsi;               /* the user of the request */
+    int64_t now;                    /* seconds since 1970 */
     const trust_asset_facts *facts; /* NULL: judge the token's steps only; see `pending` */
 } trust_question;
 
@@ -360,7 +362,8 @@ typedef struct trust_decision {
  *  docs/security.md, and nothing later is looked at when one fails. */
 RPC_API trust_decision trust_decide(const trust_question *question);
 
-/* ---- manifests (docs/wire.md, "An object") -------------------------------------------------------- */
+/* ---- manifests (docs/wire.md, "An object")
+ * -------------------------------------------------------- */
 
 #define TRUST_MANIFEST_TYP        "dacm-manifest+jwt"
 #define TRUST_MANIFEST_BYTES_MAX  16384u
@@ -372,7 +375,7 @@ typedef struct trust_manifest {
     char asset_id[TRUST_ASSET_ID_MAX + 1];
     char media_type[128];
     char chunking[32];
-    char recipe[2048]; /* canonical; empty: the original */
+    char recipe[2048];           /* canonical; empty: the original */
     char kid[TRUST_KID_MAX + 1]; /* of the key that verified it; empty with NO_KEY */
     uint64_t version, size;
     uint8_t sha256[32];        /* of the whole object */
@@ -384,13 +387,13 @@ typedef struct trust_manifest {
 
 /** free() *ret. INVALID_ARGUMENT: a signer of another purpose, or a member that verify would
  *  not take, or all of them together more than 16 KiB. RESOURCE_EXHAUSTED: no memory. */
-RPC_API RPC_MUST_USE rpc_code trust_manifest_sign(const trust_signer *signer,
-    const trust_manifest *manifest, char **ret, rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code trust_manifest_sign(
+    const trust_signer *signer, const trust_manifest *manifest, char **ret, rpc_status *reterr);
 /** Signature, type, the key's state at `iat`, and every claim; `exp` is for the caller to judge.
  *  ring NULL: a ring without keys. NO_KEY fills *ret too: what it says, unverified. On INVALID
  *  *ret is untouched. */
-RPC_API RPC_MUST_USE trust_verdict trust_manifest_verify(rpc_bytes jws,
-    const trust_keyring *ring, trust_manifest *ret, rpc_status *reterr);
+RPC_API RPC_MUST_USE trust_verdict trust_manifest_verify(
+    rpc_bytes jws, const trust_keyring *ring, trust_manifest *ret, rpc_status *reterr);
 
 #ifdef __cplusplus
 }

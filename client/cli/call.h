@@ -36,7 +36,8 @@ call_event call_stream_wait(call_stream *stream, rpc_message **ret_message, dacm
 /** Foreign text made fit for a terminal. */
 dacm_code call_fail_status(dacm_error *error, const rpc_status *status);
 
-/* ---- descriptors (call_reflection.c) ----------------------------------------------------------- */
+/* ---- descriptors (call_reflection.c) -----------------------------------------------------------
+ */
 
 /** How to ask a server for its types. */
 typedef struct call_reflection {
@@ -53,7 +54,8 @@ dacm_code call_fetch_schema(
 /** The types of a FileDescriptorSet. */
 dacm_code call_load_schema(const char *path, dynamic_schema **ret, dacm_error *reterr);
 
-/* ---- the input (call_input.c) -------------------------------------------------------------------- */
+/* ---- the input (call_input.c)
+ * -------------------------------------------------------------------- */
 
 /** JSON values one after another, from text, a file or standard input. */
 typedef struct call_input {

@@ -31,7 +31,8 @@ static dacm_code fail(dacm_error *error, dacm_code code, const char *format, ...
     return error->code = code;
 }
 
-/* ---- one question --------------------------------------------------------------------------------- */
+/* ---- one question
+ * --------------------------------------------------------------------------------- */
 
 /** The one answer of a call, or how it ended without. */
 static dacm_code take_answer(call_stream *stream, rpc_message **ret, dacm_error *reterr)
@@ -48,15 +49,15 @@ static dacm_code take_answer(call_stream *stream, rpc_message **ret, dacm_error 
     return end.code;
 }
 
-static dacm_code ask_version(call_reflection *reflection, const question *asked, rpc_message **ret,
-    dacm_error *reterr)
+static dacm_code ask_version(
+    call_reflection *reflection, const question *asked, rpc_message **ret, dacm_error *reterr)
 {
     call_stream *stream = NULL;
     const char *path = reflection->alpha
                            ? "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
                            : "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-    dacm_code code =
-        call_stream_open(reflection->channel, path, &reflection->options, &stream, reterr);
+    dacm_code code = call_stream_open(
+        reflection->channel, path, &reflection->options, &stream, reterr);
     if (code != DACM_OK)
         return code;
     if (rpc_call_send_packed(call_stream_call(stream), &asked->base) == RPC_SENT_OK)
@@ -88,8 +89,8 @@ static dacm_code ask(call_reflection *reflection, const question *asked, rpc_mes
     if (rpc_message_unpack(message, &grpc__reflection__v1__server_reflection_response__descriptor,
             &unpacked, &status) != RPC_OK) {
         rpc_message_release(message);
-        return fail(reterr, DACM_INTERNAL, "the server's reflection is malformed: %.300s",
-            status.message);
+        return fail(
+            reterr, DACM_INTERNAL, "the server's reflection is malformed: %.300s", status.message);
     }
     *ret = (answer *)unpacked;
     *ret_message = message;
@@ -119,7 +120,8 @@ dacm_code call_list_services(call_reflection *reflection, json_t **ret, dacm_err
     if (code != DACM_OK)
         return code;
     json_t *names = json_array();
-    if (got->message_response_case != ANSWER(LIST_SERVICES_RESPONSE) || !got->list_services_response)
+    if (got->message_response_case != ANSWER(LIST_SERVICES_RESPONSE) ||
+        !got->list_services_response)
         code = fail_answer(got, "list of services", reterr);
     else if (got->list_services_response->n_service > SERVICES_MAX)
         code = fail(reterr, DACM_RESOURCE_EXHAUSTED, "the server lists more than %u services",
@@ -136,7 +138,8 @@ dacm_code call_list_services(call_reflection *reflection, json_t **ret, dacm_err
     return code;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files
+ * ------------------------------------------------------------------------------------------- */
 
 /** The files so far; each name once. */
 typedef struct collected {
@@ -181,15 +184,14 @@ static dacm_code add_file(collected *all, const ProtobufCBinaryData *data, dacm_
     return DACM_OK;
 }
 
-static dacm_code add_files(
-    call_reflection *reflection, const question *asked, const char *about, collected *all,
-    dacm_error *reterr)
+static dacm_code add_files(call_reflection *reflection, const question *asked, const char *about,
+    collected *all, dacm_error *reterr)
 {
     rpc_message *message = NULL;
     answer *got = NULL;
     if (++all->questions > QUESTIONS_MAX)
-        return fail(reterr, DACM_RESOURCE_EXHAUSTED,
-            "the server's types import more than %u files", QUESTIONS_MAX);
+        return fail(reterr, DACM_RESOURCE_EXHAUSTED, "the server's types import more than %u files",
+            QUESTIONS_MAX);
     dacm_code code = ask(reflection, asked, &message, &got, reterr);
     if (code != DACM_OK)
         return code;
@@ -197,10 +199,9 @@ static dacm_code add_files(
         !got->file_descriptor_response)
         code = fail_answer(got, about, reterr);
     else
-        for (size_t i = 0; code == DACM_OK &&
-                           i < got->file_descriptor_response->n_file_descriptor_proto; i++)
-            code = add_file(
-                all, &got->file_descriptor_response->file_descriptor_proto[i], reterr);
+        for (size_t i = 0;
+             code == DACM_OK && i < got->file_descriptor_response->n_file_descriptor_proto; i++)
+            code = add_file(all, &got->file_descriptor_response->file_descriptor_proto[i], reterr);
     rpc_message_release(message);
     return code;
 }
@@ -258,7 +259,8 @@ dacm_code call_fetch_schema(
     return code == DACM_OK ? make_schema(all.files, all.count, ret, reterr) : code;
 }
 
-/* ---- a set in a file --------------------------------------------------------------------------------- */
+/* ---- a set in a file
+ * --------------------------------------------------------------------------------- */
 
 /** *ret is malloc'd. */
 static dacm_code read_set(const char *path, uint8_t **ret, size_t *ret_size, dacm_error *reterr)
@@ -271,8 +273,8 @@ static dacm_code read_set(const char *path, uint8_t **ret, size_t *ret_size, dac
     if (!file || ferror(file))
         return fail(reterr, DACM_LOCAL_FILE, "cannot read '%.200s': %s", path, strerror(errno));
     if (size > DYNAMIC_BYTES_MAX)
-        return fail(reterr, DACM_LOCAL_FILE, "'%.200s' is over %u MiB", path,
-            DYNAMIC_BYTES_MAX >> 20);
+        return fail(
+            reterr, DACM_LOCAL_FILE, "'%.200s' is over %u MiB", path, DYNAMIC_BYTES_MAX >> 20);
     *ret = RPC_TAKE(data);
     *ret_size = size;
     return DACM_OK;
@@ -287,8 +289,8 @@ dacm_code call_load_schema(const char *path, dynamic_schema **ret, dacm_error *r
     const dacm_code code = read_set(path, &data, &size, reterr);
     if (code != DACM_OK)
         return code;
-    if (dynamic_set_files(
-            rpc_bytes_of(data, size), files, DYNAMIC_FILES_MAX, &count, &status) != RPC_OK ||
+    if (dynamic_set_files(rpc_bytes_of(data, size), files, DYNAMIC_FILES_MAX, &count, &status) !=
+            RPC_OK ||
         dynamic_schema_new(files, count, ret, &status) != RPC_OK)
         return fail(reterr, DACM_LOCAL_FILE, "cannot use '%.150s': %.300s", path, status.message);
     return DACM_OK;

@@ -104,7 +104,8 @@ int cli_user(const cli_context *cli, const char **ret);
  *  on. name is "dacm put". */
 int cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
 
-/* ---- tokens (mint.c) --------------------------------------------------------------------------- */
+/* ---- tokens (mint.c) ---------------------------------------------------------------------------
+ */
 
 /** Claims of an access token (docs/wire.md); NULL or 0 = absent. */
 typedef struct cli_claims {
@@ -122,10 +123,10 @@ typedef struct cli_claims {
 } cli_claims;
 
 /** Mints with the private key set in key_file; *ret is malloc'd. */
-dacm_code cli_mint(
-    const cli_claims *claims, const char *key_file, char **ret, dacm_error *reterr);
+dacm_code cli_mint(const cli_claims *claims, const char *key_file, char **ret, dacm_error *reterr);
 
-/* ---- commands ------------------------------------------------------------------------------------ */
+/* ---- commands
+ * ------------------------------------------------------------------------------------ */
 
 int cli_put(cli_context *cli, int argc, char **argv);
 int cli_get(cli_context *cli, int argc, char **argv);

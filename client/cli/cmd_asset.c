@@ -10,8 +10,18 @@
 
 RPC_DEFINE_FREEP(client_freep, dacm_client *, dacm_client_free)
 
-enum { OPTION_ALLOW = 512, OPTION_MEDIA_TYPE, OPTION_ID, OPTION_IF_MATCH, OPTION_VERSION,
-    OPTION_STREAMS, OPTION_OPERATION, OPTION_JWS, OPTION_FRESH, OPTION_HAVE };
+enum {
+    OPTION_ALLOW = 512,
+    OPTION_MEDIA_TYPE,
+    OPTION_ID,
+    OPTION_IF_MATCH,
+    OPTION_VERSION,
+    OPTION_STREAMS,
+    OPTION_OPERATION,
+    OPTION_JWS,
+    OPTION_FRESH,
+    OPTION_HAVE
+};
 
 static const struct argp_child children[] = {{&cli_connection_argp, 0, NULL, 10}, {0}};
 
@@ -112,8 +122,8 @@ static const char *media_type_of(const char *file)
 static void print_put(const cli_context *cli, const dacm_upload_result *result)
 {
     if (cli->json) {
-        cli_print_json(json_pack("{s:s, s:I}", "asset_id", result->asset_id, "version",
-            (json_int_t)result->version));
+        cli_print_json(json_pack(
+            "{s:s, s:I}", "asset_id", result->asset_id, "version", (json_int_t)result->version));
         return;
     }
     printf("%s\n", result->asset_id);
@@ -153,7 +163,8 @@ int cli_put(cli_context *cli, int argc, char **argv)
     return CLI_EXIT_OK;
 }
 
-/* ---- get -------------------------------------------------------------------------------------- */
+/* ---- get --------------------------------------------------------------------------------------
+ */
 
 typedef struct get_arguments {
     cli_context *cli;
@@ -211,12 +222,11 @@ static void print_get(const cli_context *cli, const char *file, const dacm_downl
     if (cli->json) {
         json_t *object = manifest_json(&result->manifest);
         json_object_set_new(object, "file", json_string(file));
-        json_object_set_new(object, "signature",
-            json_string(result->signature_valid ? "valid" : "no key"));
-        json_object_set_new(object, "received_bytes",
-            json_integer((json_int_t)result->received_bytes));
-        json_object_set_new(object, "reused_bytes",
-            json_integer((json_int_t)result->reused_bytes));
+        json_object_set_new(
+            object, "signature", json_string(result->signature_valid ? "valid" : "no key"));
+        json_object_set_new(
+            object, "received_bytes", json_integer((json_int_t)result->received_bytes));
+        json_object_set_new(object, "reused_bytes", json_integer((json_int_t)result->reused_bytes));
         json_object_set_new(object, "resumed", json_integer(result->resumed));
         cli_print_json(object);
         return;
@@ -224,8 +234,8 @@ static void print_get(const cli_context *cli, const char *file, const dacm_downl
     char size[32], received[32];
     cli_size_text(result->manifest.size, size);
     cli_size_text(result->received_bytes, received);
-    printf("%s: version %" PRIu64 ", %s (%s received), %s\n", file, result->manifest.version,
-        size, received,
+    printf("%s: version %" PRIu64 ", %s (%s received), %s\n", file, result->manifest.version, size,
+        received,
         result->signature_valid ? "signature and every chunk verified"
                                 : "every chunk verified, SIGNATURE NOT VERIFIED (no key)");
 }
@@ -275,7 +285,8 @@ int cli_get(cli_context *cli, int argc, char **argv)
     return CLI_EXIT_OK;
 }
 
-/* ---- authorize ---------------------------------------------------------------------------------- */
+/* ---- authorize ----------------------------------------------------------------------------------
+ */
 
 typedef struct authorize_arguments {
     cli_context *cli;
@@ -297,8 +308,8 @@ static error_t parse_authorize(int key, char *argument, struct argp_state *state
         return 0;
     case OPTION_OPERATION:
         if (!dacm_operation_parse(argument, &authorize->operation))
-            argp_error(state, "--operation takes get, discovery, update or delete, not '%s'",
-                argument);
+            argp_error(
+                state, "--operation takes get, discovery, update or delete, not '%s'", argument);
         return 0;
     case ARGP_KEY_ARG:
         if (authorize->asset_id)
@@ -314,15 +325,15 @@ static error_t parse_authorize(int key, char *argument, struct argp_state *state
     }
 }
 
-static void print_authorize(const cli_context *cli, const authorize_arguments *authorize,
-    const dacm_authorization *answer)
+static void print_authorize(
+    const cli_context *cli, const authorize_arguments *authorize, const dacm_authorization *answer)
 {
     char until[32];
     if (cli->json) {
-        cli_print_json(json_pack("{s:s, s:s, s:s, s:b, s:I, s:s}", "asset_id",
-            authorize->asset_id, "user", cli->as, "operation",
-            dacm_operation_name(authorize->operation), "allowed", answer->allowed,
-            "valid_until", (json_int_t)answer->valid_until, "request_id", answer->request_id));
+        cli_print_json(json_pack("{s:s, s:s, s:s, s:b, s:I, s:s}", "asset_id", authorize->asset_id,
+            "user", cli->as, "operation", dacm_operation_name(authorize->operation), "allowed",
+            answer->allowed, "valid_until", (json_int_t)answer->valid_until, "request_id",
+            answer->request_id));
         return;
     }
     cli_time_text(answer->valid_until, until);
@@ -346,14 +357,15 @@ int cli_authorize(cli_context *cli, int argc, char **argv)
         return code;
     dacm_authorization answer;
     dacm_error error;
-    if (dacm_authorize(
-            client, authorize.asset_id, user, authorize.operation, &answer, &error) != DACM_OK)
+    if (dacm_authorize(client, authorize.asset_id, user, authorize.operation, &answer, &error) !=
+        DACM_OK)
         return cli_fail(cli, &error);
     print_authorize(cli, &authorize, &answer);
     return answer.allowed ? CLI_EXIT_OK : CLI_EXIT_DENIED;
 }
 
-/* ---- verify --------------------------------------------------------------------------------------- */
+/* ---- verify
+ * --------------------------------------------------------------------------------------- */
 
 typedef struct verify_arguments {
     cli_context *cli;

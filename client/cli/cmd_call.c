@@ -107,7 +107,8 @@ static error_t parse_call(int key, char *argument, struct argp_state *state)
     }
 }
 
-/* ---- metadata --------------------------------------------------------------------------------- */
+/* ---- metadata ---------------------------------------------------------------------------------
+ */
 
 typedef struct metadata {
     rpc_metadatum list[HEADERS_MAX + 1];
@@ -125,7 +126,7 @@ static void metadata_free(metadata **m)
         free((*m)->names[i]);
         free((*m)->values[i]);
     }
-    explicit_bzero((*m)->token, sizeof (*m)->token);
+    explicit_bzero((*m)->token, sizeof(*m)->token);
     free(*m);
 }
 
@@ -181,8 +182,8 @@ static int add_token(const cli_context *cli, metadata *m)
             return cli_fail_text(cli, DACM_INVALID_ARGUMENT, "the token is over 32 KiB");
     }
     if (m->token[0])
-        m->list[m->count++] =
-            (rpc_metadatum){.name = "dacm-token", .value = rpc_bytes_str(m->token)};
+        m->list[m->count++] = (rpc_metadatum){
+            .name = "dacm-token", .value = rpc_bytes_str(m->token)};
     return CLI_EXIT_OK;
 }
 
@@ -194,7 +195,8 @@ static int make_metadata(const call_arguments *call, metadata *m)
     return code == CLI_EXIT_OK ? add_token(call->cli, m) : code;
 }
 
-/* ---- the connection ------------------------------------------------------------------------------ */
+/* ---- the connection
+ * ------------------------------------------------------------------------------ */
 
 typedef struct connection {
     rpc_runtime *runtime;
@@ -223,8 +225,8 @@ static int connect_to(const call_arguments *call, connection *ret)
     const char *server = cli->server ? cli->server : cli->env.grpc;
     RPC_AUTOFREE char *target = NULL;
     if (!server)
-        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
-            "no server was named; give --server tls+tcp://host:port");
+        return cli_fail_text(
+            cli, DACM_INVALID_ARGUMENT, "no server was named; give --server tls+tcp://host:port");
     if (asprintf(&target, "%s%s",
             strstr(server, "://") ? ""
             : call->plain_text    ? "tcp://"
@@ -248,7 +250,8 @@ static int connect_to(const call_arguments *call, connection *ret)
     return CLI_EXIT_OK;
 }
 
-/* ---- types --------------------------------------------------------------------------------------- */
+/* ---- types
+ * --------------------------------------------------------------------------------------- */
 
 /** What the rest of the command works with. */
 typedef struct session {
@@ -278,13 +281,14 @@ static int get_schema(session *s, const char *name)
     for (char *at = symbol; *at; at++)
         if (*at == '/')
             *at = '.';
-    const dacm_code code =
-        s->call->proto_set ? call_load_schema(s->call->proto_set, &s->schema, &error)
-                           : call_fetch_schema(&reflection, symbol, &s->schema, &error);
+    const dacm_code code = s->call->proto_set
+                               ? call_load_schema(s->call->proto_set, &s->schema, &error)
+                               : call_fetch_schema(&reflection, symbol, &s->schema, &error);
     return code == DACM_OK ? CLI_EXIT_OK : cli_fail(s->cli, &error);
 }
 
-/* ---- --list and --describe ------------------------------------------------------------------------- */
+/* ---- --list and --describe
+ * ------------------------------------------------------------------------- */
 
 static void print_service(const session *s, const char *name)
 {
@@ -325,8 +329,7 @@ static void print_method(
         method->output_name, "client_streaming", method->client_streaming, "server_streaming",
         method->server_streaming);
     if (object)
-        json_object_set_new(
-            object, "method", json_sprintf("%s/%s", service->name, method->name));
+        json_object_set_new(object, "method", json_sprintf("%s/%s", service->name, method->name));
     cli_print_json(object);
 }
 
@@ -360,7 +363,8 @@ static int describe(session *s)
     return CLI_EXIT_OK;
 }
 
-/* ---- calling ------------------------------------------------------------------------------------------ */
+/* ---- calling
+ * ------------------------------------------------------------------------------------------ */
 
 /** A call under way. */
 typedef struct running {
@@ -370,7 +374,7 @@ typedef struct running {
     call_stream *stream;
     uint8_t *pending; /* packed, not yet taken; NULL = none */
     size_t pending_size;
-    bool busy;    /* the call takes nothing until it is writable */
+    bool busy;     /* the call takes nothing until it is writable */
     bool sent_all; /* half-closed, or nobody listens */
     bool want_input;
     json_t *reply; /* of a method with one reply, until its status is known */
@@ -388,8 +392,7 @@ static void running_done(running *r)
 
 static bool print_reply(running *r, const json_t *json)
 {
-    RPC_AUTOFREE char *text =
-        dynamic_print(json, !r->s->cli->json && !r->method->server_streaming);
+    RPC_AUTOFREE char *text = dynamic_print(json, !r->s->cli->json && !r->method->server_streaming);
     if (text && puts(text) >= 0 && fflush(stdout) == 0)
         return true;
     r->exit = cli_fail_text(r->s->cli, DACM_LOCAL_FILE, "cannot write the reply");
@@ -400,8 +403,8 @@ static bool take_reply(running *r, rpc_message *message)
 {
     rpc_status status = {.code = RPC_OK};
     json_t *json = NULL;
-    const rpc_code code =
-        dynamic_decode(r->method->output, rpc_message_bytes(message), &json, &status);
+    const rpc_code code = dynamic_decode(
+        r->method->output, rpc_message_bytes(message), &json, &status);
     rpc_message_release(message);
     r->replies++;
     if (code != RPC_OK) {
@@ -548,8 +551,8 @@ static bool take_only_input(running *r)
     if (next == CALL_NEXT_VALUE)
         next = call_input_next(&r->input, &second, &error);
     if (next == CALL_NEXT_VALUE)
-        r->exit = cli_fail_text(r->s->cli, DACM_INVALID_ARGUMENT,
-            "the method takes one message; the input has more");
+        r->exit = cli_fail_text(
+            r->s->cli, DACM_INVALID_ARGUMENT, "the method takes one message; the input has more");
     else if (next == CALL_NEXT_BAD)
         r->exit = cli_fail(r->s->cli, &error);
     const bool good = next == CALL_NEXT_END && json && encode(r, json);
@@ -619,7 +622,8 @@ static int invoke(session *s)
     return run(s, method, path);
 }
 
-/* ---- the command ---------------------------------------------------------------------------------- */
+/* ---- the command
+ * ---------------------------------------------------------------------------------- */
 
 static void session_done(session *s)
 {

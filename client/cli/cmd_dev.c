@@ -14,10 +14,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define HEALTH_WAIT_MS   250
-#define START_WAIT_MS    30000
-#define STOP_WAIT_MS     20000
-#define PORT_MAX         65535
+#define HEALTH_WAIT_MS 250
+#define START_WAIT_MS  30000
+#define STOP_WAIT_MS   20000
+#define PORT_MAX       65535
 
 enum { OPTION_DIR = 512, OPTION_PORTS };
 
@@ -108,8 +108,7 @@ static bool server_ended(dev_run *dev)
 
 static int signal_within(const sigset_t *signals, int64_t wait_ms)
 {
-    const struct timespec wait = {
-        .tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
+    const struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
     const int got = sigtimedwait(signals, NULL, &wait);
     return got > 0 ? got : 0;
 }
@@ -137,14 +136,14 @@ static bool stop_server(dev_run *dev, const sigset_t *signals)
 static dacm_code died(const dev_run *dev, dacm_error *reterr)
 {
     if (WIFSIGNALED(dev->server_status))
-        return pki_fail(reterr, DACM_UNAVAILABLE, "dacmd ended by signal %d; see its messages above",
-            WTERMSIG(dev->server_status));
+        return pki_fail(reterr, DACM_UNAVAILABLE,
+            "dacmd ended by signal %d; see its messages above", WTERMSIG(dev->server_status));
     return pki_fail(reterr, DACM_UNAVAILABLE,
         "dacmd ended with exit code %d; see its messages above", WEXITSTATUS(dev->server_status));
 }
 
-static dacm_code wait_healthy(dev_run *dev, dacm_client *client, const sigset_t *signals,
-    dacm_error *reterr)
+static dacm_code wait_healthy(
+    dev_run *dev, dacm_client *client, const sigset_t *signals, dacm_error *reterr)
 {
     const int64_t end = rpc_clock_monotonic_us(rpc_clock_system()) + START_WAIT_MS * 1000;
     for (;;) {

@@ -106,8 +106,8 @@ int cli_pki_issue(cli_context *cli, int argc, char **argv)
     if (code >= 0)
         return code;
     if (strchr(pki.name, '/') || pki.name[0] == '.')
-        return cli_fail_text(cli, DACM_INVALID_ARGUMENT, "'%.100s' makes a bad file name",
-            pki.name);
+        return cli_fail_text(
+            cli, DACM_INVALID_ARGUMENT, "'%.100s' makes a bad file name", pki.name);
     if (!pki.dns[0] && !pki.ips[0] && !pki.uris[0])
         pki.dns[0] = pki.name;
     const pki_names names = {

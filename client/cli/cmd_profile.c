@@ -90,8 +90,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 }
 
 /** Arguments, user and connection; an exit code, or -1 to go on. */
-static int begin(profile_arguments *arguments, const struct argp *argp, const char *name,
-    int argc, char **argv, const char **ret_user, dacm_client **ret_client)
+static int begin(profile_arguments *arguments, const struct argp *argp, const char *name, int argc,
+    char **argv, const char **ret_user, dacm_client **ret_client)
 {
     int code = cli_parse(argp, name, argc, argv, arguments);
     if (code >= 0)
@@ -119,17 +119,15 @@ static json_t *profile_json(const dacm_profile *profile)
     for (size_t i = 0; i < profile->owner_count; i++)
         json_array_append_new(owners, json_string(profile->owners[i]));
     for (size_t i = 0; i < profile->acl_count; i++)
-        json_array_append_new(list,
-            json_pack("{s:s, s:o}", "allowed_user", profile->acl[i].user, "operations",
-                operations_json(profile->acl[i].operations)));
+        json_array_append_new(list, json_pack("{s:s, s:o}", "allowed_user", profile->acl[i].user,
+                                        "operations", operations_json(profile->acl[i].operations)));
     json_t *object = json_pack("{s:s, s:o, s:o, s:I}", "asset_id", profile->asset_id, "owners",
         owners, "access_control_list", list, "generation", (json_int_t)profile->generation);
     if (profile->has_media)
         json_object_set_new(object, "media",
             json_pack("{s:I, s:s, s:I, s:o, s:I}", "version", (json_int_t)profile->version,
                 "media_type", profile->media_type, "size", (json_int_t)profile->size, "sha256",
-                cli_hex_json(profile->sha256, 32), "created_at",
-                (json_int_t)profile->created_at));
+                cli_hex_json(profile->sha256, 32), "created_at", (json_int_t)profile->created_at));
     return object;
 }
 
@@ -177,7 +175,8 @@ int cli_ls(cli_context *cli, int argc, char **argv)
     return CLI_EXIT_OK;
 }
 
-/* ---- show ------------------------------------------------------------------------------------- */
+/* ---- show -------------------------------------------------------------------------------------
+ */
 
 static void print_head(const dacm_profile *profile)
 {
@@ -242,7 +241,8 @@ int cli_show(cli_context *cli, int argc, char **argv)
     return CLI_EXIT_OK;
 }
 
-/* ---- allow, deny ---------------------------------------------------------------------------------- */
+/* ---- allow, deny
+ * ---------------------------------------------------------------------------------- */
 
 static int change(profile_arguments *arguments, const struct argp *argp, const char *name,
     bool allow, int argc, char **argv)
@@ -270,8 +270,8 @@ static int change(profile_arguments *arguments, const struct argp *argp, const c
     if (dacm_update_profile(client, &update, &generation, &error) != DACM_OK)
         return cli_fail(cli, &error);
     if (cli->json)
-        cli_print_json(json_pack("{s:s, s:I}", "asset_id", arguments->asset_id, "generation",
-            (json_int_t)generation));
+        cli_print_json(json_pack(
+            "{s:s, s:I}", "asset_id", arguments->asset_id, "generation", (json_int_t)generation));
     else
         printf("%s: %zu user%s %s (generation %" PRIu64 ")\n", arguments->asset_id,
             arguments->user_count, arguments->user_count == 1 ? "" : "s",
@@ -304,7 +304,8 @@ int cli_deny(cli_context *cli, int argc, char **argv)
     return change(&arguments, &argp, "dacm deny", false, argc, argv);
 }
 
-/* ---- rm ---------------------------------------------------------------------------------------------- */
+/* ---- rm
+ * ---------------------------------------------------------------------------------------------- */
 
 int cli_rm(cli_context *cli, int argc, char **argv)
 {

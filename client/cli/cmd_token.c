@@ -11,15 +11,27 @@
 
 static const struct argp_child children[] = {{&cli_connection_argp, 0, NULL, 10}, {0}};
 
-enum { OPTION_USER = 512, OPTION_SERVER_TOKEN, OPTION_USERS, OPTION_ASSET, OPTION_ACTIONS,
-    OPTION_PROFILE, OPTION_SCOPE, OPTION_SKEYPROV, OPTION_LIFETIME, OPTION_SIGNING_KEY,
-    OPTION_TOKEN_ISSUER, OPTION_AUDIENCE, OPTION_SUBJECT, OPTION_CLIENT };
+enum {
+    OPTION_USER = 512,
+    OPTION_SERVER_TOKEN,
+    OPTION_USERS,
+    OPTION_ASSET,
+    OPTION_ACTIONS,
+    OPTION_PROFILE,
+    OPTION_SCOPE,
+    OPTION_SKEYPROV,
+    OPTION_LIFETIME,
+    OPTION_SIGNING_KEY,
+    OPTION_TOKEN_ISSUER,
+    OPTION_AUDIENCE,
+    OPTION_SUBJECT,
+    OPTION_CLIENT
+};
 
 static const struct argp_option options[] = {
     {"user", OPTION_USER, "GPSI", 0, "whom the holder is; again for more, at most 8", 1},
     {"gpsi", 0, NULL, OPTION_ALIAS, NULL, 1},
-    {"server-token", OPTION_SERVER_TOKEN, "CLIENT-ID", 0, "a VAL server's token (with --users)",
-        1},
+    {"server-token", OPTION_SERVER_TOKEN, "CLIENT-ID", 0, "a VAL server's token (with --users)", 1},
     {"users", OPTION_USERS, "GPSI,...", 0, "whom a VAL server acts for, at most 64", 1},
     {"asset", OPTION_ASSET, "ID", 0, "the asset it is for; none for create and discovery", 1},
     {"actions", OPTION_ACTIONS, "LIST", 0,
@@ -45,8 +57,7 @@ typedef struct token_arguments {
 } token_arguments;
 
 /** Adds the parts of a list with commas. */
-static void add(char *list, const char **items, size_t max, size_t *count,
-    struct argp_state *state)
+static void add(char *list, const char **items, size_t max, size_t *count, struct argp_state *state)
 {
     for (char *save = NULL, *item = strtok_r(list, ",", &save); item;
          item = strtok_r(NULL, ",", &save)) {
@@ -65,8 +76,8 @@ static int64_t lifetime(const char *text, struct argp_state *state)
     return seconds;
 }
 
-static error_t parse_claims(token_arguments *token, int key, char *argument,
-    struct argp_state *state)
+static error_t parse_claims(
+    token_arguments *token, int key, char *argument, struct argp_state *state)
 {
     cli_claims *claims = &token->claims;
     switch (key) {
@@ -165,16 +176,15 @@ static int judge(const token_arguments *token)
         return cli_fail_text(token->cli, DACM_INVALID_ARGUMENT,
             "whose token? Give either --user, or --server-token with --users");
     if ((claims->user_count > 0) != (token->server_client != NULL))
-        return cli_fail_text(token->cli, DACM_INVALID_ARGUMENT,
-            "--users and --server-token belong together");
+        return cli_fail_text(
+            token->cli, DACM_INVALID_ARGUMENT, "--users and --server-token belong together");
     return CLI_EXIT_OK;
 }
 
 int cli_token_issue(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {options, parse, NULL,
-        "Makes an access token with an issuer's private key and prints it.", children, NULL,
-        NULL};
+        "Makes an access token with an issuer's private key and prints it.", children, NULL, NULL};
     token_arguments token = {.cli = cli};
     dacm_error error;
     int code = cli_parse(&argp, "dacm token issue", argc, argv, &token);

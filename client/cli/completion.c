@@ -67,14 +67,14 @@ static void print_bash(bool zsh)
 
 static void fish_word(const char *word, size_t size, const char *summary)
 {
-    printf("complete -c dacm -n __fish_use_subcommand -f -a %.*s -d '%s'\n", (int)size, word,
-        summary);
+    printf(
+        "complete -c dacm -n __fish_use_subcommand -f -a %.*s -d '%s'\n", (int)size, word, summary);
 }
 
 static void fish_second(const char *group, size_t size, const cli_command *command)
 {
-    printf("complete -c dacm -n '__fish_seen_subcommand_from %.*s' -f -a %s -d '%s'\n",
-        (int)size, group, strchr(command->name, ' ') + 1, command->summary);
+    printf("complete -c dacm -n '__fish_seen_subcommand_from %.*s' -f -a %s -d '%s'\n", (int)size,
+        group, strchr(command->name, ' ') + 1, command->summary);
 }
 
 int cli_completion(cli_context *cli, int argc, char **argv)

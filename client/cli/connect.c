@@ -41,7 +41,8 @@ static const struct argp_option connection_options[] = {
     {"verify", OPTION_VERIFY, "WHEN", 0, "always (default), or if-key", 10},
     {"env", OPTION_ENV, "FILE", 0,
         "env.json of `dacm dev`, or its folder (DACM_ENV): fills in the rest and mints tokens; "
-        "development only", 10},
+        "development only",
+        10},
     {"json", OPTION_JSON, NULL, 0, "one JSON object per line", 10},
     {0},
 };
@@ -96,8 +97,7 @@ static error_t parse_connection(int key, char *argument, struct argp_state *stat
     }
 }
 
-const struct argp cli_connection_argp = {
-    .options = connection_options, .parser = parse_connection};
+const struct argp cli_connection_argp = {.options = connection_options, .parser = parse_connection};
 
 static const struct argp_option json_options[] = {
     {"json", OPTION_JSON, NULL, 0, "one JSON object per line", 10},
@@ -261,12 +261,13 @@ static dacm_code give_token(
         return read_token(cli, ret, reterr);
     if (cli->env.issuer && cli->env.token_key_file)
         return mint_for(cli, request, ret, reterr);
-    *reterr = (dacm_error){.code = DACM_UNAUTHENTICATED,
-        .message = "there is no token; give one with --token-file"};
+    *reterr = (dacm_error){
+        .code = DACM_UNAUTHENTICATED, .message = "there is no token; give one with --token-file"};
     return reterr->code;
 }
 
-/* ---- the client -------------------------------------------------------------------------------- */
+/* ---- the client --------------------------------------------------------------------------------
+ */
 
 /** ${XDG_STATE_HOME:-~/.local/state}/dacm, made; NULL when there is no home. */
 static char *state_folder(void)

@@ -6,14 +6,14 @@
 
 #include <string.h>
 
-#define PORT_USERS       7443
-#define PORT_PEERS       7444
-#define PORT_HTTPS       7480
-#define SOCKET_PATH_MAX  100 /* sun_path has 108 */
-#define DEV_ISSUER       "https://sims.dacm.localhost"
-#define DEV_SIMS_NAME    "sims.dacm.localhost"
-#define DEV_VAL_NAME     "val.dacm.localhost"
-#define DEV_ADMIN_NAME   "admin.dacm.localhost"
+#define PORT_USERS      7443
+#define PORT_PEERS      7444
+#define PORT_HTTPS      7480
+#define SOCKET_PATH_MAX 100 /* sun_path has 108 */
+#define DEV_ISSUER      "https://sims.dacm.localhost"
+#define DEV_SIMS_NAME   "sims.dacm.localhost"
+#define DEV_VAL_NAME    "val.dacm.localhost"
+#define DEV_ADMIN_NAME  "admin.dacm.localhost"
 
 const dev_user dev_users[DEV_USERS] = {
     {"alice", "msisdn-4915100000001"},
@@ -138,8 +138,8 @@ static dacm_code write_config(const dev_run *dev, dacm_error *reterr)
         "store:\n  directory: \"%s/store\"\n"
         "audit:\n  directory: \"%s/audit\"\n",
         dev->resource, dev->grpc, pki, pki, pki, dev->peers, pki, pki, pki, dev->admin,
-        DEV_ADMIN_NAME, dev->https_port, pki, pki, DEV_ISSUER, pki, DEV_SIMS_NAME, DEV_ISSUER,
-        pki, dev->data, dev->data);
+        DEV_ADMIN_NAME, dev->https_port, pki, pki, DEV_ISSUER, pki, DEV_SIMS_NAME, DEV_ISSUER, pki,
+        dev->data, dev->data);
     if (!text)
         return no_memory(reterr);
     return pki_write_file(dev->config_file, 0600, text, strlen(text), reterr);
@@ -172,7 +172,8 @@ dacm_code dev__prepare(dev_run *dev, dacm_error *reterr)
     return dev__write_env(dev, false, reterr);
 }
 
-/* ---- env.json --------------------------------------------------------------------------------- */
+/* ---- env.json ---------------------------------------------------------------------------------
+ */
 
 static json_t *users_json(void)
 {
@@ -188,9 +189,9 @@ static json_t *assets_json(const dev_run *dev)
     json_t *assets = json_array();
     for (size_t i = 0; i < DEV_ASSETS; i++)
         if (dev->assets[i].id[0])
-            json_array_append_new(assets,
-                json_pack("{s:s, s:s, s:[s, s]}", "asset_id", dev->assets[i].id, "file",
-                    dev->assets[i].file, "allowed", dev_users[0].gpsi, dev_users[1].gpsi));
+            json_array_append_new(
+                assets, json_pack("{s:s, s:s, s:[s, s]}", "asset_id", dev->assets[i].id, "file",
+                            dev->assets[i].file, "allowed", dev_users[0].gpsi, dev_users[1].gpsi));
     return assets;
 }
 
@@ -205,11 +206,11 @@ static json_t *env_json(const dev_run *dev)
 {
     return json_pack("{s:o, s:{s:s, s:s, s:s, s:s, s:s}, s:s, s:o, s:[{s:s, s:s, s:o, s:o}], "
                      "s:{s:o, s:o}, s:o, s:o, s:o}",
-        "ca_file", pki_path(dev, "ca.crt"), "dacm", "grpc", dev->grpc, "peers", dev->peers,
-        "https", dev->https, "resource", dev->resource, "admin", dev->admin, "issuer", DEV_ISSUER,
-        "users", users_json(), "clients", "client_id", DEV_VAL_NAME, "auth", "tls_client_auth",
-        "key_file", pki_path(dev, "val.key"), "cert_file", pki_path(dev, "val.crt"), "sims_client",
-        "key_file", pki_path(dev, "sims.key"), "cert_file", pki_path(dev, "sims.crt"), "assets",
+        "ca_file", pki_path(dev, "ca.crt"), "dacm", "grpc", dev->grpc, "peers", dev->peers, "https",
+        dev->https, "resource", dev->resource, "admin", dev->admin, "issuer", DEV_ISSUER, "users",
+        users_json(), "clients", "client_id", DEV_VAL_NAME, "auth", "tls_client_auth", "key_file",
+        pki_path(dev, "val.key"), "cert_file", pki_path(dev, "val.crt"), "sims_client", "key_file",
+        pki_path(dev, "sims.key"), "cert_file", pki_path(dev, "sims.crt"), "assets",
         assets_json(dev), "token_key_file", pki_path(dev, "token.jwks"), "keys_file",
         pki_path(dev, "manifest.pub.jwks"));
 }
@@ -232,7 +233,8 @@ dacm_code dev__write_env(dev_run *dev, bool file, dacm_error *reterr)
     return file ? pki_write_file(dev->env_file, 0600, text, strlen(text), reterr) : DACM_OK;
 }
 
-/* ---- assets --------------------------------------------------------------------------------------- */
+/* ---- assets
+ * --------------------------------------------------------------------------------------- */
 
 static void load_known(dev_run *dev)
 {
@@ -259,12 +261,13 @@ static dacm_code save_known(const dev_run *dev, dacm_error *reterr)
 static bool still_there(dacm_client *client, const char *id)
 {
     dacm_authorization answer = {.allowed = false};
-    return id[0] && dacm_authorize(client, id, dev_users[1].gpsi, DACM_OPERATION_GET, &answer,
-                        NULL) == DACM_OK && answer.allowed;
+    return id[0] &&
+           dacm_authorize(client, id, dev_users[1].gpsi, DACM_OPERATION_GET, &answer, NULL) ==
+               DACM_OK &&
+           answer.allowed;
 }
 
-static dacm_code store_cube(
-    dev_run *dev, dacm_client *client, size_t index, dacm_error *reterr)
+static dacm_code store_cube(dev_run *dev, dacm_client *client, size_t index, dacm_error *reterr)
 {
     RPC_AUTOFREE uint8_t *content = NULL;
     size_t size = 0;
@@ -300,9 +303,9 @@ dacm_code dev__store_assets(dev_run *dev, dacm_client *client, dacm_error *reter
 
 void dev__done(dev_run *dev)
 {
-    char *const owned[] = {dev->folder_made, dev->pki, dev->data, dev->config_file,
-        dev->env_file, dev->assets_file, dev->grpc, dev->peers, dev->https, dev->resource,
-        dev->admin, dev->assets[0].file, dev->assets[1].file, dev->assets[2].file};
+    char *const owned[] = {dev->folder_made, dev->pki, dev->data, dev->config_file, dev->env_file,
+        dev->assets_file, dev->grpc, dev->peers, dev->https, dev->resource, dev->admin,
+        dev->assets[0].file, dev->assets[1].file, dev->assets[2].file};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     dev->cli->env_file = NULL;

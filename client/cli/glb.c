@@ -10,8 +10,8 @@
 #define CUBE_INDICES 36
 #define BLOB_BYTES   (CUBE_INDICES * 2 + CUBE_CORNERS * 12)
 
-static const uint16_t cube_indices[CUBE_INDICES] = {0, 2, 3, 0, 3, 1, 4, 5, 7, 4, 7, 6, 0, 1, 5,
-    0, 5, 4, 2, 6, 7, 2, 7, 3, 0, 4, 6, 0, 6, 2, 1, 3, 7, 1, 7, 5};
+static const uint16_t cube_indices[CUBE_INDICES] = {0, 2, 3, 0, 3, 1, 4, 5, 7, 4, 7, 6, 0, 1, 5, 0,
+    5, 4, 2, 6, 7, 2, 7, 3, 0, 4, 6, 0, 6, 2, 1, 3, 7, 1, 7, 5};
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -35,22 +35,21 @@ static void fill_blob(uint8_t blob[BLOB_BYTES])
 
 static json_t *document(const char *name, const float colour[3])
 {
-    return json_pack(
-        "{s:{s:s, s:s}, s:i, s:[{s:[i]}], s:[{s:s, s:i}],"
-        " s:[{s:[{s:{s:i}, s:i, s:i}]}],"
-        " s:[{s:{s:[f,f,f,f], s:f}}],"
-        " s:[{s:i, s:i, s:i, s:s}, {s:i, s:i, s:i, s:s, s:[f,f,f], s:[f,f,f]}],"
-        " s:[{s:i, s:i, s:i, s:i}, {s:i, s:i, s:i, s:i}], s:[{s:i}]}",
+    return json_pack("{s:{s:s, s:s}, s:i, s:[{s:[i]}], s:[{s:s, s:i}],"
+                     " s:[{s:[{s:{s:i}, s:i, s:i}]}],"
+                     " s:[{s:{s:[f,f,f,f], s:f}}],"
+                     " s:[{s:i, s:i, s:i, s:s}, {s:i, s:i, s:i, s:s, s:[f,f,f], s:[f,f,f]}],"
+                     " s:[{s:i, s:i, s:i, s:i}, {s:i, s:i, s:i, s:i}], s:[{s:i}]}",
         "asset", "version", "2.0", "generator", "dacm dev", "scene", 0, "scenes", "nodes", 0,
         "nodes", "name", name, "mesh", 0, "meshes", "primitives", "attributes", "POSITION", 1,
         "indices", 0, "material", 0, "materials", "pbrMetallicRoughness", "baseColorFactor",
         (double)colour[0], (double)colour[1], (double)colour[2], 1.0, "metallicFactor", 0.0,
         "accessors", "bufferView", 0, "componentType", 5123, "count", CUBE_INDICES, "type",
         "SCALAR", "bufferView", 1, "componentType", 5126, "count", CUBE_CORNERS, "type", "VEC3",
-        "min", -0.5, -0.5, -0.5, "max", 0.5, 0.5, 0.5, "bufferViews", "buffer", 0, "byteOffset",
-        0, "byteLength", CUBE_INDICES * 2, "target", 34963, "buffer", 0, "byteOffset",
-        CUBE_INDICES * 2, "byteLength", CUBE_CORNERS * 12, "target", 34962, "buffers",
-        "byteLength", BLOB_BYTES);
+        "min", -0.5, -0.5, -0.5, "max", 0.5, 0.5, 0.5, "bufferViews", "buffer", 0, "byteOffset", 0,
+        "byteLength", CUBE_INDICES * 2, "target", 34963, "buffer", 0, "byteOffset",
+        CUBE_INDICES * 2, "byteLength", CUBE_CORNERS * 12, "target", 34962, "buffers", "byteLength",
+        BLOB_BYTES);
 }
 
 bool glb_cube(const char *name, const float colour[3], uint8_t **ret, size_t *ret_size)

@@ -60,8 +60,8 @@ static int dispatch(cli_context *cli, int argc, char **argv)
         if (words > 0)
             return at->run(cli, argc - words + 1, argv + words - 1);
     }
-    return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
-        "there is no command '%.40s'; dacm --help lists them", argv[0]);
+    return cli_fail_text(
+        cli, DACM_INVALID_ARGUMENT, "there is no command '%.40s'; dacm --help lists them", argv[0]);
 }
 
 int main(int argc, char **argv)

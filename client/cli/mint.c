@@ -25,11 +25,9 @@ static dacm_code load_signer(const char *file, trust_signer **ret, dacm_error *r
         return fail(reterr, DACM_LOCAL_FILE, strerror(errno), file);
     setvbuf(stream, NULL, _IONBF, 0); /* no copy of a key in the stream's own buffer */
     size_t size = fread(text, 1, TRUST_JWKS_BYTES_MAX, stream);
-    rpc_code code =
-        trust_signer_parse(rpc_bytes_of(text, size), TRUST_FOR_TOKENS, ret, &status);
+    rpc_code code = trust_signer_parse(rpc_bytes_of(text, size), TRUST_FOR_TOKENS, ret, &status);
     sodium_memzero(text, TRUST_JWKS_BYTES_MAX);
-    return code == RPC_OK ? DACM_OK
-                          : fail(reterr, DACM_INVALID_ARGUMENT, status.message, file);
+    return code == RPC_OK ? DACM_OK : fail(reterr, DACM_INVALID_ARGUMENT, status.message, file);
 }
 
 /* A NULL-terminated copy; free() it. NULL where there is none, or memory is short. */
@@ -91,8 +89,7 @@ static dacm_code mint(
     return reterr->code;
 }
 
-dacm_code cli_mint(
-    const cli_claims *claims, const char *key_file, char **ret, dacm_error *reterr)
+dacm_code cli_mint(const cli_claims *claims, const char *key_file, char **ret, dacm_error *reterr)
 {
     trust_signer *signer = NULL;
     dacm_code code = load_signer(key_file, &signer, reterr);

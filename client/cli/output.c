@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#define BAR_WIDTH        30
-#define BAR_INTERVAL_US  100000
+#define BAR_WIDTH       30
+#define BAR_INTERVAL_US 100000
 
 /* One table: what each exit code means, and which status codes lead to it. */
 static const struct exit_row {
@@ -91,8 +91,8 @@ static const char *advice(dacm_code code)
 int cli_fail(const cli_context *cli, const dacm_error *error)
 {
     if (cli->json) {
-        json_t *inner = json_pack("{s:s, s:s}", "code", dacm_code_name(error->code), "message",
-            error->message);
+        json_t *inner = json_pack(
+            "{s:s, s:s}", "code", dacm_code_name(error->code), "message", error->message);
         if (inner && error->request_id[0])
             json_object_set_new(inner, "request_id", json_string(error->request_id));
         cli_print_json(json_pack("{s:o}", "error", inner));
@@ -157,8 +157,7 @@ bool cli_progress_step(void *ctx, const dacm_progress *step)
 {
     cli_progress *progress = ctx;
     const int64_t now = rpc_clock_monotonic_us(rpc_clock_system());
-    if (!progress->shown ||
-        (now - progress->last_us < BAR_INTERVAL_US && step->done < step->total))
+    if (!progress->shown || (now - progress->last_us < BAR_INTERVAL_US && step->done < step->total))
         return true;
     progress->last_us = now;
     char bar[BAR_WIDTH + 1], done[32], total[32];

@@ -69,8 +69,8 @@ dacm_code pki_write_file(
         return pki_fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a file name");
     RPC_AUTOCLOSE int fd = mkostemp(beside, O_CLOEXEC);
     if (fd < 0)
-        return pki_fail(reterr, DACM_LOCAL_FILE, "cannot create '%.300s': %s", path,
-            strerror(errno));
+        return pki_fail(
+            reterr, DACM_LOCAL_FILE, "cannot create '%.300s': %s", path, strerror(errno));
     if (fchmod(fd, (mode_t)mode) == 0 && write_all(fd, data, size) && fsync(fd) == 0 &&
         rename(beside, path) == 0)
         return DACM_OK;

@@ -23,8 +23,9 @@ static void decref(json_t **json)
 static rpc_code damaged(
     const decoder *d, const dynamic_message *type, const dynamic_field *field, const char *what)
 {
-    return rpc_status_set(d->reterr, RPC_INTERNAL, "the server's message is malformed: %.100s%s%.60s: %s",
-        type->name, field ? "." : "", field ? field->name : "", what);
+    return rpc_status_set(d->reterr, RPC_INTERNAL,
+        "the server's message is malformed: %.100s%s%.60s: %s", type->name, field ? "." : "",
+        field ? field->name : "", what);
 }
 
 static rpc_code no_memory(const decoder *d)
@@ -38,7 +39,8 @@ static rpc_code given(const decoder *d, json_t *json, json_t **ret)
     return json ? RPC_OK : no_memory(d);
 }
 
-/* ---- scalars --------------------------------------------------------------------------------------- */
+/* ---- scalars
+ * --------------------------------------------------------------------------------------- */
 
 static json_t *real_json(double value)
 {
@@ -148,13 +150,13 @@ static rpc_code text_json(const decoder *d, const dynamic_message *type, const d
     return RPC_OK;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------- */
+/* ---- messages
+ * ---------------------------------------------------------------------------------------- */
 
 static rpc_code read_message(
     decoder *d, const dynamic_message *type, rpc_bytes packed, unsigned depth, json_t *object);
 
-static rpc_code time_json(
-    decoder *d, const dynamic_message *type, rpc_bytes packed, json_t **ret)
+static rpc_code time_json(decoder *d, const dynamic_message *type, rpc_bytes packed, json_t **ret)
 {
     int64_t seconds = 0, nanos = 0;
     dynamic_part part;
@@ -232,8 +234,7 @@ static rpc_code part_json(decoder *d, const dynamic_message *type, const dynamic
     return message_json(d, field->message, part->bytes, depth, before, ret);
 }
 
-static rpc_code append(
-    decoder *d, json_t *array, rpc_code code, json_t *value)
+static rpc_code append(decoder *d, json_t *array, rpc_code code, json_t *value)
 {
     if (code == RPC_OK && json_array_append_new(array, value) != 0)
         return no_memory(d);
@@ -325,8 +326,8 @@ static rpc_code read_singular(decoder *d, const dynamic_message *type, const dyn
 {
     json_t *value = NULL;
     drop_others(type, field, object);
-    const rpc_code code = part_json(d, type, field, part, depth,
-        json_object_get(object, field->json_name), &value);
+    const rpc_code code = part_json(
+        d, type, field, part, depth, json_object_get(object, field->json_name), &value);
     if (code == RPC_OK && json_object_set_new(object, field->json_name, value) != 0)
         return no_memory(d);
     return code;

@@ -161,12 +161,13 @@ rpc_code dynamic_describe(
     const bool failed = !out || ferror(out);
     if ((out && fclose(out) != 0) || failed) {
         free(text);
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory to describe '%.100s'", name);
+        return rpc_status_set(
+            reterr, RPC_RESOURCE_EXHAUSTED, "no memory to describe '%.100s'", name);
     }
     if (!found) {
         free(text);
-        return rpc_status_set(reterr, RPC_NOT_FOUND,
-            "there is no message, enum, service or method '%.100s'", name);
+        return rpc_status_set(
+            reterr, RPC_NOT_FOUND, "there is no message, enum, service or method '%.100s'", name);
     }
     *ret_text = text;
     return RPC_OK;

@@ -46,8 +46,8 @@ bool dynamic_file_name(rpc_bytes file, rpc_bytes *ret_name);
 bool dynamic_file_import(rpc_bytes file, size_t index, rpc_bytes *ret_name);
 /** The files of a packed FileDescriptorSet, borrowed from it.
  *  room  of ret_files; more files are RESOURCE_EXHAUSTED, damage is INTERNAL. */
-RPC_MUST_USE rpc_code dynamic_set_files(rpc_bytes set, rpc_bytes *ret_files, size_t room,
-    size_t *ret_count, rpc_status *reterr);
+RPC_MUST_USE rpc_code dynamic_set_files(
+    rpc_bytes set, rpc_bytes *ret_files, size_t room, size_t *ret_count, rpc_status *reterr);
 
 /** files  packed FileDescriptorProtos, each once, in any order; not used after return. Types of
  *         files that are missing are known by name only.

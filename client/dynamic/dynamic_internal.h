@@ -5,7 +5,8 @@
 
 #include "dynamic.h"
 
-/* ---- reading packed messages (reader.c) -------------------------------------------------------- */
+/* ---- reading packed messages (reader.c) --------------------------------------------------------
+ */
 
 typedef enum dynamic_wire {
     WIRE_VARINT = 0,
@@ -33,7 +34,8 @@ bool dynamic__read_varint(rpc_bytes *in, uint64_t *ret_value);
 bool dynamic__read_fixed(rpc_bytes *in, size_t size, uint64_t *ret_value);
 int64_t dynamic__unzigzag(uint64_t value);
 
-/* ---- types (schema.c) ---------------------------------------------------------------------------- */
+/* ---- types (schema.c)
+ * ---------------------------------------------------------------------------- */
 
 /** FieldDescriptorProto.Type. */
 typedef enum dynamic_type {
@@ -102,7 +104,7 @@ struct dynamic_message {
 };
 
 struct dynamic_schema {
-    rpc_arena *arena; /* all that follows */
+    rpc_arena *arena;                 /* all that follows */
     const dynamic_message **messages; /* sorted by name, as the others */
     const dynamic_enum **enums;
     dynamic_service *services;
@@ -122,11 +124,13 @@ static inline bool dynamic__packable(dynamic_type type)
     return dynamic__wire(type) != WIRE_BYTES;
 }
 
-/* ---- well-known types (known.c) ------------------------------------------------------------------- */
+/* ---- well-known types (known.c)
+ * ------------------------------------------------------------------- */
 
 /** Which JSON form a message of that full name and these fields has. */
 dynamic_known dynamic__known(const dynamic_message *type);
-/** "2026-11-24T05:00:00.5Z" and "-1.5s". False: seconds or nanos out of range, or not such a text. */
+/** "2026-11-24T05:00:00.5Z" and "-1.5s". False: seconds or nanos out of range, or not such a text.
+ */
 bool dynamic__time_text(dynamic_known known, int64_t seconds, int64_t nanos, char ret[48]);
 bool dynamic__time_parse(
     dynamic_known known, const char *text, int64_t *ret_seconds, int32_t *ret_nanos);

@@ -12,7 +12,8 @@
 
 #define PLACE_ROOM 160
 
-/* ---- where and why ------------------------------------------------------------------------------ */
+/* ---- where and why ------------------------------------------------------------------------------
+ */
 
 /** One step of the way down; on the stack of who takes it. */
 typedef struct place {
@@ -53,7 +54,8 @@ static rpc_code no_memory(rpc_status *reterr)
     return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the message");
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------------ */
+/* ---- bytes
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct buffer {
     uint8_t *data;
@@ -113,7 +115,8 @@ static void put_bytes(buffer *out, const void *data, size_t size)
     put(out, data, size);
 }
 
-/* ---- scalars ---------------------------------------------------------------------------------------- */
+/* ---- scalars
+ * ---------------------------------------------------------------------------------------- */
 
 /** A whole number of [-2^63, 2^64) from a number or text; *ret_negative tells how to read it. */
 static bool whole_number(const json_t *json, uint64_t *ret, bool *ret_negative)
@@ -144,8 +147,8 @@ static bool whole_number(const json_t *json, uint64_t *ret, bool *ret_negative)
 }
 
 /** As the wire carries it before zigzag. */
-static rpc_code integer(
-    const dynamic_field *field, const json_t *json, const place *at, uint64_t *ret, rpc_status *reterr)
+static rpc_code integer(const dynamic_field *field, const json_t *json, const place *at,
+    uint64_t *ret, rpc_status *reterr)
 {
     uint64_t value;
     bool negative, fits = true;
@@ -240,8 +243,8 @@ static rpc_code put_enum(buffer *out, const dynamic_field *field, const json_t *
     if (!name)
         return put_integer(out, field, json, at, reterr);
     if (!field->enumeration)
-        return refuse(at, reterr, "the enum '%.100s' is not described; give the number",
-            field->type_name);
+        return refuse(
+            at, reterr, "the enum '%.100s' is not described; give the number", field->type_name);
     for (size_t i = 0; i < field->enumeration->value_count; i++)
         if (strcmp(field->enumeration->values[i].name, name) == 0) {
             put_varint(out, (uint64_t)(int64_t)field->enumeration->values[i].number);
@@ -296,7 +299,8 @@ static rpc_code put_text(buffer *out, const dynamic_field *field, const json_t *
     return RPC_OK;
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------ */
+/* ---- messages
+ * ------------------------------------------------------------------------------------------ */
 
 static rpc_code put_message(buffer *out, const dynamic_message *type, const json_t *json,
     const place *at, rpc_status *reterr);
@@ -350,8 +354,8 @@ static rpc_code put_repeated(buffer *out, const dynamic_field *field, const json
         const place here = {.up = at, .index = i, .depth = at->depth};
         if (!field->packed)
             put_key(out, field, dynamic__wire(field->type));
-        code = put_value(field->packed ? &packed : out, field, json_array_get(json, i), &here,
-            reterr);
+        code = put_value(
+            field->packed ? &packed : out, field, json_array_get(json, i), &here, reterr);
     }
     if (code == RPC_OK && packed.size > 0) {
         put_key(out, field, WIRE_BYTES);
@@ -378,15 +382,15 @@ static rpc_code put_map_key(buffer *out, const dynamic_field *field, const char 
     return code;
 }
 
-static rpc_code put_map_entry(buffer *out, const dynamic_field *field, void *entry, const place *at,
-    rpc_status *reterr)
+static rpc_code put_map_entry(
+    buffer *out, const dynamic_field *field, void *entry, const place *at, rpc_status *reterr)
 {
     RPC_CLEANUP(buffer_done) buffer inner = {0};
     const dynamic_message *type = field->message;
     const dynamic_field *value = dynamic__field(type, 2);
     const place here = {.up = at, .name = json_object_iter_key(entry), .depth = at->depth};
-    rpc_code code = put_map_key(&inner, dynamic__field(type, 1), here.name,
-        json_object_iter_key_len(entry), &here, reterr);
+    rpc_code code = put_map_key(
+        &inner, dynamic__field(type, 1), here.name, json_object_iter_key_len(entry), &here, reterr);
     if (code == RPC_OK) {
         put_key(&inner, value, dynamic__wire(value->type));
         code = put_value(&inner, value, json_object_iter_value(entry), &here, reterr);
@@ -438,8 +442,7 @@ static void seen_done(seen *s)
 static const dynamic_field *member(const dynamic_message *type, const char *name)
 {
     for (size_t i = 0; i < type->field_count; i++)
-        if (strcmp(type->fields[i].json_name, name) == 0 ||
-            strcmp(type->fields[i].name, name) == 0)
+        if (strcmp(type->fields[i].json_name, name) == 0 || strcmp(type->fields[i].name, name) == 0)
             return &type->fields[i];
     return NULL;
 }
@@ -468,8 +471,9 @@ static rpc_code put_member(buffer *out, const dynamic_message *type, void *entry
     const char *name = json_object_iter_key(entry);
     const json_t *json = json_object_iter_value(entry);
     const place here = {.up = at, .name = name, .depth = at->depth};
-    const dynamic_field *field =
-        strlen(name) == json_object_iter_key_len(entry) ? member(type, name) : NULL;
+    const dynamic_field *field = strlen(name) == json_object_iter_key_len(entry)
+                                     ? member(type, name)
+                                     : NULL;
     if (!field)
         return refuse(&here, reterr, "%.100s has no such field", type->name);
     if (json_is_null(json)) /* the same as absent */
@@ -507,9 +511,9 @@ static rpc_code put_time(buffer *out, const dynamic_message *type, const json_t 
     int32_t nanos = 0;
     if (!text || strlen(text) != json_string_length(json) ||
         !dynamic__time_parse(type->known, text, &seconds, &nanos))
-        return refuse(at, reterr, "%s", type->known == KNOWN_TIMESTAMP
-                ? "a time is wanted, such as \"2026-11-24T05:00:00Z\""
-                : "a duration is wanted, such as \"1.5s\"");
+        return refuse(at, reterr, "%s",
+            type->known == KNOWN_TIMESTAMP ? "a time is wanted, such as \"2026-11-24T05:00:00Z\""
+                                           : "a duration is wanted, such as \"1.5s\"");
     put_key(out, dynamic__field(type, 1), WIRE_VARINT);
     put_varint(out, (uint64_t)seconds);
     put_key(out, dynamic__field(type, 2), WIRE_VARINT);

@@ -30,13 +30,14 @@ dynamic_known dynamic__known(const dynamic_message *type)
         return has_seconds_and_nanos(type) ? KNOWN_DURATION : KNOWN_NONE;
     const dynamic_field *value = dynamic__field(type, 1);
     for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
-        if (strcmp(name, wrappers[i]) == 0 && type->field_count == 1 && value &&
-            !value->repeated && !value->type_name)
+        if (strcmp(name, wrappers[i]) == 0 && type->field_count == 1 && value && !value->repeated &&
+            !value->type_name)
             return KNOWN_WRAPPER;
     return KNOWN_NONE;
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------
+ */
 
 /** ".5", ".500001", "" … : 0, 3, 6 or 9 digits, as protobuf prints them. */
 static void fraction_text(int64_t nanos, char ret[12])
@@ -84,7 +85,8 @@ bool dynamic__time_text(dynamic_known known, int64_t seconds, int64_t nanos, cha
                                     : duration_text(seconds, nanos, ret);
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------ */
+/* ---- parsing ------------------------------------------------------------------------------------
+ */
 
 /** Exactly count digits. */
 static bool digits(const char **at, int count, int *ret)

@@ -149,8 +149,8 @@ bool dynamic_file_import(rpc_bytes file, size_t index, rpc_bytes *ret_name)
     return false;
 }
 
-rpc_code dynamic_set_files(rpc_bytes set, rpc_bytes *ret_files, size_t room, size_t *ret_count,
-    rpc_status *reterr)
+rpc_code dynamic_set_files(
+    rpc_bytes set, rpc_bytes *ret_files, size_t room, size_t *ret_count, rpc_status *reterr)
 {
     if (!whole(set))
         return rpc_status_set(reterr, RPC_INTERNAL,
@@ -166,7 +166,8 @@ rpc_code dynamic_set_files(rpc_bytes set, rpc_bytes *ret_files, size_t room, siz
     return RPC_OK;
 }
 
-/* ---- building ------------------------------------------------------------------------------------ */
+/* ---- building
+ * ------------------------------------------------------------------------------------ */
 
 typedef struct builder {
     dynamic_schema *schema;
@@ -227,8 +228,8 @@ static rpc_code full_name(builder *b, const char *scope, rpc_bytes name, const c
     char *text = rpc_arena_alloc(b->schema->arena, before + name.size + 2);
     if (!text)
         return no_room(b);
-    snprintf(text, before + name.size + 2, "%s%s%.*s", scope, before > 0 ? "." : "",
-        (int)name.size, (const char *)name.data);
+    snprintf(text, before + name.size + 2, "%s%s%.*s", scope, before > 0 ? "." : "", (int)name.size,
+        (const char *)name.data);
     *ret = text;
     return RPC_OK;
 }
@@ -403,8 +404,8 @@ static rpc_code read_message(builder *b, rpc_bytes descriptor, const char *scope
     if (code != RPC_OK)
         return code;
     type->parent = parent;
-    type->map_entry = number_part(bytes_part(descriptor, MESSAGE_OPTIONS),
-                          MESSAGE_OPTION_MAP_ENTRY, 0) != 0;
+    type->map_entry = number_part(bytes_part(descriptor, MESSAGE_OPTIONS), MESSAGE_OPTION_MAP_ENTRY,
+                          0) != 0;
     type->known = dynamic__known(type);
     type->next = b->messages;
     b->messages = type;
@@ -460,7 +461,8 @@ static rpc_code read_file(builder *b, rpc_bytes file)
     return code;
 }
 
-/* ---- linking ------------------------------------------------------------------------------------- */
+/* ---- linking
+ * ------------------------------------------------------------------------------------- */
 
 static int by_message_name(const void *a, const void *b)
 {
@@ -610,7 +612,8 @@ void dynamic_schema_free(dynamic_schema *schema)
     free(schema);
 }
 
-/* ---- finding -------------------------------------------------------------------------------------- */
+/* ---- finding
+ * -------------------------------------------------------------------------------------- */
 
 static int message_named(const void *name, const void *element)
 {
@@ -624,15 +627,15 @@ static int enum_named(const void *name, const void *element)
 
 const dynamic_message *dynamic_find_message(const dynamic_schema *schema, const char *name)
 {
-    const dynamic_message *const *found = bsearch(name, schema->messages, schema->message_count,
-        sizeof *schema->messages, message_named);
+    const dynamic_message *const *found = bsearch(
+        name, schema->messages, schema->message_count, sizeof *schema->messages, message_named);
     return found ? *found : NULL;
 }
 
 const dynamic_enum *dynamic__find_enum(const dynamic_schema *schema, const char *name)
 {
-    const dynamic_enum *const *found =
-        bsearch(name, schema->enums, schema->enum_count, sizeof *schema->enums, enum_named);
+    const dynamic_enum *const *found = bsearch(
+        name, schema->enums, schema->enum_count, sizeof *schema->enums, enum_named);
     return found ? *found : NULL;
 }
 

@@ -24,8 +24,8 @@ static void set_explanation(dacm_explanation *ret, const Dacm__V1__ExplainRespon
     snprintf(ret->user, sizeof ret->user, "%s", answer->user);
 }
 
-dacm_code dacm_explain(dacm_client *client, const char *request_id, dacm_explanation *ret,
-    dacm_error *reterr)
+dacm_code dacm_explain(
+    dacm_client *client, const char *request_id, dacm_explanation *ret, dacm_error *reterr)
 {
     Dacm__V1__ExplainRequest request = DACM__V1__EXPLAIN_REQUEST__INIT;
     if (!request_id[0] || strlen(request_id) >= sizeof ret->request_id)
@@ -43,9 +43,8 @@ dacm_code dacm_explain(dacm_client *client, const char *request_id, dacm_explana
     return DACM_OK;
 }
 
-dacm_code dacm_revoke(dacm_client *client, const char *issuer, const char *jti,
-    const char *subject, int64_t expires_at, const char *reason, uint64_t *ret_sequence,
-    dacm_error *reterr)
+dacm_code dacm_revoke(dacm_client *client, const char *issuer, const char *jti, const char *subject,
+    int64_t expires_at, const char *reason, uint64_t *ret_sequence, dacm_error *reterr)
 {
     if (!jti == !subject)
         return client__fail(reterr, DACM_INVALID_ARGUMENT,
@@ -59,8 +58,8 @@ dacm_code dacm_revoke(dacm_client *client, const char *issuer, const char *jti,
     request.reason = text_of(reason ? reason : "");
     rpc_message *message = NULL;
     ProtobufCMessage *reply = NULL;
-    const dacm_code code = client__unary(client, "/dacm.v1.TokenStatus/Revoke", NULL,
-        &request.base, &dacm__v1__revoke_response__descriptor, &message, &reply, reterr);
+    const dacm_code code = client__unary(client, "/dacm.v1.TokenStatus/Revoke", NULL, &request.base,
+        &dacm__v1__revoke_response__descriptor, &message, &reply, reterr);
     if (code != DACM_OK)
         return code;
     *ret_sequence = ((const Dacm__V1__RevokeResponse *)reply)->sequence;

@@ -50,8 +50,8 @@ dacm_code client__chunks_init(client_chunks *chunks, rpc_bytes entries, const ui
     if (entries.size % CLIENT_ENTRY_BYTES != 0 ||
         entries.size / CLIENT_ENTRY_BYTES > DACM_CHUNKS_MAX)
         return client__fail(reterr, DACM_BAD_SIGNATURE,
-            "the list of chunks has %zu bytes; entries have %u, at most %u of them",
-            entries.size, CLIENT_ENTRY_BYTES, DACM_CHUNKS_MAX);
+            "the list of chunks has %zu bytes; entries have %u, at most %u of them", entries.size,
+            CLIENT_ENTRY_BYTES, DACM_CHUNKS_MAX);
     uint8_t found[32];
     client__sha256(entries, found);
     if (digest && memcmp(found, digest, sizeof found) != 0)

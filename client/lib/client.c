@@ -75,8 +75,7 @@ static dacm_code open_channel(
     return DACM_OK;
 }
 
-static dacm_code fill(
-    dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
+static dacm_code fill(dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
 {
     client->clock = options->clock ? options->clock : rpc_clock_system();
     client->token_fn = options->token_fn;
@@ -95,8 +94,7 @@ static dacm_code fill(
     return open_channel(client, options, reterr);
 }
 
-dacm_code dacm_client_new(
-    const dacm_client_options *options, dacm_client **ret, dacm_error *reterr)
+dacm_code dacm_client_new(const dacm_client_options *options, dacm_client **ret, dacm_error *reterr)
 {
     dacm_code code = judge(options, reterr);
     if (code != DACM_OK)
@@ -186,8 +184,7 @@ dacm_code dacm_authorize(dacm_client *client, const char *asset_id, const char *
     if (code != DACM_OK)
         return code;
     const Dacm__V1__AuthorizeResponse *answer = (const Dacm__V1__AuthorizeResponse *)reply;
-    *ret = (dacm_authorization){
-        .allowed = answer->allowed, .valid_until = answer->valid_until};
+    *ret = (dacm_authorization){.allowed = answer->allowed, .valid_until = answer->valid_until};
     snprintf(ret->request_id, sizeof ret->request_id, "%s", answer->request_id);
     rpc_message_release(message);
     return DACM_OK;

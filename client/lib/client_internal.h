@@ -8,19 +8,18 @@
 
 #include <pthread.h>
 
-#define CLIENT_ENTRY_BYTES       36u            /* length (u32, big-endian) and SHA-256 */
-#define CLIENT_CHUNK_BYTES_MAX   (512u << 10)   /* a message carries whole chunks */
-#define CLIENT_QUEUE_MAX         65536u         /* messages received and not yet looked at */
-#define CLIENT_STALL_MS          60000          /* a stream that says nothing for so long is dead */
-#define CLIENT_FILE_BYTES_MAX    (64u << 20)    /* manifests, lists and key sets that we read */
+#define CLIENT_ENTRY_BYTES       36u          /* length (u32, big-endian) and SHA-256 */
+#define CLIENT_CHUNK_BYTES_MAX   (512u << 10) /* a message carries whole chunks */
+#define CLIENT_QUEUE_MAX         65536u       /* messages received and not yet looked at */
+#define CLIENT_STALL_MS          60000        /* a stream that says nothing for so long is dead */
+#define CLIENT_FILE_BYTES_MAX    (64u << 20)  /* manifests, lists and key sets that we read */
 #define CLIENT_TOKEN_BYTES_MAX   32768u
 #define CLIENT_REQUEST_ID_HEADER "dacm-request-id"
 
 /* ---- errors (error.c) ------------------------------------------------------------------ */
 
 /** Fills error (NULL is allowed), without a request ID, and returns code. */
-dacm_code client__fail(dacm_error *error, dacm_code code, const char *format, ...)
-    RPC_PRINTF(3, 4);
+dacm_code client__fail(dacm_error *error, dacm_code code, const char *format, ...) RPC_PRINTF(3, 4);
 dacm_code client__fail_status(dacm_error *error, const rpc_status *status);
 /** "what 'path': why" with the text of errno; LOCAL_FILE. */
 dacm_code client__fail_file(dacm_error *error, const char *what, const char *path);
@@ -68,8 +67,7 @@ typedef struct client_exchange client_exchange;
 
 /** Starts a call. need says what token is wanted; NULL = none. */
 dacm_code client__exchange_open(dacm_client *client, client_mailbox *mailbox, const char *path,
-    const dacm_token_request *need, int64_t timeout_ms, client_exchange **ret,
-    dacm_error *reterr);
+    const dacm_token_request *need, int64_t timeout_ms, client_exchange **ret, dacm_error *reterr);
 /** Cancels it if it runs, waits for its end, frees it. NULL is allowed. */
 void client__exchange_close(client_exchange *exchange);
 rpc_call *client__exchange_call(client_exchange *exchange);
@@ -83,9 +81,8 @@ typedef enum client_event {
 
 /** The next event of any of the exchanges (NULL entries are skipped), waiting at most wait_ms.
  *  Messages come before the end. */
-client_event client__wait(client_mailbox *mailbox, client_exchange *const *exchanges,
-    size_t count, int64_t wait_ms, size_t *ret_index, rpc_message **ret_message,
-    dacm_error *ret_status);
+client_event client__wait(client_mailbox *mailbox, client_exchange *const *exchanges, size_t count,
+    int64_t wait_ms, size_t *ret_index, rpc_message **ret_message, dacm_error *ret_status);
 
 /** Sleeps before a connection is tried again: 100 ms, twice as long after each failure before it,
  *  at most 3.2 s. */
@@ -116,7 +113,8 @@ typedef struct client_part {
  *  nothing cut; unknown fields are skipped. False: *ret_why is a static sentence. */
 bool client__read_part(rpc_bytes message, client_part *ret, const char **ret_why);
 
-/* ---- chunk lists (chunks.c) -------------------------------------------------------------------- */
+/* ---- chunk lists (chunks.c) --------------------------------------------------------------------
+ */
 
 typedef struct client_chunks {
     uint32_t count;
@@ -135,7 +133,8 @@ const uint8_t *client__chunk_digest(const client_chunks *chunks, uint32_t index)
 /** The chunk that holds the byte; count when beyond the end. */
 uint32_t client__chunk_at(const client_chunks *chunks, uint64_t offset);
 
-/* ---- manifests (manifest.c) ---------------------------------------------------------------------- */
+/* ---- manifests (manifest.c)
+ * ---------------------------------------------------------------------- */
 
 typedef struct client_manifest {
     dacm_manifest said;
@@ -152,7 +151,8 @@ dacm_code client__manifest_read(const client_keys *keys, const char *issuer, dac
     rpc_bytes jws, int64_t now_s, client_manifest *ret, dacm_error *reterr);
 void client__manifest_done(client_manifest *manifest);
 
-/* ---- files (files.c) ------------------------------------------------------------------------------- */
+/* ---- files (files.c)
+ * ------------------------------------------------------------------------------- */
 
 /** Reads a whole file of at most max bytes; *ret is malloc'd, with a NUL behind it. */
 dacm_code client__read_file(
@@ -177,13 +177,15 @@ void client__output_done(client_output *output);
 /** path with suffix; malloc'd, NULL when memory is short. */
 char *client__path(const char *path, const char *suffix);
 
-/* ---- highest version seen (state.c) ------------------------------------------------------------------- */
+/* ---- highest version seen (state.c)
+ * ------------------------------------------------------------------- */
 
 /** BAD_SIGNATURE when a higher version of the asset was seen before; else remembers this one. */
 dacm_code client__state_advance(dacm_client *client, const char *issuer, const char *asset_id,
     uint64_t version, dacm_error *reterr);
 
-/* ---- an earlier copy (have.c) ------------------------------------------------------------------------- */
+/* ---- an earlier copy (have.c)
+ * ------------------------------------------------------------------------- */
 
 typedef struct client_have {
     int fd; /* -1: none */

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define DACM_API RPC_API
+#define DACM_API      RPC_API
 #define DACM_MUST_USE RPC_MUST_USE
 
 #define DACM_ASSET_ID_BYTES_MAX 128
@@ -95,20 +95,20 @@ typedef struct dacm_client_options {
     const char *ca_file;          /* who may sign the server's certificate */
     const char *certificate_file; /* optional client certificate (RFC 8705), with key_file */
     const char *key_file;
-    const char *server_name;      /* optional: verified name; NULL = host of the target */
-    const char *token;            /* one token for every call, or … */
-    dacm_token_fn *token_fn;      /* … a provider; neither: calls go without one */
+    const char *server_name; /* optional: verified name; NULL = host of the target */
+    const char *token;       /* one token for every call, or … */
+    dacm_token_fn *token_fn; /* … a provider; neither: calls go without one */
     void *token_ctx;
-    const char *keys_file;        /* optional: JWKS with the public manifest keys; without it
-                                     every manifest is "no key" */
-    const char *issuer;           /* optional: `iss` that manifests must have; needed with
-                                     keys_file */
-    const char *state_dir;        /* optional: where the highest version seen of each asset is
-                                     kept; created with mode 0700. NULL = not kept */
+    const char *keys_file; /* optional: JWKS with the public manifest keys; without it
+                              every manifest is "no key" */
+    const char *issuer;    /* optional: `iss` that manifests must have; needed with
+                              keys_file */
+    const char *state_dir; /* optional: where the highest version seen of each asset is
+                              kept; created with mode 0700. NULL = not kept */
     dacm_verify verify;
-    int64_t timeout_ms;           /* for each call but Download and Upload; 0 = 30,000 */
-    unsigned attempts;            /* for a broken connection; 0 = 5 */
-    const rpc_clock *clock;       /* NULL = the system's */
+    int64_t timeout_ms;     /* for each call but Download and Upload; 0 = 30,000 */
+    unsigned attempts;      /* for a broken connection; 0 = 5 */
+    const rpc_clock *clock; /* NULL = the system's */
 } dacm_client_options;
 
 typedef struct dacm_client dacm_client;
@@ -163,16 +163,17 @@ typedef bool dacm_sink_fn(void *ctx, uint64_t offset, rpc_bytes data);
 typedef struct dacm_download_options {
     const char *asset_id;
     const char *user;
-    uint64_t version;    /* 0 = newest */
-    const char *file;    /* written beside and renamed when whole; also file.jws and
-                            file.chunks. Mode 0600. Or … */
-    dacm_sink_fn *sink;  /* … handed over; exactly one of the two */
+    uint64_t version;   /* 0 = newest */
+    const char *file;   /* written beside and renamed when whole; also file.jws and
+                           file.chunks. Mode 0600. Or … */
+    dacm_sink_fn *sink; /* … handed over; exactly one of the two */
     void *sink_ctx;
-    uint64_t offset;     /* sink only: the chunks that overlap offset..offset+length; length 0 = */
-    uint64_t length;     /* to the end */
-    const char *have_file; /* optional, with file only: an earlier copy, best with its .chunks beside
-                              it (may be file itself); its chunks are verified and not sent again */
-    unsigned streams;    /* 0 = 1, at most DACM_STREAMS_MAX */
+    uint64_t offset; /* sink only: the chunks that overlap offset..offset+length; length 0 = */
+    uint64_t length; /* to the end */
+    const char
+        *have_file;   /* optional, with file only: an earlier copy, best with its .chunks beside
+                         it (may be file itself); its chunks are verified and not sent again */
+    unsigned streams; /* 0 = 1, at most DACM_STREAMS_MAX */
     dacm_progress_fn *progress; /* optional */
     void *progress_ctx;
 } dacm_download_options;
@@ -212,15 +213,15 @@ typedef struct dacm_acl_entry {
 } dacm_acl_entry;
 
 typedef struct dacm_upload_options {
-    const char *user;       /* who uploads; of a new asset the owner */
-    const char *file;       /* what, or … */
-    rpc_bytes content;      /* … from memory; borrowed */
+    const char *user;  /* who uploads; of a new asset the owner */
+    const char *file;  /* what, or … */
+    rpc_bytes content; /* … from memory; borrowed */
     const char *media_type;
-    const char *asset_id;   /* NULL = a new asset */
-    uint64_t if_match;      /* new version: the version it follows; 0 = whatever is newest */
+    const char *asset_id;        /* NULL = a new asset */
+    uint64_t if_match;           /* new version: the version it follows; 0 = whatever is newest */
     const dacm_acl_entry *allow; /* new asset: who else may use it */
     size_t allow_count;
-    const char *upload_id;  /* NULL = drawn. The same again gets the same answer */
+    const char *upload_id; /* NULL = drawn. The same again gets the same answer */
     dacm_progress_fn *progress;
     void *progress_ctx;
 } dacm_upload_options;
@@ -243,14 +244,14 @@ typedef struct dacm_profile {
     size_t owner_count;
     const dacm_acl_entry *acl; /* this page of it */
     size_t acl_count;
-    uint64_t acl_total;        /* entries in all; owners only */
-    int status;                /* 0 unspecified, 1 in use, 2 not in use */
-    uint64_t generation;       /* for if_match */
+    uint64_t acl_total;  /* entries in all; owners only */
+    int status;          /* 0 unspecified, 1 in use, 2 not in use */
+    uint64_t generation; /* for if_match */
     bool has_media;
     uint64_t version, size;
     const char *media_type;
     uint8_t sha256[32];
-    int64_t created_at;        /* seconds since 1970 */
+    int64_t created_at; /* seconds since 1970 */
 } dacm_profile;
 
 /** A page of profiles; freed with dacm_profiles_free(). */
@@ -270,8 +271,8 @@ DACM_API DACM_MUST_USE dacm_code dacm_discover_profiles(dacm_client *client, con
     const char *page_token, dacm_profiles **ret, dacm_error *reterr);
 /** A profile without media; ret_asset_id gets the ID that the server assigned. */
 DACM_API DACM_MUST_USE dacm_code dacm_create_profile(dacm_client *client, const char *user,
-    const dacm_acl_entry *allow, size_t allow_count,
-    char ret_asset_id[DACM_ASSET_ID_BYTES_MAX + 1], dacm_error *reterr);
+    const dacm_acl_entry *allow, size_t allow_count, char ret_asset_id[DACM_ASSET_ID_BYTES_MAX + 1],
+    dacm_error *reterr);
 
 typedef struct dacm_profile_change {
     const char *asset_id;
@@ -279,7 +280,7 @@ typedef struct dacm_profile_change {
     uint64_t if_match;           /* generation; 0 = any */
     const dacm_acl_entry *allow; /* added or replaced */
     size_t allow_count;
-    const char *const *deny;     /* taken off the list */
+    const char *const *deny; /* taken off the list */
     size_t deny_count;
 } dacm_profile_change;
 
@@ -290,7 +291,8 @@ DACM_API DACM_MUST_USE dacm_code dacm_update_profile(dacm_client *client,
 DACM_API DACM_MUST_USE dacm_code dacm_delete_profile(dacm_client *client, const char *asset_id,
     const char *user, uint64_t if_match, dacm_error *reterr);
 
-/* ---- operator (over ipc:// or with an admin certificate) --------------------------------------- */
+/* ---- operator (over ipc:// or with an admin certificate) ---------------------------------------
+ */
 
 typedef struct dacm_explanation {
     char request_id[64];
@@ -300,8 +302,8 @@ typedef struct dacm_explanation {
 } dacm_explanation;
 
 /** Why a request ended as it did. NOT_FOUND: no such request in the audit trail. */
-DACM_API DACM_MUST_USE dacm_code dacm_explain(dacm_client *client, const char *request_id,
-    dacm_explanation *ret, dacm_error *reterr);
+DACM_API DACM_MUST_USE dacm_code dacm_explain(
+    dacm_client *client, const char *request_id, dacm_explanation *ret, dacm_error *reterr);
 /** Refuses a token (jti) or all tokens of a subject issued until now; exactly one of the two.
  *  expires_at: seconds since 1970 until which to remember it, 0 = as long as a token can live. */
 DACM_API DACM_MUST_USE dacm_code dacm_revoke(dacm_client *client, const char *issuer,
@@ -312,10 +314,10 @@ DACM_API DACM_MUST_USE dacm_code dacm_revoke(dacm_client *client, const char *is
 
 typedef struct dacm_verify_options {
     const char *file;
-    const char *jws_file;  /* NULL = file.jws */
-    const char *keys_file; /* JWKS with the public manifest keys */
-    const char *issuer;    /* optional: `iss` it must have */
-    bool fresh;            /* fail when the manifest's `exp` has passed */
+    const char *jws_file;   /* NULL = file.jws */
+    const char *keys_file;  /* JWKS with the public manifest keys */
+    const char *issuer;     /* optional: `iss` it must have */
+    bool fresh;             /* fail when the manifest's `exp` has passed */
     const rpc_clock *clock; /* NULL = the system's */
 } dacm_verify_options;
 

@@ -39,8 +39,8 @@ static dacm_code judge_options(client_download *download, dacm_error *reterr)
  *  server leaves out every chunk with such a digest, so nothing may be named that came over the
  *  network: the same bytes can stand at a place that is still missing. Behind the first missing
  *  chunk only what an earlier copy gave is held, and that was used for all its places. */
-static size_t held_digests(const client_download *download, uint32_t first, uint32_t last,
-    ProtobufCBinaryData **ret)
+static size_t held_digests(
+    const client_download *download, uint32_t first, uint32_t last, ProtobufCBinaryData **ret)
 {
     const client_chunks *chunks = download->listed ? &download->chunks : &download->have.chunks;
     const uint8_t *held = download->listed ? download->done : download->have.good;
@@ -89,8 +89,7 @@ static void send_request(
     request.user_case = download->external ? DACM__V1__DOWNLOAD_REQUEST__USER_EXTERNAL_ID
                                            : DACM__V1__DOWNLOAD_REQUEST__USER_GPSI;
     request.gpsi = (char *)(uintptr_t)options->user;
-    request.version =
-        download->accepted ? download->manifest.said.version : options->version;
+    request.version = download->accepted ? download->manifest.said.version : options->version;
     set_request_range(download, stream, &range);
     if (range.offset > 0 || range.length > 0)
         request.range = &range;
@@ -111,9 +110,8 @@ static void send_request(
 static dacm_code open_stream(client_download *download, size_t index, dacm_error *reterr)
 {
     download_stream *stream = &download->streams[index];
-    const dacm_token_request need = {.user = download->options->user,
-        .asset_id = download->options->asset_id,
-        .action = "get"};
+    const dacm_token_request need = {
+        .user = download->options->user, .asset_id = download->options->asset_id, .action = "get"};
     stream->started = stream->listed = false;
     stream->next = stream->first;
     stream->list_size = stream->list_expected = 0;
@@ -161,8 +159,8 @@ static dacm_code on_stream_end(
     if (download->listed &&
         download__missing(download, stream->first, stream->last) == stream->last)
         return DACM_OK;
-    if (end->code == DACM_OK && download->accepted && !download->listed &&
-        download->have.whole && !download->ask_changed && !download->asked_again) {
+    if (end->code == DACM_OK && download->accepted && !download->listed && download->have.whole &&
+        !download->ask_changed && !download->asked_again) {
         download->asked_again = true; /* for the list this time */
         return open_stream(download, index, reterr);
     }
@@ -237,8 +235,8 @@ static dacm_code run(client_download *download, dacm_error *reterr)
 }
 
 /** Manifest and list are written in full before the first of the three files gets its name. */
-static dacm_code write_beside(const char *file, const char *suffix, rpc_bytes content,
-    client_output *ret, dacm_error *reterr)
+static dacm_code write_beside(
+    const char *file, const char *suffix, rpc_bytes content, client_output *ret, dacm_error *reterr)
 {
     RPC_AUTOFREE char *path = client__path(file, suffix);
     if (!path)
@@ -258,8 +256,8 @@ static dacm_code commit(client_download *download, dacm_error *reterr)
     dacm_code code = write_beside(file, ".jws", rpc_bytes_str(line), &jws, reterr);
     if (code == DACM_OK)
         code = write_beside(file, ".chunks",
-            rpc_bytes_of(download->chunks.entries,
-                (size_t)download->chunks.count * CLIENT_ENTRY_BYTES),
+            rpc_bytes_of(
+                download->chunks.entries, (size_t)download->chunks.count * CLIENT_ENTRY_BYTES),
             &list, reterr);
     if (code == DACM_OK)
         code = client__output_commit(&download->output, reterr);
@@ -287,8 +285,8 @@ static dacm_code prepare(client_download *download, dacm_error *reterr)
     const dacm_code code = judge_options(download, reterr);
     if (code != DACM_OK || !download->options->have_file)
         return code;
-    const dacm_code opened =
-        client__have_open(&download->have, download->options->have_file, reterr);
+    const dacm_code opened = client__have_open(
+        &download->have, download->options->have_file, reterr);
     download->ask_changed = opened == DACM_OK && download->have.whole;
     return opened;
 }

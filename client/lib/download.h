@@ -5,8 +5,8 @@
 
 #include "client_internal.h"
 
-#define DOWNLOAD_SPAN_BYTES (8u << 20)  /* what a stream is given at a time, when there are more */
-#define DOWNLOAD_HAVE_MAX   65536u      /* chunk digests in one request */
+#define DOWNLOAD_SPAN_BYTES (8u << 20) /* what a stream is given at a time, when there are more */
+#define DOWNLOAD_HAVE_MAX   65536u     /* chunk digests in one request */
 
 typedef struct download_stream {
     uint32_t first, last; /* chunks it was asked for; known once the list is */
@@ -30,16 +30,16 @@ typedef struct client_download {
     client_manifest manifest;
     bool listed; /* what follows is known */
     client_chunks chunks;
-    uint8_t *done;         /* per chunk */
-    uint32_t first, last;  /* wanted chunks */
-    uint32_t cursor;       /* first wanted chunk that no stream was given */
+    uint8_t *done;        /* per chunk */
+    uint32_t first, last; /* wanted chunks */
+    uint32_t cursor;      /* first wanted chunk that no stream was given */
     dacm_progress progress;
 
     client_output output;
     client_have have;
     bool ask_changed; /* send if_none_match */
     bool copy_is_current;
-    bool asked_again; /* the same bytes, cut elsewhere: once */
+    bool asked_again;  /* the same bytes, cut elsewhere: once */
     unsigned failures; /* of the connection since the last verified chunk */
     dacm_download_result result;
 } client_download;

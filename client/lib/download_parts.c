@@ -27,7 +27,8 @@ static dacm_code report(client_download *download, dacm_error *reterr)
 }
 
 /** data has been judged against the chunk's digest. */
-static dacm_code deliver(client_download *download, uint32_t index, rpc_bytes data, dacm_error *reterr)
+static dacm_code deliver(
+    client_download *download, uint32_t index, rpc_bytes data, dacm_error *reterr)
 {
     if (index < download->first || index >= download->last || download->done[index])
         return DACM_OK;
@@ -74,8 +75,7 @@ static dacm_code set_range(client_download *download, download_stream *stream, d
     const uint64_t size = chunks->offsets[chunks->count];
     if (options->offset > size)
         return client__fail(reterr, DACM_OUT_OF_RANGE,
-            "offset %" PRIu64 " lies beyond the object's %" PRIu64 " bytes", options->offset,
-            size);
+            "offset %" PRIu64 " lies beyond the object's %" PRIu64 " bytes", options->offset, size);
     uint64_t end = size;
     if (options->length > 0 && options->length < size - options->offset)
         end = options->offset + options->length;
@@ -143,7 +143,8 @@ static dacm_code judge_manifest(
     const client_download *download, const client_manifest *manifest, dacm_error *reterr)
 {
     const dacm_download_options *options = download->options;
-    const uint64_t version = download->accepted ? download->manifest.said.version : options->version;
+    const uint64_t version = download->accepted ? download->manifest.said.version
+                                                : options->version;
     if (strcmp(manifest->said.asset_id, options->asset_id) != 0)
         return client__fail(reterr, DACM_BAD_SIGNATURE,
             "the manifest is of asset '%s', asked for was '%s'", manifest->said.asset_id,
@@ -178,8 +179,8 @@ static dacm_code accept_manifest(client_download *download, const char *jws, dac
             "the manifest has expired; check this machine's clock, then tell the operator");
     if (code == DACM_OK && !download->accepted && manifest.signature_valid &&
         download->options->version == 0)
-        code = client__state_advance(client, manifest.said.issuer, manifest.said.asset_id,
-            manifest.said.version, reterr);
+        code = client__state_advance(
+            client, manifest.said.issuer, manifest.said.asset_id, manifest.said.version, reterr);
     if (code != DACM_OK) {
         client__manifest_done(&manifest);
         return code;
@@ -200,8 +201,7 @@ static dacm_code on_not_modified(
             "the server says that the earlier copy is current, but the manifest signs another");
     const client_chunks *held = &download->have.chunks;
     uint8_t digest[32];
-    client__sha256(
-        rpc_bytes_of(held->entries, (size_t)held->count * CLIENT_ENTRY_BYTES), digest);
+    client__sha256(rpc_bytes_of(held->entries, (size_t)held->count * CLIENT_ENTRY_BYTES), digest);
     if (memcmp(digest, download->manifest.chunks, sizeof digest) != 0) {
         download->ask_changed = false; /* the same bytes, cut elsewhere: ask for the list */
         return DACM_OK;
@@ -222,8 +222,7 @@ static dacm_code judge_start(client_download *download, download_stream *stream,
         return on_not_modified(download, stream, reterr);
     if (start->chunk_count > DACM_CHUNKS_MAX)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED,
-            "the object has %u chunks; this client takes %u", start->chunk_count,
-            DACM_CHUNKS_MAX);
+            "the object has %u chunks; this client takes %u", start->chunk_count, DACM_CHUNKS_MAX);
     stream->list_expected = (size_t)start->chunk_count * CLIENT_ENTRY_BYTES;
     free(stream->list);
     stream->list = malloc(stream->list_expected + 1);
@@ -246,8 +245,7 @@ static dacm_code on_start(
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a manifest");
     ProtobufCMessage *start = NULL;
     rpc_status status = {.code = RPC_OK};
-    if (rpc_unpack(&dacm__v1__download_start__descriptor, packed, arena, &start, &status) !=
-        RPC_OK)
+    if (rpc_unpack(&dacm__v1__download_start__descriptor, packed, arena, &start, &status) != RPC_OK)
         return client__fail(
             reterr, DACM_INTERNAL, "the server's answer is malformed: %s", status.message);
     return judge_start(download, stream, (const Dacm__V1__DownloadStart *)start, reterr);
@@ -257,12 +255,12 @@ static dacm_code on_start(
 static bool is_its_turn(
     const client_download *download, const download_stream *stream, uint32_t index)
 {
-    return index >= stream->next && index < stream->last
-        && download__missing(download, stream->next, index) == index;
+    return index >= stream->next && index < stream->last &&
+           download__missing(download, stream->next, index) == index;
 }
 
-static dacm_code on_chunks(client_download *download, download_stream *stream,
-    const client_part *part, dacm_error *reterr)
+static dacm_code on_chunks(
+    client_download *download, download_stream *stream, const client_part *part, dacm_error *reterr)
 {
     if (!stream->listed)
         return client__fail(reterr, DACM_BAD_SIGNATURE,
@@ -271,8 +269,8 @@ static dacm_code on_chunks(client_download *download, download_stream *stream,
     size_t at = 0;
     for (uint32_t index = part->first; at < part->data.size; index++) {
         if (index >= download->chunks.count)
-            return client__fail(reterr, DACM_BAD_SIGNATURE,
-                "the server sent chunk %u of %u", index, download->chunks.count);
+            return client__fail(reterr, DACM_BAD_SIGNATURE, "the server sent chunk %u of %u", index,
+                download->chunks.count);
         if (!is_its_turn(download, stream, index))
             return client__fail(reterr, DACM_BAD_SIGNATURE,
                 "chunk %u was not asked for, came twice or came before another", index);

@@ -152,8 +152,7 @@ static void wipe(char **token)
 }
 
 dacm_code client__exchange_open(dacm_client *client, client_mailbox *mailbox, const char *path,
-    const dacm_token_request *need, int64_t timeout_ms, client_exchange **ret,
-    dacm_error *reterr)
+    const dacm_token_request *need, int64_t timeout_ms, client_exchange **ret, dacm_error *reterr)
 {
     RPC_CLEANUP(wipe) char *token = NULL;
     const dacm_code code = get_token(client, need, &token, reterr);
@@ -251,9 +250,8 @@ static struct timespec deadline_in(int64_t wait_ms)
     return at;
 }
 
-client_event client__wait(client_mailbox *mailbox, client_exchange *const *exchanges,
-    size_t count, int64_t wait_ms, size_t *ret_index, rpc_message **ret_message,
-    dacm_error *ret_status)
+client_event client__wait(client_mailbox *mailbox, client_exchange *const *exchanges, size_t count,
+    int64_t wait_ms, size_t *ret_index, rpc_message **ret_message, dacm_error *ret_status)
 {
     const struct timespec deadline = deadline_in(wait_ms);
     client_event event = CLIENT_EVENT_NONE;
@@ -335,8 +333,7 @@ dacm_code client__unary(dacm_client *client, const char *path, const dacm_token_
     client_mailbox mailbox;
     rpc_message *message = NULL;
     client__mailbox_init(&mailbox);
-    const dacm_code code =
-        unary_once(client, &mailbox, path, need, request, &message, reterr);
+    const dacm_code code = unary_once(client, &mailbox, path, need, request, &message, reterr);
     client__mailbox_done(&mailbox);
     if (code != DACM_OK)
         return code;

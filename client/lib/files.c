@@ -13,8 +13,8 @@ char *client__path(const char *path, const char *suffix)
     return asprintf(&joined, "%s%s", path, suffix) < 0 ? NULL : joined;
 }
 
-static dacm_code read_all(int fd, const char *path, size_t max, char **ret, size_t *ret_size,
-    dacm_error *reterr)
+static dacm_code read_all(
+    int fd, const char *path, size_t max, char **ret, size_t *ret_size, dacm_error *reterr)
 {
     size_t size = 0, room = 4096;
     RPC_AUTOFREE char *text = malloc(room + 1);

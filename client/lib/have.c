@@ -43,8 +43,8 @@ static bool load_list(client_have *have, const char *file)
     if (!path || client__read_file(path, CLIENT_FILE_BYTES_MAX, &entries, &size, NULL) != DACM_OK)
         return false;
     const uint8_t *bytes = (const uint8_t *)entries;
-    return client__chunks_init(&have->chunks, rpc_bytes_of(bytes, size), NULL,
-               sum_of(bytes, size), NULL) == DACM_OK;
+    return client__chunks_init(&have->chunks, rpc_bytes_of(bytes, size), NULL, sum_of(bytes, size),
+               NULL) == DACM_OK;
 }
 
 typedef EVP_MD_CTX *md;

@@ -24,11 +24,10 @@ dacm_code client__keys_load(const char *file, client_keys **ret, dacm_error *ret
     if (!keys)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for the key set");
     if (trust_keyring_parse(
-            rpc_bytes_of(text, size), TRUST_FOR_MANIFESTS, 1, &keys->ring, &status)
-        != RPC_OK) {
+            rpc_bytes_of(text, size), TRUST_FOR_MANIFESTS, 1, &keys->ring, &status) != RPC_OK) {
         free(keys);
-        return client__fail(reterr, DACM_INVALID_ARGUMENT, "'%.200s' is no set of manifest keys: %s",
-            file, status.message);
+        return client__fail(reterr, DACM_INVALID_ARGUMENT,
+            "'%.200s' is no set of manifest keys: %s", file, status.message);
     }
     *ret = keys;
     return DACM_OK;
@@ -62,8 +61,8 @@ dacm_code client__manifest_read(const client_keys *keys, const char *issuer, dac
 {
     trust_manifest manifest;
     rpc_status status;
-    trust_verdict verdict =
-        trust_manifest_verify(jws, keys ? keys->ring : NULL, &manifest, &status);
+    trust_verdict verdict = trust_manifest_verify(
+        jws, keys ? keys->ring : NULL, &manifest, &status);
     if (verdict == TRUST_INVALID)
         return client__fail(
             reterr, DACM_BAD_SIGNATURE, "the manifest is not valid: %s", status.message);

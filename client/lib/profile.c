@@ -29,14 +29,14 @@ dacm_code client__acl_init(
         if (code == DACM_OK && (external || entries[i].operations & ~0x1eu))
             code = client__fail(reterr, DACM_INVALID_ARGUMENT,
                 "'%.255s' cannot stand on a list: write an External ID as extid-local@domain, "
-                "and name operations only", entries[i].user);
+                "and name operations only",
+                entries[i].user);
         dacm__v1__access_control_entry__init(entry);
         entry->allowed_user = text_of(entries[i].user);
         entry->allowed_operations = made.operations + i * CLIENT_OPERATIONS;
         for (unsigned bit = DACM_OPERATION_DISCOVERY; bit <= DACM_OPERATION_DELETE; bit++)
             if (entries[i].operations & 1u << bit)
-                entry->allowed_operations[entry->n_allowed_operations++] =
-                    (Dacm__V1__Operation)bit;
+                entry->allowed_operations[entry->n_allowed_operations++] = (Dacm__V1__Operation)bit;
         made.pointers[i] = entry;
     }
     if (code != DACM_OK) {
@@ -206,8 +206,8 @@ dacm_code dacm_discover_profiles(dacm_client *client, const char *user, const ch
         &dacm__v1__discover_profiles_response__descriptor, &message, &reply, reterr);
     if (code != DACM_OK)
         return code;
-    const Dacm__V1__DiscoverProfilesResponse *answer =
-        (const Dacm__V1__DiscoverProfilesResponse *)reply;
+    const Dacm__V1__DiscoverProfilesResponse *answer = (const Dacm__V1__DiscoverProfilesResponse *)
+        reply;
     code = make_profiles(
         message, answer->profiles, answer->n_profiles, answer->next_page_token, ret, reterr);
     if (code != DACM_OK)
@@ -242,8 +242,7 @@ dacm_code dacm_create_profile(dacm_client *client, const char *user, const dacm_
     client__acl_done(&acl);
     if (code != DACM_OK)
         return code;
-    const Dacm__V1__CreateProfileResponse *answer =
-        (const Dacm__V1__CreateProfileResponse *)reply;
+    const Dacm__V1__CreateProfileResponse *answer = (const Dacm__V1__CreateProfileResponse *)reply;
     if (!answer->profile || client__check_asset(answer->profile->asset_id, NULL) != DACM_OK)
         code = client__fail(reterr, DACM_INTERNAL, "the server's answer names no asset");
     else

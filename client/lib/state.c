@@ -66,8 +66,8 @@ static dacm_code read_version(const char *path, uint64_t *ret, dacm_error *reter
     return DACM_OK;
 }
 
-static dacm_code advance(const char *path, const char *asset_id, uint64_t version,
-    dacm_error *reterr)
+static dacm_code advance(
+    const char *path, const char *asset_id, uint64_t version, dacm_error *reterr)
 {
     uint64_t seen = 0;
     const dacm_code code = read_version(path, &seen, reterr);

@@ -107,8 +107,8 @@ static dacm_code judge_options(client_upload *upload, dacm_error *reterr)
         return client__fail(reterr, DACM_INVALID_ARGUMENT,
             "a new version keeps the list of users; change it with an update of the profile");
     if (!options->media_type || !options->media_type[0])
-        return client__fail(reterr, DACM_INVALID_ARGUMENT,
-            "no media type was given, such as model/gltf-binary");
+        return client__fail(
+            reterr, DACM_INVALID_ARGUMENT, "no media type was given, such as model/gltf-binary");
     return DACM_OK;
 }
 
@@ -141,11 +141,10 @@ static rpc_sent send_start(const client_upload *upload, client_exchange *exchang
         start.target_case = DACM__V1__UPLOAD_START__TARGET_PROFILE;
         start.profile = &profile;
     }
-    start.upload_id = (char *)(uintptr_t)(
-        options->upload_id ? options->upload_id : upload->upload_id);
+    start.upload_id = (char *)(uintptr_t)(options->upload_id ? options->upload_id
+                                                             : upload->upload_id);
     start.size = upload->size;
-    start.sha256 = (ProtobufCBinaryData){
-        .len = 32, .data = (uint8_t *)(uintptr_t)upload->sha256};
+    start.sha256 = (ProtobufCBinaryData){.len = 32, .data = (uint8_t *)(uintptr_t)upload->sha256};
     start.media_type = (char *)(uintptr_t)options->media_type;
     start.user_case = upload->external ? DACM__V1__UPLOAD_START__USER_EXTERNAL_ID
                                        : DACM__V1__UPLOAD_START__USER_GPSI;
@@ -175,10 +174,8 @@ static rpc_sent send_piece(client_exchange *exchange, uint8_t *data, size_t size
     size_t head_size = 1;
     for (size_t rest = size; head_size == 1 || rest > 0; rest >>= 7)
         head[head_size++] = (uint8_t)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
-    const rpc_body body = {
-        .size = size, .pull = pull_piece, .release = release_piece, .ctx = data};
-    return rpc_call_send(
-        client__exchange_call(exchange), rpc_bytes_of(head, head_size), &body);
+    const rpc_body body = {.size = size, .pull = pull_piece, .release = release_piece, .ctx = data};
+    return rpc_call_send(client__exchange_call(exchange), rpc_bytes_of(head, head_size), &body);
 }
 
 typedef struct upload_outcome {
@@ -193,8 +190,7 @@ static dacm_code wait_event(
 {
     size_t index = 0;
     rpc_message *message = NULL;
-    switch (client__wait(
-        mailbox, &exchange, 1, CLIENT_STALL_MS, &index, &message, &outcome->end)) {
+    switch (client__wait(mailbox, &exchange, 1, CLIENT_STALL_MS, &index, &message, &outcome->end)) {
     case CLIENT_EVENT_MESSAGE:
         rpc_message_release(outcome->reply);
         outcome->reply = message;
@@ -207,8 +203,8 @@ static dacm_code wait_event(
     case CLIENT_EVENT_NONE:
         break;
     }
-    return client__fail(reterr, DACM_UNAVAILABLE,
-        "the server took nothing for %d s; try again", CLIENT_STALL_MS / 1000);
+    return client__fail(reterr, DACM_UNAVAILABLE, "the server took nothing for %d s; try again",
+        CLIENT_STALL_MS / 1000);
 }
 
 static dacm_code report(const client_upload *upload, uint64_t done, dacm_error *reterr)
@@ -268,8 +264,8 @@ static dacm_code finish(upload_outcome *outcome, dacm_upload_result *ret, dacm_e
     return DACM_OK;
 }
 
-static dacm_code talk(const client_upload *upload, client_mailbox *mailbox, client_exchange *exchange,
-    upload_outcome *outcome, dacm_upload_result *ret, dacm_error *reterr)
+static dacm_code talk(const client_upload *upload, client_mailbox *mailbox,
+    client_exchange *exchange, upload_outcome *outcome, dacm_upload_result *ret, dacm_error *reterr)
 {
     dacm_code code = DACM_OK;
     if (send_start(upload, exchange) == RPC_SENT_OK)
@@ -281,7 +277,8 @@ static dacm_code talk(const client_upload *upload, client_mailbox *mailbox, clie
     return code == DACM_OK ? finish(outcome, ret, reterr) : code;
 }
 
-static dacm_code upload_once(const client_upload *upload, dacm_upload_result *ret, dacm_error *reterr)
+static dacm_code upload_once(
+    const client_upload *upload, dacm_upload_result *ret, dacm_error *reterr)
 {
     const dacm_token_request need = {.user = upload->options->user,
         .asset_id = upload->options->asset_id,

@@ -5,8 +5,8 @@
 dacm_code client__check_asset(const char *asset_id, dacm_error *reterr)
 {
     if (!asset_id || !trust_asset_id_valid(rpc_bytes_str(asset_id)))
-        return client__fail(reterr, DACM_INVALID_ARGUMENT,
-            "that is no asset ID: 1 to 128 of A-Z a-z 0-9 . _ ~ -");
+        return client__fail(
+            reterr, DACM_INVALID_ARGUMENT, "that is no asset ID: 1 to 128 of A-Z a-z 0-9 . _ ~ -");
     return DACM_OK;
 }
 

@@ -8,8 +8,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#define READ_BYTES      (256u << 10)
-#define JWS_BYTES_MAX   65536u
+#define READ_BYTES    (256u << 10)
+#define JWS_BYTES_MAX 65536u
 
 typedef EVP_MD_CTX *md;
 RPC_DEFINE_FREEP(md_freep, md, EVP_MD_CTX_free)
@@ -64,8 +64,7 @@ static dacm_code read_manifest(
         rpc_bytes_of(text, size), rpc_clock_wall_ms(clock) / 1000, ret, reterr);
 }
 
-static dacm_code compare(
-    const char *file, const client_manifest *manifest, dacm_error *reterr)
+static dacm_code compare(const char *file, const client_manifest *manifest, dacm_error *reterr)
 {
     uint64_t size = 0;
     uint8_t digest[32];
@@ -77,8 +76,8 @@ static dacm_code compare(
             "'%.300s' has %" PRIu64 " bytes, the manifest signs %" PRIu64, file, size,
             manifest->said.size);
     if (memcmp(digest, manifest->said.sha256, sizeof digest) != 0)
-        return client__fail(reterr, DACM_BAD_SIGNATURE,
-            "'%.300s' is not the file that the manifest signs", file);
+        return client__fail(
+            reterr, DACM_BAD_SIGNATURE, "'%.300s' is not the file that the manifest signs", file);
     return DACM_OK;
 }
 

@@ -106,8 +106,8 @@ bool rpc_unhex(rpc_bytes text, uint8_t *ret_data, size_t size)
         if (unhex_digit(text.data[i]) < 0)
             return false;
     for (size_t i = 0; i < size; i++)
-        ret_data[i] =
-            (uint8_t)(unhex_digit(text.data[2 * i]) << 4 | unhex_digit(text.data[2 * i + 1]));
+        ret_data[i] = (uint8_t)(unhex_digit(text.data[2 * i]) << 4 |
+                                unhex_digit(text.data[2 * i + 1]));
     return true;
 }
 
@@ -172,8 +172,8 @@ void rpc_random(void *data, size_t size)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
-            fprintf(stderr, "rpc: the kernel gives no random bytes (getrandom): %s\n",
-                strerror(errno));
+            fprintf(
+                stderr, "rpc: the kernel gives no random bytes (getrandom): %s\n", strerror(errno));
             abort();
         }
         at += got;

@@ -14,8 +14,8 @@
 extern "C" {
 #endif
 
-#define RPC_API         __attribute__((visibility("default")))
-#define RPC_MUST_USE    __attribute__((warn_unused_result))
+#define RPC_API          __attribute__((visibility("default")))
+#define RPC_MUST_USE     __attribute__((warn_unused_result))
 #define RPC_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /** The 17 status codes of gRPC. Who retries: UNAVAILABLE, the same call; ABORTED, the larger

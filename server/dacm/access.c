@@ -13,16 +13,20 @@
 static const char *action_name(dacm_action action)
 {
     static const char *const names[] = {[DACM_ACTION_CREATE] = "create",
-        [DACM_ACTION_DISCOVERY] = "discovery", [DACM_ACTION_GET] = "get",
-        [DACM_ACTION_UPDATE] = "update", [DACM_ACTION_DELETE] = "delete"};
+        [DACM_ACTION_DISCOVERY] = "discovery",
+        [DACM_ACTION_GET] = "get",
+        [DACM_ACTION_UPDATE] = "update",
+        [DACM_ACTION_DELETE] = "delete"};
     return names[action];
 }
 
 static trust_action trust_action_of(dacm_action action)
 {
     static const trust_action actions[] = {[DACM_ACTION_CREATE] = TRUST_ACTION_CREATE,
-        [DACM_ACTION_DISCOVERY] = TRUST_ACTION_DISCOVERY, [DACM_ACTION_GET] = TRUST_ACTION_GET,
-        [DACM_ACTION_UPDATE] = TRUST_ACTION_UPDATE, [DACM_ACTION_DELETE] = TRUST_ACTION_DELETE};
+        [DACM_ACTION_DISCOVERY] = TRUST_ACTION_DISCOVERY,
+        [DACM_ACTION_GET] = TRUST_ACTION_GET,
+        [DACM_ACTION_UPDATE] = TRUST_ACTION_UPDATE,
+        [DACM_ACTION_DELETE] = TRUST_ACTION_DELETE};
     return actions[action];
 }
 
@@ -65,7 +69,8 @@ void dacm_access_done(dacm_access *access)
     dacm_bearer_done(&access->bearer);
 }
 
-/* ---- syntax ----------------------------------------------------------------------------------- */
+/* ---- syntax -----------------------------------------------------------------------------------
+ */
 
 static rpc_code prepare_user(dacm_access *access, const dacm_request *request, rpc_status *reterr)
 {
@@ -79,10 +84,10 @@ static rpc_code prepare_user(dacm_access *access, const dacm_request *request, r
     }
     trust_gpsi gpsi;
     if (!request->external_id)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "user: name the UE by gpsi or by external_id");
-    if (trust_gpsi_valid(rpc_bytes_str(request->external_id))
-        || trust_gpsi_parse(rpc_bytes_str(request->external_id), &gpsi, NULL) != RPC_OK)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "user: name the UE by gpsi or by external_id");
+    if (trust_gpsi_valid(rpc_bytes_str(request->external_id)) ||
+        trust_gpsi_parse(rpc_bytes_str(request->external_id), &gpsi, NULL) != RPC_OK)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "external_id: must be local@domain with the domain in lower case; a GPSI goes into "
             "gpsi");
@@ -90,16 +95,15 @@ static rpc_code prepare_user(dacm_access *access, const dacm_request *request, r
     return RPC_OK;
 }
 
-rpc_code dacm_access_prepare(
-    dacm_access *access, const dacm_request *request, rpc_status *reterr)
+rpc_code dacm_access_prepare(dacm_access *access, const dacm_request *request, rpc_status *reterr)
 {
     access->method = request->method;
     access->action = request->action;
     access->about_profile = request->about_profile;
     if (request->asset_id) {
         if (!trust_asset_id_valid(rpc_bytes_str(request->asset_id)))
-            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
+            return rpc_status_set(
+                reterr, RPC_INVALID_ARGUMENT, "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
         rpc_text_copy(access->asset_id, sizeof access->asset_id, request->asset_id);
     }
     rpc_code code = prepare_user(access, request, reterr);
@@ -107,7 +111,8 @@ rpc_code dacm_access_prepare(
     return code;
 }
 
-/* ---- what remains of a decision ---------------------------------------------------------------- */
+/* ---- what remains of a decision ----------------------------------------------------------------
+ */
 
 static void explain(dacm_access *access, rpc_code outcome, const char *reason, const char *detail,
     const char *fault)
@@ -122,8 +127,7 @@ static void explain(dacm_access *access, rpc_code outcome, const char *reason, c
     memcpy(explanation.asset_id, access->asset_id, sizeof access->asset_id);
     strncpy(explanation.fault, fault, sizeof explanation.fault - 1);
     if (token)
-        host_pseudonym(
-            access->service->log, rpc_bytes_str(token->subject), explanation.subject);
+        host_pseudonym(access->service->log, rpc_bytes_str(token->subject), explanation.subject);
     if (access->gpsi[0])
         host_pseudonym(access->service->log, rpc_bytes_str(access->gpsi), explanation.user);
     dacm_ring_put(access->service->ring, &explanation);
@@ -176,8 +180,8 @@ static void audit_failed(dacm_access *access, const rpc_status *why)
 {
     HOST_LOG(access->service->log, HOST_ERROR, "audit record refused",
         host_text("request_id", access->request_id), host_text("why", why->message));
-    rpc_status_set(&access->outcome, RPC_UNAVAILABLE, "%s (request %s)", NO_AUDIT,
-        access->request_id);
+    rpc_status_set(
+        &access->outcome, RPC_UNAVAILABLE, "%s (request %s)", NO_AUDIT, access->request_id);
 }
 
 /* Strand. */
@@ -209,14 +213,14 @@ static void audit(dacm_access *access, trust_audit_class class, const char *asse
     bool pending = false;
     size_t size = audit_line(access, asset_id, outcome, reason, fault, line, sizeof line);
     if (trust_audit_write(access->service->trust->audit, rpc_bytes_of(line, size), class,
-            on_audited, access, &pending, &why)
-        != RPC_OK)
+            on_audited, access, &pending, &why) != RPC_OK)
         audit_failed(access, &why);
     if (!pending)
         deliver(access);
 }
 
-/* ---- the decision ---------------------------------------------------------------------------------- */
+/* ---- the decision
+ * ---------------------------------------------------------------------------------- */
 
 static void set_outcome(dacm_access *access, rpc_code code)
 {
@@ -368,7 +372,8 @@ void dacm_access_expired(dacm_access *access, rpc_status *ret)
     explain(access, ret->code, "expired", "the token expired while the call ran", "");
 }
 
-/* ---- changes, and the end ----------------------------------------------------------------------------- */
+/* ---- changes, and the end
+ * ----------------------------------------------------------------------------- */
 
 void dacm_access_record(dacm_access *access, const char *asset_id, rpc_code outcome,
     const char *what, dacm_access_fn *fn, void *arg)
@@ -379,8 +384,8 @@ void dacm_access_record(dacm_access *access, const char *asset_id, rpc_code outc
     audit(access, TRUST_AUDIT_BEFORE, asset_id, rpc_code_name(outcome), what, "");
 }
 
-void dacm_access_changed(dacm_access *access, const char *asset_id, const char *what,
-    dacm_access_fn *fn, void *arg)
+void dacm_access_changed(
+    dacm_access *access, const char *asset_id, const char *what, dacm_access_fn *fn, void *arg)
 {
     dacm_access_record(access, asset_id, RPC_OK, what, fn, arg);
 }
@@ -388,8 +393,7 @@ void dacm_access_changed(dacm_access *access, const char *asset_id, const char *
 void dacm_access_end(dacm_access *access, rpc_code code)
 {
     if (access->request_id[0])
-        rpc_call_add_trailer(
-            access->call, "dacm-request-id", rpc_bytes_str(access->request_id));
+        rpc_call_add_trailer(access->call, "dacm-request-id", rpc_bytes_str(access->request_id));
     if (code == RPC_OK || code == RPC_CANCELLED)
         return;
     if (!access->noted)
@@ -406,7 +410,8 @@ void dacm_access_finish(dacm_access *access, const rpc_status *status)
     rpc_call_finish(access->call, status->code, status->message);
 }
 
-/* ---- failures of the store ---------------------------------------------------------------------------- */
+/* ---- failures of the store
+ * ---------------------------------------------------------------------------- */
 
 void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_status *status)
 {
@@ -419,8 +424,8 @@ const rpc_status *dacm_store_status(
 {
     static _Thread_local rpc_status shown;
     shown = *status;
-    if (status->code == RPC_DATA_LOSS || status->code == RPC_INTERNAL
-        || status->code == RPC_FAILED_PRECONDITION) {
+    if (status->code == RPC_DATA_LOSS || status->code == RPC_INTERNAL ||
+        status->code == RPC_FAILED_PRECONDITION) {
         dacm_log_store_failure(service, doing, status);
         rpc_status_set(&shown, RPC_INTERNAL,
             "the store failed; the operator's log says how, and dacmd --store-check looks closer");

@@ -12,8 +12,8 @@ rpc_code dacm_operations_of(const Dacm__V1__AccessControlEntry *entry, const cha
     uint32_t operations = 0;
     for (size_t i = 0; i < entry->n_allowed_operations; i++) {
         int operation = entry->allowed_operations[i];
-        if (operation < DACM__V1__OPERATION__OPERATION_DISCOVERY
-            || operation > DACM__V1__OPERATION__OPERATION_DELETE)
+        if (operation < DACM__V1__OPERATION__OPERATION_DISCOVERY ||
+            operation > DACM__V1__OPERATION__OPERATION_DELETE)
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "%s[%zu].allowed_operations: %d is none of DISCOVERY, GET, UPDATE, DELETE", field,
                 index, operation);
@@ -117,19 +117,18 @@ rpc_code dacm_check_new_profile(
     if (profile->media)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "profile.media: describes what was uploaded; leave it out");
-    if (profile->asset_type != DACM__V1__ASSET_TYPE__ASSET_TYPE_AVATAR
-        && profile->asset_type != DACM__V1__ASSET_TYPE__ASSET_TYPE_UNSPECIFIED)
+    if (profile->asset_type != DACM__V1__ASSET_TYPE__ASSET_TYPE_AVATAR &&
+        profile->asset_type != DACM__V1__ASSET_TYPE__ASSET_TYPE_UNSPECIFIED)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "profile.asset_type: %d is not known; this release has AVATAR", profile->asset_type);
-    if (profile->current_status > DACM__V1__ASSET_STATUS__ASSET_STATUS_NOT_IN_USE
-        || profile->current_status < DACM__V1__ASSET_STATUS__ASSET_STATUS_UNSPECIFIED)
+    if (profile->current_status > DACM__V1__ASSET_STATUS__ASSET_STATUS_NOT_IN_USE ||
+        profile->current_status < DACM__V1__ASSET_STATUS__ASSET_STATUS_UNSPECIFIED)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "profile.current_status: %d is neither IN_USE nor NOT_IN_USE",
-            profile->current_status);
+            "profile.current_status: %d is neither IN_USE nor NOT_IN_USE", profile->current_status);
     rpc_code code = check_owners(profile, user, reterr);
     return code != RPC_OK ? code
-                          : dacm_check_spatial(profile->spatial_conditions,
-                              profile->n_spatial_conditions, reterr);
+                          : dacm_check_spatial(
+                                profile->spatial_conditions, profile->n_spatial_conditions, reterr);
 }
 
 static Dacm__V1__Media *media_shown(const Dacm__Records__Profile *profile, rpc_arena *arena)

@@ -38,8 +38,7 @@ RPC_MUST_USE rpc_code dacm_grants_of(Dacm__V1__AccessControlEntry *const *allow,
  *  doubles; if any are named the user is one of them), spatial conditions, list. */
 RPC_MUST_USE rpc_code dacm_check_new_profile(
     const Dacm__V1__DigitalAssetProfile *profile, const char *user, rpc_status *reterr);
-RPC_MUST_USE rpc_code dacm_check_spatial(
-    char *const *values, size_t count, rpc_status *reterr);
+RPC_MUST_USE rpc_code dacm_check_spatial(char *const *values, size_t count, rpc_status *reterr);
 
 /** The record's profile as clients see it, without the access control list. Memory is of arena
  *  and of profile. NULL when the arena is used up. */

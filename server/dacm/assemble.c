@@ -37,8 +37,8 @@ rpc_code dacm_assembler_init(
     made.whole = EVP_MD_CTX_new();
     made.part = EVP_MD_CTX_new();
     made.buffer = malloc(BUFFER_BYTES);
-    if (!made.whole || !made.part || !made.buffer
-        || EVP_DigestInit_ex(made.whole, EVP_sha256(), NULL) != 1) {
+    if (!made.whole || !made.part || !made.buffer ||
+        EVP_DigestInit_ex(made.whole, EVP_sha256(), NULL) != 1) {
         dacm_assembler_done(&made);
         return rpc_status_set(
             reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory to begin another; try again later");
@@ -68,9 +68,9 @@ static rpc_code add_entry(dacm_assembler *a, size_t size, const uint8_t *digest,
 static rpc_code emit_chunk(dacm_assembler *a, const uint8_t *data, size_t size, rpc_status *reterr)
 {
     uint8_t digest[DACM_DIGEST_BYTES];
-    if (EVP_DigestInit_ex(a->part, EVP_sha256(), NULL) != 1
-        || EVP_DigestUpdate(a->part, data, size) != 1
-        || EVP_DigestFinal_ex(a->part, digest, NULL) != 1)
+    if (EVP_DigestInit_ex(a->part, EVP_sha256(), NULL) != 1 ||
+        EVP_DigestUpdate(a->part, data, size) != 1 ||
+        EVP_DigestFinal_ex(a->part, digest, NULL) != 1)
         return hash_failed(reterr);
     rpc_code code = add_entry(a, size, digest, reterr);
     if (code != RPC_OK)

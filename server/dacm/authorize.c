@@ -48,8 +48,8 @@ void dacm_authorize(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__AuthorizeRequest *request, Dacm__V1__AuthorizeResponse_Closure closure,
     void *call)
 {
-    unary *u = unary_new(((dacm_assets_service *)self)->service, call, &request->base,
-        (ProtobufCClosure)closure);
+    unary *u = unary_new(
+        ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
     dacm_request wanted = {.method = "Authorize", .asset_id = request->asset_id};

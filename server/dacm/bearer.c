@@ -40,7 +40,8 @@ void dacm_bearer_done(dacm_bearer *bearer)
     bearer->token = NULL;
 }
 
-/* ---- the header --------------------------------------------------------------------------------- */
+/* ---- the header ---------------------------------------------------------------------------------
+ */
 
 /* `authorization: Bearer TOKEN` (RFC 6750) or `dacm-token: TOKEN`, one of them, once. */
 static rpc_code find_header(
@@ -57,15 +58,14 @@ static rpc_code find_header(
     rpc_bytes value = {NULL, 0};
     rpc_call_metadata(call, *ret_name, &value);
     if (!own) {
-        if (value.size < sizeof scheme - 1
-            || strncasecmp((const char *)value.data, scheme, sizeof scheme - 1) != 0)
+        if (value.size < sizeof scheme - 1 ||
+            strncasecmp((const char *)value.data, scheme, sizeof scheme - 1) != 0)
             return rpc_status_set(
                 reterr, RPC_UNAUTHENTICATED, "token: authorization is not of scheme Bearer");
         value = rpc_bytes_of(value.data + sizeof scheme - 1, value.size - sizeof scheme + 1);
     }
     if (value.size == 0 || value.size > TRUST_TOKEN_BYTES_MAX)
-        return rpc_status_set(
-            reterr, RPC_UNAUTHENTICATED, "token: empty, or larger than 32 KiB");
+        return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "token: empty, or larger than 32 KiB");
     *ret = value;
     return RPC_OK;
 }
@@ -87,7 +87,8 @@ static void take(dacm_bearer *bearer, trust_token *token, const dacm_issuers *is
     bearer->version = issuers->version;
 }
 
-/* ---- verifying ------------------------------------------------------------------------------------ */
+/* ---- verifying
+ * ------------------------------------------------------------------------------------ */
 
 /* Strand. */
 static void verified(void *arg)
@@ -116,8 +117,7 @@ static void verify(void *arg)
         rpc_status_set(&job->ret->status, RPC_UNAUTHENTICATED,
             "token: not a token, or its `iss` is none of the configured issuers");
     else if (trust_token_verify(
-                 text, &job->issuers->issuers[index], now, &token, &job->ret->status)
-             == RPC_OK) {
+                 text, &job->issuers->issuers[index], now, &token, &job->ret->status) == RPC_OK) {
         trust_token_cache_put(
             job->service->trust->tokens, job->sha256, token, &job->issuers->issuers[index]);
         take(job->ret, token, job->issuers);
@@ -176,8 +176,8 @@ static void look_up(dacm_service *service, rpc_call *call, const char *header, r
     fn(arg);
 }
 
-void dacm_bearer_get(dacm_service *service, rpc_call *call, dacm_bearer *ret,
-    void (*fn)(void *arg), void *arg)
+void dacm_bearer_get(
+    dacm_service *service, rpc_call *call, dacm_bearer *ret, void (*fn)(void *arg), void *arg)
 {
     const char *header = NULL;
     rpc_bytes text = {NULL, 0};

@@ -118,9 +118,8 @@ void dacm_changes_apply(dacm_changes *changes, store *db, const store_executor *
         apply->executor = *executor;
     apply->fn = fn;
     apply->arg = arg;
-    apply->op = (store_op){.done = on_applied,
-        .ctx = apply,
-        .executor = executor ? &apply->executor : NULL};
+    apply->op = (store_op){
+        .done = on_applied, .ctx = apply, .executor = executor ? &apply->executor : NULL};
     store_progress progress = store_update(
         db, dacm_key_bytes(&group), expected, changes->list, changes->count, &apply->op);
     dacm_changes_done(changes);
@@ -159,8 +158,8 @@ static void index_one(struct index *index, store *db, const store_executor *exec
 {
     dacm_changes changes = {0};
     dacm_changes_put(&changes, asset, &record->base);
-    dacm_changes_apply(&changes, db, executor, dacm_key_user(gpsi), STORE_ANY_GENERATION,
-        index_one_done, index);
+    dacm_changes_apply(
+        &changes, db, executor, dacm_key_user(gpsi), STORE_ANY_GENERATION, index_one_done, index);
 }
 
 void dacm_index_users(store *db, const store_executor *executor, const char *asset_id,

@@ -31,8 +31,8 @@ static bool upload_id_valid(const char *id)
 /* type/subtype of RFC 6838 4.2, at most 127 bytes. */
 static bool media_type_valid(const char *type)
 {
-    static const char allowed[]
-        = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&-^_.+";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&-^_.+";
     size_t size = strlen(type), first = strspn(type, allowed);
     if (size > 127 || first == 0 || type[first] != '/')
         return false;
@@ -44,8 +44,8 @@ static rpc_code check_start(
     const dacm_service *service, const Dacm__V1__UploadStart *start, rpc_status *reterr)
 {
     if (!upload_id_valid(start->upload_id))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "upload_id: must be 1 to 64 of A-Z a-z 0-9 _ -");
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "upload_id: must be 1 to 64 of A-Z a-z 0-9 _ -");
     if (start->sha256.len != DACM_DIGEST_BYTES)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "sha256: must be the SHA-256 of the whole object, 32 bytes");
@@ -87,8 +87,7 @@ static rpc_code hash_request(upload *u, rpc_status *reterr)
     if (code != RPC_OK)
         return code;
     char name[DACM_GPSI_MAX + 1 + 64 + 1];
-    int size = snprintf(
-        name, sizeof name, "%s%c%s", u->access.gpsi, '\0', u->start->upload_id);
+    int size = snprintf(name, sizeof name, "%s%c%s", u->access.gpsi, '\0', u->start->upload_id);
     return dacm_sha256(rpc_bytes_of(name, (size_t)size), u->key, reterr);
 }
 
@@ -162,13 +161,12 @@ static void have_earlier(void *arg)
             begin_new(u);
         else
             upload_end(u, dacm_store_status(u->service, "lookup of an upload", &status));
-    } else if (u->state == REPLAY
-               && (record->request_sha256.len != DACM_DIGEST_BYTES
-                   || memcmp(record->request_sha256.data, u->request_sha256, DACM_DIGEST_BYTES)
-                          != 0
-                   || strlen(record->asset_id) > DACM_ASSET_ID_MAX))
-        upload_fail(u, RPC_FAILED_PRECONDITION,
-            "upload_id: was used for another upload; choose a new one");
+    } else if (u->state == REPLAY &&
+               (record->request_sha256.len != DACM_DIGEST_BYTES ||
+                   memcmp(record->request_sha256.data, u->request_sha256, DACM_DIGEST_BYTES) != 0 ||
+                   strlen(record->asset_id) > DACM_ASSET_ID_MAX))
+        upload_fail(
+            u, RPC_FAILED_PRECONDITION, "upload_id: was used for another upload; choose a new one");
     else if (u->state == REPLAY) {
         rpc_text_copy(u->asset_id, sizeof u->asset_id, record->asset_id);
         u->version = record->version;
@@ -193,8 +191,8 @@ static void find_earlier(upload *u)
     memcpy(item.data, u->start->upload_id, item.size);
     hold(u);
     u->op = (store_op){.done = on_earlier, .ctx = u, .executor = &u->executor};
-    if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op)
-        == STORE_READY)
+    if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op) ==
+        STORE_READY)
         have_earlier(u);
 }
 
@@ -224,11 +222,10 @@ static void decided(void *arg, const rpc_status *status)
         upload_drop(u);
         return;
     }
-    if (failure.code != RPC_OK || take_target(u, &failure) != RPC_OK
-        || hash_request(u, &failure) != RPC_OK
-        || dacm_uploads_enter(u->service->uploads, &u->slot, u->access.gpsi, u->key, u->uid,
-               u->service->config->uploads_per_owner_max, &failure)
-               != RPC_OK)
+    if (failure.code != RPC_OK || take_target(u, &failure) != RPC_OK ||
+        hash_request(u, &failure) != RPC_OK ||
+        dacm_uploads_enter(u->service->uploads, &u->slot, u->access.gpsi, u->key, u->uid,
+            u->service->config->uploads_per_owner_max, &failure) != RPC_OK)
         upload_end(u, &failure);
     else
         find_earlier(u);
@@ -239,9 +236,8 @@ void upload_begin(upload *u)
 {
     ProtobufCMessage *unpacked = NULL;
     rpc_status status = {0};
-    if (rpc_message_unpack(
-            u->start_message, &dacm__v1__upload_request__descriptor, &unpacked, &status)
-        != RPC_OK) {
+    if (rpc_message_unpack(u->start_message, &dacm__v1__upload_request__descriptor, &unpacked,
+            &status) != RPC_OK) {
         upload_end(u, &status);
         return;
     }
@@ -253,8 +249,8 @@ void upload_begin(upload *u)
     u->start = request->start;
     u->state = DECIDING;
     dacm_request wanted = access_request(u->start);
-    if (check_start(u->service, u->start, &status) != RPC_OK
-        || dacm_access_prepare(&u->access, &wanted, &status) != RPC_OK) {
+    if (check_start(u->service, u->start, &status) != RPC_OK ||
+        dacm_access_prepare(&u->access, &wanted, &status) != RPC_OK) {
         upload_end(u, &status);
         return;
     }
@@ -336,8 +332,8 @@ static void audited(void *arg, const rpc_status *status)
         upload_end(u, status);
         upload_drop(u);
     } else
-        dacm_object_load(u->service->objects, u->call, u->asset_id, u->uid, u->version,
-            recorded_object, u);
+        dacm_object_load(
+            u->service->objects, u->call, u->asset_id, u->uid, u->version, recorded_object, u);
 }
 
 static void recorded(void *arg, const rpc_status *status, uint64_t generation)
@@ -366,8 +362,7 @@ static void record_version(upload *u)
     Dacm__Records__Profile *profile = &fresh;
     uint64_t expected = 0;
     if (u->is_new)
-        dacm_new_asset(
-            &changes, u->start->profile, u->access.gpsi, u->uid, now_s, &owner, &fresh);
+        dacm_new_asset(&changes, u->start->profile, u->access.gpsi, u->uid, now_s, &owner, &fresh);
     else {
         profile = u->access.facts.profile;
         expected = u->access.facts.generation;
@@ -402,8 +397,8 @@ static void announced(void *arg, const rpc_status *status, uint64_t generation)
         upload_end(u, dacm_store_status(u->service, "record of an upload", status));
     else if (u->state == COMMITTING && u->is_new) {
         hold(u);
-        dacm_index_new_asset(u->service, &u->executor, u->asset_id, u->start->profile,
-            u->access.gpsi, indexed, u);
+        dacm_index_new_asset(
+            u->service, &u->executor, u->asset_id, u->start->profile, u->access.gpsi, indexed, u);
     } else if (u->state == COMMITTING)
         record_version(u);
     upload_drop(u);
@@ -422,8 +417,8 @@ static void announce(upload *u)
     dacm_changes changes = {0};
     dacm_changes_put(&changes, item, &record.base);
     hold(u);
-    dacm_changes_apply(&changes, u->service->store, &u->executor,
-        dacm_key_uploads(u->access.gpsi), STORE_ANY_GENERATION, announced, u);
+    dacm_changes_apply(&changes, u->service->store, &u->executor, dacm_key_uploads(u->access.gpsi),
+        STORE_ANY_GENERATION, announced, u);
 }
 
 static void decided_again(void *arg, const rpc_status *status)

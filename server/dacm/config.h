@@ -7,7 +7,11 @@
 
 #include <sys/types.h>
 
-typedef enum dacm_create_policy { DACM_CREATE_ANY, DACM_CREATE_NONE, DACM_CREATE_LIST } dacm_create_policy;
+typedef enum dacm_create_policy {
+    DACM_CREATE_ANY,
+    DACM_CREATE_NONE,
+    DACM_CREATE_LIST
+} dacm_create_policy;
 
 /** Borrowed strings; everything lives as long as the service. */
 typedef struct dacm_config {

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USERS_MAX       1000u
-#define TRIES_MAX       5u
-#define LIST_PAGE       1000u
-#define STREAM_ARENA    (1u << 20)
-#define GET_OPERATION   (1u << DACM__V1__OPERATION__OPERATION_GET)
+#define USERS_MAX     1000u
+#define TRIES_MAX     5u
+#define LIST_PAGE     1000u
+#define STREAM_ARENA  (1u << 20)
+#define GET_OPERATION (1u << DACM__V1__OPERATION__OPERATION_GET)
 
 static const char NOT_SIMS[] = "caller is no configured SIM-S";
 
@@ -100,14 +100,14 @@ static void read_grants(unary *u)
         }
         dacm_key item = dacm_key_grant(request->users[q->at]);
         u->op = unary_op(u, have_grant);
-        if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op)
-            == STORE_PENDING)
+        if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op) ==
+            STORE_PENDING)
             return;
         if (!take_grant(u))
             return;
     }
-    dacm_access_record(&u->access, request->asset_id, RPC_OK, "consumer list asked by a SIM-S",
-        answer_audited, u);
+    dacm_access_record(
+        &u->access, request->asset_id, RPC_OK, "consumer list asked by a SIM-S", answer_audited, u);
 }
 
 static void have_facts(void *arg, const dacm_facts *facts, const rpc_status *status)
@@ -126,16 +126,15 @@ static void have_facts(void *arg, const dacm_facts *facts, const rpc_status *sta
 static void start(unary *u)
 {
     question *q = u->state;
-    dacm_facts_get(&q->load, u->service->store, &u->executor, u->arena,
-        request_of(u)->asset_id, NULL, have_facts, u);
+    dacm_facts_get(&q->load, u->service->store, &u->executor, u->arena, request_of(u)->asset_id,
+        NULL, have_facts, u);
 }
 
-static rpc_code check_request(
-    const Dacm__V1__GetConsumerListRequest *request, rpc_status *reterr)
+static rpc_code check_request(const Dacm__V1__GetConsumerListRequest *request, rpc_status *reterr)
 {
     if (!trust_asset_id_valid(rpc_bytes_str(request->asset_id)))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
     if (request->n_users < 1 || request->n_users > USERS_MAX)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "users: name 1 to %u of them", USERS_MAX);
@@ -227,8 +226,7 @@ static rpc_sent send_users(listing *l, char **users, size_t count)
     Dacm__V1__ListConsumersResponse response = DACM__V1__LIST_CONSUMERS_RESPONSE__INIT;
     response.allowed_users = users;
     response.n_allowed_users = count;
-    rpc_sent sent =
-        count > 0 ? rpc_call_send_packed(l->call, &response.base) : RPC_SENT_OK;
+    rpc_sent sent = count > 0 ? rpc_call_send_packed(l->call, &response.base) : RPC_SENT_OK;
     if (sent == RPC_SENT_OVER)
         l->over = true;
     return sent;
@@ -240,9 +238,8 @@ static bool send_page(listing *l, const store_page *page, rpc_sent *ret)
     size_t count = 0;
     for (size_t i = 0; users && i < page->count; i++) {
         Dacm__Records__Grant *grant = NULL;
-        if (dacm_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value,
-                l->arena, (ProtobufCMessage **)&grant, NULL)
-            != RPC_OK)
+        if (dacm_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value, l->arena,
+                (ProtobufCMessage **)&grant, NULL) != RPC_OK)
             return false;
         if (grant->operations & GET_OPERATION)
             users[count++] = grant->gpsi;
@@ -320,8 +317,8 @@ static void list_audited(void *arg, const rpc_status *status)
         listing_drop(l);
         return;
     }
-    dacm_facts_get(&l->load, l->service->store, &l->executor, l->arena, l->request->asset_id,
-        NULL, list_profile, l);
+    dacm_facts_get(&l->load, l->service->store, &l->executor, l->arena, l->request->asset_id, NULL,
+        list_profile, l);
 }
 
 static void list_refused(void *arg, const rpc_status *status)
@@ -368,23 +365,20 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
         return;
     }
     l->message = message;
-    if (rpc_message_unpack(message, &dacm__v1__list_consumers_request__descriptor, &unpacked,
-            &status)
-        != RPC_OK) {
+    if (rpc_message_unpack(
+            message, &dacm__v1__list_consumers_request__descriptor, &unpacked, &status) != RPC_OK) {
         listing_end(l, &status);
         return;
     }
     l->request = (const Dacm__V1__ListConsumersRequest *)unpacked;
     listing_hold(l);
     if (!dacm_caller_is_sims(l->service, call, &full))
-        dacm_access_record(
-            &l->access, "", RPC_PERMISSION_DENIED, NOT_SIMS, list_refused, l);
+        dacm_access_record(&l->access, "", RPC_PERMISSION_DENIED, NOT_SIMS, list_refused, l);
     else if (!full)
         dacm_access_record(&l->access, "", RPC_PERMISSION_DENIED,
             "this SIM-S may not stream whole lists (peers.sims[].full_list)", list_refused, l);
     else if (!trust_asset_id_valid(rpc_bytes_str(l->request->asset_id))) {
-        listing_fail(l, RPC_INVALID_ARGUMENT,
-            "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
+        listing_fail(l, RPC_INVALID_ARGUMENT, "asset_id: must be 1 to 128 of A-Z a-z 0-9 . _ ~ -");
         listing_drop(l);
     } else
         dacm_access_record(&l->access, l->request->asset_id, RPC_OK,

@@ -46,8 +46,8 @@ typedef enum dacm_action {
 typedef struct dacm_request {
     const char *method; /* static */
     dacm_action action;
-    bool about_profile; /* GET: of the profile, not of the media */
-    const char *asset_id; /* NULL for CREATE and DISCOVERY */
+    bool about_profile;             /* GET: of the profile, not of the media */
+    const char *asset_id;           /* NULL for CREATE and DISCOVERY */
     const char *gpsi, *external_id; /* one of them */
 } dacm_request;
 
@@ -66,14 +66,14 @@ typedef struct dacm_access {
     char request_id[DACM_REQUEST_ID_CHARS + 1];
     char asset_id[DACM_ASSET_ID_MAX + 1];
     char gpsi[DACM_GPSI_MAX + 1];
-    int64_t valid_until;   /* of the token, seconds since 1970 */
+    int64_t valid_until; /* of the token, seconds since 1970 */
     dacm_bearer bearer;
-    dacm_facts facts;      /* of the last decision */
-    bool noted;            /* there is an explanation of it */
-    trust_reason reason;   /* of the last decision */
-    rpc_status outcome;    /* while it is being audited */
+    dacm_facts facts;    /* of the last decision */
+    bool noted;          /* there is an explanation of it */
+    trust_reason reason; /* of the last decision */
+    rpc_status outcome;  /* while it is being audited */
     dacm_facts_load load;
-    rpc_arena *arena;      /* of the decision under way */
+    rpc_arena *arena; /* of the decision under way */
     store_executor executor;
     bool is_again, audited;
     dacm_access_fn *fn;
@@ -103,8 +103,8 @@ void dacm_access_record(dacm_access *access, const char *asset_id, rpc_code outc
     const char *what, dacm_access_fn *fn, void *arg);
 /** Audits a change, before its answer. what is static. fn runs once, possibly inside;
  *  UNAVAILABLE: the change is made and the audit trail does not have it. */
-void dacm_access_changed(dacm_access *access, const char *asset_id, const char *what,
-    dacm_access_fn *fn, void *arg);
+void dacm_access_changed(
+    dacm_access *access, const char *asset_id, const char *what, dacm_access_fn *fn, void *arg);
 
 /** Runs completions of the store on the call's strand. */
 store_executor dacm_call_executor(rpc_call *call);

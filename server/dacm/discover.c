@@ -64,16 +64,16 @@ static void answer(unary *u)
 static bool take(unary *u, const dacm_facts *facts)
 {
     discovery *d = u->state;
-    bool visible = facts->profile
-        && (facts->owner
-            || facts->operations
-                & dacm_operation_bit(DACM__V1__OPERATION__OPERATION_DISCOVERY));
+    bool visible = facts->profile &&
+                   (facts->owner ||
+                       facts->operations &
+                           dacm_operation_bit(DACM__V1__OPERATION__OPERATION_DISCOVERY));
     if (!visible)
         return true;
     char *asset_id = rpc_arena_strndup(u->arena, d->asset_id, strlen(d->asset_id));
-    Dacm__V1__DigitalAssetProfile *shown = asset_id
-        ? dacm_profile_shown(asset_id, facts->profile, facts->generation, u->arena)
-        : NULL;
+    Dacm__V1__DigitalAssetProfile *shown = asset_id ? dacm_profile_shown(asset_id, facts->profile,
+                                                          facts->generation, u->arena)
+                                                    : NULL;
     if (shown)
         d->found[d->count++] = shown;
     else
@@ -105,8 +105,8 @@ static bool ask(unary *u, rpc_bytes item)
     memcpy(d->asset_id, item.data, item.size);
     d->asset_id[item.size] = '\0';
     d->answered = false;
-    dacm_facts_get(&d->load, u->service->store, &u->executor, u->arena, d->asset_id,
-        u->access.gpsi, have_facts, u);
+    dacm_facts_get(&d->load, u->service->store, &u->executor, u->arena, d->asset_id, u->access.gpsi,
+        have_facts, u);
     return d->answered;
 }
 
@@ -172,8 +172,8 @@ void dacm_discover_profiles(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__DiscoverProfilesRequest *request,
     Dacm__V1__DiscoverProfilesResponse_Closure closure, void *call)
 {
-    unary *u = unary_new(((dacm_assets_service *)self)->service, call, &request->base,
-        (ProtobufCClosure)closure);
+    unary *u = unary_new(
+        ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
     dacm_request wanted = {.method = "DiscoverProfiles", .action = DACM_ACTION_DISCOVERY};

@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HAVE_MAX          65536u
-#define DENIAL_GRACE_MS   1500 /* for the message on its way; then the call is cut */
-#define RECHECK_ARENA     (256u << 10)
+#define HAVE_MAX        65536u
+#define DENIAL_GRACE_MS 1500 /* for the message on its way; then the call is cut */
+#define RECHECK_ARENA   (256u << 10)
 
 enum state {
     REQUEST,  /* waiting for the request */
@@ -51,12 +51,12 @@ typedef struct download {
 typedef struct part {
     download *download;
     uint32_t first;
-    size_t size, begin;    /* begin: byte of the object, or of the list */
-    uint32_t chunk;        /* the chunk that the last pull was in */
+    size_t size, begin; /* begin: byte of the object, or of the list */
+    uint32_t chunk;     /* the chunk that the last pull was in */
     store_op op;
-    bool reading, have;    /* a read is pending; its view waits to be pulled */
+    bool reading, have; /* a read is pending; its view waits to be pulled */
     bool released;
-    size_t op_offset;      /* of the message, where op.view begins */
+    size_t op_offset; /* of the message, where op.view begins */
 } part;
 
 static void hold(void *arg)
@@ -153,8 +153,8 @@ static rpc_pull list_pull(void *ctx, size_t offset, size_t max, rpc_bytes *ret)
 {
     part *p = ctx;
     size_t left = p->size - offset;
-    *ret = rpc_bytes_of(p->download->object->list.entries + p->begin + offset,
-        left < max ? left : max);
+    *ret = rpc_bytes_of(
+        p->download->object->list.entries + p->begin + offset, left < max ? left : max);
     return RPC_PULL_READY;
 }
 
@@ -218,8 +218,7 @@ static rpc_pull chunks_pull(void *ctx, size_t offset, size_t max, rpc_bytes *ret
     p->have = false;
     p->reading = true;
     if (store_read(d->service->store, &ref, inside,
-            dacm_list_length(&d->object->list, p->chunk) - inside, &p->op)
-        == STORE_PENDING)
+            dacm_list_length(&d->object->list, p->chunk) - inside, &p->op) == STORE_PENDING)
         return RPC_PULL_LATER;
     p->reading = false;
     if (p->op.status.code != RPC_OK)
@@ -269,8 +268,8 @@ static rpc_sent send_list_page(download *d)
 {
     uint32_t left = d->object->list.count - d->next;
     uint32_t entries = left < DACM_WIRE_PAGE_ENTRIES ? left : DACM_WIRE_PAGE_ENTRIES;
-    rpc_sent sent = send_part(d, true, d->next, (uint64_t)d->next * DACM_ENTRY_BYTES,
-        (size_t)entries * DACM_ENTRY_BYTES);
+    rpc_sent sent = send_part(
+        d, true, d->next, (uint64_t)d->next * DACM_ENTRY_BYTES, (size_t)entries * DACM_ENTRY_BYTES);
     if (sent == RPC_SENT_OK)
         d->next += entries;
     return sent;
@@ -413,8 +412,8 @@ static void begin(download *d)
         end_with(d, &status);
         return;
     }
-    bool same = request->if_none_match.len == DACM_DIGEST_BYTES
-                && memcmp(request->if_none_match.data, d->object->sha256, DACM_DIGEST_BYTES) == 0;
+    bool same = request->if_none_match.len == DACM_DIGEST_BYTES &&
+                memcmp(request->if_none_match.data, d->object->sha256, DACM_DIGEST_BYTES) == 0;
     send_start(d, same);
 }
 
@@ -474,8 +473,8 @@ static void have_manifest_digest(download *d)
         begin(d);
         drop(d);
     } else
-        dacm_object_load(d->service->objects, d->call, d->object->asset_id, d->object->uid,
-            version, have_held_object, d);
+        dacm_object_load(d->service->objects, d->call, d->object->asset_id, d->object->uid, version,
+            have_held_object, d);
 }
 
 static void on_manifest_digest(store_op *op)
@@ -489,9 +488,8 @@ static void find_held(download *d, const Dacm__V1__Have *have)
     dacm_key item = dacm_key_manifest_digest(have->manifest_sha256.data);
     hold(d);
     d->op = (store_op){.done = on_manifest_digest, .ctx = d, .executor = &d->executor};
-    if (store_get(
-            d->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &d->op)
-        == STORE_READY)
+    if (store_get(d->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &d->op) ==
+        STORE_READY)
         have_manifest_digest(d);
 }
 
@@ -537,8 +535,8 @@ static void decided(void *arg, const rpc_status *status)
         fail(d, RPC_NOT_FOUND, "asset_id: there is no such asset");
     else if (profile->version == 0)
         fail(d, RPC_NOT_FOUND, "asset_id: the asset has no media yet; upload it first");
-    else if (request->version > profile->version
-             || (request->version != 0 && request->version < profile->oldest_version))
+    else if (request->version > profile->version ||
+             (request->version != 0 && request->version < profile->oldest_version))
         fail(d, RPC_NOT_FOUND, "version: the asset has no such version; 0 asks for the newest");
     else {
         dacm_object_load(d->service->objects, d->call, d->access.asset_id, profile->uid.data,
@@ -559,8 +557,8 @@ static rpc_code check_have(const Dacm__V1__Have *have, rpc_status *reterr)
             have->n_chunk_sha256, HAVE_MAX);
     for (size_t i = 0; i < have->n_chunk_sha256; i++)
         if (have->chunk_sha256[i].len != DACM_DIGEST_BYTES)
-            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "have.chunk_sha256: entry %zu is not 32 bytes", i);
+            return rpc_status_set(
+                reterr, RPC_INVALID_ARGUMENT, "have.chunk_sha256: entry %zu is not 32 bytes", i);
     return RPC_OK;
 }
 
@@ -623,20 +621,20 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     d->state = DECIDING;
     rpc_status status = {0};
     ProtobufCMessage *unpacked = NULL;
-    if (rpc_message_unpack(message, &dacm__v1__download_request__descriptor, &unpacked, &status)
-        != RPC_OK) {
+    if (rpc_message_unpack(message, &dacm__v1__download_request__descriptor, &unpacked, &status) !=
+        RPC_OK) {
         end_with(d, &status);
         return;
     }
     d->request = (const Dacm__V1__DownloadRequest *)unpacked;
     dacm_request wanted = access_request(d->request);
-    if (check_request(d->request, &status) != RPC_OK
-        || dacm_access_prepare(&d->access, &wanted, &status) != RPC_OK) {
+    if (check_request(d->request, &status) != RPC_OK ||
+        dacm_access_prepare(&d->access, &wanted, &status) != RPC_OK) {
         end_with(d, &status);
         return;
     }
-    d->running = (dacm_running_entry){.call = call, .asset_id = d->access.asset_id, .hold = hold,
-        .recheck = on_change, .arg = d};
+    d->running = (dacm_running_entry){
+        .call = call, .asset_id = d->access.asset_id, .hold = hold, .recheck = on_change, .arg = d};
     dacm_running_add(d->service->running, &d->running);
     d->registered = true;
     hold(d);

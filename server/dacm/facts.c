@@ -65,13 +65,12 @@ static void have_profile(dacm_facts_load *load)
         end(load, &status);
         return;
     }
-    load->facts.owner
-        = load->facts.profile && dacm_profile_owned_by(load->facts.profile, load->gpsi);
+    load->facts.owner = load->facts.profile &&
+                        dacm_profile_owned_by(load->facts.profile, load->gpsi);
     /* Looked up for missing assets and for owners too: the same work whatever the answer. */
     load->op = (store_op){.done = on_grant, .ctx = load, .executor = load->op.executor};
     if (store_get(load->db, dacm_key_bytes(&load->group), dacm_key_bytes(&load->grant),
-            &load->op)
-        == STORE_READY)
+            &load->op) == STORE_READY)
         have_grant(load);
 }
 
@@ -85,8 +84,8 @@ static void read_profile(dacm_facts_load *load)
     const store_executor *executor = load->executor.post ? &load->executor : NULL;
     load->facts = (dacm_facts){0};
     load->op = (store_op){.done = on_profile, .ctx = load, .executor = executor};
-    if (store_get(load->db, dacm_key_bytes(&load->group), rpc_bytes_of("", 0), &load->op)
-        == STORE_READY)
+    if (store_get(load->db, dacm_key_bytes(&load->group), rpc_bytes_of("", 0), &load->op) ==
+        STORE_READY)
         have_profile(load);
 }
 

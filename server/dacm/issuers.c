@@ -10,11 +10,12 @@
 
 #define ARENA_BYTES (4u << 20)
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------
+ */
 
 static rpc_code file_failed(const char *path, int why, rpc_status *reterr)
 {
-    rpc_code code = why == ENOENT || why == ENOTDIR   ? RPC_NOT_FOUND
+    rpc_code code = why == ENOENT || why == ENOTDIR ? RPC_NOT_FOUND
                     : why == EACCES || why == EPERM ? RPC_PERMISSION_DENIED
                                                     : RPC_UNAVAILABLE;
     return rpc_status_set(reterr, code, "cannot read '%s': %s", path, strerror(why));
@@ -58,7 +59,8 @@ void dacm_file_done(char *content, size_t size)
     free(content);
 }
 
-/* ---- a snapshot --------------------------------------------------------------------------------- */
+/* ---- a snapshot ---------------------------------------------------------------------------------
+ */
 
 static uint64_t next_version(void)
 {
@@ -77,12 +79,11 @@ static rpc_code load_keys(const char *path, trust_keyring **ret, rpc_status *ret
     code = trust_keyring_parse(
         rpc_bytes_of(text, size), TRUST_FOR_TOKENS, next_version(), ret, &why);
     dacm_file_done(text, size);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code, "'%s': %.300s", path, why.message);
+    return code == RPC_OK ? code : rpc_status_set(reterr, code, "'%s': %.300s", path, why.message);
 }
 
-static rpc_code read_algorithms(const host_values *entry, size_t index, unsigned *ret,
-    rpc_status *reterr)
+static rpc_code read_algorithms(
+    const host_values *entry, size_t index, unsigned *ret, rpc_status *reterr)
 {
     static const struct {
         const char *name;
@@ -137,8 +138,8 @@ static char *copy_text(rpc_arena *arena, const host_values *values, const char *
     return rpc_arena_strndup(arena, text, strlen(text));
 }
 
-static rpc_code read_issuer(dacm_issuers *set, const host_values *settings, size_t index,
-    rpc_status *reterr)
+static rpc_code read_issuer(
+    dacm_issuers *set, const host_values *settings, size_t index, rpc_status *reterr)
 {
     const host_values *entry = host_map_list(settings, "issuers", index);
     trust_issuer *issuer = &set->issuers[index];

@@ -103,7 +103,8 @@ static int use_tool(const arguments *args, const host_settings *settings)
     return dacm_tool_stat(directory, args->json);
 }
 
-/* ---- serving ------------------------------------------------------------------------------------ */
+/* ---- serving ------------------------------------------------------------------------------------
+ */
 
 static void tell_restart(void *ctx, const host_setting *setting)
 {
@@ -112,8 +113,8 @@ static void tell_restart(void *ctx, const host_setting *setting)
             host_text("setting", setting->name));
 }
 
-static void reload(const arguments *args, dacm_server *server, host_log *log,
-    const host_settings *started_with)
+static void reload(
+    const arguments *args, dacm_server *server, host_log *log, const host_settings *started_with)
 {
     rpc_status status = {0};
     host_settings *settings = NULL;
@@ -128,7 +129,7 @@ static void reload(const arguments *args, dacm_server *server, host_log *log,
         host_settings_diff(started_with, settings, tell_restart, log);
         HOST_LOG(log, HOST_INFO, "reloaded keys, certificates and issuers");
     } else
-        HOST_LOG(log, HOST_ERROR, "reload failed; everything stays as it was",
+        HOST_LOG(log, HOST_ERROR, "reload failed: what could not be read stays as it was",
             host_text("why", status.message));
     host_settings_free(settings);
 }
@@ -162,8 +163,7 @@ static int open_log_and_serve(const arguments *args, host_settings *settings)
     rpc_status status = {0};
     host_log *log = NULL;
     if (host_log_open(host_string(values, "log.file"), (host_level)host_enum(values, "log.level"),
-            "dacmd", rpc_clock_system(), &log, &status)
-        != RPC_OK) {
+            "dacmd", rpc_clock_system(), &log, &status) != RPC_OK) {
         host_settings_free(settings);
         return complain("", &status);
     }

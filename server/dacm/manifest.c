@@ -59,8 +59,7 @@ static void keep(dacm_service *service, const dacm_object *object, const char *b
         STORE_ANY_GENERATION, kept, k);
 }
 
-static trust_manifest describe(
-    const dacm_service *service, const dacm_object *object, int64_t now)
+static trust_manifest describe(const dacm_service *service, const dacm_object *object, int64_t now)
 {
     trust_manifest m = {.version = object->version,
         .size = object->size,
@@ -80,8 +79,7 @@ static char *sign(dacm_service *service, dacm_object *object, int64_t now, rpc_s
 {
     const trust_signer *signer = service->trust->signer;
     const char *kid = trust_signer_kid(signer);
-    char *jws = dacm_object_manifest(
-        object, kid, now + service->config->manifest_life_s / 4);
+    char *jws = dacm_object_manifest(object, kid, now + service->config->manifest_life_s / 4);
     if (jws)
         return jws;
     trust_manifest manifest = describe(service, object, now);

@@ -15,17 +15,17 @@ void dacm_authorize(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__AuthorizeRequest *request, Dacm__V1__AuthorizeResponse_Closure closure,
     void *call);
 void dacm_create_profile(Dacm__V1__DigitalAssets_Service *self,
-    const Dacm__V1__CreateProfileRequest *request,
-    Dacm__V1__CreateProfileResponse_Closure closure, void *call);
+    const Dacm__V1__CreateProfileRequest *request, Dacm__V1__CreateProfileResponse_Closure closure,
+    void *call);
 void dacm_get_profile(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__GetProfileRequest *request, Dacm__V1__GetProfileResponse_Closure closure,
     void *call);
 void dacm_update_profile(Dacm__V1__DigitalAssets_Service *self,
-    const Dacm__V1__UpdateProfileRequest *request,
-    Dacm__V1__UpdateProfileResponse_Closure closure, void *call);
+    const Dacm__V1__UpdateProfileRequest *request, Dacm__V1__UpdateProfileResponse_Closure closure,
+    void *call);
 void dacm_delete_profile(Dacm__V1__DigitalAssets_Service *self,
-    const Dacm__V1__DeleteProfileRequest *request,
-    Dacm__V1__DeleteProfileResponse_Closure closure, void *call);
+    const Dacm__V1__DeleteProfileRequest *request, Dacm__V1__DeleteProfileResponse_Closure closure,
+    void *call);
 void dacm_discover_profiles(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__DiscoverProfilesRequest *request,
     Dacm__V1__DiscoverProfilesResponse_Closure closure, void *call);

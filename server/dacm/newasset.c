@@ -41,10 +41,10 @@ static void fill(Dacm__Records__Profile *record, const Dacm__V1__DigitalAssetPro
     record->asset_type = DACM__V1__ASSET_TYPE__ASSET_TYPE_AVATAR;
     record->owners = profile->owners;
     record->n_owners = profile->n_owners;
-    record->current_status
-        = profile->current_status == DACM__V1__ASSET_STATUS__ASSET_STATUS_UNSPECIFIED
-              ? DACM__V1__ASSET_STATUS__ASSET_STATUS_IN_USE
-              : (uint32_t)profile->current_status;
+    record->current_status = profile->current_status ==
+                                     DACM__V1__ASSET_STATUS__ASSET_STATUS_UNSPECIFIED
+                                 ? DACM__V1__ASSET_STATUS__ASSET_STATUS_IN_USE
+                                 : (uint32_t)profile->current_status;
     record->spatial_conditions = profile->spatial_conditions;
     record->n_spatial_conditions = profile->n_spatial_conditions;
     record->created_at = now_s;
@@ -67,9 +67,8 @@ void dacm_new_asset(dacm_changes *changes, const Dacm__V1__DigitalAssetProfile *
             continue; /* owners are allowed everything */
         dacm_put_grant(changes, &grants[i]);
         record->grant_count++;
-        record->get_count += (grants[i].operations
-                                 & dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET))
-                             != 0;
+        record->get_count += (grants[i].operations &
+                                 dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET)) != 0;
     }
     free(grants);
 }
@@ -80,8 +79,8 @@ void dacm_index_new_asset(dacm_service *service, const store_executor *executor,
 {
     rpc_status status = {0};
     dacm_grant *grants = grants_new(profile, &status);
-    const char **users
-        = calloc(1 + DACM_OWNERS_MAX + profile->n_access_control_list, sizeof *users);
+    const char **users = calloc(
+        1 + DACM_OWNERS_MAX + profile->n_access_control_list, sizeof *users);
     if (!grants || !users) {
         free(grants);
         free(users);

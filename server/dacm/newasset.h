@@ -14,8 +14,8 @@ RPC_MUST_USE rpc_code dacm_check_new_asset(
  *  it is packed) and adds one
  *  change per grant. The profile was checked. */
 void dacm_new_asset(dacm_changes *changes, const Dacm__V1__DigitalAssetProfile *profile,
-    const char *user, const uint8_t uid[STORE_UID_BYTES], int64_t now_s,
-    char **owner, Dacm__Records__Profile *record);
+    const char *user, const uint8_t uid[STORE_UID_BYTES], int64_t now_s, char **owner,
+    Dacm__Records__Profile *record);
 /** Owners, and users who may discover it. */
 void dacm_index_new_asset(dacm_service *service, const store_executor *executor,
     const char *asset_id, const Dacm__V1__DigitalAssetProfile *profile, const char *user,

@@ -102,8 +102,8 @@ static dacm_object *find(
 {
     pthread_mutex_lock(&objects->lock);
     struct entry *entry = objects->slots[slot_of(uid, version)];
-    if (entry && entry->object.version == version
-        && memcmp(entry->object.uid, uid, STORE_UID_BYTES) == 0)
+    if (entry && entry->object.version == version &&
+        memcmp(entry->object.uid, uid, STORE_UID_BYTES) == 0)
         entry->refs++;
     else
         entry = NULL;
@@ -218,10 +218,9 @@ static store_op *start_op(struct load *load, void (*next)(struct load *load))
 static void have_manifest(struct load *load)
 {
     Dacm__Records__Manifest *manifest = NULL;
-    if (load->op.status.code == RPC_OK
-        && dacm_record_unpack(&dacm__records__manifest__descriptor, load->op.view.bytes,
-               load->arena, (ProtobufCMessage **)&manifest, NULL)
-               == RPC_OK)
+    if (load->op.status.code == RPC_OK &&
+        dacm_record_unpack(&dacm__records__manifest__descriptor, load->op.view.bytes, load->arena,
+            (ProtobufCMessage **)&manifest, NULL) == RPC_OK)
         dacm_object_keep_manifest(
             &load->entry->object, manifest->jws, manifest->kid, manifest->exp);
     store_view_release(&load->op.view);
@@ -234,8 +233,7 @@ static void load_manifest(struct load *load)
     dacm_key group = dacm_key_manifests(load->entry->object.asset_id);
     dacm_key item = dacm_key_manifest(load->entry->object.version);
     if (store_get(load->objects->db, dacm_key_bytes(&group), dacm_key_bytes(&item),
-            start_op(load, have_manifest))
-        == STORE_READY)
+            start_op(load, have_manifest)) == STORE_READY)
         have_manifest(load);
 }
 
@@ -251,9 +249,8 @@ static void finish_list(struct load *load)
         return;
     }
     rpc_status status;
-    if (dacm_list_init(
-            &object->list, load->entries, load->entries_size, object->size, &status)
-        != RPC_OK) {
+    if (dacm_list_init(&object->list, load->entries, load->entries_size, object->size, &status) !=
+        RPC_OK) {
         load_end(load, &status);
         return;
     }
@@ -295,8 +292,8 @@ static void next_page(struct load *load)
         store_chunk_ref ref;
         memcpy(ref.uid, load->entry->object.uid, sizeof ref.uid);
         memcpy(ref.digest, page->sha256.data, sizeof ref.digest);
-        if (store_read(load->objects->db, &ref, 0, STORE_TO_END, start_op(load, have_page))
-            == STORE_PENDING)
+        if (store_read(load->objects->db, &ref, 0, STORE_TO_END, start_op(load, have_page)) ==
+            STORE_PENDING)
             return;
         if (!take_page(load)) {
             have_page(load);
@@ -319,10 +316,10 @@ static bool record_is_sound(const Dacm__Records__Version *record)
             return false;
         entries += record->pages[i]->entries;
     }
-    return entries == record->chunk_count && entries <= DACM_LIST_ENTRIES_MAX
-           && digest_field(&record->sha256) && digest_field(&record->chunks_sha256)
-           && strlen(record->media_type) < sizeof((dacm_object *)0)->media_type
-           && strlen(record->chunking) < sizeof((dacm_object *)0)->chunking;
+    return entries == record->chunk_count && entries <= DACM_LIST_ENTRIES_MAX &&
+           digest_field(&record->sha256) && digest_field(&record->chunks_sha256) &&
+           strlen(record->media_type) < sizeof((dacm_object *)0)->media_type &&
+           strlen(record->chunking) < sizeof((dacm_object *)0)->chunking;
 }
 
 static void fill_object(dacm_object *object, const Dacm__Records__Version *record)
@@ -353,8 +350,8 @@ static void have_version(struct load *load)
         return;
     }
     load->entries_size = (size_t)load->record->chunk_count * DACM_ENTRY_BYTES;
-    uint64_t bytes = sizeof *load->entry + load->entries_size
-                     + ((uint64_t)load->record->chunk_count + 1) * sizeof(uint64_t);
+    uint64_t bytes = sizeof *load->entry + load->entries_size +
+                     ((uint64_t)load->record->chunk_count + 1) * sizeof(uint64_t);
     if (!reserve(load->objects, bytes)) {
         load_fail(load, RPC_RESOURCE_EXHAUSTED,
             "downloads: the chunk lists in use fill limits.list_memory_bytes; try again later or "
@@ -424,8 +421,7 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
     load->arg = arg;
     dacm_key group = dacm_key_asset(asset_id), item = dacm_key_version(version);
     if (store_get(objects->db, dacm_key_bytes(&group), dacm_key_bytes(&item),
-            start_op(load, have_version))
-        == STORE_READY)
+            start_op(load, have_version)) == STORE_READY)
         have_version(load);
 }
 

@@ -40,11 +40,10 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
 dacm_object *dacm_object_ref(dacm_object *object);
 void dacm_object_unref(dacm_object *object);
 
-/** The manifest kept for the object if it is of key kid (NULL: any) and lives at least until not_before
- *  (seconds since 1970): copied, free() it; NULL otherwise. */
+/** The manifest kept for the object if it is of key kid (NULL: any) and lives at least until
+ * not_before (seconds since 1970): copied, free() it; NULL otherwise. */
 char *dacm_object_manifest(dacm_object *object, const char *kid, int64_t not_before);
 /** Keeps one (copied); when memory is short it is not kept. */
-void dacm_object_keep_manifest(
-    dacm_object *object, const char *jws, const char *kid, int64_t exp);
+void dacm_object_keep_manifest(dacm_object *object, const char *jws, const char *kid, int64_t exp);
 
 #endif

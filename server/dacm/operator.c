@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIFETIME_S  900 /* the longest that any token lives */
-#define REASON_MAX  256u
-#define REVOKED_NAME_MAX    255u
+#define LIFETIME_S       900 /* the longest that any token lives */
+#define REASON_MAX       256u
+#define REVOKED_NAME_MAX 255u
 /* What a request's records may differ in time from its ID. */
 #define EXPLAIN_BEFORE_MS 5000
 #define EXPLAIN_AFTER_MS  (24 * 3600 * 1000LL)
@@ -61,11 +61,9 @@ static rpc_code take_revocation(
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "issuer: is none of the configured issuers");
     if (strlen(request->reason) > REASON_MAX)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "reason: at most %u bytes", REASON_MAX);
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "reason: at most %u bytes", REASON_MAX);
     if (request->expires_at < 0)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "expires_at: seconds since 1970, or 0");
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "expires_at: seconds since 1970, or 0");
     *r = (revoking){.revocation = {.issuer = request->issuer}};
     if (request->what_case == DACM__V1__REVOKE_REQUEST__WHAT_JTI)
         r->revocation.jti = request->jti;
@@ -109,9 +107,8 @@ static void revoke(unary *u)
         dacm_key_revocations(request->issuer), STORE_ANY_GENERATION, recorded, u);
 }
 
-void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self,
-    const Dacm__V1__RevokeRequest *request, Dacm__V1__RevokeResponse_Closure closure,
-    void *call)
+void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self, const Dacm__V1__RevokeRequest *request,
+    Dacm__V1__RevokeResponse_Closure closure, void *call)
 {
     dacm_service *service = ((dacm_token_status_service *)self)->service;
     unary *u = unary_new(service, call, &request->base, (ProtobufCClosure)closure);
@@ -208,8 +205,7 @@ static bool is_it(void *ctx, rpc_bytes json)
     explaining *e = ctx;
     if (!memmem(json.data, json.size, e->request_id, strlen(e->request_id)))
         return true;
-    json_t *record =
-        json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, NULL);
+    json_t *record = json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, NULL);
     if (strcmp(member(record, "request_id"), e->request_id) == 0) {
         json_decref(e->found);
         e->found = record;
@@ -271,8 +267,7 @@ void dacm_explain_request(Dacm__V1__Admin_Service *self, const Dacm__V1__Explain
         unary_fail_text(u, RPC_INVALID_ARGUMENT,
             "request_id: is none; take the 26 characters from the text of the refusal");
     else
-        dacm_access_record(
-            &u->access, "", RPC_OK, "operator asked to explain", explain_audited, u);
+        dacm_access_record(&u->access, "", RPC_OK, "operator asked to explain", explain_audited, u);
 }
 
 /* ---- GetStoreStat ---- */
@@ -332,8 +327,8 @@ static void count_audited(void *arg, const rpc_status *status)
 }
 
 void dacm_get_store_stat(Dacm__V1__Admin_Service *self,
-    const Dacm__V1__GetStoreStatRequest *request,
-    Dacm__V1__GetStoreStatResponse_Closure closure, void *call)
+    const Dacm__V1__GetStoreStatRequest *request, Dacm__V1__GetStoreStatResponse_Closure closure,
+    void *call)
 {
     dacm_service *service = ((dacm_admin_service *)self)->service;
     unary *u = unary_new(service, call, &request->base, (ProtobufCClosure)closure);

@@ -14,8 +14,7 @@ static bool holds(const char *const *names, const char *wanted)
 
 static bool certified(const rpc_peer *peer, const char *san)
 {
-    return peer->has_certificate
-        && (holds(peer->dns_names, san) || holds(peer->uri_names, san));
+    return peer->has_certificate && (holds(peer->dns_names, san) || holds(peer->uri_names, san));
 }
 
 bool dacm_caller_is_sims(dacm_service *service, const rpc_call *call, bool *ret_full_list)
@@ -52,8 +51,7 @@ static void refused(void *arg, const rpc_status *status)
     unary *u = arg;
     rpc_status denied;
     rpc_status_set(&denied, RPC_PERMISSION_DENIED,
-        "this method is not for you; the operator can look up request %s",
-        u->access.request_id);
+        "this method is not for you; the operator can look up request %s", u->access.request_id);
     unary_fail(u, status->code == RPC_OK ? &denied : status);
 }
 

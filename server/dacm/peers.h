@@ -26,9 +26,8 @@ typedef struct dacm_token_status_service {
     Dacm__V1__TokenStatus_Service base;
     dacm_service *service;
 } dacm_token_status_service;
-void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self,
-    const Dacm__V1__RevokeRequest *request, Dacm__V1__RevokeResponse_Closure closure,
-    void *call);
+void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self, const Dacm__V1__RevokeRequest *request,
+    Dacm__V1__RevokeResponse_Closure closure, void *call);
 
 typedef struct dacm_admin_service {
     Dacm__V1__Admin_Service base;
@@ -37,7 +36,7 @@ typedef struct dacm_admin_service {
 void dacm_explain_request(Dacm__V1__Admin_Service *self, const Dacm__V1__ExplainRequest *request,
     Dacm__V1__ExplainResponse_Closure closure, void *call);
 void dacm_get_store_stat(Dacm__V1__Admin_Service *self,
-    const Dacm__V1__GetStoreStatRequest *request,
-    Dacm__V1__GetStoreStatResponse_Closure closure, void *call);
+    const Dacm__V1__GetStoreStatRequest *request, Dacm__V1__GetStoreStatResponse_Closure closure,
+    void *call);
 
 #endif

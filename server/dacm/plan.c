@@ -18,8 +18,8 @@ void dacm_entry_write(uint8_t *entry, uint32_t length, const uint8_t digest[DACM
     memcpy(entry + 4, digest, DACM_DIGEST_BYTES);
 }
 
-static rpc_code fill_offsets(const uint8_t *entries, uint32_t count, uint64_t size,
-    uint64_t *offsets, rpc_status *reterr)
+static rpc_code fill_offsets(
+    const uint8_t *entries, uint32_t count, uint64_t size, uint64_t *offsets, rpc_status *reterr)
 {
     uint64_t offset = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -43,8 +43,8 @@ static rpc_code fill_offsets(const uint8_t *entries, uint32_t count, uint64_t si
 rpc_code dacm_list_init(
     dacm_list *list, uint8_t *entries, size_t entries_size, uint64_t size, rpc_status *reterr)
 {
-    if (entries_size % DACM_ENTRY_BYTES != 0
-        || entries_size / DACM_ENTRY_BYTES > DACM_LIST_ENTRIES_MAX)
+    if (entries_size % DACM_ENTRY_BYTES != 0 ||
+        entries_size / DACM_ENTRY_BYTES > DACM_LIST_ENTRIES_MAX)
         return rpc_status_set(reterr, RPC_DATA_LOSS,
             "chunk list: %zu bytes are not up to %u entries of %u bytes; run dacmd --store-check",
             entries_size, DACM_LIST_ENTRIES_MAX, DACM_ENTRY_BYTES);
@@ -83,8 +83,8 @@ static uint32_t chunk_at(const dacm_list *list, uint64_t offset)
     return low;
 }
 
-rpc_code dacm_plan_init(dacm_plan *plan, const dacm_list *list, uint64_t offset, uint64_t length,
-    rpc_status *reterr)
+rpc_code dacm_plan_init(
+    dacm_plan *plan, const dacm_list *list, uint64_t offset, uint64_t length, rpc_status *reterr)
 {
     uint64_t size = list->offsets[list->count];
     if (offset > size || (offset == size && size > 0))
@@ -125,8 +125,7 @@ rpc_code dacm_plan_leave_out(
         uint32_t bit = i - plan->first;
         if (plan->held[bit / 8] & 1u << bit % 8)
             continue;
-        if (!bsearch(dacm_list_digest(list, i), digests, count, DACM_DIGEST_BYTES,
-                compare_digests))
+        if (!bsearch(dacm_list_digest(list, i), digests, count, DACM_DIGEST_BYTES, compare_digests))
             continue;
         plan->held[bit / 8] |= (uint8_t)(1u << bit % 8);
         plan->send_bytes -= dacm_list_length(list, i);
@@ -150,8 +149,8 @@ bool dacm_plan_next(const dacm_plan *plan, const dacm_list *list, uint32_t from,
         return false;
     uint32_t end = first;
     size_t bytes = 0;
-    while (end < plan->end && !is_held(plan, end)
-           && bytes + dacm_list_length(list, end) <= DACM_RUN_BYTES_MAX)
+    while (end < plan->end && !is_held(plan, end) &&
+           bytes + dacm_list_length(list, end) <= DACM_RUN_BYTES_MAX)
         bytes += dacm_list_length(list, end++);
     *ret_first = first;
     *ret_end = end;

@@ -7,13 +7,13 @@
 
 #include "base.h"
 
-#define DACM_ENTRY_BYTES        36u
-#define DACM_DIGEST_BYTES       32u
-#define DACM_LIST_ENTRIES_MAX   (1u << 20) /* 16 GiB in the smallest chunks */
-#define DACM_CHUNK_BYTES_MAX    (256u << 10)
-#define DACM_RUN_BYTES_MAX      (512u << 10) /* of one Chunks message */
-#define DACM_PAGE_ENTRIES       7000u        /* a page is kept as one chunk: 252,000 bytes */
-#define DACM_WIRE_PAGE_ENTRIES  65536u
+#define DACM_ENTRY_BYTES       36u
+#define DACM_DIGEST_BYTES      32u
+#define DACM_LIST_ENTRIES_MAX  (1u << 20) /* 16 GiB in the smallest chunks */
+#define DACM_CHUNK_BYTES_MAX   (256u << 10)
+#define DACM_RUN_BYTES_MAX     (512u << 10) /* of one Chunks message */
+#define DACM_PAGE_ENTRIES      7000u        /* a page is kept as one chunk: 252,000 bytes */
+#define DACM_WIRE_PAGE_ENTRIES 65536u
 
 /** A list in memory. offsets[i] is where chunk i begins; offsets[count] the object's size. */
 typedef struct dacm_list {
@@ -49,8 +49,8 @@ typedef struct dacm_plan {
 
 /** length 0 = to the end. OUT_OF_RANGE: offset beyond the object (offset 0 of an empty one is
  *  allowed). */
-RPC_MUST_USE rpc_code dacm_plan_init(dacm_plan *plan, const dacm_list *list, uint64_t offset,
-    uint64_t length, rpc_status *reterr);
+RPC_MUST_USE rpc_code dacm_plan_init(
+    dacm_plan *plan, const dacm_list *list, uint64_t offset, uint64_t length, rpc_status *reterr);
 void dacm_plan_done(dacm_plan *plan);
 /** Leaves out every chunk whose digest is one of the count digests (32 bytes each, sorted here
  *  in place). RESOURCE_EXHAUSTED when memory is short. */

@@ -18,10 +18,9 @@ rpc_code dacm_cursor_of(
     *ret_is_start = page_token[0] == '\0';
     if (*ret_is_start)
         return RPC_OK;
-    if (strlen(page_token) > 4 * sizeof cursor.key / 3 + 4
-        || sodium_base642bin(cursor.key, sizeof cursor.key, page_token, strlen(page_token), NULL,
-               &size, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING)
-               != 0)
+    if (strlen(page_token) > 4 * sizeof cursor.key / 3 + 4 ||
+        sodium_base642bin(cursor.key, sizeof cursor.key, page_token, strlen(page_token), NULL,
+            &size, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "page_token: is none that this method gave; begin with an empty one");
     cursor.size = (uint16_t)size;
@@ -31,12 +30,11 @@ rpc_code dacm_cursor_of(
 
 char *dacm_page_token_of(const store_cursor *cursor, rpc_arena *arena)
 {
-    size_t room
-        = sodium_base64_encoded_len(cursor->size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    size_t room = sodium_base64_encoded_len(cursor->size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     char *text = rpc_arena_alloc(arena, room);
     if (text)
-        sodium_bin2base64(text, room, cursor->key, cursor->size,
-            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+        sodium_bin2base64(
+            text, room, cursor->key, cursor->size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     return text;
 }
 
@@ -107,8 +105,8 @@ static void indexed(void *arg, const rpc_status *status, uint64_t generation)
     dacm_new_asset(&changes, wanted_profile(u), u->access.gpsi, c->uid,
         rpc_clock_wall_ms(u->service->clock) / 1000, &c->owner, &c->record);
     dacm_changes_put(&changes, dacm_key_profile(), &c->record.base);
-    dacm_changes_apply(&changes, u->service->store, &u->executor, dacm_key_asset(c->asset_id), 0,
-        created, u);
+    dacm_changes_apply(
+        &changes, u->service->store, &u->executor, dacm_key_asset(c->asset_id), 0, created, u);
 }
 
 static void create(unary *u)
@@ -126,16 +124,16 @@ static void create(unary *u)
     if (dacm_check_new_asset(wanted_profile(u), u->access.gpsi, &status) != RPC_OK)
         unary_fail(u, &status);
     else
-        dacm_index_new_asset(u->service, &u->executor, c->asset_id, wanted_profile(u),
-            u->access.gpsi, indexed, u);
+        dacm_index_new_asset(
+            u->service, &u->executor, c->asset_id, wanted_profile(u), u->access.gpsi, indexed, u);
 }
 
 void dacm_create_profile(Dacm__V1__DigitalAssets_Service *self,
-    const Dacm__V1__CreateProfileRequest *request,
-    Dacm__V1__CreateProfileResponse_Closure closure, void *call)
+    const Dacm__V1__CreateProfileRequest *request, Dacm__V1__CreateProfileResponse_Closure closure,
+    void *call)
 {
-    unary *u = unary_new(((dacm_assets_service *)self)->service, call, &request->base,
-        (ProtobufCClosure)closure);
+    unary *u = unary_new(
+        ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
     dacm_request wanted = {.method = "CreateProfile", .action = DACM_ACTION_CREATE};
@@ -158,17 +156,17 @@ static const Dacm__V1__GetProfileRequest *get_request(const unary *u)
     return (const Dacm__V1__GetProfileRequest *)u->request;
 }
 
-static bool put_entries(
-    Dacm__V1__DigitalAssetProfile *profile, const store_page *page, unary *u)
+static bool put_entries(Dacm__V1__DigitalAssetProfile *profile, const store_page *page, unary *u)
 {
-    profile->access_control_list
-        = rpc_arena_alloc(u->arena, (page->count + 1) * sizeof *profile->access_control_list);
+    profile->access_control_list = rpc_arena_alloc(
+        u->arena, (page->count + 1) * sizeof *profile->access_control_list);
     for (size_t i = 0; profile->access_control_list && i < page->count; i++) {
         Dacm__Records__Grant *grant = NULL;
         dacm_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value, u->arena,
             (ProtobufCMessage **)&grant, NULL);
-        Dacm__V1__AccessControlEntry *entry
-            = grant ? dacm_entry_shown(grant->gpsi, grant->operations, u->arena) : NULL;
+        Dacm__V1__AccessControlEntry *entry = grant ? dacm_entry_shown(
+                                                          grant->gpsi, grant->operations, u->arena)
+                                                    : NULL;
         if (!entry)
             return false;
         profile->access_control_list[profile->n_access_control_list++] = entry;
@@ -206,8 +204,8 @@ static void reply_own_entry(unary *u)
 {
     const dacm_facts *facts = &u->access.facts;
     Dacm__V1__GetProfileResponse response = DACM__V1__GET_PROFILE_RESPONSE__INIT;
-    Dacm__V1__AccessControlEntry *entry
-        = dacm_entry_shown(u->access.gpsi, facts->operations, u->arena);
+    Dacm__V1__AccessControlEntry *entry = dacm_entry_shown(
+        u->access.gpsi, facts->operations, u->arena);
     response.profile = dacm_profile_shown(
         u->access.asset_id, facts->profile, facts->generation, u->arena);
     if (!entry || !response.profile) {
@@ -256,8 +254,8 @@ void dacm_get_profile(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__GetProfileRequest *request, Dacm__V1__GetProfileResponse_Closure closure,
     void *call)
 {
-    unary *u = unary_new(((dacm_assets_service *)self)->service, call, &request->base,
-        (ProtobufCClosure)closure);
+    unary *u = unary_new(
+        ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
     dacm_request wanted = {

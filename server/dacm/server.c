@@ -51,7 +51,8 @@ static rpc_code no_memory(rpc_status *reterr)
     return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "dacmd: no memory to start");
 }
 
-/* ---- configuration ------------------------------------------------------------------------------ */
+/* ---- configuration ------------------------------------------------------------------------------
+ */
 
 static rpc_code read_admin_uids(dacm_server *server, rpc_status *reterr)
 {
@@ -98,7 +99,8 @@ static rpc_code read_config(dacm_server *server, rpc_status *reterr)
     return read_admin_uids(server, reterr);
 }
 
-/* ---- what decisions stand on --------------------------------------------------------------------- */
+/* ---- what decisions stand on
+ * --------------------------------------------------------------------- */
 
 static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
 {
@@ -114,8 +116,8 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
     for (int i = 0; i < TRUST_REASONS; i++) {
         char labels[64];
         snprintf(labels, sizeof labels, "reason=\"%s\"", trust_reason_name((trust_reason)i));
-        trust->decisions[i] = host_metrics_counter(server->metrics, "dacm_decisions_total",
-            "Decisions by the step that decided.", labels);
+        trust->decisions[i] = host_metrics_counter(
+            server->metrics, "dacm_decisions_total", "Decisions by the step that decided.", labels);
     }
     const trust_audit_options options = {
         .directory = server->config.audit_directory,
@@ -144,8 +146,7 @@ static bool load_revocation(void *ctx, const store_entry *entry)
     int64_t now = rpc_clock_wall_ms(l->server->service.clock) / 1000;
     rpc_arena_reset(l->arena);
     if (dacm_record_unpack(&dacm__records__revocation__descriptor, entry->value, l->arena,
-            (ProtobufCMessage **)&record, &l->status)
-        != RPC_OK)
+            (ProtobufCMessage **)&record, &l->status) != RPC_OK)
         return false;
     const trust_revocation revocation = {
         .issuer = record->issuer,
@@ -154,8 +155,8 @@ static bool load_revocation(void *ctx, const store_entry *entry)
         .issued_until = record->issued_until,
         .expires_at = record->expires_at,
     };
-    return trust_revocations_add(l->server->trust.revocations, &revocation, now, &l->status)
-        == RPC_OK;
+    return trust_revocations_add(l->server->trust.revocations, &revocation, now, &l->status) ==
+           RPC_OK;
 }
 
 /* A server that does not know what was revoked must not serve. */
@@ -164,8 +165,8 @@ static rpc_code load_revocations(dacm_server *server, rpc_status *reterr)
     loading l = {.server = server, .arena = rpc_arena_new(64u << 10)};
     if (!l.arena)
         return no_memory(reterr);
-    rpc_code code =
-        dacm_walk_groups(server->service.store, "r/", false, load_revocation, &l, reterr);
+    rpc_code code = dacm_walk_groups(
+        server->service.store, "r/", false, load_revocation, &l, reterr);
     rpc_arena_free(l.arena);
     if (code == RPC_OK && l.status.code != RPC_OK) {
         *reterr = l.status;
@@ -174,7 +175,8 @@ static rpc_code load_revocations(dacm_server *server, rpc_status *reterr)
     return code;
 }
 
-/* ---- store ------------------------------------------------------------------------------------------ */
+/* ---- store
+ * ------------------------------------------------------------------------------------------ */
 
 static void on_change(void *ctx, rpc_bytes group, uint64_t generation)
 {
@@ -211,7 +213,8 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
     return code == RPC_OK ? load_revocations(server, reterr) : code;
 }
 
-/* ---- the RPC server -------------------------------------------------------------------------------- */
+/* ---- the RPC server
+ * -------------------------------------------------------------------------------- */
 
 static void fill_tables(dacm_server *server)
 {
@@ -255,8 +258,7 @@ static rpc_code add_services(dacm_server *server, rpc_status *reterr)
         {&server->token_status.base.base, operators},
         {&server->operators.base.base, operators},
     };
-    rpc_service_options options = {
-        .descriptor_set = {proto_descriptors, proto_descriptors_size}};
+    rpc_service_options options = {.descriptor_set = {proto_descriptors, proto_descriptors_size}};
     rpc_code code = RPC_OK;
     fill_tables(server);
     for (size_t i = 0; code == RPC_OK && i < sizeof services / sizeof *services; i++) {
@@ -280,8 +282,8 @@ static rpc_code add_handlers(dacm_server *server, rpc_status *reterr)
     };
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < sizeof handlers / sizeof *handlers; i++)
-        code = rpc_server_set_handler(server->rpc, handlers[i].path, handlers[i].handler,
-            &server->service, NULL, reterr);
+        code = rpc_server_set_handler(
+            server->rpc, handlers[i].path, handlers[i].handler, &server->service, NULL, reterr);
     return code;
 }
 
@@ -302,8 +304,8 @@ static rpc_tls_options tls_of(const host_values *values, const char *listener)
     return tls;
 }
 
-static rpc_code listen_on(dacm_server *server, const char *name, rpc_listener **ret,
-    rpc_status *reterr)
+static rpc_code listen_on(
+    dacm_server *server, const char *name, rpc_listener **ret, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     char setting[64];
@@ -315,8 +317,8 @@ static rpc_code listen_on(dacm_server *server, const char *name, rpc_listener **
     rpc_listener_options options = {.name = name, .url = url};
     if (strcmp(name, "admin") != 0)
         options.tls = tls_of(values, name);
-    options.allow_plain_text =
-        strcmp(name, "users") == 0 && host_bool(values, "listen.users.allow_plain_text");
+    options.allow_plain_text = strcmp(name, "users") == 0 &&
+                               host_bool(values, "listen.users.allow_plain_text");
     rpc_code code = rpc_server_listen(server->rpc, &options, ret, &why);
     if (code != RPC_OK)
         rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
@@ -334,8 +336,8 @@ static rpc_code open_rpc(dacm_server *server, rpc_status *reterr)
         .event_ctx = server->calls};
     options.limits.connections_max = (unsigned)host_int(values, "limits.connections");
     options.limits.unauthenticated_max = (unsigned)host_int(values, "limits.unauthenticated");
-    options.limits.unauthenticated_per_address_max =
-        (unsigned)host_int(values, "limits.unauthenticated_per_address");
+    options.limits.unauthenticated_per_address_max = (unsigned)host_int(
+        values, "limits.unauthenticated_per_address");
     options.limits.streams_max = (unsigned)host_int(values, "limits.streams");
     rpc_code code = rpc_server_new(server->service.runtime, &options, &server->rpc, reterr);
     if (code == RPC_OK)
@@ -351,7 +353,8 @@ static rpc_code open_rpc(dacm_server *server, rpc_status *reterr)
     return code == RPC_OK ? rpc_server_start(server->rpc, reterr) : code;
 }
 
-/* ---- HTTPS: metrics, health, public keys ------------------------------------------------------------ */
+/* ---- HTTPS: metrics, health, public keys
+ * ------------------------------------------------------------ */
 
 static void get_health(void *ctx, host_reply *ret)
 {
@@ -420,18 +423,20 @@ static rpc_code open_watching(dacm_server *server, rpc_status *reterr)
     server->metrics = host_metrics_new();
     server->health = host_health_new();
     server->calls = server->metrics
-        ? host_rpc_new(server->log, server->metrics, server->service.clock)
-        : NULL;
+                        ? host_rpc_new(server->log, server->metrics, server->service.clock)
+                        : NULL;
     if (!server->metrics || !server->health || !server->calls)
         return no_memory(reterr);
-    host_metrics_gauge(
-        server->metrics, "dacm_revocations", "Revocations in force.", NULL, revocations_now, server);
+    host_metrics_gauge(server->metrics, "dacm_revocations", "Revocations in force.", NULL,
+        revocations_now, server);
     host_metrics_gauge(server->metrics, "dacm_log_lines_dropped",
         "Access log lines that were dropped.", NULL, lines_dropped, server);
     return RPC_OK;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static rpc_code open_runtime(dacm_server *server, rpc_status *reterr)
 {
@@ -513,8 +518,8 @@ rpc_code dacm_server_start(
     return RPC_OK;
 }
 
-static rpc_code reload_tls(rpc_listener *listener, const char *name, const host_values *values,
-    rpc_status *reterr)
+static rpc_code reload_tls(
+    rpc_listener *listener, const char *name, const host_values *values, rpc_status *reterr)
 {
     rpc_tls_options tls = tls_of(values, name);
     if (!listener || !tls.certificate_file)
@@ -522,8 +527,7 @@ static rpc_code reload_tls(rpc_listener *listener, const char *name, const host_
     return rpc_listener_set_tls(listener, &tls, reterr);
 }
 
-rpc_code dacm_server_reload(
-    dacm_server *server, const host_settings *settings, rpc_status *reterr)
+rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, rpc_status *reterr)
 {
     const host_values *values = host_settings_values(settings);
     rpc_code code = dacm_trust_load(&server->trust, values, reterr);

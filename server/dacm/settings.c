@@ -5,17 +5,27 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define TEXT(n, least, fb, text)                                                                   \
-    {.name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),              \
-        .description = (text)}
+    {                                                                                              \
+        .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
+        .description = (text)                                                                      \
+    }
 #define NUMBER(n, u, least, most, fb, text)                                                        \
-    {.name = (n), .kind = HOST_INT, .unit = (u), .min = (least), .max = (most),                    \
-        .fallback = (fb), .description = (text)}
+    {                                                                                              \
+        .name = (n), .kind = HOST_INT, .unit = (u), .min = (least), .max = (most),                 \
+        .fallback = (fb), .description = (text)                                                    \
+    }
 #define FLAG(n, fb, text)                                                                          \
-    {.name = (n), .kind = HOST_BOOL, .fallback = (fb), .description = (text)}
+    {                                                                                              \
+        .name = (n), .kind = HOST_BOOL, .fallback = (fb), .description = (text)                    \
+    }
 #define CHOICE(n, list, fb, text)                                                                  \
-    {.name = (n), .kind = HOST_ENUM, .choices = (list), .fallback = (fb), .description = (text)}
+    {                                                                                              \
+        .name = (n), .kind = HOST_ENUM, .choices = (list), .fallback = (fb), .description = (text) \
+    }
 #define TEXTS(n, text)                                                                             \
-    {.name = (n), .kind = HOST_STRING_LIST, .min = 1, .max = 255, .description = (text)}
+    {                                                                                              \
+        .name = (n), .kind = HOST_STRING_LIST, .min = 1, .max = 255, .description = (text)         \
+    }
 
 static const char *const modes[] = {"token+profile", "profile", "token", "literal", NULL};
 static const char *const creates[] = {"any", "none", "list", NULL};
@@ -57,18 +67,27 @@ const host_setting dacm_settings[] = {
     TEXT("listen.peers.key", 0, "", "PEM file of its private key"),
     TEXT("listen.peers.client_ca", 0, "", "who signs the certificates that are required"),
     TEXT("listen.admin.url", 0, "", "ipc:// socket of the operator; empty: none"),
-    {.name = "listen.admin.uids", .kind = HOST_STRING_LIST, .min = 1, .max = 10,
+    {.name = "listen.admin.uids",
+        .kind = HOST_STRING_LIST,
+        .min = 1,
+        .max = 10,
         .description = "user IDs that may use the socket besides the server's own"},
     TEXTS("listen.admin.sans", "names in certificates that are operators"),
     TEXT("listen.https.address", 0, "127.0.0.1", "address for metrics, health and public keys"),
     NUMBER("listen.https.port", NULL, 0, 65535, "7480", "its port; 0: any"),
     TEXT("listen.https.certificate", 0, "", "PEM file; without: HTTP, on loopback only"),
     TEXT("listen.https.key", 0, "", "PEM file of its private key"),
-    {.name = "issuers", .kind = HOST_MAP_LIST, .fields = issuer_fields,
-        .field_count = COUNT(issuer_fields), .required_list = true,
+    {.name = "issuers",
+        .kind = HOST_MAP_LIST,
+        .fields = issuer_fields,
+        .field_count = COUNT(issuer_fields),
+        .required_list = true,
         .description = "who may issue access tokens"},
-    {.name = "peers.sims", .kind = HOST_MAP_LIST, .fields = sims_fields,
-        .field_count = COUNT(sims_fields), .description = "who may ask for consumer lists"},
+    {.name = "peers.sims",
+        .kind = HOST_MAP_LIST,
+        .fields = sims_fields,
+        .field_count = COUNT(sims_fields),
+        .description = "who may ask for consumer lists"},
     CHOICE("policy.create", creates, "any", "who may create assets"),
     TEXTS("policy.create_users", "GPSIs that may create where policy.create is list"),
     CHOICE("signing.source", sources, "file", "where the manifest key comes from"),
@@ -104,8 +123,12 @@ const host_setting dacm_settings[] = {
     NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),
     NUMBER("threads.verify", NULL, 1, 64, "2", "threads that verify new tokens"),
     NUMBER("threads.upload", NULL, 1, 64, "2", "threads that hash uploads"),
-    {.name = "log.level", .kind = HOST_ENUM, .choices = levels, .fallback = "info",
-        .reloadable = true, .description = "what is logged"},
+    {.name = "log.level",
+        .kind = HOST_ENUM,
+        .choices = levels,
+        .fallback = "info",
+        .reloadable = true,
+        .description = "what is logged"},
     TEXT("log.file", 0, "", "file of the log; empty: standard error"),
 };
 const size_t dacm_settings_count = COUNT(dacm_settings);
@@ -149,8 +172,7 @@ static rpc_code check_sims(const host_values *values, rpc_status *reterr)
         const char *issuer = host_string(host_map_list(values, "peers.sims", i), "issuer");
         bool known = false;
         for (size_t j = 0; j < host_list_count(values, "issuers") && !known; j++)
-            known = strcmp(host_string(host_map_list(values, "issuers", j), "issuer"), issuer)
-                    == 0;
+            known = strcmp(host_string(host_map_list(values, "issuers", j), "issuer"), issuer) == 0;
         if (!known)
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "'peers.sims[%zu].issuer': is none of the configured issuers", i);

@@ -112,9 +112,8 @@ static rpc_code walk_versions(struct listed *l, dacm_walk_fn *fn, rpc_status *re
     return code;
 }
 
-static rpc_code drop(
-    struct listed *l, const void *digests, size_t count, int64_t older_ms, dacm_swept *swept,
-    rpc_status *reterr)
+static rpc_code drop(struct listed *l, const void *digests, size_t count, int64_t older_ms,
+    dacm_swept *swept, rpc_status *reterr)
 {
     dacm_wait wait;
     store_op *op = dacm_wait_begin(&wait);
@@ -137,9 +136,9 @@ static rpc_code drop_of_page(struct listed *l, const store_page *page, int64_t o
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
     for (size_t i = 0; i < page->count; i++) {
         const store_chunk_info *chunk = &page->chunks[i];
-        if (part_of(chunk->digest, l->parts) == l->part && chunk->put_ms < older_ms
-            && (l->count == 0
-                || !bsearch(chunk->digest, l->digests, l->count, DACM_DIGEST_BYTES, by_digest)))
+        if (part_of(chunk->digest, l->parts) == l->part && chunk->put_ms < older_ms &&
+            (l->count == 0 ||
+                !bsearch(chunk->digest, l->digests, l->count, DACM_DIGEST_BYTES, by_digest)))
             memcpy(gone[count++], chunk->digest, DACM_DIGEST_BYTES);
     }
     rpc_code code = count ? drop(l, gone, count, older_ms, swept, reterr) : RPC_OK;
@@ -155,8 +154,8 @@ static rpc_code drop_unlisted(
     for (bool more = true; more; after = &cursor) {
         dacm_wait wait;
         store_op *op = dacm_wait_begin(&wait);
-        rpc_code code =
-            dacm_wait_end(&wait, store_chunk_scan(l->db, l->uid, after, STORE_DROPS_MAX, op));
+        rpc_code code = dacm_wait_end(
+            &wait, store_chunk_scan(l->db, l->uid, after, STORE_DROPS_MAX, op));
         if (code != RPC_OK) {
             *reterr = wait.op.status;
             return code;
@@ -208,8 +207,7 @@ static rpc_code sweep_chunks(
 {
     store_cursor cursor;
     const store_cursor *after = NULL;
-    int64_t older_ms =
-        rpc_clock_wall_ms(service->clock) - service->config->sweep_grace_s * 1000;
+    int64_t older_ms = rpc_clock_wall_ms(service->clock) - service->config->sweep_grace_s * 1000;
     rpc_code code = RPC_OK;
     for (bool more = true; more && code == RPC_OK; after = &cursor) {
         dacm_wait wait;
@@ -220,8 +218,7 @@ static rpc_code sweep_chunks(
             return code;
         }
         for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++) {
-            code = sweep_asset(
-                service, wait.op.page->chunks[i].uid, older_ms, swept, reterr);
+            code = sweep_asset(service, wait.op.page->chunks[i].uid, older_ms, swept, reterr);
             if (code == RPC_DATA_LOSS) { /* its chunks stay; the others' need not */
                 *damaged = *reterr;
                 code = RPC_OK;
@@ -251,15 +248,13 @@ static bool is_old(struct old_records *old, rpc_bytes value)
     if (old->revocations) {
         Dacm__Records__Revocation *record = NULL;
         return dacm_record_unpack(&dacm__records__revocation__descriptor, value, old->arena,
-                   (ProtobufCMessage **)&record, NULL)
-                == RPC_OK
-            && record->expires_at < old->now;
+                   (ProtobufCMessage **)&record, NULL) == RPC_OK &&
+               record->expires_at < old->now;
     }
     Dacm__Records__Upload *record = NULL;
     return dacm_record_unpack(&dacm__records__upload__descriptor, value, old->arena,
-               (ProtobufCMessage **)&record, NULL)
-            == RPC_OK
-        && record->created_at + UPLOAD_S < old->now;
+               (ProtobufCMessage **)&record, NULL) == RPC_OK &&
+           record->created_at + UPLOAD_S < old->now;
 }
 
 static bool delete_if_old(void *ctx, const store_entry *entry)

@@ -9,8 +9,7 @@
 typedef struct dacm_sweep dacm_sweep;
 
 /** First sweep after config->sweep_interval_s. RESOURCE_EXHAUSTED: no thread or memory. */
-RPC_MUST_USE rpc_code dacm_sweep_start(
-    dacm_service *service, dacm_sweep **ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code dacm_sweep_start(dacm_service *service, dacm_sweep **ret, rpc_status *reterr);
 /** Waits for the sweep under way to reach the end of what it is doing. NULL is allowed. */
 void dacm_sweep_stop(dacm_sweep *sweep);
 
@@ -20,7 +19,6 @@ typedef struct dacm_swept {
 /** One sweep, now; blocks. DATA_LOSS: versions of an asset cannot be read; nothing of it was
  *  dropped, everything else was swept. Other errors are the store's and end the sweep. reterr is
  *  not NULL. */
-RPC_MUST_USE rpc_code dacm_sweep_once(
-    dacm_service *service, dacm_swept *ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *reterr);
 
 #endif

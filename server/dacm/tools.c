@@ -103,8 +103,7 @@ static bool check_version(checking *c, rpc_bytes value)
     Dacm__Records__Version *version = NULL;
     rpc_status status = {0};
     if (dacm_record_unpack(&dacm__records__version__descriptor, value, c->arena,
-            (ProtobufCMessage **)&version, &status)
-        != RPC_OK) {
+            (ProtobufCMessage **)&version, &status) != RPC_OK) {
         note(c, "the record of a version cannot be read");
         return true;
     }
@@ -131,9 +130,8 @@ static void check_profile(checking *c, rpc_bytes value)
 {
     Dacm__Records__Profile *profile = NULL;
     if (dacm_record_unpack(&dacm__records__profile__descriptor, value, c->arena,
-            (ProtobufCMessage **)&profile, NULL)
-            != RPC_OK
-        || profile->uid.len != STORE_UID_BYTES) {
+            (ProtobufCMessage **)&profile, NULL) != RPC_OK ||
+        profile->uid.len != STORE_UID_BYTES) {
         note(c, "the profile's record cannot be read");
         return;
     }
@@ -163,8 +161,7 @@ static rpc_code generation_of(checking *c, const dacm_key *group, uint64_t *ret)
 {
     dacm_wait wait;
     store_op *op = dacm_wait_begin(&wait);
-    rpc_code code =
-        dacm_wait_end(&wait, store_generation(c->db, dacm_key_bytes(group), op));
+    rpc_code code = dacm_wait_end(&wait, store_generation(c->db, dacm_key_bytes(group), op));
     *ret = wait.op.generation;
     if (code != RPC_OK)
         c->status = wait.op.status;
@@ -248,8 +245,7 @@ int dacm_tool_check(const char *directory, bool json)
 {
     checking c = {.json = json};
     rpc_status status = {0};
-    const store_check_options options = {
-        .chunk_is_whole = whole, .fault = tell_fault, .ctx = &c};
+    const store_check_options options = {.chunk_is_whole = whole, .fault = tell_fault, .ctx = &c};
     rpc_code code = store_check(directory, &options, &status);
     if (code != RPC_OK && code != RPC_DATA_LOSS)
         return fail(json, &status);
@@ -284,8 +280,8 @@ static void print_map(const char *name, const store_map_stats *map)
 {
     printf("%-7s %" PRIu64 " MiB of %" PRIu64 " MiB used, %" PRIu64 " MiB of them free again; "
            "readers %u of %u\n",
-        name, map->used_bytes >> 20, map->map_bytes_max >> 20, map->free_bytes >> 20,
-        map->readers, map->readers_max);
+        name, map->used_bytes >> 20, map->map_bytes_max >> 20, map->free_bytes >> 20, map->readers,
+        map->readers_max);
 }
 
 int dacm_tool_stat(const char *directory, bool json)
@@ -295,8 +291,8 @@ int dacm_tool_stat(const char *directory, bool json)
     if (store_stat_directory(directory, &stats, &status) != RPC_OK)
         return fail(json, &status);
     if (json) {
-        print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "records",
-            (json_int_t)stats.records, "chunks", (json_int_t)stats.chunk_count, "meta_used_bytes",
+        print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "records", (json_int_t)stats.records,
+            "chunks", (json_int_t)stats.chunk_count, "meta_used_bytes",
             (json_int_t)stats.meta.used_bytes, "meta_map_bytes_max",
             (json_int_t)stats.meta.map_bytes_max, "chunks_used_bytes",
             (json_int_t)stats.chunks.used_bytes, "chunks_map_bytes_max",
@@ -319,8 +315,7 @@ int dacm_tool_audit(const char *directory, bool json)
     if (trust_audit_verify(directory, &records, head, &status) != RPC_OK)
         return fail(json, &status);
     if (json)
-        print_json(
-            json_pack("{s:I, s:s}", "records", (json_int_t)records, "head", head));
+        print_json(json_pack("{s:I, s:s}", "records", (json_int_t)records, "head", head));
     else
         printf("%" PRIu64 " records, the chain holds; its head is %s\n", records, head);
     return 0;

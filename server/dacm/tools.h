@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** --store-check, --store-backup, --store-stat and --audit-verify: they run beside a server that
- *  has the store open. Each prints its findings, a line of JSON each where json, and returns an exit code. */
+ *  has the store open. Each prints its findings, a line of JSON each where json, and returns an
+ * exit code. */
 #ifndef DACM_TOOLS_H
 #define DACM_TOOLS_H
 

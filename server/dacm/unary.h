@@ -22,10 +22,10 @@ struct unary {
     bool over;
     store_op op;
     store_executor executor;
-    unary_step *next;  /* after the decision, or after a step of the store */
+    unary_step *next;   /* after the decision, or after a step of the store */
     unary_step *denied; /* for Authorize: runs instead of failing with PERMISSION_DENIED */
     unsigned tries;
-    void *state;       /* the method's own, in the call's arena */
+    void *state; /* the method's own, in the call's arena */
 };
 
 /** NULL: the call was failed. The arena is the call's. */

@@ -84,8 +84,8 @@ static rpc_code new_owners(unary *u, update *up, rpc_status *reterr)
             up->owners[up->owner_count++] = request->add_owners[i];
     }
     if (up->owner_count == 0)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "remove_owners: one owner must stay; add another first");
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "remove_owners: one owner must stay; add another first");
     if (up->owner_count > DACM_OWNERS_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "add_owners: an asset has at most %u owners", DACM_OWNERS_MAX);
@@ -146,8 +146,7 @@ static void written(void *arg, const rpc_status *status, uint64_t generation)
     update *up = u->state;
     up->generation = generation;
     if (status->code == RPC_OK)
-        dacm_access_changed(
-            &u->access, u->access.asset_id, "profile updated", answer_updated, u);
+        dacm_access_changed(&u->access, u->access.asset_id, "profile updated", answer_updated, u);
     else if (rpc_call_cancelled(u->call))
         unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
     else if (status->code != RPC_ABORTED)
@@ -193,8 +192,7 @@ static void index_users(unary *u)
     for (size_t i = 0; i < request->n_add_owners; i++)
         up->indexed[up->indexed_count++] = request->add_owners[i];
     for (size_t i = 0; i < up->count; i++)
-        if (up->grants[i].operations
-            & dacm_operation_bit(DACM__V1__OPERATION__OPERATION_DISCOVERY))
+        if (up->grants[i].operations & dacm_operation_bit(DACM__V1__OPERATION__OPERATION_DISCOVERY))
             up->indexed[up->indexed_count++] = up->grants[i].gpsi;
     dacm_index_users(u->service->store, &u->executor, u->access.asset_id, up->indexed,
         up->indexed_count, rpc_clock_wall_ms(u->service->clock) / 1000, indexed, u);
@@ -240,9 +238,8 @@ static void read_grants(unary *u)
     while (up->read < up->count) {
         dacm_key item = dacm_key_grant(up->grants[up->read].gpsi);
         u->op = unary_op(u, have_grant);
-        if (store_get(
-                u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op)
-            == STORE_PENDING)
+        if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op) ==
+            STORE_PENDING)
             return;
         if (!take_grant(u))
             return;
@@ -288,16 +285,16 @@ static rpc_code grants_wanted(unary *u, update *up, rpc_status *reterr)
 static rpc_code check_update(unary *u, update *up, rpc_status *reterr)
 {
     const Dacm__V1__UpdateProfileRequest *request = request_of(u);
-    if (request->current_status < DACM__V1__ASSET_STATUS__ASSET_STATUS_UNSPECIFIED
-        || request->current_status > DACM__V1__ASSET_STATUS__ASSET_STATUS_NOT_IN_USE)
+    if (request->current_status < DACM__V1__ASSET_STATUS__ASSET_STATUS_UNSPECIFIED ||
+        request->current_status > DACM__V1__ASSET_STATUS__ASSET_STATUS_NOT_IN_USE)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "current_status: %d is neither IN_USE nor NOT_IN_USE", request->current_status);
     if (request->n_add_owners > DACM_OWNERS_MAX || request->n_remove_owners > DACM_OWNERS_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "add_owners, remove_owners: at most %u each", DACM_OWNERS_MAX);
     const Dacm__V1__StringList *spatial = request->spatial_conditions;
-    rpc_code code
-        = spatial ? dacm_check_spatial(spatial->values, spatial->n_values, reterr) : RPC_OK;
+    rpc_code code = spatial ? dacm_check_spatial(spatial->values, spatial->n_values, reterr)
+                            : RPC_OK;
     return code == RPC_OK ? grants_wanted(u, up, reterr) : code;
 }
 
@@ -315,11 +312,11 @@ static update *update_new(unary *u)
 }
 
 void dacm_update_profile(Dacm__V1__DigitalAssets_Service *self,
-    const Dacm__V1__UpdateProfileRequest *request,
-    Dacm__V1__UpdateProfileResponse_Closure closure, void *call)
+    const Dacm__V1__UpdateProfileRequest *request, Dacm__V1__UpdateProfileResponse_Closure closure,
+    void *call)
 {
-    unary *u = unary_new(((dacm_assets_service *)self)->service, call, &request->base,
-        (ProtobufCClosure)closure);
+    unary *u = unary_new(
+        ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
     rpc_status status = {0};
@@ -375,8 +372,7 @@ static void deleted(void *arg, const rpc_status *status, uint64_t generation)
     (void)generation;
     unary *u = arg;
     if (status->code == RPC_OK)
-        dacm_access_changed(
-            &u->access, u->access.asset_id, "asset deleted", delete_manifests, u);
+        dacm_access_changed(&u->access, u->access.asset_id, "asset deleted", delete_manifests, u);
     else if (rpc_call_cancelled(u->call))
         unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
     else if (status->code != RPC_ABORTED)
@@ -409,11 +405,11 @@ static void delete_decided(unary *u)
 }
 
 void dacm_delete_profile(Dacm__V1__DigitalAssets_Service *self,
-    const Dacm__V1__DeleteProfileRequest *request,
-    Dacm__V1__DeleteProfileResponse_Closure closure, void *call)
+    const Dacm__V1__DeleteProfileRequest *request, Dacm__V1__DeleteProfileResponse_Closure closure,
+    void *call)
 {
-    unary *u = unary_new(((dacm_assets_service *)self)->service, call, &request->base,
-        (ProtobufCClosure)closure);
+    unary *u = unary_new(
+        ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
     dacm_request wanted = {.method = "DeleteProfile", .action = DACM_ACTION_DELETE};

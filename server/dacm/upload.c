@@ -138,8 +138,7 @@ static rpc_code put_chunk(void *arg, uint8_t *data, size_t size,
     put->op = (store_op){.done = on_put, .ctx = put, .executor = &u->executor};
     atomic_fetch_add(&u->in_flight, size);
     hold(u);
-    if (store_chunk_put(u->service->store, &ref, rpc_bytes_of(data, size), &put->op)
-        == STORE_READY)
+    if (store_chunk_put(u->service->store, &ref, rpc_bytes_of(data, size), &put->op) == STORE_READY)
         rpc_call_post(u->call, put_done, put);
     return RPC_OK;
 }
@@ -164,14 +163,14 @@ static rpc_code message_data(rpc_message *message, rpc_bytes *ret, rpc_status *r
         }
     }
     ProtobufCMessage *unpacked = NULL;
-    rpc_code code
-        = rpc_message_unpack(message, &dacm__v1__upload_request__descriptor, &unpacked, reterr);
+    rpc_code code = rpc_message_unpack(
+        message, &dacm__v1__upload_request__descriptor, &unpacked, reterr);
     if (code != RPC_OK)
         return code;
     const Dacm__V1__UploadRequest *request = (const Dacm__V1__UploadRequest *)unpacked;
     if (request->part_case != DACM__V1__UPLOAD_REQUEST__PART_DATA)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "upload: after the start only data may follow");
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "upload: after the start only data may follow");
     *ret = rpc_bytes_of(request->data.data, request->data.len);
     return RPC_OK;
 }
@@ -212,8 +211,7 @@ static rpc_code put_pages(upload *u, rpc_status *reterr)
         size_t size = entries * DACM_ENTRY_BYTES;
         uint8_t *copy = malloc(size);
         if (!copy)
-            return rpc_status_set(
-                reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory for its list");
+            return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory for its list");
         memcpy(copy, u->assembler.entries + first * DACM_ENTRY_BYTES, size);
         u->pages[i].entries = (uint32_t)entries;
         rpc_code code = dacm_sha256(rpc_bytes_of(copy, size), u->pages[i].sha256, reterr);
@@ -325,8 +323,7 @@ static void check_idle(rpc_call *call, void *arg)
     upload *u = rpc_call_context(call);
     if (!u || u->state == OVER)
         return;
-    int64_t idle_ms
-        = (rpc_clock_monotonic_us(u->service->clock) - u->last_us) / 1000;
+    int64_t idle_ms = (rpc_clock_monotonic_us(u->service->clock) - u->last_us) / 1000;
     int64_t limit_ms = u->service->config->upload_idle_ms;
     if ((u->state == RECEIVING || u->state == START) && !u->half_closed && idle_ms >= limit_ms) {
         upload_fail(u, RPC_DEADLINE_EXCEEDED,

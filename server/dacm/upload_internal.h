@@ -10,8 +10,8 @@
 
 #include <stdatomic.h>
 
-#define IN_FLIGHT_MAX (2u << 20) /* bytes that wait for the store */
-#define UPLOAD_ARENA  (4u << 20) /* facts and records of the commit */
+#define IN_FLIGHT_MAX    (2u << 20) /* bytes that wait for the store */
+#define UPLOAD_ARENA     (4u << 20) /* facts and records of the commit */
 #define COMMIT_TRIES_MAX 8u
 
 enum upload_state {

@@ -19,8 +19,7 @@ store_op *dacm_wait_begin(dacm_wait *wait);
 rpc_code dacm_wait_end(dacm_wait *wait, store_progress progress);
 
 /** Each waits. NOT_FOUND and the store's errors. The view is the caller's. */
-rpc_code dacm_wait_get(
-    store *db, rpc_bytes group, rpc_bytes item, dacm_wait *wait);
+rpc_code dacm_wait_get(store *db, rpc_bytes group, rpc_bytes item, dacm_wait *wait);
 rpc_code dacm_wait_scan(store *db, const store_scan_request *request, dacm_wait *wait);
 
 #endif

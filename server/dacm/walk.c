@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static rpc_code walk(store *db, store_scan_request *request, dacm_walk_fn *fn, void *ctx,
-    rpc_status *reterr)
+static rpc_code walk(
+    store *db, store_scan_request *request, dacm_walk_fn *fn, void *ctx, rpc_status *reterr)
 {
     store_cursor cursor;
     bool more = true;
@@ -33,9 +33,8 @@ static rpc_code walk(store *db, store_scan_request *request, dacm_walk_fn *fn, v
 rpc_code dacm_walk_groups(store *db, const char *prefix, bool one_per_group, dacm_walk_fn *fn,
     void *ctx, rpc_status *reterr)
 {
-    store_scan_request request = {.group = rpc_bytes_str(prefix),
-        .group_is_prefix = true,
-        .one_per_group = one_per_group};
+    store_scan_request request = {
+        .group = rpc_bytes_str(prefix), .group_is_prefix = true, .one_per_group = one_per_group};
     return walk(db, &request, fn, ctx, reterr);
 }
 
@@ -53,16 +52,16 @@ static rpc_code walk_page(store *db, const store_chunk_ref *ref, uint32_t entrie
     dacm_wait wait;
     store_op *op = dacm_wait_begin(&wait);
     rpc_code code = dacm_wait_end(&wait, store_read(db, ref, 0, STORE_TO_END, op));
-    if (code == RPC_NOT_FOUND
-        || (code == RPC_OK && wait.op.view.bytes.size != (size_t)entries * DACM_ENTRY_BYTES))
+    if (code == RPC_NOT_FOUND ||
+        (code == RPC_OK && wait.op.view.bytes.size != (size_t)entries * DACM_ENTRY_BYTES))
         code = rpc_status_set(
             reterr, RPC_DATA_LOSS, "a page of a version's chunk list is missing or cut");
     else if (code != RPC_OK && reterr)
         *reterr = wait.op.status;
     for (uint32_t i = 0; code == RPC_OK && *ret_go && i < entries; i++) {
         const uint8_t *entry = wait.op.view.bytes.data + (size_t)i * DACM_ENTRY_BYTES;
-        uint32_t length = (uint32_t)entry[0] << 24 | (uint32_t)entry[1] << 16
-            | (uint32_t)entry[2] << 8 | entry[3];
+        uint32_t length = (uint32_t)entry[0] << 24 | (uint32_t)entry[1] << 16 |
+                          (uint32_t)entry[2] << 8 | entry[3];
         *ret_go = fn(ctx, entry + 4, length);
     }
     store_view_release(&wait.op.view);
@@ -82,8 +81,7 @@ rpc_code dacm_walk_version(store *db, const uint8_t uid[STORE_UID_BYTES],
                 reterr, RPC_DATA_LOSS, "the record of a version contradicts itself");
         memcpy(ref.digest, page->sha256.data, sizeof ref.digest);
         go = fn(ctx, ref.digest, 0);
-        rpc_code code =
-            go ? walk_page(db, &ref, page->entries, fn, ctx, &go, reterr) : RPC_OK;
+        rpc_code code = go ? walk_page(db, &ref, page->entries, fn, ctx, &go, reterr) : RPC_OK;
         if (code != RPC_OK)
             return code;
     }

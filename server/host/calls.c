@@ -97,8 +97,8 @@ host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *cl
             metrics, "dacm_connection_events_total", "What happened to connections.", kinds[i]);
     watch->received = host_metrics_counter(
         metrics, "dacm_received_bytes_total", "Bytes of messages received.", NULL);
-    watch->sent =
-        host_metrics_counter(metrics, "dacm_sent_bytes_total", "Bytes of messages sent.", NULL);
+    watch->sent = host_metrics_counter(
+        metrics, "dacm_sent_bytes_total", "Bytes of messages sent.", NULL);
     return watch;
 }
 

@@ -48,8 +48,8 @@ typedef struct host_values host_values;
 RPC_MUST_USE rpc_code host_settings_parse(const char *name, rpc_bytes yaml,
     const host_setting *table, size_t count, host_settings **ret, rpc_status *reterr);
 /** The same from a file of at most 1 MiB. NOT_FOUND, PERMISSION_DENIED as well. */
-RPC_MUST_USE rpc_code host_settings_load(const char *path, const host_setting *table,
-    size_t count, host_settings **ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code host_settings_load(const char *path, const host_setting *table, size_t count,
+    host_settings **ret, rpc_status *reterr);
 void host_settings_free(host_settings *settings);
 
 const host_values *host_settings_values(const host_settings *settings);
@@ -110,8 +110,8 @@ static inline host_field host_who(const char *name, const char *text)
 }
 
 /** Writes one JSON line {"time", "level", "program", "message", fields…} before it returns. */
-void host_log_write(host_log *log, host_level level, const char *message,
-    const host_field *fields, size_t count);
+void host_log_write(
+    host_log *log, host_level level, const char *message, const host_field *fields, size_t count);
 #define HOST_LOG(log, level, message, ...)                                                         \
     host_log_write((log), (level), (message), (const host_field[]){__VA_ARGS__},                   \
         sizeof((const host_field[]){__VA_ARGS__}) / sizeof(host_field))
@@ -184,14 +184,15 @@ void host_metrics_gauge(host_metrics *metrics, const char *name, const char *hel
  *  short. ret_size: without the NUL behind it. */
 RPC_MUST_USE char *host_metrics_text(host_metrics *metrics, size_t *ret_size);
 
-/* ---- HTTPS side server ------------------------------------------------------------------------ */
+/* ---- HTTPS side server ------------------------------------------------------------------------
+ */
 
 typedef struct host_https host_https;
 
 /** What a route answers. It is zeroed before; a route that leaves status 0 (memory was short) is
  *  answered with 500. */
 typedef struct host_reply {
-    unsigned status; /* 200..599 */
+    unsigned status;           /* 200..599 */
     const char *content_type;  /* static; NULL = application/json */
     const char *cache_control; /* static; NULL = no-store */
     char *body;                /* malloc'd, freed by the server; NULL = empty */
@@ -236,7 +237,8 @@ void host_https_stop(host_https *https);
 /** Routes made of parts above: "/metrics" with a host_metrics as ctx. */
 void host_metrics_get(void *ctx, host_reply *ret);
 
-/* ---- health ----------------------------------------------------------------------------------- */
+/* ---- health -----------------------------------------------------------------------------------
+ */
 
 /** Named conditions and warnings, for /healthz. name and text are static strings of the program.
  *  More than HOST_HEALTH_ENTRIES_MAX names of a kind are a bug (abort). */
@@ -258,13 +260,14 @@ bool host_health_ok(host_health *health);
  *  "checks": {"store": {"ok": true, "text": ""}}, "warnings": [{"name": …, "text": …}]}. */
 void host_health_get(void *ctx, host_reply *ret);
 
-/* ---- lifecycle -------------------------------------------------------------------------------- */
+/* ---- lifecycle --------------------------------------------------------------------------------
+ */
 
 /** Once, first in main, before any thread: files are made for their owner alone (umask 077), no
- *  core dump or debugger of the same user sees keys, SIGPIPE and SIGXFSZ are ignored, SIGTERM, SIGINT and SIGHUP
- *  wait for host_wait_signal() (a child process must unblock them before exec), and the soft limit
- *  of descriptors is raised to the hard one (at most 1,048,576). Ends the process with a message
- *  when the system refuses. */
+ *  core dump or debugger of the same user sees keys, SIGPIPE and SIGXFSZ are ignored, SIGTERM,
+ * SIGINT and SIGHUP wait for host_wait_signal() (a child process must unblock them before exec),
+ * and the soft limit of descriptors is raised to the hard one (at most 1,048,576). Ends the process
+ * with a message when the system refuses. */
 void host_process_prepare(void);
 
 typedef enum host_signal {
@@ -290,13 +293,13 @@ typedef struct host_options {
  *  error, as is a second --config. */
 extern const struct argp host_argp;
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------------
+ */
 
 /** Gives every call of a server its request ID, counts and times it and writes its access line. */
 typedef struct host_rpc host_rpc;
 /** log, metrics and clock outlive it. NULL when memory is short. */
-RPC_MUST_USE host_rpc *host_rpc_new(
-    host_log *log, host_metrics *metrics, const rpc_clock *clock);
+RPC_MUST_USE host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *clock);
 /** After the servers that it watches. */
 void host_rpc_free(host_rpc *watch);
 /** For rpc_server_options: the first interceptor, and on_event with the host_rpc as its ctx. */

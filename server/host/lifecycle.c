@@ -56,7 +56,8 @@ void host_process_prepare(void)
     must(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "forbid core dumps");
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     must(sigaction(SIGPIPE, &ignore, NULL), "ignore SIGPIPE");
-    must(sigaction(SIGXFSZ, &ignore, NULL), "ignore SIGXFSZ"); /* a full file is an error like any */
+    must(
+        sigaction(SIGXFSZ, &ignore, NULL), "ignore SIGXFSZ"); /* a full file is an error like any */
     sigset_t set = our_signals();
     must(sigprocmask(SIG_BLOCK, &set, NULL), "block signals");
     raise_descriptors();

@@ -208,8 +208,8 @@ static void write_line(host_log *log, const char *text, size_t size)
     }
 }
 
-void host_log_write(host_log *log, host_level level, const char *message,
-    const host_field *fields, size_t count)
+void host_log_write(
+    host_log *log, host_level level, const char *message, const host_field *fields, size_t count)
 {
     if ((int)level > atomic_load_explicit(&log->level, memory_order_relaxed))
         return;
@@ -343,8 +343,8 @@ void host_pseudonym(host_log *log, rpc_bytes who, char ret[HOST_PSEUDONYM_CHARS 
 {
     struct remembered *place = place_of(who);
     bool fresh = rpc_clock_monotonic_us(log->clock) / 1000 - log->key_made_ms < KEY_LIFE_MS;
-    if (fresh && place->key_version == atomic_load(&log->key_version) && place->size == who.size
-        && memcmp(place->who, who.data, who.size) == 0) {
+    if (fresh && place->key_version == atomic_load(&log->key_version) && place->size == who.size &&
+        memcmp(place->who, who.data, who.size) == 0) {
         memcpy(ret, place->pseudonym, sizeof place->pseudonym);
         return;
     }

@@ -39,8 +39,8 @@ void host_request_id(const rpc_clock *clock, char ret[HOST_REQUEST_ID_CHARS + 1]
 
 int64_t host_request_id_ms(const char *text)
 {
-    if (strnlen(text, HOST_REQUEST_ID_CHARS + 1) != HOST_REQUEST_ID_CHARS
-        || strspn(text, digits) != HOST_REQUEST_ID_CHARS)
+    if (strnlen(text, HOST_REQUEST_ID_CHARS + 1) != HOST_REQUEST_ID_CHARS ||
+        strspn(text, digits) != HOST_REQUEST_ID_CHARS)
         return -1;
     int64_t ms = 0;
     for (int i = 0; i < TIME_CHARS; i++)

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <yaml.h>
 
-#define ARENA_BYTES (16u << 20)
+#define ARENA_BYTES    (16u << 20)
 #define PATH_MAX_BYTES 256
 
 typedef struct yaml_reader {
@@ -23,15 +23,16 @@ typedef struct yaml_reader {
 
 /* Names, numbers and choices are ASCII; what else a file holds must not reach a terminal, nor
  * be cut within a character. */
-static rpc_code refuse(yaml_reader *reader, const yaml_mark_t *at, const char *path, const char *why)
+static rpc_code refuse(
+    yaml_reader *reader, const yaml_mark_t *at, const char *path, const char *why)
 {
     char text[384];
     snprintf(text, sizeof text, "'%.100s': %s", path, why);
     for (char *c = text; *c; c++)
         if ((uint8_t)*c < ' ' || (uint8_t)*c > '~')
             *c = '?';
-    return rpc_status_set(reader->status, RPC_INVALID_ARGUMENT, "%s:%zu: %s", reader->file,
-        at->line + 1, text);
+    return rpc_status_set(
+        reader->status, RPC_INVALID_ARGUMENT, "%s:%zu: %s", reader->file, at->line + 1, text);
 }
 
 static rpc_code no_memory(yaml_reader *reader)
@@ -65,8 +66,8 @@ static rpc_code next_event(yaml_reader *reader, yaml_event_t *event)
     }
     if (anchor || tag || event->type == YAML_ALIAS_EVENT)
         return rpc_status_set(reader->status, RPC_INVALID_ARGUMENT,
-            "%s:%zu: anchors, aliases and tags are not taken; write the value out",
-            reader->file, event->start_mark.line + 1);
+            "%s:%zu: anchors, aliases and tags are not taken; write the value out", reader->file,
+            event->start_mark.line + 1);
     return RPC_OK;
 }
 
@@ -99,8 +100,7 @@ static rpc_code set_scalar(
     bool whole = strlen(text) == event->data.scalar.length;
     if (whole && host__value_from_text(value, text, why, sizeof why))
         return RPC_OK;
-    return refuse(
-        reader, &event->start_mark, path, whole ? why : "holds NUL, which no value may");
+    return refuse(reader, &event->start_mark, path, whole ? why : "holds NUL, which no value may");
 }
 
 static rpc_code read_map(yaml_reader *reader, host_values *values, const char *prefix);
@@ -122,8 +122,8 @@ static rpc_code read_list(yaml_reader *reader, const char *path, host_value *val
             return refuse(reader, &event.start_mark, path,
                 maps ? "each entry is a map (- name: value)" : "each entry is a plain value");
         if (maps) {
-            host_values *entry = host__values_new(reader->settings->arena,
-                value->setting->fields, value->setting->field_count);
+            host_values *entry = host__values_new(
+                reader->settings->arena, value->setting->fields, value->setting->field_count);
             if (!entry)
                 return no_memory(reader);
             entry->line = (unsigned)event.start_mark.line + 1;
@@ -281,7 +281,8 @@ rpc_code host_settings_parse(const char *name, rpc_bytes yaml, const host_settin
     if (yaml.size > HOST_SETTINGS_BYTES_MAX)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "%s: has %zu bytes; at most %u are taken", name, yaml.size, HOST_SETTINGS_BYTES_MAX);
-    yaml_reader reader = {.file = name, .status = reterr, .settings = host__settings_new(table, count)};
+    yaml_reader reader = {
+        .file = name, .status = reterr, .settings = host__settings_new(table, count)};
     if (!reader.settings || !yaml_parser_initialize(&reader.yaml)) {
         host_settings_free(reader.settings);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "%s: no memory to read it", name);
@@ -307,9 +308,9 @@ rpc_code host_settings_load(const char *path, const host_setting *table, size_t 
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
         return rpc_status_set(reterr,
-            errno == ENOENT       ? RPC_NOT_FOUND
-                : errno == EACCES ? RPC_PERMISSION_DENIED
-                                  : RPC_UNKNOWN,
+            errno == ENOENT   ? RPC_NOT_FOUND
+            : errno == EACCES ? RPC_PERMISSION_DENIED
+                              : RPC_UNKNOWN,
             "%s: cannot be read: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode) || st.st_size > HOST_SETTINGS_BYTES_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "%s: is no file of at most %u bytes",
@@ -322,6 +323,7 @@ rpc_code host_settings_load(const char *path, const host_setting *table, size_t 
     while ((got = read(fd, data + size, (size_t)st.st_size + 1 - size)) > 0)
         size += (size_t)got;
     if (got < 0 || size > (size_t)st.st_size)
-        return rpc_status_set(reterr, RPC_ABORTED, "%s: changed while it was read; try again", path);
+        return rpc_status_set(
+            reterr, RPC_ABORTED, "%s: changed while it was read; try again", path);
     return host_settings_parse(path, rpc_bytes_of(data, size), table, count, ret, reterr);
 }

@@ -7,7 +7,7 @@
 
 typedef struct host_value {
     const host_setting *setting;
-    unsigned line; /* 0 = not set */
+    unsigned line;    /* 0 = not set */
     int64_t number;   /* HOST_BOOL, HOST_INT, HOST_ENUM */
     const char *text; /* HOST_STRING */
     size_t count;     /* list kinds */

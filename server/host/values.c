@@ -240,9 +240,8 @@ static bool same_value(const host_value *a, const host_value *b)
     if (a->setting->kind == HOST_STRING)
         return strcmp(a->text, b->text) == 0;
     for (size_t i = 0; i < a->count; i++) {
-        bool same = a->setting->kind == HOST_MAP_LIST
-            ? same_values(a->entries[i], b->entries[i])
-            : strcmp(a->entries[i], b->entries[i]) == 0;
+        bool same = a->setting->kind == HOST_MAP_LIST ? same_values(a->entries[i], b->entries[i])
+                                                      : strcmp(a->entries[i], b->entries[i]) == 0;
         if (!same)
             return false;
     }
@@ -278,9 +277,9 @@ static void help_range(const host_setting *setting, FILE *out)
             fprintf(out, "%s%s", i ? ", " : "", setting->choices[i]);
     else
         fprintf(out, "%s",
-            setting->kind == HOST_STRING            ? "text"
-                : setting->kind == HOST_STRING_LIST ? "list"
-                                                    : "list of maps");
+            setting->kind == HOST_STRING        ? "text"
+            : setting->kind == HOST_STRING_LIST ? "list"
+                                                : "list of maps");
 }
 
 static void help_table(const host_setting *table, size_t count, const char *indent, FILE *out)

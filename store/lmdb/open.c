@@ -133,8 +133,7 @@ static store_progress refuse_put(
 }
 
 static store_progress refuse_drop(store *base, const uint8_t *uid,
-    const uint8_t (*digests)[STORE_DIGEST_BYTES], size_t count, int64_t older_than_ms,
-    store_op *op)
+    const uint8_t (*digests)[STORE_DIGEST_BYTES], size_t count, int64_t older_than_ms, store_op *op)
 {
     (void)base;
     (void)uid;

@@ -20,8 +20,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { RECORD_WRITE = 1, RECORD_SYNC = 2, RECORD_TRUNCATE = 3, RECORD_RENAME = 4,
-    RECORD_UNLINK = 5, RECORD_OPEN = 6 };
+enum kind {
+    RECORD_WRITE = 1,
+    RECORD_SYNC = 2,
+    RECORD_TRUNCATE = 3,
+    RECORD_RENAME = 4,
+    RECORD_UNLINK = 5,
+    RECORD_OPEN = 6
+};
 
 #define FD_MAX 4096
 

@@ -20,8 +20,8 @@ static bool all_of(const uint8_t *text, size_t size, const char *set)
 /* [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])? */
 static bool label(const uint8_t *text, size_t size)
 {
-    return size >= 1 && size <= 63 && all_of(text, size, LOWER DIGITS "-") && text[0] != '-'
-        && text[size - 1] != '-';
+    return size >= 1 && size <= 63 && all_of(text, size, LOWER DIGITS "-") && text[0] != '-' &&
+           text[size - 1] != '-';
 }
 
 /* label(\.label)* */
@@ -40,8 +40,8 @@ static bool external_id(const uint8_t *text, size_t size)
     size_t local = 0;
     while (local < size && text[local] > ' ' && text[local] < 0x7f && text[local] != '@')
         local++;
-    return local >= 1 && local < size && text[local] == '@'
-        && domain(text + local + 1, size - local - 1);
+    return local >= 1 && local < size && text[local] == '@' &&
+           domain(text + local + 1, size - local - 1);
 }
 
 static bool has_prefix(const uint8_t *text, size_t size, const char *prefix)
@@ -53,8 +53,8 @@ static bool gpsi(const uint8_t *text, size_t size)
 {
     if (size > 255)
         return false;
-    bool msisdn = has_prefix(text, size, "msisdn-") && size >= 7 + 5 && size <= 7 + 15
-        && all_of(text + 7, size - 7, DIGITS);
+    bool msisdn = has_prefix(text, size, "msisdn-") && size >= 7 + 5 && size <= 7 + 15 &&
+                  all_of(text + 7, size - 7, DIGITS);
     return msisdn || (has_prefix(text, size, "extid-") && external_id(text + 6, size - 6));
 }
 
@@ -83,10 +83,10 @@ static void check_parse(rpc_bytes text)
     rpc_status status = {0};
     memset(&parsed, 0x5a, sizeof parsed);
     untouched = parsed;
-    bool named = has_prefix(text.data, text.size, "msisdn-")
-        || has_prefix(text.data, text.size, "extid-");
-    bool expected = gpsi(text.data, text.size)
-        || (!named && text.size <= 255 - 6 && external_id(text.data, text.size));
+    bool named = has_prefix(text.data, text.size, "msisdn-") ||
+                 has_prefix(text.data, text.size, "extid-");
+    bool expected = gpsi(text.data, text.size) ||
+                    (!named && text.size <= 255 - 6 && external_id(text.data, text.size));
     rpc_code code = trust_gpsi_parse(text, &parsed, &status);
     MUST((code == RPC_OK) == expected);
     if (code == RPC_OK) {

@@ -42,8 +42,8 @@ static void check_forgery(const trust_keyring *ring, const trust_key *key)
     snprintf(jws + at, sizeof jws - at, ".e30.%s", signature);
     trust_jws verified;
     rpc_status status = {0};
-    MUST(trust_jws_verify(rpc_bytes_str(jws), sizeof jws, ring, typs, &verified, &status)
-        == TRUST_INVALID);
+    MUST(trust_jws_verify(rpc_bytes_str(jws), sizeof jws, ring, typs, &verified, &status) ==
+         TRUST_INVALID);
     fuzz_refused(status.code, &status);
 }
 

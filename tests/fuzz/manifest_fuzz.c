@@ -26,10 +26,10 @@ static void start_once(void)
     MUST(trust_signer_parse(rpc_bytes_str(KEY), TRUST_FOR_TOKENS, &tokens, &status) == RPC_OK);
     char *jwks = trust_signer_public_jwks(signer), *other = trust_signer_public_jwks(tokens);
     MUST(jwks && other);
-    MUST(trust_keyring_parse(rpc_bytes_str(jwks), TRUST_FOR_MANIFESTS, 1, &ring, &status)
-        == RPC_OK);
-    MUST(trust_keyring_parse(rpc_bytes_str(other), TRUST_FOR_TOKENS, 1, &token_ring, &status)
-        == RPC_OK);
+    MUST(
+        trust_keyring_parse(rpc_bytes_str(jwks), TRUST_FOR_MANIFESTS, 1, &ring, &status) == RPC_OK);
+    MUST(trust_keyring_parse(rpc_bytes_str(other), TRUST_FOR_TOKENS, 1, &token_ring, &status) ==
+         RPC_OK);
     trust_signer_free(tokens);
     free(jwks);
     free(other);
@@ -48,8 +48,7 @@ static char *sign(rpc_bytes parts)
     size_t at = fuzz_base64url(rpc_bytes_of(parts.data, head), jws, room);
     jws[at++] = '.';
     if (zero)
-        at += fuzz_base64url(
-            rpc_bytes_of(zero + 1, parts.size - head - 1), jws + at, room - at);
+        at += fuzz_base64url(rpc_bytes_of(zero + 1, parts.size - head - 1), jws + at, room - at);
     uint8_t signature[64];
     trust_signer_sign(signer, rpc_bytes_of(jws, at), signature);
     jws[at++] = '.';
@@ -57,7 +56,8 @@ static char *sign(rpc_bytes parts)
     return jws;
 }
 
-/* ---- properties of a manifest that was read ---------------------------------------------------- */
+/* ---- properties of a manifest that was read ----------------------------------------------------
+ */
 
 static void check_text(const char *text, size_t least, size_t room)
 {

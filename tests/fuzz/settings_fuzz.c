@@ -22,8 +22,8 @@ static void check_list(const host_values *values, const host_setting *setting)
         if (setting->kind == HOST_STRING_LIST)
             check_text(host_string_list(values, setting->name)[i], setting);
         else
-            check_values(host_map_list(values, setting->name, i), setting->fields,
-                setting->field_count);
+            check_values(
+                host_map_list(values, setting->name, i), setting->fields, setting->field_count);
     }
 }
 
@@ -74,8 +74,8 @@ static void check_settings(const host_settings *settings, rpc_bytes yaml)
     host_settings *again = NULL;
     rpc_status status = {0};
     bool different = false;
-    MUST(host_settings_parse("f.yaml", yaml, dacm_settings, dacm_settings_count, &again, &status)
-        == RPC_OK);
+    MUST(host_settings_parse("f.yaml", yaml, dacm_settings, dacm_settings_count, &again, &status) ==
+         RPC_OK);
     host_settings_diff(settings, again, differs, &different);
     MUST(!different);
     host_settings_free(again);

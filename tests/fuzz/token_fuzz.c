@@ -5,10 +5,10 @@
 #include "fuzz.h"
 #include "trust.h"
 
-#define NOW          1790000000
-#define LIFETIME_S   900
-#define PROFILE_MAX  4096
-#define SIGNED_MAX   (64u << 10)
+#define NOW         1790000000
+#define LIFETIME_S  900
+#define PROFILE_MAX 4096
+#define SIGNED_MAX  (64u << 10)
 /* The key of RFC 8037 appendix A. */
 #define KEY                                                                                        \
     "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\","                                          \
@@ -46,8 +46,7 @@ static char *sign(rpc_bytes parts)
     size_t at = fuzz_base64url(rpc_bytes_of(parts.data, head), jws, room);
     jws[at++] = '.';
     if (zero)
-        at += fuzz_base64url(
-            rpc_bytes_of(zero + 1, parts.size - head - 1), jws + at, room - at);
+        at += fuzz_base64url(rpc_bytes_of(zero + 1, parts.size - head - 1), jws + at, room - at);
     uint8_t signature[64];
     trust_signer_sign(signer, rpc_bytes_of(jws, at), signature);
     jws[at++] = '.';
@@ -55,7 +54,8 @@ static char *sign(rpc_bytes parts)
     return jws;
 }
 
-/* ---- properties of a token that was taken ------------------------------------------------------ */
+/* ---- properties of a token that was taken ------------------------------------------------------
+ */
 
 static void check_text(const char *text, size_t least, size_t most)
 {

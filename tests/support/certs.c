@@ -41,8 +41,8 @@ static test_cert make(const test_cert *ca, const char *name, const char *san, lo
     X509_gmtime_adj(X509_getm_notBefore(cert), from);
     X509_gmtime_adj(X509_getm_notAfter(cert), to);
     X509_set_pubkey(cert, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8,
-        (const unsigned char *)name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(
+        X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(cert, X509_get_subject_name(issuer));
     add_extension(cert, issuer, NID_basic_constraints, ca ? "CA:FALSE" : "critical,CA:TRUE");
     if (san)

@@ -15,8 +15,8 @@ typedef struct test_cert {
 test_cert test_ca(const char *name);
 /** san: as in openssl.cnf, "DNS:localhost,IP:127.0.0.1,URI:https://x"; NULL = none.
  *  valid_from, valid_to: seconds from now. */
-test_cert test_cert_issue(const test_cert *ca, const char *name, const char *san,
-    long valid_from, long valid_to);
+test_cert test_cert_issue(
+    const test_cert *ca, const char *name, const char *san, long valid_from, long valid_to);
 void test_cert_free(test_cert *cert);
 
 #endif

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TESTS_MAX 1024
+#define TESTS_MAX   1024
 #define TMPDIRS_MAX 256
 
 static struct CMUnitTest tests[TESTS_MAX];

@@ -46,8 +46,8 @@ TEST(chunk_list_with_any_bit_changed_is_refused)
     for (size_t bit = 0; bit < sizeof entries * 8; bit++) {
         client_chunks chunks = {.count = 9};
         entries[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        assert_int_equal(client__chunks_init(
-                             &chunks, rpc_bytes_of(entries, sizeof entries), digest, 151, NULL),
+        assert_int_equal(
+            client__chunks_init(&chunks, rpc_bytes_of(entries, sizeof entries), digest, 151, NULL),
             DACM_BAD_SIGNATURE);
         assert_int_equal(chunks.count, 9);
         entries[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -59,8 +59,8 @@ TEST(chunk_list_that_is_cut_or_of_another_size_is_refused)
     uint8_t content[151], entries[COUNT * CLIENT_ENTRY_BYTES];
     client_chunks chunks;
     make(content, entries);
-    assert_int_equal(client__chunks_init(&chunks, rpc_bytes_of(entries, sizeof entries - 1), NULL,
-                         151, NULL),
+    assert_int_equal(
+        client__chunks_init(&chunks, rpc_bytes_of(entries, sizeof entries - 1), NULL, 151, NULL),
         DACM_BAD_SIGNATURE);
     assert_int_equal(
         client__chunks_init(&chunks, rpc_bytes_of(entries, sizeof entries), NULL, 150, NULL),

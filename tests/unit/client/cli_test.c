@@ -12,10 +12,9 @@ TEST(exit_codes_are_those_of_the_table)
     } rows[] = {{DACM_OK, 0}, {DACM_UNKNOWN, 1}, {DACM_INTERNAL, 1}, {DACM_CANCELLED, 1},
         {DACM_UNIMPLEMENTED, 1}, {DACM_INVALID_ARGUMENT, 2}, {DACM_OUT_OF_RANGE, 2},
         {DACM_PERMISSION_DENIED, 3}, {DACM_NOT_FOUND, 4}, {DACM_BAD_SIGNATURE, 5},
-        {DACM_DATA_LOSS, 5}, {DACM_NO_KEY, 6}, {DACM_UNAUTHENTICATED, 7},
-        {DACM_UNAVAILABLE, 8}, {DACM_DEADLINE_EXCEEDED, 8}, {DACM_ABORTED, 9},
-        {DACM_ALREADY_EXISTS, 9}, {DACM_FAILED_PRECONDITION, 9}, {DACM_RESOURCE_EXHAUSTED, 10},
-        {DACM_LOCAL_FILE, 11}};
+        {DACM_DATA_LOSS, 5}, {DACM_NO_KEY, 6}, {DACM_UNAUTHENTICATED, 7}, {DACM_UNAVAILABLE, 8},
+        {DACM_DEADLINE_EXCEEDED, 8}, {DACM_ABORTED, 9}, {DACM_ALREADY_EXISTS, 9},
+        {DACM_FAILED_PRECONDITION, 9}, {DACM_RESOURCE_EXHAUSTED, 10}, {DACM_LOCAL_FILE, 11}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(cli_exit_of(rows[i].code), rows[i].exit);
 }
@@ -47,9 +46,8 @@ TEST(cube_is_a_glb_whose_lengths_agree)
     const size_t json_size = file[12] | (size_t)file[13] << 8;
     json_t *json = json_loadb((const char *)file + 20, json_size, 0, NULL);
     assert_non_null(json);
-    assert_string_equal(
-        json_string_value(json_object_get(json_array_get(json_object_get(json, "nodes"), 0),
-            "name")),
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(json, "nodes"), 0), "name")),
         "red");
     json_decref(json);
     free(file);

@@ -7,28 +7,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OLD "the file that was there before\n"
+#define OLD          "the file that was there before\n"
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const uint32_t lengths[] = {3000, 1, 20000, 70000, 5000, 65536, 800, 12345};
 enum { CHUNKS = COUNT(lengths) };
 
-/* ---- what the caller sees ---------------------------------------------------------------------- */
+/* ---- what the caller sees ----------------------------------------------------------------------
+ */
 
 typedef struct seen {
     const fake_object *object;
-    uint64_t next, bytes;     /* one stream: where the next byte must be */
-    uint8_t *got;             /* a flag for each byte */
+    uint64_t next, bytes; /* one stream: where the next byte must be */
+    uint8_t *got;         /* a flag for each byte */
     bool wrong, out_of_order, twice;
-    unsigned calls, stop_at;  /* 0 = never */
+    unsigned calls, stop_at; /* 0 = never */
 } seen;
 
 static bool take(void *ctx, uint64_t offset, rpc_bytes data)
 {
     seen *s = ctx;
     const fake_object *o = s->object;
-    if (data.size == 0 || offset > o->size || data.size > o->size - offset
-        || memcmp(o->content + offset, data.data, data.size) != 0) {
+    if (data.size == 0 || offset > o->size || data.size > o->size - offset ||
+        memcmp(o->content + offset, data.data, data.size) != 0) {
         s->wrong = true;
         return false;
     }
@@ -90,7 +91,8 @@ static unsigned files_in(const char *dir)
     return count;
 }
 
-/* ---- ways to ask --------------------------------------------------------------------------------- */
+/* ---- ways to ask
+ * --------------------------------------------------------------------------------- */
 
 static dacm_download_options to_file(const fake_dacm *f)
 {
@@ -166,7 +168,8 @@ static void whole(fake_dacm *f, const dacm_download_result *result)
     free(jws);
 }
 
-/* ---- an honest server ---------------------------------------------------------------------------- */
+/* ---- an honest server
+ * ---------------------------------------------------------------------------- */
 
 static void downloads_whole(const uint32_t *sizes, uint32_t count)
 {
@@ -264,7 +267,8 @@ TEST(download_over_several_streams_comes_whole_and_each_byte_once)
     fake_stop(&f);
 }
 
-/* ---- manifests ------------------------------------------------------------------------------------ */
+/* ---- manifests
+ * ------------------------------------------------------------------------------------ */
 
 /* The honest answer under a start of our own. */
 static void answer_under(fake_dacm *f, const char *jws, fake_reply *reply)
@@ -412,21 +416,18 @@ TEST(download_of_an_older_version_than_was_seen_is_refused)
     dacm_error error;
     assert_int_equal(dacm_download(client, &options, &result, &error), DACM_OK);
     f.object.version = 2;
-    assert_int_equal(
-        dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
     says(&error, DACM_BAD_SIGNATURE, "version 3");
     dacm_client_free(client);
     client = fake_client(&f, 1); /* another process knows it too */
-    assert_int_equal(
-        dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
     options.version = 2; /* asked for by number it is what was asked for */
     assert_int_equal(dacm_download(client, &options, &result, &error), DACM_OK);
     options.version = 0;
     f.object.version = 4;
     assert_int_equal(dacm_download(client, &options, &result, &error), DACM_OK);
     f.object.version = 3;
-    assert_int_equal(
-        dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
     dacm_client_free(client);
     fake_stop(&f);
 }
@@ -442,8 +443,7 @@ TEST(download_of_another_version_than_asked_for_is_refused)
     fake_stop(&f);
 }
 
-static void not_modified(
-    fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
+static void not_modified(fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
 {
     (void)number, (void)asked;
     trust_manifest manifest = fake_manifest(f);
@@ -468,8 +468,7 @@ TEST(download_that_is_not_modified_must_be_of_the_copy_that_is_held)
     dacm_error error;
     write_file(f.file, OLD, strlen(OLD));
     options.have_file = f.file;
-    assert_int_equal(
-        dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
     assert_true(f.asked[0].if_none_match);
     file_is(f.file, OLD, strlen(OLD));
     assert_int_equal(files_in(f.dir), 1);
@@ -521,7 +520,8 @@ TEST(download_takes_from_an_earlier_copy_what_is_right_in_it)
     fake_stop(&f);
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------- */
+/* ---- lists
+ * ---------------------------------------------------------------------------------------- */
 
 static void with_a_bit_of_the_list_flipped(
     fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
@@ -581,8 +581,7 @@ static void with_the_list_in_pieces(
     size_t size = (size_t)f->object.count * FAKE_ENTRY_BYTES;
     fake_reply_manifest(f, reply);
     for (size_t at = 0; at < size; at += 50) /* not even at the ends of entries */
-        fake_reply_list(
-            reply, f->object.entries + at, size - at < 50 ? size - at : 50);
+        fake_reply_list(reply, f->object.entries + at, size - at < 50 ? size - at : 50);
     fake_reply_object(f, reply, 0, f->object.count);
 }
 
@@ -606,8 +605,7 @@ static void with_a_list_cut(
 {
     (void)number, (void)asked;
     fake_reply_manifest(f, reply);
-    fake_reply_list(
-        reply, f->object.entries, (size_t)(f->object.count - 1) * FAKE_ENTRY_BYTES);
+    fake_reply_list(reply, f->object.entries, (size_t)(f->object.count - 1) * FAKE_ENTRY_BYTES);
     fake_reply_object(f, reply, 0, f->object.count);
 }
 
@@ -626,7 +624,8 @@ static void signed_list_refused(uint32_t index, uint32_t length, uint64_t size_m
         entry[b] = (uint8_t)(length >> (24 - 8 * b));
     f.object.size += size_more - lengths[index] + length; /* what the manifest says */
     uint64_t content = f.object.offsets[CHUNKS];
-    f.object.content = realloc(f.object.content, (f.object.size > content ? f.object.size : content) + 1);
+    f.object.content = realloc(
+        f.object.content, (f.object.size > content ? f.object.size : content) + 1);
     memset(f.object.content + content, 0, f.object.size > content ? f.object.size - content : 0);
     dacm_client *client = fake_client(&f, 1);
     refused_by(&f, client, 0, DACM_BAD_SIGNATURE, size_more ? "together" : "length");
@@ -662,7 +661,8 @@ TEST(download_of_more_chunks_than_can_be_is_refused)
     refused(of_too_many_chunks, DACM_RESOURCE_EXHAUSTED, "chunks");
 }
 
-/* ---- chunks --------------------------------------------------------------------------------------- */
+/* ---- chunks
+ * --------------------------------------------------------------------------------------- */
 
 /* Manifest and list; the chunks are the test's. */
 static void reply_head(fake_dacm *f, fake_reply *reply)
@@ -830,8 +830,7 @@ TEST(download_with_chunks_that_nobody_asked_for_is_refused)
     dacm_download_options options = to_sink(&s);
     options.offset = f.object.offsets[2];
     options.length = lengths[2];
-    assert_int_equal(
-        dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
     says(&error, DACM_BAD_SIGNATURE, "chunk 0");
     assert_int_equal(s.bytes, 0);
     judge_seen(&s, true);
@@ -839,7 +838,8 @@ TEST(download_with_chunks_that_nobody_asked_for_is_refused)
     fake_stop(&f);
 }
 
-/* ---- order and ends ------------------------------------------------------------------------------- */
+/* ---- order and ends
+ * ------------------------------------------------------------------------------- */
 
 static void starting_twice(
     fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
@@ -881,8 +881,7 @@ TEST(download_of_chunks_alone_is_refused)
     refused(with_chunks_only, DACM_BAD_SIGNATURE, "before the list");
 }
 
-static void with_nothing(
-    fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
+static void with_nothing(fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
 {
     (void)f, (void)number, (void)asked, (void)reply;
 }
@@ -949,7 +948,8 @@ TEST(download_that_is_refused_says_so_and_is_not_tried_again)
     fake_stop(&f);
 }
 
-/* ---- broken connections --------------------------------------------------------------------------- */
+/* ---- broken connections
+ * --------------------------------------------------------------------------- */
 
 TEST(download_goes_on_at_the_next_chunk_wherever_the_connection_broke)
 {
@@ -976,8 +976,7 @@ TEST(download_goes_on_at_the_next_chunk_wherever_the_connection_broke)
 /* Ends the first call after `number` chunks as a connection that broke would. */
 static unsigned chunks_first;
 
-static void breaking_once(
-    fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
+static void breaking_once(fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
 {
     if (number > 0) {
         fake_honest(f, number, asked, reply);
@@ -1157,7 +1156,8 @@ TEST(download_without_a_server_is_unavailable)
     fake_stop(&f);
 }
 
-/* ---- cancelling ----------------------------------------------------------------------------------- */
+/* ---- cancelling
+ * ----------------------------------------------------------------------------------- */
 
 typedef struct counted {
     unsigned calls, stop_at;
@@ -1243,7 +1243,8 @@ TEST(download_tells_its_progress_up_to_the_end)
     fake_stop(&f);
 }
 
-/* ---- options -------------------------------------------------------------------------------------- */
+/* ---- options
+ * -------------------------------------------------------------------------------------- */
 
 TEST(download_with_options_that_contradict_each_other_sends_nothing)
 {

@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- what is sent ------------------------------------------------------------------------------ */
+/* ---- what is sent ------------------------------------------------------------------------------
+ */
 
 void fake_reply_raw(fake_reply *reply, const void *data, size_t size)
 {
@@ -65,8 +66,7 @@ void fake_reply_chunks(fake_reply *reply, uint32_t first, const void *data, size
 void fake_reply_object(fake_dacm *f, fake_reply *reply, uint32_t first, uint32_t last)
 {
     for (uint32_t i = first; i < last; i++)
-        fake_reply_chunks(
-            reply, i, f->object.content + f->object.offsets[i], f->object.lengths[i]);
+        fake_reply_chunks(reply, i, f->object.content + f->object.offsets[i], f->object.lengths[i]);
 }
 
 void fake_reply_uploaded(fake_reply *reply, const char *asset_id, uint64_t version)
@@ -85,10 +85,14 @@ void fake_reply_end(fake_reply *reply, rpc_code code, const char *message)
 
 trust_manifest fake_manifest(const fake_dacm *f)
 {
-    trust_manifest manifest = {.issuer = FAKE_ISSUER, .asset_id = FAKE_ASSET,
-        .media_type = "model/gltf-binary", .chunking = "gear-64k",
-        .version = f->object.version, .size = f->object.size,
-        .issued_at = f->wall_ms / 1000 - 10, .expires_at = f->wall_ms / 1000 + 3600};
+    trust_manifest manifest = {.issuer = FAKE_ISSUER,
+        .asset_id = FAKE_ASSET,
+        .media_type = "model/gltf-binary",
+        .chunking = "gear-64k",
+        .version = f->object.version,
+        .size = f->object.size,
+        .issued_at = f->wall_ms / 1000 - 10,
+        .expires_at = f->wall_ms / 1000 + 3600};
     trust_sha256(rpc_bytes_of(f->object.content, f->object.size), manifest.sha256);
     trust_sha256(rpc_bytes_of(f->object.entries, (size_t)f->object.count * FAKE_ENTRY_BYTES),
         manifest.chunks_sha256);
@@ -131,12 +135,13 @@ void fake_honest(fake_dacm *f, unsigned number, const fake_asked *asked, fake_re
     if (o->count > 0)
         fake_reply_list(reply, o->entries, (size_t)o->count * FAKE_ENTRY_BYTES);
     for (uint32_t i = 0; i < o->count; i++)
-        if (o->offsets[i + 1] > asked->offset && o->offsets[i] < end
-            && !holds(asked, o->entries + (size_t)i * FAKE_ENTRY_BYTES + 4))
+        if (o->offsets[i + 1] > asked->offset && o->offsets[i] < end &&
+            !holds(asked, o->entries + (size_t)i * FAKE_ENTRY_BYTES + 4))
             fake_reply_object(f, reply, i, i + 1);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls -------------------------------------------------------------------------------------
+ */
 
 typedef struct fake_call {
     fake_dacm *f;
@@ -180,8 +185,7 @@ static void send_more(rpc_call *call)
     for (; reply->sent < reply->count; reply->sent++)
         if (rpc_call_send(call,
                 rpc_bytes_of(reply->messages[reply->sent].data, reply->messages[reply->sent].size),
-                NULL)
-            != RPC_SENT_OK)
+                NULL) != RPC_SENT_OK)
             return;
     if (!reply->hangs)
         rpc_call_finish(call, reply->code, reply->message);
@@ -227,13 +231,11 @@ static fake_asked note_download(fake_dacm *f, unsigned number, const Dacm__V1__D
 static void download_message(rpc_call *call, rpc_message *message, void *user)
 {
     fake_dacm *f = user;
-    ProtobufCMessage *request =
-        unpack(call, message, &dacm__v1__download_request__descriptor);
+    ProtobufCMessage *request = unpack(call, message, &dacm__v1__download_request__descriptor);
     if (!request)
         return;
     fake_call *c = new_call(f, call);
-    fake_asked asked =
-        note_download(f, c->number, (const Dacm__V1__DownloadRequest *)request);
+    fake_asked asked = note_download(f, c->number, (const Dacm__V1__DownloadRequest *)request);
     rpc_message_release(message);
     (f->download ? f->download : fake_honest)(f, c->number, &asked, &c->reply);
     c->answered = true;
@@ -254,8 +256,8 @@ static void note_upload(fake_uploaded *u, const Dacm__V1__UploadStart *start)
         const Dacm__V1__AccessControlEntry *entry = start->profile->access_control_list[0];
         snprintf(u->allowed, sizeof u->allowed, "%s", entry->allowed_user);
         u->allowed_operation = entry->n_allowed_operations == 1
-            ? (unsigned)entry->allowed_operations[0]
-            : 0;
+                                   ? (unsigned)entry->allowed_operations[0]
+                                   : 0;
     }
 }
 
@@ -313,7 +315,8 @@ static void upload_half_close(rpc_call *call, void *user)
     answer_upload(call);
 }
 
-/* ---- the relay --------------------------------------------------------------------------------- */
+/* ---- the relay ---------------------------------------------------------------------------------
+ */
 
 /* Sends all of it; false when the other side is gone. */
 static bool pass(int from, int to, uint64_t *budget, uint64_t *passed)
@@ -378,15 +381,16 @@ static void *relay_all(void *arg)
     relayed all[FAKE_CALLS_MAX];
     unsigned count = 0;
     for (;;) {
-        struct pollfd fds[2] = {{.fd = f->relay_fd, .events = POLLIN},
-            {.fd = f->relay_stop[0], .events = POLLIN}};
+        struct pollfd fds[2] = {
+            {.fd = f->relay_fd, .events = POLLIN}, {.fd = f->relay_stop[0], .events = POLLIN}};
         if (poll(fds, 2, -1) < 0 || fds[1].revents)
             break;
         int client = accept(f->relay_fd, NULL, NULL);
         if (client < 0 || count == FAKE_CALLS_MAX)
             abort();
         relayed *r = &all[count++];
-        *r = (relayed){.f = f, .client = client, .server = connect_to(rpc_listener_url(f->listener))};
+        *r = (relayed){
+            .f = f, .client = client, .server = connect_to(rpc_listener_url(f->listener))};
         pthread_mutex_lock(&f->lock);
         f->connections++;
         if (f->cuts_left > 0) {
@@ -403,8 +407,7 @@ static void *relay_all(void *arg)
 
 static void start_relay(fake_dacm *f)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     f->relay_fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(f->relay_fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -423,11 +426,11 @@ void fake_cut(fake_dacm *f, uint64_t after, unsigned times)
     pthread_mutex_unlock(&f->lock);
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ---------------------------------------------------------------------------------
+ */
 
 /* Streaming methods have handlers; no test here calls another. */
-static Dacm__V1__DigitalAssets_Service service = {
-    .base = DACM__V1__DIGITAL_ASSETS__BASE_INIT};
+static Dacm__V1__DigitalAssets_Service service = {.base = DACM__V1__DIGITAL_ASSETS__BASE_INIT};
 
 static void start_server(fake_dacm *f)
 {
@@ -504,8 +507,7 @@ static void write_keys(fake_dacm *f)
 {
     rpc_status status;
     assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &f->signer, &status), RPC_OK);
-    assert_int_equal(
-        trust_signer_generate(TRUST_FOR_MANIFESTS, &f->other_signer, &status), RPC_OK);
+    assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &f->other_signer, &status), RPC_OK);
     assert_int_equal(trust_signer_generate(TRUST_FOR_TOKENS, &f->token_signer, &status), RPC_OK);
     char *jwks = trust_signer_public_jwks(f->signer);
     FILE *file = fopen(f->keys_file, "w");
@@ -554,9 +556,14 @@ void fake_stop(fake_dacm *f)
 
 dacm_client_options fake_client_options(fake_dacm *f)
 {
-    return (dacm_client_options){.target = f->target, .allow_plain_text = true,
-        .token = "a-token", .keys_file = f->keys_file, .issuer = FAKE_ISSUER,
-        .state_dir = f->state_dir, .attempts = 1, .clock = &f->clock};
+    return (dacm_client_options){.target = f->target,
+        .allow_plain_text = true,
+        .token = "a-token",
+        .keys_file = f->keys_file,
+        .issuer = FAKE_ISSUER,
+        .state_dir = f->state_dir,
+        .attempts = 1,
+        .clock = &f->clock};
 }
 
 dacm_client *fake_client(fake_dacm *f, unsigned attempts)

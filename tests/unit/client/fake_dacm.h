@@ -14,10 +14,10 @@
 
 #include <pthread.h>
 
-#define FAKE_ASSET  "avatar-1"
-#define FAKE_USER   "msisdn-4915110000001"
-#define FAKE_ISSUER "https://dacm.example/"
-#define FAKE_CALLS_MAX 64
+#define FAKE_ASSET       "avatar-1"
+#define FAKE_USER        "msisdn-4915110000001"
+#define FAKE_ISSUER      "https://dacm.example/"
+#define FAKE_CALLS_MAX   64
 #define FAKE_ENTRY_BYTES 36u
 
 /** What to answer to one call: messages in order, then the end. */
@@ -25,7 +25,7 @@ typedef struct fake_reply {
     struct {
         uint8_t *data;
         size_t size;
-    } *messages;
+    } * messages;
     size_t count, sent;
     rpc_code code;
     char message[64];
@@ -85,8 +85,8 @@ struct fake_dacm {
     /* the relay */
     int relay_fd, relay_stop[2];
     pthread_t relay;
-    uint64_t cut_after;      /* bytes of the server in one connection; 0 = never */
-    unsigned cuts_left;      /* connections that are still to be cut */
+    uint64_t cut_after; /* bytes of the server in one connection; 0 = never */
+    unsigned cuts_left; /* connections that are still to be cut */
     unsigned connections;
 };
 

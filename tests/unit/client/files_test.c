@@ -58,8 +58,7 @@ TEST(output_in_a_folder_that_is_not_there_is_a_local_file_error)
 {
     client_output output = {.fd = -1};
     dacm_error error;
-    assert_int_equal(
-        client__output_open(&output, "/nowhere/at/all", 1, &error), DACM_LOCAL_FILE);
+    assert_int_equal(client__output_open(&output, "/nowhere/at/all", 1, &error), DACM_LOCAL_FILE);
     assert_int_equal(error.code, DACM_LOCAL_FILE);
     assert_int_equal(output.fd, -1);
 }

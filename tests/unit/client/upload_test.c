@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define SIZE 700001u /* three pieces */
+#define SIZE         700001u /* three pieces */
 
 typedef struct upload_fixture {
     fake_dacm dacm;
@@ -27,7 +27,8 @@ static void start(upload_fixture *u, fake_upload_fn *answer, unsigned attempts)
         u->content[i] = (uint8_t)(i * 2654435761u >> 17);
     trust_sha256(rpc_bytes_of(u->content, SIZE), u->sha256);
     u->options = (dacm_upload_options){.user = FAKE_USER,
-        .content = rpc_bytes_of(u->content, SIZE), .media_type = "model/gltf-binary"};
+        .content = rpc_bytes_of(u->content, SIZE),
+        .media_type = "model/gltf-binary"};
 }
 
 static void stop(upload_fixture *u)
@@ -85,7 +86,8 @@ static void taking(fake_dacm *f, unsigned number, fake_reply *reply)
     fake_reply_uploaded(reply, FAKE_ASSET, 7);
 }
 
-/* ---- what is sent -------------------------------------------------------------------------------- */
+/* ---- what is sent
+ * -------------------------------------------------------------------------------- */
 
 TEST(upload_brings_the_whole_content_and_its_digest_first)
 {
@@ -153,7 +155,8 @@ TEST(upload_of_nothing_is_an_upload_too)
     stop(&u);
 }
 
-/* ---- broken connections --------------------------------------------------------------------------- */
+/* ---- broken connections
+ * --------------------------------------------------------------------------- */
 
 static void unavailable_twice(fake_dacm *f, unsigned number, fake_reply *reply)
 {
@@ -195,8 +198,7 @@ TEST(upload_is_repeated_when_the_connection_itself_breaks)
         arrived(&u, calls - 1);
         for (unsigned i = before + 1; i < calls; i++)
             if (said(&u, i - 1)->upload_id[0]) /* its start had come */
-                assert_string_equal(
-                    said(&u, i)->upload_id, said(&u, i - 1)->upload_id);
+                assert_string_equal(said(&u, i)->upload_id, said(&u, i - 1)->upload_id);
     }
     stop(&u);
 }
@@ -216,7 +218,8 @@ TEST(upload_whose_connection_breaks_every_time_is_unavailable_after_its_attempts
     stop(&u);
 }
 
-/* ---- refusals -------------------------------------------------------------------------------------- */
+/* ---- refusals
+ * -------------------------------------------------------------------------------------- */
 
 static rpc_code code_of_refusal;
 static unsigned messages_first;
@@ -276,7 +279,8 @@ TEST(upload_that_was_made_before_is_answered_at_its_start)
     stop(&u);
 }
 
-/* ---- nonsense --------------------------------------------------------------------------------------- */
+/* ---- nonsense
+ * --------------------------------------------------------------------------------------- */
 
 static const char *answered_id;
 
@@ -342,7 +346,8 @@ TEST(upload_with_an_answer_and_an_error_has_failed)
     stop(&u);
 }
 
-/* ---- cancelling, files and options -------------------------------------------------------------------- */
+/* ---- cancelling, files and options
+ * -------------------------------------------------------------------- */
 
 typedef struct counted {
     unsigned calls, stop_at;

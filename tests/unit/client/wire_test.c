@@ -87,8 +87,7 @@ TEST(wire_wrong_wire_types_are_refused)
 
 TEST(wire_index_beyond_32_bits_is_refused)
 {
-    static const uint8_t message[] = {
-        0x1a, 9, 0x08, 0x80, 0x80, 0x80, 0x80, 0x10, 0x12, 1, 'a'};
+    static const uint8_t message[] = {0x1a, 9, 0x08, 0x80, 0x80, 0x80, 0x80, 0x10, 0x12, 1, 'a'};
     refuses(message, sizeof message);
 }
 

@@ -18,8 +18,7 @@ TEST(list_entry_without_operations_means_get)
     Dacm__V1__AccessControlEntry entry = entry_of(ann), *list[] = {&entry};
     dacm_grant grants[1];
     assert_int_equal(dacm_grants_of(list, 1, NULL, 0, grants, NULL), RPC_OK);
-    assert_int_equal(
-        grants[0].operations, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET));
+    assert_int_equal(grants[0].operations, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET));
 }
 
 TEST(list_with_an_operation_that_is_none_is_refused)
@@ -30,8 +29,7 @@ TEST(list_with_an_operation_that_is_none_is_refused)
         Dacm__V1__Operation operation = (Dacm__V1__Operation)wrong;
         entry.allowed_operations = &operation;
         entry.n_allowed_operations = 1;
-        assert_int_equal(
-            dacm_grants_of(list, 1, NULL, 0, grants, NULL), RPC_INVALID_ARGUMENT);
+        assert_int_equal(dacm_grants_of(list, 1, NULL, 0, grants, NULL), RPC_INVALID_ARGUMENT);
     }
 }
 
@@ -45,13 +43,12 @@ TEST(user_both_allowed_and_denied_in_one_call_is_refused)
 
 TEST(list_that_names_no_gpsi_is_refused)
 {
-    static char wrong[][32] = {"", "msisdn-1234", "extid-a@EXAMPLE.com", "bob@example.com",
-        "msisdn-49151 0000", "*"};
+    static char wrong[][32] = {
+        "", "msisdn-1234", "extid-a@EXAMPLE.com", "bob@example.com", "msisdn-49151 0000", "*"};
     dacm_grant grants[1];
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         Dacm__V1__AccessControlEntry entry = entry_of(wrong[i]), *list[] = {&entry};
-        assert_int_equal(
-            dacm_grants_of(list, 1, NULL, 0, grants, NULL), RPC_INVALID_ARGUMENT);
+        assert_int_equal(dacm_grants_of(list, 1, NULL, 0, grants, NULL), RPC_INVALID_ARGUMENT);
     }
 }
 
@@ -59,8 +56,7 @@ TEST(list_of_more_than_a_thousand_users_in_one_call_is_refused)
 {
     char *deny[DACM_USERS_PER_CALL_MAX + 1] = {0};
     rpc_status status = {0};
-    assert_int_equal(
-        dacm_grants_of(NULL, 0, deny, DACM_USERS_PER_CALL_MAX + 1, NULL, &status),
+    assert_int_equal(dacm_grants_of(NULL, 0, deny, DACM_USERS_PER_CALL_MAX + 1, NULL, &status),
         RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "1000"));
 }

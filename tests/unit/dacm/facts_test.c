@@ -53,8 +53,10 @@ static void apply(store *db, dacm_changes *changes)
 
 static store *store_with_asset(bool deleted)
 {
-    store_lmdb_options options = {.directory = test_tmpdir(), .meta_map_bytes_max = 64 << 20,
-        .chunks_map_bytes_max = 64 << 20, .sync = STORE_SYNC_PROCESS};
+    store_lmdb_options options = {.directory = test_tmpdir(),
+        .meta_map_bytes_max = 64 << 20,
+        .chunks_map_bytes_max = 64 << 20,
+        .sync = STORE_SYNC_PROCESS};
     store *db = NULL;
     assert_int_equal(store_open_lmdb(&options, &db, NULL), RPC_OK);
     uint8_t uid[STORE_UID_BYTES] = {1};
@@ -94,8 +96,7 @@ TEST(facts_tell_owner_listed_and_stranger_apart)
     assert_int_equal(facts.profile->version, 7);
     facts = facts_of(db, arena, "a1", bob);
     assert_false(facts.owner);
-    assert_int_equal(
-        facts.operations, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET));
+    assert_int_equal(facts.operations, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET));
     assert_int_equal(facts.generation, 1);
     facts = facts_of(db, arena, "a1", eve);
     assert_false(facts.owner);

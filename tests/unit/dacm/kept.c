@@ -13,8 +13,11 @@ static int64_t wall_ms(void *ctx)
 
 static void open_store(kept *k)
 {
-    store_lmdb_options options = {.directory = k->directory, .meta_map_bytes_max = 64 << 20,
-        .chunks_map_bytes_max = 256 << 20, .sync = STORE_SYNC_PROCESS, .clock = &k->clock};
+    store_lmdb_options options = {.directory = k->directory,
+        .meta_map_bytes_max = 64 << 20,
+        .chunks_map_bytes_max = 256 << 20,
+        .sync = STORE_SYNC_PROCESS,
+        .clock = &k->clock};
     rpc_status status = {0};
     if (store_open_lmdb(&options, &k->db, &status) != RPC_OK)
         fail_msg("%s", status.message);
@@ -27,12 +30,12 @@ void kept_open(kept *k)
     atomic_store(&k->wall_ms, KEPT_START_MS);
     k->clock = (rpc_clock){monotonic_us, wall_ms, k};
     open_store(k);
-    k->config = (dacm_config){.resource = "https://dacm.example/", .manifest_life_s = 4000,
-        .sweep_interval_s = 3600, .sweep_grace_s = 3600};
-    k->service = (dacm_service){.config = &k->config,
-        .clock = &k->clock,
-        .store = k->db,
-        .uploads = dacm_uploads_new()};
+    k->config = (dacm_config){.resource = "https://dacm.example/",
+        .manifest_life_s = 4000,
+        .sweep_interval_s = 3600,
+        .sweep_grace_s = 3600};
+    k->service = (dacm_service){
+        .config = &k->config, .clock = &k->clock, .store = k->db, .uploads = dacm_uploads_new()};
     assert_non_null(k->service.uploads);
 }
 
@@ -53,7 +56,8 @@ void kept_pass(kept *k, int64_t ms)
     atomic_fetch_add(&k->wall_ms, ms);
 }
 
-/* ---- chunks ------------------------------------------------------------------------------------- */
+/* ---- chunks -------------------------------------------------------------------------------------
+ */
 
 static void uid_of(uint8_t asset, uint8_t ret[STORE_UID_BYTES])
 {
@@ -89,8 +93,7 @@ void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint
     trust_sha256(rpc_bytes_of(bytes, size), ref.digest);
     memcpy(ret_digest, ref.digest, 32);
     store_op *op = dacm_wait_begin(&wait);
-    if (dacm_wait_end(&wait, store_chunk_put(k->db, &ref, rpc_bytes_of(bytes, size), op))
-        != RPC_OK)
+    if (dacm_wait_end(&wait, store_chunk_put(k->db, &ref, rpc_bytes_of(bytes, size), op)) != RPC_OK)
         fail_msg("%s", wait.op.status.message);
 }
 
@@ -134,15 +137,15 @@ void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32])
     assert_int_equal(wait.op.dropped, 1);
 }
 
-/* ---- records ------------------------------------------------------------------------------------ */
+/* ---- records ------------------------------------------------------------------------------------
+ */
 
 static void change(kept *k, dacm_key group, const store_change *made)
 {
     dacm_wait wait;
     store_op *op = dacm_wait_begin(&wait);
-    if (dacm_wait_end(&wait,
-            store_update(k->db, dacm_key_bytes(&group), STORE_ANY_GENERATION, made, 1, op))
-        != RPC_OK)
+    if (dacm_wait_end(&wait, store_update(k->db, dacm_key_bytes(&group), STORE_ANY_GENERATION, made,
+                                 1, op)) != RPC_OK)
         fail_msg("%s", wait.op.status.message);
 }
 
@@ -163,8 +166,7 @@ void kept_delete(kept *k, dacm_key group, dacm_key item)
 bool kept_has(kept *k, dacm_key group, dacm_key item)
 {
     dacm_wait wait;
-    rpc_code code =
-        dacm_wait_get(k->db, dacm_key_bytes(&group), dacm_key_bytes(&item), &wait);
+    rpc_code code = dacm_wait_get(k->db, dacm_key_bytes(&group), dacm_key_bytes(&item), &wait);
     store_view_release(&wait.op.view);
     assert_true(code == RPC_OK || code == RPC_NOT_FOUND);
     return code == RPC_OK;

@@ -46,9 +46,9 @@ typedef struct kept_version {
     uint8_t asset;
     uint64_t version;
     unsigned first, count, per_page;
-    int wrong_length;  /* added to the length of the first entry in the list */
-    int64_t size_more; /* added to the size in the record */
-    uint8_t page[32];  /* out: digest of the last page */
+    int wrong_length;                      /* added to the length of the first entry in the list */
+    int64_t size_more;                     /* added to the size in the record */
+    uint8_t page[32];                      /* out: digest of the last page */
     uint8_t chunks_sha256[32], sha256[32]; /* out */
 } kept_version;
 /** Chunks, pages and the version's record; no profile. */

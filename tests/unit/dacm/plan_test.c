@@ -33,13 +33,13 @@ TEST(list_whose_lengths_do_not_sum_to_the_size_is_data_loss)
     dacm_entry_write(entries, 100, digest);
     dacm_list list;
     assert_int_equal(dacm_list_init(&list, entries, DACM_ENTRY_BYTES, 99, NULL), RPC_DATA_LOSS);
-    assert_int_equal(dacm_list_init(&list, entries, DACM_ENTRY_BYTES - 1, 100, NULL),
-        RPC_DATA_LOSS);
+    assert_int_equal(
+        dacm_list_init(&list, entries, DACM_ENTRY_BYTES - 1, 100, NULL), RPC_DATA_LOSS);
     dacm_entry_write(entries, 0, digest);
     assert_int_equal(dacm_list_init(&list, entries, DACM_ENTRY_BYTES, 0, NULL), RPC_DATA_LOSS);
     dacm_entry_write(entries, DACM_CHUNK_BYTES_MAX + 1, digest);
-    assert_int_equal(dacm_list_init(&list, entries, DACM_ENTRY_BYTES, DACM_CHUNK_BYTES_MAX + 1,
-                         NULL),
+    assert_int_equal(
+        dacm_list_init(&list, entries, DACM_ENTRY_BYTES, DACM_CHUNK_BYTES_MAX + 1, NULL),
         RPC_DATA_LOSS);
     free(entries);
 }

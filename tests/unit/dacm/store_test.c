@@ -60,8 +60,10 @@ static rpc_code wait_for(struct waiter *w)
 
 static store *store_new(void)
 {
-    store_lmdb_options options = {.directory = test_tmpdir(), .meta_map_bytes_max = 64 << 20,
-        .chunks_map_bytes_max = 64 << 20, .sync = STORE_SYNC_PROCESS};
+    store_lmdb_options options = {.directory = test_tmpdir(),
+        .meta_map_bytes_max = 64 << 20,
+        .chunks_map_bytes_max = 64 << 20,
+        .sync = STORE_SYNC_PROCESS};
     store *db = NULL;
     rpc_status status = {0};
     if (store_open_lmdb(&options, &db, &status) != RPC_OK)

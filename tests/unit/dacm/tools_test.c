@@ -109,8 +109,7 @@ TEST(store_check_finds_a_length_that_is_not_the_chunks)
     kept k;
     kept_version newest;
     sound(&k, &newest);
-    kept_version wrong = {
-        .asset = 1, .version = 2, .first = 2, .count = 5, .wrong_length = 1};
+    kept_version wrong = {.asset = 1, .version = 2, .first = 2, .count = 5, .wrong_length = 1};
     kept_put_version(&k, &wrong);
     has_fault(&k, "another length");
 }

@@ -44,9 +44,9 @@ static void assemble(const uint8_t *content, size_t size, size_t piece, uint8_t 
     uint8_t sha256[32], expected[32];
     assert_int_equal(dacm_assembler_init(&assembler, collect, &c, NULL), RPC_OK);
     for (size_t at = 0; at < size; at += piece)
-        assert_int_equal(dacm_assembler_feed(&assembler,
-                             rpc_bytes_of(content + at, size - at < piece ? size - at : piece),
-                             NULL),
+        assert_int_equal(
+            dacm_assembler_feed(&assembler,
+                rpc_bytes_of(content + at, size - at < piece ? size - at : piece), NULL),
             RPC_OK);
     assert_int_equal(dacm_assembler_finish(&assembler, sha256, ret_list, NULL), RPC_OK);
     crypto_hash_sha256(expected, content, size);
@@ -106,13 +106,12 @@ TEST(ninth_upload_of_an_owner_is_refused_and_another_owner_goes_on)
     for (int i = 0; i < 8; i++) {
         key[0] = (uint8_t)i;
         uid[0] = (uint8_t)i;
-        assert_int_equal(
-            dacm_uploads_enter(uploads, &slots[i], "ann", key, uid, 8, NULL), RPC_OK);
+        assert_int_equal(dacm_uploads_enter(uploads, &slots[i], "ann", key, uid, 8, NULL), RPC_OK);
     }
     key[0] = 8;
     rpc_status status = {0};
-    assert_int_equal(dacm_uploads_enter(uploads, &ninth, "ann", key, uid, 8, &status),
-        RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(
+        dacm_uploads_enter(uploads, &ninth, "ann", key, uid, 8, &status), RPC_RESOURCE_EXHAUSTED);
     assert_non_null(strstr(status.message, "limits.uploads_per_owner"));
     assert_int_equal(dacm_uploads_enter(uploads, &stranger, "bob", key, uid, 8, NULL), RPC_OK);
     dacm_uploads_leave(uploads, &stranger);
@@ -130,8 +129,7 @@ TEST(upload_that_runs_already_is_aborted_and_its_chunks_are_known)
     dacm_upload_slot first = {0}, second = {0};
     uint8_t uid[16] = {5}, key[32] = {9};
     assert_int_equal(dacm_uploads_enter(uploads, &first, "ann", key, uid, 8, NULL), RPC_OK);
-    assert_int_equal(
-        dacm_uploads_enter(uploads, &second, "ann", key, uid, 8, NULL), RPC_ABORTED);
+    assert_int_equal(dacm_uploads_enter(uploads, &second, "ann", key, uid, 8, NULL), RPC_ABORTED);
     dacm_uploads_leave(uploads, &second); /* was never in */
     assert_true(dacm_uploads_has_uid(uploads, uid));
     dacm_uploads_leave(uploads, &first);

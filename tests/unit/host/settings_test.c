@@ -5,18 +5,33 @@
 static const char *const modes[] = {"token+profile", "profile", "token", NULL};
 static const host_setting issuer_fields[] = {
     {.name = "issuer", .kind = HOST_STRING, .min = 1, .max = 200, .description = "URL"},
-    {.name = "mode", .kind = HOST_ENUM, .choices = modes, .fallback = "token+profile",
+    {.name = "mode",
+        .kind = HOST_ENUM,
+        .choices = modes,
+        .fallback = "token+profile",
         .description = "which steps"},
     {.name = "typ", .kind = HOST_STRING_LIST, .min = 1, .max = 20, .description = "types"},
 };
 static const host_setting table[] = {
     {.name = "resource", .kind = HOST_STRING, .min = 1, .max = 64, .description = "URI"},
-    {.name = "listen.users.url", .kind = HOST_STRING, .max = 64, .fallback = "none",
+    {.name = "listen.users.url",
+        .kind = HOST_STRING,
+        .max = 64,
+        .fallback = "none",
         .description = "where"},
-    {.name = "limits.streams", .kind = HOST_INT, .unit = "streams", .min = 1, .max = 1000,
-        .fallback = "100", .reloadable = true, .description = "a connection"},
+    {.name = "limits.streams",
+        .kind = HOST_INT,
+        .unit = "streams",
+        .min = 1,
+        .max = 1000,
+        .fallback = "100",
+        .reloadable = true,
+        .description = "a connection"},
     {.name = "debug", .kind = HOST_BOOL, .fallback = "false", .description = "more"},
-    {.name = "issuers", .kind = HOST_MAP_LIST, .fields = issuer_fields, .field_count = 3,
+    {.name = "issuers",
+        .kind = HOST_MAP_LIST,
+        .fields = issuer_fields,
+        .field_count = 3,
         .description = "who issues"},
 };
 #define COUNT (sizeof table / sizeof table[0])
@@ -25,8 +40,8 @@ static host_settings *parse(const char *yaml)
 {
     host_settings *settings;
     rpc_status status;
-    if (host_settings_parse("f.yaml", rpc_bytes_str(yaml), table, COUNT, &settings, &status)
-        != RPC_OK)
+    if (host_settings_parse("f.yaml", rpc_bytes_str(yaml), table, COUNT, &settings, &status) !=
+        RPC_OK)
         fail_msg("%s", status.message);
     return settings;
 }
@@ -125,7 +140,8 @@ TEST(settings_messages_are_one_line_of_ascii_whatever_the_file_holds)
     /* The value is cut after 32 bytes: within the last of these characters. */
     refused("resource: x\ndebug: xääääääääääää"
             "äääää\n",
-        "f.yaml:2: 'debug': 'x???????????????????????????????" "' is neither true nor false");
+        "f.yaml:2: 'debug': 'x???????????????????????????????"
+        "' is neither true nor false");
 }
 
 TEST(settings_name_with_nul_is_not_the_name_before_it)
@@ -139,16 +155,17 @@ TEST(settings_that_are_not_yaml_or_too_large_are_refused)
     rpc_status status;
     const char *broken[] = {"a: [", "\xff\xfe", "a:\n\t- b", "\"", "{", "a: b: c"};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
-        assert_int_equal(host_settings_parse("f.yaml", rpc_bytes_str(broken[i]), table, COUNT,
-                             &settings, &status), RPC_INVALID_ARGUMENT);
+        assert_int_equal(host_settings_parse(
+                             "f.yaml", rpc_bytes_str(broken[i]), table, COUNT, &settings, &status),
+            RPC_INVALID_ARGUMENT);
     uint8_t *large = calloc(1, HOST_SETTINGS_BYTES_MAX + 1);
-    assert_int_equal(host_settings_parse("f.yaml",
-                         rpc_bytes_of(large, HOST_SETTINGS_BYTES_MAX + 1), table, COUNT, &settings,
-                         &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(host_settings_parse("f.yaml", rpc_bytes_of(large, HOST_SETTINGS_BYTES_MAX + 1),
+                         table, COUNT, &settings, &status),
+        RPC_RESOURCE_EXHAUSTED);
     memset(large, '[', HOST_SETTINGS_BYTES_MAX);
-    assert_int_not_equal(host_settings_parse("f.yaml",
-                             rpc_bytes_of(large, HOST_SETTINGS_BYTES_MAX), table, COUNT, &settings,
-                             &status), RPC_OK);
+    assert_int_not_equal(host_settings_parse("f.yaml", rpc_bytes_of(large, HOST_SETTINGS_BYTES_MAX),
+                             table, COUNT, &settings, &status),
+        RPC_OK);
     free(large);
     assert_null(settings);
 }
@@ -200,8 +217,8 @@ TEST(settings_file_that_is_absent_is_not_found)
 {
     host_settings *settings = NULL;
     rpc_status status;
-    assert_int_equal(host_settings_load("/no/such.yaml", table, COUNT, &settings, &status),
-        RPC_NOT_FOUND);
+    assert_int_equal(
+        host_settings_load("/no/such.yaml", table, COUNT, &settings, &status), RPC_NOT_FOUND);
     assert_int_equal(
         host_settings_load("/", table, COUNT, &settings, &status), RPC_INVALID_ARGUMENT);
 }

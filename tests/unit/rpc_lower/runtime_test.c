@@ -7,9 +7,9 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-#define POSTERS        4
-#define POSTS_EACH     2000
-#define TIMERS         500
+#define POSTERS    4
+#define POSTS_EACH 2000
+#define TIMERS     500
 
 static rpc_runtime *new_runtime(void)
 {
@@ -222,8 +222,7 @@ TEST(pool_without_threads_or_queue_is_refused)
     rpc_pool *pool = NULL;
     assert_int_equal(rpc_pool_new(runtime, "test", 0, 1, &pool, NULL), RPC_INVALID_ARGUMENT);
     assert_int_equal(rpc_pool_new(runtime, "test", 1, 0, &pool, NULL), RPC_INVALID_ARGUMENT);
-    assert_int_equal(
-        rpc_pool_new(runtime, "test", 1, 1000001, &pool, NULL), RPC_INVALID_ARGUMENT);
+    assert_int_equal(rpc_pool_new(runtime, "test", 1, 1000001, &pool, NULL), RPC_INVALID_ARGUMENT);
     assert_null(pool);
     rpc_runtime_free(runtime);
 }

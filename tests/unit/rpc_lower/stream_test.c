@@ -205,8 +205,8 @@ static void open_server(test_server *server, const char *url_text, bool echo)
     rpc__url url;
     assert_int_equal(rpc__url_parse(url_text, &url, &status), RPC_OK);
     assert_int_equal(rpc_runtime_new(NULL, &server->runtime, &status), RPC_OK);
-    if (rpc__stream_listen(server->runtime, &url, on_accept, server, &server->listener, &status)
-        != RPC_OK)
+    if (rpc__stream_listen(server->runtime, &url, on_accept, server, &server->listener, &status) !=
+        RPC_OK)
         fail_msg("%s", status.message);
     rpc__stream_listener_start(server->listener);
 }
@@ -216,7 +216,8 @@ static test_end *dial(test_server *server)
     test_end *end = new_end(server->runtime);
     rpc_status status;
     assert_int_equal(rpc__stream_dial(server->runtime, rpc__stream_listener_url(server->listener),
-                         5000, &end->strand, &handler, end, &end->stream, &status), RPC_OK);
+                         5000, &end->strand, &handler, end, &end->stream, &status),
+        RPC_OK);
     WAIT(end, end->opened);
     return end;
 }
@@ -383,9 +384,9 @@ TEST(stream_close_while_dialling_gives_no_other_callback)
     open_server(&server, "tcp://127.0.0.1:0", false);
     for (int i = 0; i < 50; i++) {
         test_end *end = new_end(server.runtime);
-        assert_int_equal(rpc__stream_dial(server.runtime,
-                             rpc__stream_listener_url(server.listener), 5000, &end->strand,
-                             &handler, end, &end->stream, NULL), RPC_OK);
+        assert_int_equal(rpc__stream_dial(server.runtime, rpc__stream_listener_url(server.listener),
+                             5000, &end->strand, &handler, end, &end->stream, NULL),
+            RPC_OK);
         on_strand(end, do_close);
         WAIT(end, end->closed);
         assert_int_equal(end->closes, 1);
@@ -414,7 +415,8 @@ TEST(stream_dial_to_nobody_is_unavailable)
     assert_int_equal(rpc__url_parse(ipc_url(), &url, &status), RPC_OK);
     end = new_end(server.runtime);
     assert_int_equal(rpc__stream_dial(server.runtime, &url, 5000, &end->strand, &handler, end,
-                         &end->stream, &status), RPC_OK);
+                         &end->stream, &status),
+        RPC_OK);
     WAIT(end, end->opened);
     assert_int_equal(end->open_code, RPC_UNAVAILABLE);
     finish(end);
@@ -428,7 +430,8 @@ TEST(stream_listen_on_a_taken_address_says_so)
     rpc__stream_listener *second;
     rpc_status status;
     assert_int_equal(rpc__stream_listen(server.runtime, rpc__stream_listener_url(server.listener),
-                         on_accept, &server, &second, &status), RPC_UNAVAILABLE);
+                         on_accept, &server, &second, &status),
+        RPC_UNAVAILABLE);
     assert_non_null(strstr(status.message, "taken"));
     close_server(&server);
 }
@@ -449,7 +452,8 @@ TEST(stream_listen_replaces_a_dead_socket_and_nothing_else)
     rpc__stream_listener *second;
     rpc_status status;
     assert_int_equal(rpc__stream_listen(server.runtime, rpc__stream_listener_url(server.listener),
-                         on_accept, &server, &second, &status), RPC_UNAVAILABLE);
+                         on_accept, &server, &second, &status),
+        RPC_UNAVAILABLE);
     finish(accepted(&server, 0)); /* the question whether anybody listens was a connection */
     server.count = 0;
     rpc__url url = *rpc__stream_listener_url(server.listener);

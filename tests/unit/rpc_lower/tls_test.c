@@ -34,10 +34,10 @@ static void make_certs(tls_pair *pair)
 {
     *pair = (struct tls_pair){0};
     pair->ca = test_ca("test CA");
-    pair->server_cert =
-        test_cert_issue(&pair->ca, "server", "DNS:localhost,IP:127.0.0.1", -60, 3600);
-    pair->client_cert =
-        test_cert_issue(&pair->ca, "client", "DNS:sims.example,URI:https://sims.example", -60, 3600);
+    pair->server_cert = test_cert_issue(
+        &pair->ca, "server", "DNS:localhost,IP:127.0.0.1", -60, 3600);
+    pair->client_cert = test_cert_issue(
+        &pair->ca, "client", "DNS:sims.example,URI:https://sims.example", -60, 3600);
 }
 
 static void attach(tls_side *side, rpc__tls_context *context)
@@ -50,8 +50,8 @@ static void attach(tls_side *side, rpc__tls_context *context)
     side->result = RPC__TLS_WANT_INPUT;
 }
 
-static void open_pair(tls_pair *pair, const rpc_tls_options *server, const rpc_tls_options *client,
-    const char *host)
+static void open_pair(
+    tls_pair *pair, const rpc_tls_options *server, const rpc_tls_options *client, const char *host)
 {
     rpc_status status;
     rpc__tls_context *context;
@@ -304,8 +304,7 @@ TEST(tls_garbage_instead_of_a_handshake_fails)
         rpc_tls_options client = identity(&pair.ca, NULL);
         open_pair(&pair, &server, &client, "localhost");
         rpc__tls_input(pair.server.tls, rpc_bytes_str(inputs[i]));
-        assert_int_equal(
-            rpc__tls_handshake(pair.server.tls, &pair.server.status), RPC__TLS_FAILED);
+        assert_int_equal(rpc__tls_handshake(pair.server.tls, &pair.server.status), RPC__TLS_FAILED);
         assert_int_equal(pair.server.status.code, RPC_INVALID_ARGUMENT);
         close_pair(&pair);
     }
@@ -328,14 +327,15 @@ TEST(tls_bulk_arrives_as_it_was_sent_and_output_is_never_overrun)
         memset(small + ROOM, 0xA5, 8);
         rpc__tls_set_output(pair.server.tls, small, ROOM);
         size_t taken;
-        assert_int_equal(rpc__tls_write(pair.server.tls, rpc_bytes_of(sent + at, SIZE - at),
-                             &taken, &pair.server.status), RPC__TLS_OK);
+        assert_int_equal(rpc__tls_write(pair.server.tls, rpc_bytes_of(sent + at, SIZE - at), &taken,
+                             &pair.server.status),
+            RPC__TLS_OK);
         at += taken;
         assert_memory_equal(small + ROOM, "\xA5\xA5\xA5\xA5\xA5\xA5\xA5\xA5", 8);
         rpc__tls_input(pair.client.tls, rpc_bytes_of(small, rpc__tls_output_size(pair.server.tls)));
         size_t n;
-        while (rpc__tls_read(pair.client.tls, got + read, SIZE - read, &n, NULL) == RPC__TLS_OK
-               && (read += n) < SIZE)
+        while (rpc__tls_read(pair.client.tls, got + read, SIZE - read, &n, NULL) == RPC__TLS_OK &&
+               (read += n) < SIZE)
             continue;
     }
     assert_memory_equal(sent, got, SIZE);
@@ -357,8 +357,8 @@ TEST(tls_changed_record_fails_and_close_notify_closes)
         size_t taken, got;
         uint8_t plain[64];
         if (change)
-            assert_int_equal(rpc__tls_write(pair.server.tls, rpc_bytes_str("hello"), &taken, NULL),
-                RPC__TLS_OK);
+            assert_int_equal(
+                rpc__tls_write(pair.server.tls, rpc_bytes_str("hello"), &taken, NULL), RPC__TLS_OK);
         else
             rpc__tls_shutdown(pair.server.tls);
         if (change)
@@ -380,20 +380,25 @@ TEST(tls_context_says_what_is_wrong_with_its_files)
     rpc__tls_context *context;
     rpc_tls_options options = identity(&pair.ca, &pair.server_cert);
     options.key_pem = rpc_bytes_str(pair.client_cert.key_pem);
-    assert_int_equal(rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "does not belong"));
     options.key_pem = rpc_bytes_str("nonsense");
-    assert_int_equal(rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "unencrypted PEM private key"));
     options.key_pem = rpc_bytes_of(NULL, 0);
-    assert_int_equal(rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
     options.key_file = "/no/such/file";
-    assert_int_equal(rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "/no/such/file"));
     options = identity(&pair.ca, &pair.server_cert);
     options.ca_pem = rpc_bytes_of(NULL, 0);
     options.client_auth = RPC_CLIENT_AUTH_REQUIRE;
-    assert_int_equal(rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "no CA"));
     test_cert_free(&pair.ca);
     test_cert_free(&pair.server_cert);

@@ -139,8 +139,7 @@ static size_t sign(EVP_PKEY *key, padding how, const char *text, uint8_t *ret, s
         assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(key_ctx, salt), 1);
     }
     size_t size = room;
-    assert_int_equal(
-        EVP_DigestSign(ctx, ret, &size, (const uint8_t *)text, strlen(text)), 1);
+    assert_int_equal(EVP_DigestSign(ctx, ret, &size, (const uint8_t *)text, strlen(text)), 1);
     EVP_MD_CTX_free(ctx);
     return size;
 }
@@ -367,13 +366,15 @@ TEST(hs256_with_the_public_key_as_secret_is_refused)
     char *pem = NULL;
     assert_true(der_size > 0 && memory && PEM_write_bio_PUBKEY(memory, key) == 1);
     long pem_size = BIO_get_mem_data(memory, &pem);
-    const struct { const void *data; int size; } secrets[] = {
-        {der, der_size}, {pem, (int)pem_size}, {jwks, (int)strlen(jwks)}, {"", 0}};
+    const struct {
+        const void *data;
+        int size;
+    } secrets[] = {{der, der_size}, {pem, (int)pem_size}, {jwks, (int)strlen(jwks)}, {"", 0}};
     for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
         uint8_t mac[32];
         unsigned size = 0;
-        assert_non_null(HMAC(EVP_sha256(), secrets[i].data, secrets[i].size,
-            (const uint8_t *)input, strlen(input), mac, &size));
+        assert_non_null(HMAC(EVP_sha256(), secrets[i].data, secrets[i].size, (const uint8_t *)input,
+            strlen(input), mac, &size));
         refused(ring, input, rpc_bytes_of(mac, size), "alg");
     }
     BIO_free(memory);

@@ -44,8 +44,12 @@ static trust_token *make_token(unsigned number, uint8_t ret_sha256[32])
     rpc_status status;
     trust_token *token;
     snprintf(subject, sizeof subject, "user-%u", number);
-    trust_token_claims claims = {.issuer = issuer.issuer, .subject = subject,
-        .audience = issuer.audience, .client_id = "c", .scope = "seal.da", .issued_at = NOW,
+    trust_token_claims claims = {.issuer = issuer.issuer,
+        .subject = subject,
+        .audience = issuer.audience,
+        .client_id = "c",
+        .scope = "seal.da",
+        .issued_at = NOW,
         .lifetime_s = LIFETIME};
     assert_int_equal(trust_token_mint(signer, &claims, &text, &status), RPC_OK);
     trust_sha256(rpc_bytes_str(text), ret_sha256);
@@ -294,7 +298,8 @@ TEST(token_cache_put_again_replaces_and_does_not_grow)
     drop();
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads ------------------------------------------------------------------------------------
+ */
 
 enum { THREADS = 8, TOKENS = 32, ROUNDS = 20000 };
 
@@ -318,8 +323,8 @@ static void *work(void *arg)
         random = random * 1664525 + 1013904223;
         unsigned at = random >> 16 & (TOKENS - 1);
         int64_t now = random >> 24 == 0 ? NOW + 10000 : NOW; /* drops it now and then */
-        trust_token *token =
-            trust_token_cache_find(own->all->cache, own->all->sha256[at], &issuer, 1, now);
+        trust_token *token = trust_token_cache_find(
+            own->all->cache, own->all->sha256[at], &issuer, 1, now);
         if (token) {
             char subject[32];
             snprintf(subject, sizeof subject, "user-%u", at);

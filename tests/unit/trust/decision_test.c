@@ -14,15 +14,25 @@ static const trust_asset_facts nothing = {0}, there = {.exists = true},
 /* A token and a question that pass every step; each test spoils one thing. */
 static trust_token good_token(void)
 {
-    return (trust_token){.scope = "openid seal.da", .issued_at = NOW, .expires_at = NOW + 300,
-        .asset_id = "asset", .actions = TRUST_ACTION_GET, .has_gpsis = true,
-        .gpsis = {1, list_a}, .has_profile = true, .profile = {2, list_ab}};
+    return (trust_token){.scope = "openid seal.da",
+        .issued_at = NOW,
+        .expires_at = NOW + 300,
+        .asset_id = "asset",
+        .actions = TRUST_ACTION_GET,
+        .has_gpsis = true,
+        .gpsis = {1, list_a},
+        .has_profile = true,
+        .profile = {2, list_ab}};
 }
 
 static trust_question question_for(const trust_token *token)
 {
-    return (trust_question){.token = token, .action = TRUST_ACTION_GET, .asset_id = "asset",
-        .gpsi = A, .now = NOW, .facts = &listed};
+    return (trust_question){.token = token,
+        .action = TRUST_ACTION_GET,
+        .asset_id = "asset",
+        .gpsi = A,
+        .now = NOW,
+        .facts = &listed};
 }
 
 static void expect(const trust_question *question, rpc_code code, trust_reason reason)
@@ -48,11 +58,20 @@ TEST(decision_order_is_token_binding_scope_asset_action_profile_holder_list)
 {
     /* Everything is wrong at once; mending the first fault shows the next. */
     uint8_t mine[32] = {1}, other[32] = {2};
-    trust_token token = {.scope = "openid", .expires_at = NOW - 31, .bound = true,
-        .asset_id = "other", .actions = TRUST_ACTION_UPDATE};
+    trust_token token = {.scope = "openid",
+        .expires_at = NOW - 31,
+        .bound = true,
+        .asset_id = "other",
+        .actions = TRUST_ACTION_UPDATE};
     memcpy(token.certificate_sha256, mine, 32);
-    trust_question question = {.token = NULL, .revoked = true, .certificate_sha256 = other,
-        .action = TRUST_ACTION_GET, .asset_id = "asset", .gpsi = A, .now = NOW, .facts = &nothing};
+    trust_question question = {.token = NULL,
+        .revoked = true,
+        .certificate_sha256 = other,
+        .action = TRUST_ACTION_GET,
+        .asset_id = "asset",
+        .gpsi = A,
+        .now = NOW,
+        .facts = &nothing};
     expect(&question, RPC_UNAUTHENTICATED, TRUST_REASON_TOKEN);
     question.token = &token;
     expect(&question, RPC_UNAUTHENTICATED, TRUST_REASON_TOKEN);
@@ -158,8 +177,8 @@ TEST(decision_mode_token_needs_no_list_and_may_say_not_found)
 
 TEST(decision_mode_literal_is_genuine_token_and_user_in_the_list)
 {
-    trust_token token = {.scope = "x", .expires_at = NOW + 300, .has_profile = true,
-        .profile = {2, list_ab}};
+    trust_token token = {
+        .scope = "x", .expires_at = NOW + 300, .has_profile = true, .profile = {2, list_ab}};
     trust_question question = question_for(&token);
     question.mode = TRUST_MODE_LITERAL;
     question.facts = &there;

@@ -53,12 +53,12 @@ TEST(refused_gpsi_leaves_the_output_untouched)
 
     memset(text, 'a', sizeof(text));
     memcpy(text + 240, "@b.c", 4);
-    assert_int_equal(trust_gpsi_parse(rpc_bytes_of(text, sizeof(text)), &gpsi, &status),
-                     RPC_INVALID_ARGUMENT);
-    assert_int_equal(trust_gpsi_parse(rpc_bytes_str("extid-a@B"), &gpsi, &status),
-                     RPC_INVALID_ARGUMENT);
-    assert_int_equal(trust_gpsi_parse(rpc_bytes_str("msisdn-1@b.c"), &gpsi, &status),
-                     RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_gpsi_parse(rpc_bytes_of(text, sizeof(text)), &gpsi, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_gpsi_parse(rpc_bytes_str("extid-a@B"), &gpsi, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_gpsi_parse(rpc_bytes_str("msisdn-1@b.c"), &gpsi, &status), RPC_INVALID_ARGUMENT);
     assert_string_equal(gpsi.text, "abc");
 }
 

@@ -31,18 +31,19 @@ TEST(signature_is_that_of_rfc_8037)
 {
     trust_signer *signer;
     rpc_status status;
-    assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
-                         "\"kid\":\"k\",\"d\":\"" D "\",\"x\":\"" X "\"}"),
-                         TRUST_FOR_TOKENS, &signer, &status), RPC_OK);
+    assert_int_equal(
+        trust_signer_parse(rpc_bytes_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+                                         "\"kid\":\"k\",\"d\":\"" D "\",\"x\":\"" X "\"}"),
+            TRUST_FOR_TOKENS, &signer, &status),
+        RPC_OK);
     /* A.4 signs "Example of Ed25519 signing" under {"alg":"EdDSA"}. */
     uint8_t signature[64];
     char hex[129];
     trust_signer_sign(signer,
         rpc_bytes_str("eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"), signature);
     rpc_hex(rpc_bytes_of(signature, 64), hex);
-    assert_string_equal(hex,
-        "860c98d2297f3060a33f42739672d61b53cf3adefed3d3c672f320dc021b411e"
-        "9d59b8628dc351e248b88b29468e0e41855b0fb7d83bb15be902bfccb8cd0a02");
+    assert_string_equal(hex, "860c98d2297f3060a33f42739672d61b53cf3adefed3d3c672f320dc021b411e"
+                             "9d59b8628dc351e248b88b29468e0e41855b0fb7d83bb15be902bfccb8cd0a02");
     trust_signer_free(signer);
 }
 
@@ -57,8 +58,8 @@ TEST(jws_that_we_sign_verifies_and_every_changed_byte_does_not)
     assert_int_equal(
         trust_jws_sign(signer, "at+jwt", rpc_bytes_str("{\"a\":1}"), &jws, &status), RPC_OK);
     trust_jws verified;
-    assert_int_equal(trust_jws_verify(rpc_bytes_str(jws), 4096, ring, at_jwt, &verified, &status),
-        TRUST_VALID);
+    assert_int_equal(
+        trust_jws_verify(rpc_bytes_str(jws), 4096, ring, at_jwt, &verified, &status), TRUST_VALID);
     assert_int_equal(verified.payload_size, 7);
     assert_memory_equal(verified.payload, "{\"a\":1}", 7);
     free(verified.payload);
@@ -73,11 +74,12 @@ TEST(jws_that_we_sign_verifies_and_every_changed_byte_does_not)
             trust_jws_verify(rpc_bytes_of(jws, i), 4096, ring, at_jwt, &verified, &status),
             TRUST_VALID);
     }
-    assert_int_equal(trust_jws_verify(rpc_bytes_str(jws), strlen(jws) - 1, ring, at_jwt, &verified,
-                         &status), TRUST_INVALID);
-    const char *const other[] = {"dacm-manifest+jwt", NULL};
-    assert_int_equal(trust_jws_verify(rpc_bytes_str(jws), 4096, ring, other, &verified, &status),
+    assert_int_equal(
+        trust_jws_verify(rpc_bytes_str(jws), strlen(jws) - 1, ring, at_jwt, &verified, &status),
         TRUST_INVALID);
+    const char *const other[] = {"dacm-manifest+jwt", NULL};
+    assert_int_equal(
+        trust_jws_verify(rpc_bytes_str(jws), 4096, ring, other, &verified, &status), TRUST_INVALID);
     free(jws);
     free(jwks);
     trust_keyring_unref(ring);
@@ -93,11 +95,10 @@ TEST(jws_under_an_unknown_kid_is_no_key_and_not_invalid)
     assert_int_equal(trust_signer_generate(TRUST_FOR_TOKENS, &b, &status), RPC_OK);
     char *jwks = trust_signer_public_jwks(a);
     trust_keyring *ring = ring_of(jwks);
-    assert_int_equal(
-        trust_jws_sign(b, "at+jwt", rpc_bytes_str("{}"), &jws, &status), RPC_OK);
+    assert_int_equal(trust_jws_sign(b, "at+jwt", rpc_bytes_str("{}"), &jws, &status), RPC_OK);
     trust_jws verified;
-    assert_int_equal(trust_jws_verify(rpc_bytes_str(jws), 4096, ring, at_jwt, &verified, &status),
-        TRUST_NO_KEY);
+    assert_int_equal(
+        trust_jws_verify(rpc_bytes_str(jws), 4096, ring, at_jwt, &verified, &status), TRUST_NO_KEY);
     free(jws);
     free(jwks);
     trust_keyring_unref(ring);
@@ -111,20 +112,24 @@ TEST(jws_of_a_compromised_or_pre_published_key_is_invalid)
     for (size_t i = 0; i < 2; i++) {
         trust_signer *signer;
         rpc_status status;
-        assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
-                             "\"kid\":\"k\",\"d\":\"" D "\",\"x\":\"" X "\"}"),
-                             TRUST_FOR_TOKENS, &signer, &status), RPC_OK);
+        assert_int_equal(
+            trust_signer_parse(rpc_bytes_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+                                             "\"kid\":\"k\",\"d\":\"" D "\",\"x\":\"" X "\"}"),
+                TRUST_FOR_TOKENS, &signer, &status),
+            RPC_OK);
         char jwks[300], *jws;
         snprintf(jwks, sizeof jwks,
             "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"" X
-            "\",\"dacm_state\":\"%s\"}]}", states[i]);
+            "\",\"dacm_state\":\"%s\"}]}",
+            states[i]);
         trust_keyring *ring = ring_of(jwks);
         assert_false(trust_key_signs_at(trust_keyring_at(ring, 0), 1000));
         assert_int_equal(
             trust_jws_sign(signer, "at+jwt", rpc_bytes_str("{}"), &jws, &status), RPC_OK);
         trust_jws verified;
-        assert_int_equal(trust_jws_verify(rpc_bytes_str(jws), 4096, ring, at_jwt, &verified,
-                             &status), TRUST_INVALID);
+        assert_int_equal(
+            trust_jws_verify(rpc_bytes_str(jws), 4096, ring, at_jwt, &verified, &status),
+            TRUST_INVALID);
         free(jws);
         trust_keyring_unref(ring);
         trust_signer_free(signer);
@@ -152,8 +157,8 @@ TEST(key_set_that_contradicts_itself_is_refused)
         "private");
     set_refused("{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"AAAA\"}", "32 bytes");
     set_refused("{\"kty\":\"RSA\",\"kid\":\"k\",\"n\":\"AAAA\",\"e\":\"AQAB\"}", "RS256 or PS256");
-    set_refused("{\"kty\":\"RSA\",\"alg\":\"RS256\",\"kid\":\"k\",\"n\":\"AAAA\",\"e\":\"AQAB\"}",
-        "2,048");
+    set_refused(
+        "{\"kty\":\"RSA\",\"alg\":\"RS256\",\"kid\":\"k\",\"n\":\"AAAA\",\"e\":\"AQAB\"}", "2,048");
     set_refused("{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\",\"x\":\"" X "\",\"y\":\"" X "\"}",
         "P-256");
 }
@@ -172,9 +177,9 @@ TEST(key_set_that_is_no_json_object_is_refused)
 
 TEST(key_set_leaves_out_keys_of_other_kinds)
 {
-    trust_keyring *ring = ring_of("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\",\"kid\":\"s\"},"
-                                  "{\"kty\":\"OKP\",\"crv\":\"X25519\",\"kid\":\"x\"},"
-                                  KEY(",\"kid\":\"k\"") "]}");
+    trust_keyring *ring = ring_of(
+        "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\",\"kid\":\"s\"},"
+        "{\"kty\":\"OKP\",\"crv\":\"X25519\",\"kid\":\"x\"}," KEY(",\"kid\":\"k\"") "]}");
     assert_int_equal(trust_keyring_count(ring), 1);
     assert_string_equal(trust_key_kid(trust_keyring_at(ring, 0)), "k");
     assert_null(trust_keyring_find(ring, rpc_bytes_str("s")));
@@ -197,9 +202,11 @@ TEST(signer_reads_back_what_it_wrote_and_refuses_halves_that_differ)
     trust_signer_free(again);
     assert_int_equal(trust_signer_parse(rpc_bytes_str(text), TRUST_FOR_TOKENS, &again, &status),
         RPC_INVALID_ARGUMENT);
-    assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
-                         "\"kid\":\"k\",\"d\":\"" X "\",\"x\":\"" X "\"}"),
-                         TRUST_FOR_TOKENS, &again, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_signer_parse(rpc_bytes_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+                                         "\"kid\":\"k\",\"d\":\"" X "\",\"x\":\"" X "\"}"),
+            TRUST_FOR_TOKENS, &again, &status),
+        RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "does not belong"));
     char *public = trust_signer_public_jwks(signer);
     assert_null(strstr(public, "\"d\""));
@@ -225,8 +232,8 @@ TEST(signer_takes_active_ed25519_keys_only)
     const char *states[] = {"pre-published", "verify-only", "retired", "compromised"};
     char jwk[400];
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
-        snprintf(jwk, sizeof jwk,
-            "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"dacm_state\":\"%s\",%s}", states[i], halves);
+        snprintf(jwk, sizeof jwk, "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"dacm_state\":\"%s\",%s}",
+            states[i], halves);
         signer_refused(jwk, "not active");
     }
     snprintf(jwk, sizeof jwk, "{\"kty\":\"EC\",\"crv\":\"P-256\",%s}", halves);
@@ -243,15 +250,18 @@ TEST(errors_do_not_repeat_keys_or_tokens)
     trust_jws verified;
     rpc_status status;
     assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"d\": nWGxne_9WmC6hEr0}"),
-                         TRUST_FOR_TOKENS, &signer, &status), RPC_INVALID_ARGUMENT);
+                         TRUST_FOR_TOKENS, &signer, &status),
+        RPC_INVALID_ARGUMENT);
     assert_null(strstr(status.message, "nWGx"));
-    assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"d\": \"nWGxne_9\\x"),
-                         TRUST_FOR_TOKENS, &signer, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(trust_signer_parse(rpc_bytes_str("{\"d\": \"nWGxne_9\\x"), TRUST_FOR_TOKENS,
+                         &signer, &status),
+        RPC_INVALID_ARGUMENT);
     assert_null(strstr(status.message, "nWGx"));
     trust_keyring *ring = ring_of(KEY(",\"kid\":\"k\""));
     /* {"alg":msisdn4915} */
     assert_int_equal(trust_jws_verify(rpc_bytes_str("eyJhbGciOm1zaXNkbjQ5MTV9.e30.AAAA"), 4096,
-                         ring, at_jwt, &verified, &status), TRUST_INVALID);
+                         ring, at_jwt, &verified, &status),
+        TRUST_INVALID);
     assert_int_equal(status.code, RPC_UNAUTHENTICATED);
     assert_null(strstr(status.message, "msisdn"));
     trust_keyring_unref(ring);

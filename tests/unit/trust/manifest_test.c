@@ -3,12 +3,12 @@
 #include "test.h"
 #include "trust.h"
 
-#define NOW 1790000000
-#define X   "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" /* RFC 8037 appendix A */
-#define D   "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
-#define JWK "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"" X "\""
-#define ONES  "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\""
-#define TWOS  "\"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI\""
+#define NOW          1790000000
+#define X            "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" /* RFC 8037 appendix A */
+#define D            "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+#define JWK          "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"" X "\""
+#define ONES         "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\""
+#define TWOS         "\"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI\""
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 typedef struct manifest_fixture {
@@ -20,8 +20,9 @@ static trust_signer *signer_for(trust_purpose purpose)
 {
     trust_signer *signer;
     rpc_status status;
-    assert_int_equal(trust_signer_parse(rpc_bytes_str("{" JWK ",\"d\":\"" D "\"}"), purpose,
-                         &signer, &status), RPC_OK);
+    assert_int_equal(
+        trust_signer_parse(rpc_bytes_str("{" JWK ",\"d\":\"" D "\"}"), purpose, &signer, &status),
+        RPC_OK);
     return signer;
 }
 
@@ -39,8 +40,8 @@ static trust_keyring *ring_for(trust_purpose purpose, const char *more)
 
 static manifest_fixture make_fixture(void)
 {
-    return (manifest_fixture){.signer = signer_for(TRUST_FOR_MANIFESTS),
-        .ring = ring_for(TRUST_FOR_MANIFESTS, "")};
+    return (manifest_fixture){
+        .signer = signer_for(TRUST_FOR_MANIFESTS), .ring = ring_for(TRUST_FOR_MANIFESTS, "")};
 }
 
 static void drop_fixture(manifest_fixture *fixture)
@@ -51,9 +52,14 @@ static void drop_fixture(manifest_fixture *fixture)
 
 static trust_manifest make_manifest(void)
 {
-    trust_manifest manifest = {.issuer = "https://dacm.example/", .asset_id = "avatar-1",
-        .media_type = "model/gltf-binary", .chunking = "gear-64k", .version = 3, .size = 70000,
-        .issued_at = NOW, .expires_at = NOW + 3600};
+    trust_manifest manifest = {.issuer = "https://dacm.example/",
+        .asset_id = "avatar-1",
+        .media_type = "model/gltf-binary",
+        .chunking = "gear-64k",
+        .version = 3,
+        .size = 70000,
+        .issued_at = NOW,
+        .expires_at = NOW + 3600};
     memset(manifest.sha256, 1, 32);
     memset(manifest.chunks_sha256, 2, 32);
     return manifest;
@@ -101,8 +107,7 @@ static trust_verdict verify_payload(
     char *jws;
     assert_int_equal(
         trust_jws_sign(fixture.signer, typ, rpc_bytes_str(payload), &jws, status), RPC_OK);
-    trust_verdict verdict =
-        trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, ret, status);
+    trust_verdict verdict = trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, ret, status);
     free(jws);
     drop_fixture(&fixture);
     return verdict;
@@ -269,8 +274,7 @@ TEST(manifest_with_any_character_changed_or_cut_is_never_valid)
         assert_int_not_equal(
             trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, &read, &status), TRUST_VALID);
         jws[i] = was;
-        assert_int_equal(
-            trust_manifest_verify(rpc_bytes_of(jws, i), fixture.ring, &read, &status),
+        assert_int_equal(trust_manifest_verify(rpc_bytes_of(jws, i), fixture.ring, &read, &status),
             TRUST_INVALID);
     }
     free(jws);
@@ -290,8 +294,9 @@ TEST(manifest_above_16_kib_is_invalid_even_when_signed)
     snprintf(payload, room, "{\"pad\":\"%s\",%s", pad, all + 1);
     trust_manifest read;
     rpc_status status = {0};
-    assert_int_equal(trust_jws_sign(fixture.signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload),
-                         &jws, &status), RPC_OK);
+    assert_int_equal(
+        trust_jws_sign(fixture.signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload), &jws, &status),
+        RPC_OK);
     assert_int_equal(
         trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, &read, &status), TRUST_INVALID);
     assert_non_null(strstr(status.message, "limit"));
@@ -320,8 +325,8 @@ TEST(manifest_recipe_and_source_may_be_absent)
 
 TEST(manifest_claim_of_another_type_is_invalid)
 {
-    static const char *const values[] = {"null", "true", "false", "[]", "{}", "1.5", "3.0",
-        "[3]", "[\"gear-64k\"]"};
+    static const char *const values[] = {
+        "null", "true", "false", "[]", "{}", "1.5", "3.0", "[3]", "[\"gear-64k\"]"};
     for (size_t i = 0; i < COUNT(claims); i++) {
         for (size_t j = 0; j < COUNT(values); j++)
             replaced_is_invalid(claims[i].name, values[j]);
@@ -348,8 +353,8 @@ TEST(manifest_text_has_a_least_and_a_greatest_length)
     static const struct {
         const char *name;
         size_t most;
-    } texts[] = {{"iss", 255}, {"asset_id", 128}, {"media_type", 127}, {"chunking", 31},
-        {"recipe", 2047}};
+    } texts[] = {
+        {"iss", 255}, {"asset_id", 128}, {"media_type", 127}, {"chunking", 31}, {"recipe", 2047}};
     for (size_t i = 0; i < COUNT(texts); i++) {
         replaced_is_invalid(texts[i].name, "\"\"");
         replaced_is_invalid(texts[i].name, long_string('a', texts[i].most + 1));
@@ -359,7 +364,8 @@ TEST(manifest_text_has_a_least_and_a_greatest_length)
 
 TEST(manifest_asset_id_is_spelled_as_everywhere)
 {
-    static const char *const bad[] = {"\"a/b\"", "\"a b\"", "\"\xc3\xa9\"", "\"a\\n\"", "\"..\\/\""};
+    static const char *const bad[] = {
+        "\"a/b\"", "\"a b\"", "\"\xc3\xa9\"", "\"a\\n\"", "\"..\\/\""};
     for (size_t i = 0; i < COUNT(bad); i++)
         replaced_is_invalid("asset_id", bad[i]);
     replaced_is_valid("asset_id", "\"A9._~-\"");
@@ -368,11 +374,11 @@ TEST(manifest_asset_id_is_spelled_as_everywhere)
 TEST(manifest_digest_is_32_bytes_of_canonical_base64url)
 {
     static const char *const bad[] = {"\"\"", "\"AQ\"",
-        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ\"",    /* 31 bytes */
-        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\"",  /* 33 bytes */
-        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"",  /* padding */
-        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQF\"",   /* bits beyond the end */
-        "\"+QEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"",   /* base64, not base64url */
+        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ\"",   /* 31 bytes */
+        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\"", /* 33 bytes */
+        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"", /* padding */
+        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQF\"",  /* bits beyond the end */
+        "\"+QEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"",  /* base64, not base64url */
         "\"0101010101010101010101010101010101010101010101010101010101010101\""};
     static const char *const names[] = {"sha256", "chunks", "source_sha256"};
     for (size_t i = 0; i < COUNT(names); i++)
@@ -426,14 +432,12 @@ TEST(manifest_payload_is_one_json_object_without_a_member_twice)
 TEST(manifest_under_the_typ_of_another_purpose_is_invalid)
 {
     static const char *const typs[] = {"at+jwt", "JWT", "", "DACM-MANIFEST+JWT",
-        "dacm-manifest+jwt ", "dacm-keyset+jwt", "dacm-audit+jwt",
-        "application/dacm-manifest+jwt"};
+        "dacm-manifest+jwt ", "dacm-keyset+jwt", "dacm-audit+jwt", "application/dacm-manifest+jwt"};
     char all[2048];
     trust_manifest manifest;
     rpc_status status = {0};
     write_payload(all, sizeof all, "", "");
-    assert_int_equal(
-        verify_payload(TRUST_MANIFEST_TYP, all, &manifest, &status), TRUST_VALID);
+    assert_int_equal(verify_payload(TRUST_MANIFEST_TYP, all, &manifest, &status), TRUST_VALID);
     for (size_t i = 0; i < COUNT(typs); i++) {
         assert_int_equal(verify_payload(typs[i], all, &manifest, &status), TRUST_INVALID);
         assert_non_null(strstr(status.message, "typ"));
@@ -442,8 +446,7 @@ TEST(manifest_under_the_typ_of_another_purpose_is_invalid)
 
 TEST(manifest_is_signed_by_no_key_of_another_purpose)
 {
-    static const trust_purpose others[] = {
-        TRUST_FOR_TOKENS, TRUST_FOR_KEY_SETS, TRUST_FOR_AUDIT};
+    static const trust_purpose others[] = {TRUST_FOR_TOKENS, TRUST_FOR_KEY_SETS, TRUST_FOR_AUDIT};
     trust_manifest manifest = make_manifest();
     for (size_t i = 0; i < COUNT(others); i++) {
         trust_signer *signer = signer_for(others[i]);
@@ -459,8 +462,7 @@ TEST(manifest_is_signed_by_no_key_of_another_purpose)
 
 TEST(manifest_is_verified_by_no_ring_of_another_purpose)
 {
-    static const trust_purpose others[] = {
-        TRUST_FOR_TOKENS, TRUST_FOR_KEY_SETS, TRUST_FOR_AUDIT};
+    static const trust_purpose others[] = {TRUST_FOR_TOKENS, TRUST_FOR_KEY_SETS, TRUST_FOR_AUDIT};
     manifest_fixture fixture = make_fixture();
     trust_manifest manifest = make_manifest(), read;
     rpc_status status = {0};
@@ -483,8 +485,12 @@ TEST(manifest_is_no_token_and_a_token_no_manifest)
     trust_keyring *tokens = ring_for(TRUST_FOR_TOKENS, "");
     trust_keyring *manifests = ring_for(TRUST_FOR_MANIFESTS, "");
     trust_issuer issuer = {.issuer = "https://dacm.example/", .audience = "a", .keys = tokens};
-    trust_token_claims wanted = {.issuer = "https://dacm.example/", .subject = "s",
-        .audience = "a", .client_id = "c", .scope = "seal.da", .issued_at = NOW,
+    trust_token_claims wanted = {.issuer = "https://dacm.example/",
+        .subject = "s",
+        .audience = "a",
+        .client_id = "c",
+        .scope = "seal.da",
+        .issued_at = NOW,
         .lifetime_s = 300};
     char all[2048], *jws, *text;
     rpc_status status;
@@ -493,8 +499,8 @@ TEST(manifest_is_no_token_and_a_token_no_manifest)
     write_payload(all, sizeof all, "", "");
     assert_int_equal(
         trust_jws_sign(signer, TRUST_MANIFEST_TYP, rpc_bytes_str(all), &jws, &status), RPC_OK);
-    assert_int_equal(trust_token_verify(rpc_bytes_str(jws), &issuer, NOW, &token, &status),
-        RPC_UNAUTHENTICATED);
+    assert_int_equal(
+        trust_token_verify(rpc_bytes_str(jws), &issuer, NOW, &token, &status), RPC_UNAUTHENTICATED);
     assert_null(token);
     assert_int_equal(trust_token_mint(signer, &wanted, &text, &status), RPC_OK);
     assert_int_equal(
@@ -546,8 +552,9 @@ TEST(manifest_of_an_unknown_key_is_invalid_when_its_form_is)
     for (size_t i = 0; i < COUNT(values); i++) {
         char payload[2048], *jws;
         write_payload(payload, sizeof payload, "version", values[i]);
-        assert_int_equal(trust_jws_sign(fixture.signer, TRUST_MANIFEST_TYP,
-                             rpc_bytes_str(payload), &jws, &status), RPC_OK);
+        assert_int_equal(trust_jws_sign(fixture.signer, TRUST_MANIFEST_TYP, rpc_bytes_str(payload),
+                             &jws, &status),
+            RPC_OK);
         assert_int_equal(
             trust_manifest_verify(rpc_bytes_str(jws), NULL, &read, &status), TRUST_INVALID);
         assert_non_null(strstr(status.message, "version"));
@@ -639,8 +646,7 @@ static trust_verdict judged_with_header(const char *header, rpc_status *status)
     trust_signer_sign(fixture.signer, rpc_bytes_of(jws, at), signature);
     jws[at++] = '.';
     base64url(signature, sizeof signature, jws + at);
-    trust_verdict verdict =
-        trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, &read, status);
+    trust_verdict verdict = trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, &read, status);
     drop_fixture(&fixture);
     return verdict;
 }
@@ -648,10 +654,13 @@ static trust_verdict judged_with_header(const char *header, rpc_status *status)
 TEST(manifest_header_may_say_ed25519_for_eddsa)
 {
     rpc_status status = {0};
-    assert_int_equal(judged_with_header(
-        "{\"alg\":\"EdDSA\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}", &status), TRUST_VALID);
-    assert_int_equal(judged_with_header(
-        "{\"alg\":\"Ed25519\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}", &status),
+    assert_int_equal(
+        judged_with_header(
+            "{\"alg\":\"EdDSA\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}", &status),
+        TRUST_VALID);
+    assert_int_equal(
+        judged_with_header(
+            "{\"alg\":\"Ed25519\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}", &status),
         TRUST_VALID);
 }
 
@@ -664,8 +673,7 @@ TEST(manifest_header_with_another_alg_or_member_is_invalid)
         "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}",
         "{\"alg\":\"HS256\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}",
         "{\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\"}",
-        "{\"alg\":\"EdDSA\",\"typ\":\"dacm-manifest+jwt\"}",
-        "{\"alg\":\"EdDSA\",\"kid\":\"k\"}",
+        "{\"alg\":\"EdDSA\",\"typ\":\"dacm-manifest+jwt\"}", "{\"alg\":\"EdDSA\",\"kid\":\"k\"}",
         "{\"alg\":\"EdDSA\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\",\"b64\":false}",
         "{\"alg\":\"EdDSA\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\",\"crit\":[]}",
         "{\"alg\":\"EdDSA\",\"kid\":\"k\",\"typ\":\"dacm-manifest+jwt\",\"jku\":\"https://x\"}"};

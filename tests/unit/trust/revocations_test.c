@@ -13,8 +13,7 @@
 static trust_token token_of(
     const char *issuer, const char *subject, const char *jti, int64_t issued_at)
 {
-    return (trust_token){
-        .issuer = issuer, .subject = subject, .jti = jti, .issued_at = issued_at};
+    return (trust_token){.issuer = issuer, .subject = subject, .jti = jti, .issued_at = issued_at};
 }
 
 static bool refused(trust_revocations *table, const char *issuer, const char *subject,
@@ -36,8 +35,8 @@ static void revoke_subject(
     trust_revocations *table, const char *subject, int64_t issued_until, int64_t expires_at)
 {
     rpc_status status = {0};
-    trust_revocation revocation = {.issuer = ISS, .subject = subject,
-        .issued_until = issued_until, .expires_at = expires_at};
+    trust_revocation revocation = {
+        .issuer = ISS, .subject = subject, .issued_until = issued_until, .expires_at = expires_at};
     if (trust_revocations_add(table, &revocation, NOW, &status) != RPC_OK)
         fail_msg("%s", status.message);
 }
@@ -248,8 +247,7 @@ TEST(revocation_that_names_nothing_or_too_much_is_refused)
     trust_revocations *table = trust_revocations_new(10);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         rpc_status status = {0};
-        assert_int_equal(
-            trust_revocations_add(table, &bad[i], NOW, &status), RPC_INVALID_ARGUMENT);
+        assert_int_equal(trust_revocations_add(table, &bad[i], NOW, &status), RPC_INVALID_ARGUMENT);
         assert_int_equal(status.code, RPC_INVALID_ARGUMENT);
         assert_true(strlen(status.message) > 0);
     }
@@ -265,7 +263,8 @@ TEST(revocation_that_names_nothing_or_too_much_is_refused)
     trust_revocations_free(table);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads ------------------------------------------------------------------------------------
+ */
 
 enum { ADDED = 4000, READERS = 4 };
 

@@ -19,11 +19,14 @@ static token_fixture make_fixture(void)
     rpc_status status;
     assert_int_equal(trust_signer_generate(TRUST_FOR_TOKENS, &fixture.signer, &status), RPC_OK);
     char *jwks = trust_signer_public_jwks(fixture.signer);
-    assert_int_equal(trust_keyring_parse(rpc_bytes_str(jwks), TRUST_FOR_TOKENS, 7, &fixture.ring,
-                         &status), RPC_OK);
+    assert_int_equal(
+        trust_keyring_parse(rpc_bytes_str(jwks), TRUST_FOR_TOKENS, 7, &fixture.ring, &status),
+        RPC_OK);
     free(jwks);
     fixture.issuer = (trust_issuer){.issuer = "https://sims.example",
-        .audience = "https://dacm.example/", .keys = fixture.ring, .may_delegate = true};
+        .audience = "https://dacm.example/",
+        .keys = fixture.ring,
+        .may_delegate = true};
     return fixture;
 }
 
@@ -37,20 +40,21 @@ static rpc_code verify_text(
     token_fixture *fixture, const char *payload, trust_token **ret, rpc_status *status)
 {
     char *jws;
-    assert_int_equal(trust_jws_sign(fixture->signer, "at+jwt", rpc_bytes_str(payload), &jws,
-                         status), RPC_OK);
-    rpc_code code =
-        trust_token_verify(rpc_bytes_str(jws), &fixture->issuer, NOW, ret, status);
+    assert_int_equal(
+        trust_jws_sign(fixture->signer, "at+jwt", rpc_bytes_str(payload), &jws, status), RPC_OK);
+    rpc_code code = trust_token_verify(rpc_bytes_str(jws), &fixture->issuer, NOW, ret, status);
     free(jws);
     return code;
 }
 
 /* The claims of a correct token with `more` behind them and, where it says so, one replaced. */
-#define HEAD "{\"iss\":\"https://sims.example\",\"aud\":\"https://dacm.example/\",\"sub\":\"s\","   \
-             "\"jti\":\"j\",\"client_id\":\"c\",\"scope\":\"openid seal.da\""
+#define HEAD                                                                                       \
+    "{\"iss\":\"https://sims.example\",\"aud\":\"https://dacm.example/\",\"sub\":\"s\","           \
+    "\"jti\":\"j\",\"client_id\":\"c\",\"scope\":\"openid seal.da\""
 #define TIMES ",\"iat\":1790000000,\"exp\":1790000300"
-#define DETAILS ",\"authorization_details\":[{\"type\":\"digital_asset\",\"identifier\":\"a\","     \
-                "\"actions\":[\"get\"]}]"
+#define DETAILS                                                                                    \
+    ",\"authorization_details\":[{\"type\":\"digital_asset\",\"identifier\":\"a\","                \
+    "\"actions\":[\"get\"]}]"
 
 static void refused(const char *payload, const char *why)
 {
@@ -81,10 +85,18 @@ TEST(token_that_we_mint_says_what_was_asked_for)
     const char *const actions[] = {"get", "update", NULL}, *const gpsis[] = {B, NULL};
     const char *const profile[] = {B, A, B, NULL};
     uint8_t print[32] = {1, 2, 3};
-    trust_token_claims claims = {.issuer = "https://sims.example", .subject = "user-2",
-        .audience = "https://dacm.example/", .client_id = "app", .scope = "openid seal.da",
-        .issued_at = NOW, .lifetime_s = 300, .asset_id = "asset-1", .actions = actions,
-        .gpsis = gpsis, .profile = profile, .certificate_sha256 = print};
+    trust_token_claims claims = {.issuer = "https://sims.example",
+        .subject = "user-2",
+        .audience = "https://dacm.example/",
+        .client_id = "app",
+        .scope = "openid seal.da",
+        .issued_at = NOW,
+        .lifetime_s = 300,
+        .asset_id = "asset-1",
+        .actions = actions,
+        .gpsis = gpsis,
+        .profile = profile,
+        .certificate_sha256 = print};
     char *text;
     rpc_status status;
     assert_int_equal(trust_token_mint(fixture.signer, &claims, &text, &status), RPC_OK);
@@ -92,8 +104,8 @@ TEST(token_that_we_mint_says_what_was_asked_for)
     assert_true(trust_token_peek_issuer(rpc_bytes_str(text), issuer, sizeof issuer));
     assert_string_equal(issuer, "https://sims.example");
     trust_token *token;
-    assert_int_equal(trust_token_verify(rpc_bytes_str(text), &fixture.issuer, NOW, &token, &status),
-        RPC_OK);
+    assert_int_equal(
+        trust_token_verify(rpc_bytes_str(text), &fixture.issuer, NOW, &token, &status), RPC_OK);
     assert_string_equal(token->subject, "user-2");
     assert_string_equal(token->asset_id, "asset-1");
     assert_int_equal(token->actions, TRUST_ACTION_GET | TRUST_ACTION_UPDATE);
@@ -118,24 +130,30 @@ TEST(token_mint_refuses_what_no_server_would_take)
 {
     token_fixture fixture = make_fixture();
     const char *const gpsis[] = {"4915110000001", NULL}, *const users[] = {A, NULL};
-    trust_token_claims claims = {.issuer = "i", .subject = "s", .audience = "a", .client_id = "c",
-        .scope = "seal.da", .issued_at = NOW, .lifetime_s = 300, .gpsis = gpsis};
+    trust_token_claims claims = {.issuer = "i",
+        .subject = "s",
+        .audience = "a",
+        .client_id = "c",
+        .scope = "seal.da",
+        .issued_at = NOW,
+        .lifetime_s = 300,
+        .gpsis = gpsis};
     char *text = NULL;
     rpc_status status;
-    assert_int_equal(trust_token_mint(fixture.signer, &claims, &text, &status),
-        RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_token_mint(fixture.signer, &claims, &text, &status), RPC_INVALID_ARGUMENT);
     claims.gpsis = users;
     claims.users = users;
-    assert_int_equal(trust_token_mint(fixture.signer, &claims, &text, &status),
-        RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_token_mint(fixture.signer, &claims, &text, &status), RPC_INVALID_ARGUMENT);
     claims.users = NULL;
     claims.lifetime_s = 901;
-    assert_int_equal(trust_token_mint(fixture.signer, &claims, &text, &status),
-        RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_token_mint(fixture.signer, &claims, &text, &status), RPC_INVALID_ARGUMENT);
     claims.lifetime_s = 900;
     claims.asset_id = "../x";
-    assert_int_equal(trust_token_mint(fixture.signer, &claims, &text, &status),
-        RPC_INVALID_ARGUMENT);
+    assert_int_equal(
+        trust_token_mint(fixture.signer, &claims, &text, &status), RPC_INVALID_ARGUMENT);
     trust_signer *manifest;
     assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &manifest, &status), RPC_OK);
     claims.asset_id = "x";
@@ -155,8 +173,8 @@ TEST(token_minimal_is_accepted_and_each_required_claim_is_required)
     refused("{\"iss\":\"https://sims.example\",\"aud\":[\"x\"]}", "aud");
     refused("{\"iss\":\"https://sims.example\",\"aud\":[\"https://dacm.example/\",7]}", "aud");
     refused("{\"iss\":\"https://sims.example\",\"aud\":\"https://dacm.example/\"}", "sub");
-    refused("{\"iss\":\"https://sims.example\",\"aud\":\"https://dacm.example/\",\"sub\":\"\"}",
-        "sub");
+    refused(
+        "{\"iss\":\"https://sims.example\",\"aud\":\"https://dacm.example/\",\"sub\":\"\"}", "sub");
     refused(HEAD "}", "exp");
     refused(HEAD ",\"iat\":1790000000}", "exp");
     refused("[]", "object");
@@ -212,8 +230,9 @@ TEST(token_gpsi_is_one_or_at_most_eight)
     refused(HEAD TIMES ",\"gpsi\":\"\"}", "gpsi");
     refused(HEAD TIMES ",\"gpsi\":[7]}", "gpsi");
     refused(HEAD TIMES ",\"gpsi\":{}}", "gpsi");
-    refused(HEAD TIMES ",\"gpsi\":[\"" A "\",\"" A "\",\"" A "\",\"" A "\",\"" A "\",\"" A
-                       "\",\"" A "\",\"" A "\",\"" A "\"]}", "gpsi");
+    refused(HEAD TIMES ",\"gpsi\":[\"" A "\",\"" A "\",\"" A "\",\"" A "\",\"" A "\",\"" A "\",\"" A
+                       "\",\"" A "\",\"" A "\"]}",
+        "gpsi");
 }
 
 TEST(token_authorization_details_are_one_object_we_know_whole)
@@ -228,12 +247,14 @@ TEST(token_authorization_details_are_one_object_we_know_whole)
         "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"users\":\"" A "\"}]",
         "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"users\":[]}]",
         "[{\"type\":\"digital_asset\",\"actions\":[\"get\"]},"
-        "{\"type\":\"digital_asset\",\"actions\":[\"get\"]}]", "7", "\"x\""};
+        "{\"type\":\"digital_asset\",\"actions\":[\"get\"]}]",
+        "7", "\"x\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char payload[800];
         snprintf(payload, sizeof payload, HEAD TIMES ",\"authorization_details\":%s}", bad[i]);
-        refused(payload, i == 8 || i == 9 ? "identifier" : i == 11 || i == 12 ? "users"
-                                                                                : "authorization");
+        refused(payload, i == 8 || i == 9     ? "identifier"
+                         : i == 11 || i == 12 ? "users"
+                                              : "authorization");
     }
 }
 
@@ -256,8 +277,7 @@ TEST(token_users_need_an_issuer_that_may_delegate)
 
 TEST(token_binding_is_one_thumbprint)
 {
-    accepted(HEAD TIMES
-        ",\"cnf\":{\"x5t#S256\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}");
+    accepted(HEAD TIMES ",\"cnf\":{\"x5t#S256\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}");
     refused(HEAD TIMES ",\"cnf\":{}}", "cnf");
     refused(HEAD TIMES ",\"cnf\":{\"x5t#S256\":\"AAAA\"}}", "cnf");
     refused(HEAD TIMES ",\"cnf\":{\"jkt\":\"AAAA\"}}", "cnf");
@@ -299,8 +319,7 @@ static void refused_under(const trust_issuer *how, const char *payload, const ch
 {
     trust_token *token = NULL;
     rpc_status status = {0};
-    assert_int_equal(
-        verify_under(how, "at+jwt", payload, &token, &status), RPC_UNAUTHENTICATED);
+    assert_int_equal(verify_under(how, "at+jwt", payload, &token, &status), RPC_UNAUTHENTICATED);
     assert_null(token);
     if (!strstr(status.message, why))
         fail_msg("'%s' not in '%s'", why, status.message);
@@ -352,20 +371,20 @@ TEST(token_with_one_holder_outside_the_namespaces_is_refused_whole)
     const char *const patterns[] = {"msisdn-48", "extid-*@example.com", "msisdn-49", NULL};
     trust_issuer how = {.gpsi_namespaces = patterns};
     taken_under(&how, HEAD TIMES ",\"gpsi\":[\"" A "\",\"" ANN "\",\"msisdn-4815110\"]}");
-    refused_under(&how, HEAD TIMES ",\"gpsi\":[\"" A "\",\"" EVE "\",\"" ANN "\"]}",
-        "namespaces");
+    refused_under(&how, HEAD TIMES ",\"gpsi\":[\"" A "\",\"" EVE "\",\"" ANN "\"]}", "namespaces");
 }
 
 TEST(token_users_of_a_delegate_lie_inside_the_namespaces_too)
 {
     const char *const patterns[] = {"msisdn-49", NULL};
     trust_issuer how = {.gpsi_namespaces = patterns, .may_delegate = true};
-    taken_under(&how, HEAD TIMES
-        ",\"authorization_details\":[{\"type\":\"digital_asset\",\"actions\":[\"get\"],"
-        "\"users\":[\"" A "\"]}]}");
-    refused_under(&how, HEAD TIMES
-        ",\"authorization_details\":[{\"type\":\"digital_asset\",\"actions\":[\"get\"],"
-        "\"users\":[\"" A "\",\"" EVE "\"]}]}", "namespaces");
+    taken_under(&how,
+        HEAD TIMES ",\"authorization_details\":[{\"type\":\"digital_asset\",\"actions\":[\"get\"],"
+                   "\"users\":[\"" A "\"]}]}");
+    refused_under(&how,
+        HEAD TIMES ",\"authorization_details\":[{\"type\":\"digital_asset\",\"actions\":[\"get\"],"
+                   "\"users\":[\"" A "\",\"" EVE "\"]}]}",
+        "namespaces");
 }
 
 TEST(token_digital_profile_may_name_users_of_other_namespaces)
@@ -380,14 +399,20 @@ TEST(token_claims_stand_where_the_issuer_has_them)
     trust_issuer how = {.gpsi_claim = "phone", .profile_claim = "avatar_users"};
     trust_token *token = NULL;
     rpc_status status = {0};
-    assert_int_equal(verify_under(&how, "at+jwt", HEAD TIMES ",\"phone\":\"" A "\",\"gpsi\":7,"
-        "\"avatar_users\":\"" B "\",\"Digital_profile\":[]}", &token, &status), RPC_OK);
+    assert_int_equal(verify_under(&how, "at+jwt",
+                         HEAD TIMES ",\"phone\":\"" A "\",\"gpsi\":7,"
+                                    "\"avatar_users\":\"" B "\",\"Digital_profile\":[]}",
+                         &token, &status),
+        RPC_OK);
     assert_true(token->has_gpsis && token->has_profile);
     assert_true(trust_users_contain(&token->gpsis, A));
     assert_true(trust_users_contain(&token->profile, B));
     trust_token_unref(token);
-    assert_int_equal(verify_under(&how, "at+jwt", HEAD TIMES ",\"gpsi\":\"" A "\","
-        "\"Digital_profile\":\"" B "\"}", &token, &status), RPC_OK);
+    assert_int_equal(verify_under(&how, "at+jwt",
+                         HEAD TIMES ",\"gpsi\":\"" A "\","
+                                    "\"Digital_profile\":\"" B "\"}",
+                         &token, &status),
+        RPC_OK);
     assert_false(token->has_gpsis || token->has_profile); /* ours mean nothing there */
     trust_token_unref(token);
     refused_under(&how, HEAD TIMES ",\"phone\":7}", "gpsi");
@@ -432,8 +457,8 @@ TEST(token_lifetime_is_bounded_by_what_is_taken_of_the_issuer)
 
 TEST(namespace_pattern_is_a_prefix_or_a_whole_domain)
 {
-    static const char *const good[] = {"msisdn-", "msisdn-49", "msisdn-123456789012345",
-        "extid-", "extid-*@example.com", "extid-*@a"};
+    static const char *const good[] = {"msisdn-", "msisdn-49", "msisdn-123456789012345", "extid-",
+        "extid-*@example.com", "extid-*@a"};
     static const char *const bad[] = {"", "msisdn", "msisdn-49*", "msisdn-+49", "msisdn-49 ",
         "msisdn-1234567890123456", "extid", "extid-a", "extid-ann@example.com", "extid-*",
         "extid-*@", "extid-*@Example.com", "extid-*@*.com", "*", "49", "extid-*@example.com "};
