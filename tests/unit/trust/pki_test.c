@@ -376,7 +376,9 @@ TEST(pki_encrypted_key_of_an_authority_is_refused_without_asking_for_a_password)
         PEM_write_bio_PKCS8PrivateKey(out, key, EVP_aes_128_cbc(), "secret", 6, NULL, NULL), 1);
     char *data = NULL;
     const long size = BIO_get_mem_data(out, &data);
-    char *pem = strndup(data, (size_t)size);
+    char *pem = calloc(1, (size_t)size + 1); /* a BIO's bytes have no NUL behind them */
+    assert_non_null(pem);
+    memcpy(pem, data, (size_t)size);
     const trust_certificate_names names = {"x", localhost, NULL, NULL};
     rpc_status status;
     assert_int_equal(trust_certificate_issue(ca.certificate_pem, pem, &names, 10, &ret, &status),
