@@ -257,21 +257,33 @@ static bool is_old(struct old_records *old, rpc_bytes value)
            record->created_at + UPLOAD_S < old->now;
 }
 
+/* Read again, and deleted only as of what was read: it may have been renewed since the scan. */
+static bool still_old(struct old_records *old, const store_entry *entry, uint64_t *ret_generation)
+{
+    dacm_wait wait;
+    rpc_code code = dacm_wait_get(old->service->store, entry->group, entry->item, &wait);
+    bool is = code == RPC_OK && is_old(old, wait.op.view.bytes);
+    *ret_generation = wait.op.generation;
+    store_view_release(&wait.op.view);
+    return is;
+}
+
 static bool delete_if_old(void *ctx, const store_entry *entry)
 {
     struct old_records *old = ctx;
-    if (!is_old(old, entry->value))
+    uint64_t generation = 0;
+    if (!is_old(old, entry->value) || !still_old(old, entry, &generation))
         return true;
     const store_change change = {.kind = STORE_DELETE, .item = entry->item};
     dacm_wait wait;
     store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(&wait,
-        store_update(old->service->store, entry->group, STORE_ANY_GENERATION, &change, 1, op));
-    if (code != RPC_OK)
-        old->status = wait.op.status;
-    else
+    rpc_code code = dacm_wait_end(
+        &wait, store_update(old->service->store, entry->group, generation, &change, 1, op));
+    if (code == RPC_OK)
         old->deleted++;
-    return code == RPC_OK;
+    else if (code != RPC_ABORTED) /* changed meanwhile: the next sweep looks again */
+        old->status = wait.op.status;
+    return code == RPC_OK || code == RPC_ABORTED;
 }
 
 static rpc_code sweep_records(
