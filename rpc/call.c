@@ -189,6 +189,12 @@ void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message)
     rpc__call_end(call, code, message, NGHTTP2_NO_ERROR);
 }
 
+void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail)
+{
+    if (call->server && call->conn)
+        call->conn->ops->on_event(call->conn, RPC_EVENT_LIMIT, limit, detail);
+}
+
 /* What was asked for when the call ended: at the top of the strand, outside all callbacks. */
 static void deliver_end(rpc_call *call)
 {

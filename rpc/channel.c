@@ -178,9 +178,10 @@ static void conn_goaway(rpc__conn *conn)
     channel->ready = false;
 }
 
-static void conn_event(rpc__conn *conn, rpc_event_kind kind, const char *detail)
+static void conn_event(
+    rpc__conn *conn, rpc_event_kind kind, rpc_limit_kind limit, const char *detail)
 {
-    (void)conn, (void)kind, (void)detail;
+    (void)conn, (void)kind, (void)limit, (void)detail;
 }
 
 static void conn_gone(rpc__conn *conn, const rpc_status *why)

@@ -321,11 +321,11 @@ static void last_words(rpc__conn *conn)
         close_stream(conn);
 }
 
-void rpc__conn_offence(rpc__conn *conn, uint32_t h2_error, const char *detail)
+void rpc__conn_offence(rpc__conn *conn, rpc_limit_kind limit, uint32_t h2_error, const char *detail)
 {
     if (conn->state >= RPC__CONN_CLOSING)
         return;
-    conn->ops->on_event(conn, RPC_EVENT_PROTOCOL_ERROR, detail);
+    conn->ops->on_event(conn, RPC_EVENT_PROTOCOL_ERROR, limit, detail);
     rpc_status why;
     rpc_status_set(&why, RPC_UNAVAILABLE, "connection: closed after a protocol error: %s", detail);
     if (conn->h2)
@@ -464,9 +464,9 @@ void rpc__conn_tick_soon(rpc__conn *conn)
     start_timer(conn);
 }
 
-static void time_out(rpc__conn *conn, const char *what)
+static void time_out(rpc__conn *conn, rpc_limit_kind limit, const char *what)
 {
-    conn->ops->on_event(conn, RPC_EVENT_TIMEOUT, what);
+    conn->ops->on_event(conn, RPC_EVENT_TIMEOUT, limit, what);
     rpc_status why;
     rpc_status_set(&why, RPC_UNAVAILABLE, "connection: closed: %s", what);
     if (conn->state == RPC__CONN_OPEN && !rpc__stream_writing(conn->stream))
@@ -484,17 +484,18 @@ static void check_limits(rpc__conn *conn, int64_t now)
         conn->progress_us = now;
     }
     if (conn->state == RPC__CONN_HANDSHAKE && now - conn->opened_us >= limits->handshake_ms * 1000)
-        time_out(conn, "no TLS handshake within handshake_ms");
+        time_out(conn, RPC_LIMIT_HANDSHAKE, "no TLS handshake within handshake_ms");
     else if (conn->state == RPC__CONN_OPEN && !conn->had_request &&
              now - conn->opened_us >= first_limit_ms(conn) * 1000)
-        time_out(conn, conn->server ? "no request within first_request_ms"
-                                    : "no HTTP/2 SETTINGS within handshake_ms");
+        time_out(conn, conn->server ? RPC_LIMIT_FIRST_REQUEST : RPC_LIMIT_HANDSHAKE,
+            conn->server ? "no request within first_request_ms"
+                         : "no HTTP/2 SETTINGS within handshake_ms");
     else if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL &&
              now - conn->idle_since_us >= limits->idle_ms * 1000)
-        time_out(conn, "idle for idle_ms");
+        time_out(conn, RPC_LIMIT_IDLE, "idle for idle_ms");
     else if (rpc__stream_writing(conn->stream) &&
              now - conn->progress_us >= limits->write_progress_ms * 1000)
-        time_out(conn, "the peer took no output for write_progress_ms");
+        time_out(conn, RPC_LIMIT_WRITE_PROGRESS, "the peer took no output for write_progress_ms");
     else if (conn->drain_us > 0 && now >= conn->drain_us) {
         if (conn->state == RPC__CONN_CLOSING)
             close_stream(conn);
@@ -533,7 +534,7 @@ static void ready(rpc__conn *conn)
     conn->idle_since_us = rpc__conn_now_us(conn);
     rpc_status why;
     if (conn->tls && rpc__tls_peer(conn->tls, &conn->peer, &why) != RPC_OK) {
-        conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, why.message);
+        conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, RPC_LIMIT_NONE, why.message);
         fail(conn, &why);
         return;
     }
@@ -566,7 +567,7 @@ static void handshake(rpc__conn *conn)
     case RPC__TLS_FAILED:
         break;
     }
-    conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, why.message);
+    conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, RPC_LIMIT_NONE, why.message);
     rpc__conn_close(conn, &why); /* the alert still goes out */
 }
 
@@ -576,7 +577,7 @@ static void peer_finished(rpc__conn *conn)
     rpc_status why;
     rpc_status_set(&why, RPC_UNAVAILABLE, "connection: the peer closed it");
     if (conn->state == RPC__CONN_HANDSHAKE)
-        conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, why.message);
+        conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, RPC_LIMIT_NONE, why.message);
     rpc__conn_close(conn, &why);
 }
 
@@ -598,7 +599,7 @@ static void receive_tls(rpc__conn *conn)
             return;
         }
         if (result == RPC__TLS_FAILED) {
-            rpc__conn_offence(conn, NGHTTP2_PROTOCOL_ERROR, why.message);
+            rpc__conn_offence(conn, RPC_LIMIT_NONE, NGHTTP2_PROTOCOL_ERROR, why.message);
             conn->peer_finished = true;
             return;
         }
@@ -632,7 +633,7 @@ static void on_read(void *user, size_t size, const rpc_status *status)
         if (status->code == RPC_OUT_OF_RANGE)
             rpc_status_set(&why, RPC_UNAVAILABLE, "connection: the peer closed it");
         if (conn->state == RPC__CONN_HANDSHAKE)
-            conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, why.message);
+            conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, RPC_LIMIT_NONE, why.message);
         conn->peer_finished = true;
         fail(conn, &why);
     }
@@ -681,7 +682,7 @@ void rpc__conn_begin(rpc__conn *conn)
     conn->peer.has_uid = rpc__stream_uid(conn->stream, &conn->peer.uid);
     conn->opened_us = conn->idle_since_us = conn->progress_us = rpc__conn_now_us(conn);
     conn->state = RPC__CONN_HANDSHAKE;
-    conn->ops->on_event(conn, RPC_EVENT_ACCEPTED, "");
+    conn->ops->on_event(conn, RPC_EVENT_ACCEPTED, RPC_LIMIT_NONE, "");
     if (!conn->tls)
         ready(conn);
     else if (!conn->server)

@@ -18,34 +18,62 @@ static rpc_code check_scheme(
     return RPC_OK;
 }
 
-/* Members of the address behind the last colon are the port. */
-static size_t host_size(const char *address)
+/* (lock) RPC_LIMIT_NONE with an objection: not for a limit's sake. NULL: come in. */
+static const char *objection(
+    const rpc_server *server, const rpc__origin *origin, rpc_limit_kind *ret_limit)
 {
-    const char *colon = strrchr(address, ':');
-    return colon ? (size_t)(colon - address) : strlen(address);
-}
-
-static unsigned strangers_of(const rpc_server *server, const char *address)
-{
-    size_t size = host_size(address);
-    unsigned count = 0;
-    for (const rpc__conn *conn = server->strangers; conn; conn = conn->owner_next)
-        count += host_size(conn->address) == size && memcmp(conn->address, address, size) == 0;
-    return count;
-}
-
-/* (lock) NULL: come in. */
-static const char *objection(const rpc_server *server, const char *address)
-{
+    const rpc_limits *limits = &server->limits;
+    *ret_limit = RPC_LIMIT_NONE;
     if (server->stopping)
         return "the server is shutting down";
-    if (server->connections >= server->limits.connections_max)
+    if (!origin)
+        return "no memory";
+    *ret_limit = RPC_LIMIT_CONNECTIONS;
+    if (server->connections >= limits->connections_max)
         return "connections_max reached";
-    if (server->unauthenticated >= server->limits.unauthenticated_max)
-        return "unauthenticated_max reached";
-    if (strangers_of(server, address) >= server->limits.unauthenticated_per_address_max)
+    *ret_limit = RPC_LIMIT_CONNECTIONS_PER_ADDRESS;
+    if (origin->connections >= limits->connections_per_address_max)
+        return "connections_per_address_max reached";
+    *ret_limit = RPC_LIMIT_UNAUTHENTICATED_PER_ADDRESS;
+    if (origin->unauthenticated >= limits->unauthenticated_per_address_max)
         return "unauthenticated_per_address_max reached";
+    *ret_limit = RPC_LIMIT_UNAUTHENTICATED;
+    if (server->unauthenticated >= limits->unauthenticated_max)
+        return "unauthenticated_max reached";
+    *ret_limit = RPC_LIMIT_NONE;
     return NULL;
+}
+
+/* Counts the newcomer, or says why it may not come in: before it has cost anything. */
+static const char *let_in(
+    rpc_server *server, const char *address, rpc__origin **ret, rpc_limit_kind *ret_limit)
+{
+    pthread_mutex_lock(&server->lock);
+    rpc__origin *origin = rpc__origins_get(&server->origins, address);
+    const char *refusal = objection(server, origin, ret_limit);
+    if (!refusal) {
+        server->connections++;
+        server->unauthenticated++;
+        origin->connections++;
+        origin->unauthenticated++;
+        *ret = origin;
+    } else if (origin) {
+        rpc__origins_put(&server->origins, origin);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return refusal;
+}
+
+void rpc__listener_forget(rpc_server *server, rpc__origin *origin, bool unauthenticated)
+{
+    server->connections--;
+    origin->connections--;
+    if (unauthenticated) {
+        server->unauthenticated--;
+        origin->unauthenticated--;
+    }
+    rpc__origins_put(&server->origins, origin);
+    pthread_cond_broadcast(&server->changed);
 }
 
 static rpc__conn *make_conn(rpc_listener *listener)
@@ -68,40 +96,74 @@ static rpc__conn *make_conn(rpc_listener *listener)
     return conn;
 }
 
+/* Among the strangers, where rpc_server_stop() finds it; false when that has come first. */
+static bool enrol(rpc_server *server, rpc__conn *conn)
+{
+    pthread_mutex_lock(&server->lock);
+    bool good = !server->stopping;
+    if (good) {
+        conn->owner_next = server->strangers;
+        conn->owner_link = &server->strangers;
+        if (conn->owner_next)
+            conn->owner_next->owner_link = &conn->owner_next;
+        server->strangers = conn;
+        rpc__conn_ref(conn); /* for the start task */
+    } else {
+        rpc__listener_forget(server, conn->origin, true);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return good;
+}
+
+static void turn_away(rpc_listener *listener, rpc__stream *stream, rpc__conn *conn,
+    rpc_limit_kind limit, const char *why)
+{
+    rpc__server_event(listener->server, RPC_EVENT_REFUSED, limit, listener->name,
+        rpc__stream_address(stream), why);
+    rpc__stream_refuse(stream);
+    if (conn)
+        rpc__conn_unref(conn);
+}
+
 static void on_accept(void *user, rpc__stream *stream)
 {
     rpc_listener *listener = user;
     rpc_server *server = listener->server;
     const char *address = rpc__stream_address(stream);
-    rpc__conn *conn = make_conn(listener);
-    const char *refusal = "no memory";
-    if (conn) {
-        conn->listener = listener->name;
-        snprintf(conn->address, sizeof conn->address, "%s", address);
-        pthread_mutex_lock(&server->lock);
-        refusal = objection(server, address);
-        if (!refusal) {
-            server->connections++;
-            server->unauthenticated++;
-            conn->owner_next = server->strangers;
-            conn->owner_link = &server->strangers;
-            if (conn->owner_next)
-                conn->owner_next->owner_link = &conn->owner_next;
-            server->strangers = conn;
-            rpc__conn_ref(conn); /* for the start task */
-        }
-        pthread_mutex_unlock(&server->lock);
-    }
+    rpc__origin *origin = NULL;
+    rpc_limit_kind limit;
+    const char *refusal = let_in(server, address, &origin, &limit);
     if (refusal) {
-        rpc__server_event(server, RPC_EVENT_REFUSED, listener->name, address, refusal);
-        rpc__stream_refuse(stream);
-        if (conn)
-            rpc__conn_unref(conn);
+        turn_away(listener, stream, NULL, limit, refusal);
+        return;
+    }
+    rpc__conn *conn = make_conn(listener);
+    if (!conn) {
+        pthread_mutex_lock(&server->lock);
+        rpc__listener_forget(server, origin, true);
+        pthread_mutex_unlock(&server->lock);
+        turn_away(listener, stream, NULL, RPC_LIMIT_NONE, "no memory");
+        return;
+    }
+    conn->listener = listener->name;
+    conn->origin = origin;
+    snprintf(conn->address, sizeof conn->address, "%s", address);
+    if (!enrol(server, conn)) {
+        turn_away(listener, stream, conn, RPC_LIMIT_NONE, "the server is shutting down");
         return;
     }
     conn->stream = stream;
     rpc__stream_start(stream, &conn->lane->strand, &rpc__conn_stream_handler, conn);
     rpc__strand_post(&conn->lane->strand, &conn->start);
+}
+
+/* Without a descriptor nobody can be let in; those who wait stay in the kernel's queue. */
+static void on_trouble(void *user, const rpc_status *why)
+{
+    rpc_listener *listener = user;
+    bool descriptors = why->code == RPC_RESOURCE_EXHAUSTED;
+    rpc__server_event(listener->server, RPC_EVENT_REFUSED,
+        descriptors ? RPC_LIMIT_DESCRIPTORS : RPC_LIMIT_NONE, listener->name, "", why->message);
 }
 
 static void free_listener(rpc_listener *listener)
@@ -134,7 +196,7 @@ rpc_code rpc_server_listen(
         code = rpc__tls_context_new_server(&options->tls, &listener->tls, reterr);
     if (code == RPC_OK)
         code = rpc__stream_listen(
-            server->runtime, &url, on_accept, listener, &listener->stream, reterr);
+            server->runtime, &url, on_accept, on_trouble, listener, &listener->stream, reterr);
     if (code != RPC_OK) {
         free_listener(listener);
         return code;

@@ -67,8 +67,10 @@ void rpc__call_credit(rpc_call *call)
     credit_assembly(call);
 }
 
-static void fail_message(rpc_call *call, rpc_code code, const char *text)
+static void fail_message(rpc_call *call, rpc_code code, rpc_limit_kind limit, const char *text)
 {
+    if (limit != RPC_LIMIT_NONE)
+        rpc__call_limit(call, limit, text);
     if (call->server)
         rpc__call_refuse(call, code, text);
     else
@@ -94,12 +96,12 @@ static bool reserve(rpc_call *call, rpc_message *message, size_t need)
             "message: %zu bytes received on this connection wait to be consumed, more than "
             "connection_request_bytes_max of %zu; send fewer at a time",
             total + more, call->conn->limits->connection_request_bytes_max);
-        fail_message(call, RPC_RESOURCE_EXHAUSTED, text);
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_CONNECTION_MEMORY, text);
         return false;
     }
     uint8_t *data = realloc(message->data, capacity);
     if (!data) {
-        fail_message(call, RPC_RESOURCE_EXHAUSTED, "message: no memory");
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_NONE, "message: no memory");
         return false;
     }
     message->data = data;
@@ -111,13 +113,13 @@ static bool check_prefix(rpc_call *call, size_t size)
 {
     char text[256];
     if (call->prefix[0] == 1 && call->encoding_bad) {
-        fail_message(call, RPC_UNIMPLEMENTED,
+        fail_message(call, RPC_UNIMPLEMENTED, RPC_LIMIT_NONE,
             "message: compressed with an encoding that is not supported; send identity");
         return false;
     }
     if (call->prefix[0] != 0) {
         snprintf(text, sizeof text, "message: flag byte %u without an encoding", call->prefix[0]);
-        fail_message(call, RPC_INTERNAL, text);
+        fail_message(call, RPC_INTERNAL, RPC_LIMIT_NONE, text);
         return false;
     }
     if (size <= call->receive_max)
@@ -125,7 +127,7 @@ static bool check_prefix(rpc_call *call, size_t size)
     snprintf(text, sizeof text,
         "message: %zu bytes, more than message_receive_bytes_max of %zu; send less or raise it",
         size, call->receive_max);
-    fail_message(call, RPC_RESOURCE_EXHAUSTED, text);
+    fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_MESSAGE, text);
     return false;
 }
 
@@ -136,7 +138,7 @@ static bool begin_message(rpc_call *call)
         return false;
     rpc_message *message = calloc(1, sizeof *message);
     if (!message) {
-        fail_message(call, RPC_RESOURCE_EXHAUSTED, "message: no memory");
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_NONE, "message: no memory");
         return false;
     }
     message->call = rpc_call_ref(call);

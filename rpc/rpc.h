@@ -88,30 +88,87 @@ typedef struct rpc_tls_options {
 
 /* ---- limits -------------------------------------------------------------------------- */
 
-/** Start from rpc_limits_default(). Each is judged before memory is spent. */
+/** Start from rpc_limits_default(). Each is judged before memory is spent, has a range of its own
+ *  (docs/librpc/limits.md) and, on a server, a counter (rpc_limit_kind). */
 typedef struct rpc_limits {
-    size_t header_list_bytes_max;             /* 64 KiB */
-    size_t message_receive_bytes_max;         /* 4 MiB */
-    size_t call_memory_bytes_max;             /* 16 MiB: arena of one call */
-    size_t connection_request_bytes_max;      /* 8 MiB: received and not yet consumed */
-    unsigned streams_max;                     /* 100 a connection */
-    unsigned connections_max;                 /* 10,000 on a server */
+    /* connections of a server; an address is one of IPv4 or a /64 of IPv6 */
+    unsigned connections_max;                 /* 10,000 */
+    unsigned connections_per_address_max;     /* 2,000 */
     unsigned unauthenticated_max;             /* 1,024: TLS or first request not finished */
     unsigned unauthenticated_per_address_max; /* 64 */
-    int64_t handshake_ms;                     /* 5,000 */
-    int64_t first_request_ms;                 /* 10,000 */
-    int64_t idle_ms;                          /* 300,000 without a call */
-    int64_t write_progress_ms;                /* 30,000 with output waiting and none leaving */
-    int64_t ping_interval_min_ms;             /* 10,000: faster pings get ENHANCE_YOUR_CALM */
-    unsigned resets_per_second_max;           /* 100 streams reset by the peer */
-    size_t stream_window_bytes;               /* 64 KiB receive window a stream */
-    size_t connection_window_bytes;           /* 1 MiB receive window a connection */
-    size_t frame_bytes_max;                   /* 64 KiB: largest DATA frame taken and sent */
-    size_t header_table_bytes;                /* 16 KiB HPACK table */
+    /* time */
+    int64_t handshake_ms;      /* 5,000 */
+    int64_t first_request_ms;  /* 10,000 */
+    int64_t idle_ms;           /* 300,000 without a call */
+    int64_t write_progress_ms; /* 30,000 with output waiting and none leaving */
+    int64_t stream_receive_ms; /* 300,000: a call of a server waits for the peer's next message or
+                                * half-close; RPC_NO_TIMEOUT = for ever */
+    int64_t stream_send_ms;    /* 300,000: the same for the peer's window */
+    /* streams and headers */
+    unsigned streams_max;         /* 100 a connection */
+    size_t header_list_bytes_max; /* 64 KiB */
+    unsigned header_count_max;    /* 256 in a list */
+    unsigned continuations_max;   /* 8 CONTINUATION frames to a list */
+    /* what a peer may do without a call of its own moving */
+    int64_t ping_interval_min_ms;       /* 10,000: faster pings get ENHANCE_YOUR_CALM … */
+    unsigned ping_strikes_max;          /* 2: … after this many without traffic of ours between */
+    unsigned pings_per_second_max;      /* 100, beside traffic too */
+    unsigned resets_per_second_max;     /* 100 streams reset by the peer */
+    unsigned settings_per_second_max;   /* 100 */
+    unsigned empty_data_per_second_max; /* 100 DATA frames with neither bytes nor end */
+    unsigned other_frames_per_second_max; /* 1,000 of PRIORITY, GOAWAY and unknown types */
+    unsigned window_updates_max;          /* 1,000 more than ten to each DATA frame of ours */
+    /* memory */
+    size_t message_receive_bytes_max;    /* 4 MiB */
+    size_t call_memory_bytes_max;        /* 16 MiB: arena of one call */
+    size_t connection_request_bytes_max; /* 8 MiB: received and not yet consumed */
+    size_t server_memory_bytes_max;      /* 1 GiB: buffers, messages and arenas of all connections;
+                                          * over it new calls are refused, a quarter over it new
+                                          * connections */
+    int64_t retry_pushback_ms;           /* 1,000: what a call refused for memory is told to wait */
+    size_t stream_window_bytes;          /* 64 KiB receive window a stream */
+    size_t connection_window_bytes;      /* 1 MiB receive window a connection */
+    size_t frame_bytes_max;              /* 64 KiB: largest DATA frame taken and sent */
+    size_t header_table_bytes;           /* 16 KiB HPACK table */
 } rpc_limits;
+
+#define RPC_NO_TIMEOUT INT64_MAX
 
 RPC_API rpc_limits rpc_limits_default(void);        /* for servers */
 RPC_API rpc_limits rpc_limits_default_client(void); /* windows of 8 MiB and 16 MiB */
+
+/** Which limit was reached; rpc_server_stats counts each. */
+typedef enum rpc_limit_kind {
+    RPC_LIMIT_NONE, /* an event that has nothing to do with one; never counted */
+    RPC_LIMIT_CONNECTIONS,
+    RPC_LIMIT_CONNECTIONS_PER_ADDRESS,
+    RPC_LIMIT_UNAUTHENTICATED,
+    RPC_LIMIT_UNAUTHENTICATED_PER_ADDRESS,
+    RPC_LIMIT_HANDSHAKE,
+    RPC_LIMIT_FIRST_REQUEST,
+    RPC_LIMIT_IDLE,
+    RPC_LIMIT_WRITE_PROGRESS,
+    RPC_LIMIT_STREAM_RECEIVE,
+    RPC_LIMIT_STREAM_SEND,
+    RPC_LIMIT_STREAMS,
+    RPC_LIMIT_HEADER_LIST,
+    RPC_LIMIT_HEADER_COUNT,
+    RPC_LIMIT_CONTINUATIONS,
+    RPC_LIMIT_PINGS,
+    RPC_LIMIT_RESETS,
+    RPC_LIMIT_SETTINGS,
+    RPC_LIMIT_EMPTY_DATA,
+    RPC_LIMIT_OTHER_FRAMES,
+    RPC_LIMIT_WINDOW_UPDATES,
+    RPC_LIMIT_MESSAGE,
+    RPC_LIMIT_CALL_MEMORY,
+    RPC_LIMIT_CONNECTION_MEMORY,
+    RPC_LIMIT_SERVER_MEMORY, /* a call or a connection was refused for it */
+    RPC_LIMIT_DESCRIPTORS,   /* none was left for a new connection */
+    RPC_LIMIT_KINDS
+} rpc_limit_kind;
+/** "connections", "unauthenticated_per_address": a fixed word for labels and logs. */
+RPC_API const char *rpc_limit_name(rpc_limit_kind kind);
 
 /* ---- peers and calls ------------------------------------------------------------------ */
 
@@ -306,14 +363,16 @@ typedef struct rpc_interceptor {
 typedef enum rpc_event_kind {
     RPC_EVENT_ACCEPTED,
     RPC_EVENT_HANDSHAKE_FAILED,
-    RPC_EVENT_REFUSED,        /* a limit on connections */
+    RPC_EVENT_REFUSED,        /* a limit on connections: this one was not taken */
     RPC_EVENT_PROTOCOL_ERROR, /* HTTP/2 or gRPC violated; the connection is closed */
-    RPC_EVENT_TIMEOUT,        /* handshake, first request, idle or write progress */
+    RPC_EVENT_TIMEOUT,        /* handshake, first request, idle or write progress; closed */
     RPC_EVENT_CLOSED,
+    RPC_EVENT_LIMIT, /* a call reached a limit and ended; the connection goes on */
     RPC_EVENT_KINDS
 } rpc_event_kind;
 typedef struct rpc_event {
     rpc_event_kind kind;
+    rpc_limit_kind limit; /* the one that was reached; RPC_LIMIT_NONE: it was no limit */
     const char *listener, *address, *detail;
 } rpc_event;
 typedef void rpc_event_fn(void *ctx, const rpc_event *event);
@@ -365,6 +424,9 @@ RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server, Protobu
 typedef struct rpc_method_options {
     size_t message_receive_bytes_max; /* 0 = the server's */
     int64_t deadline_max_ms;          /* 0 = none; caps what the client asks for */
+    int64_t stream_receive_ms;        /* 0 = the server's; RPC_NO_TIMEOUT: a stream that may
+                                       * rest for ever */
+    int64_t stream_send_ms;           /* 0 = the server's */
 } rpc_method_options;
 
 /** The handler of a streaming method of a registered service. NOT_FOUND when there is no such
@@ -387,8 +449,10 @@ RPC_API void rpc_server_free(rpc_server *server);
 
 typedef struct rpc_server_stats {
     uint64_t events[RPC_EVENT_KINDS];
+    uint64_t limits[RPC_LIMIT_KINDS]; /* how often each was reached */
     uint64_t calls_started, calls_ended;
     unsigned connections, unauthenticated;
+    size_t memory_bytes; /* what server_memory_bytes_max judges */
 } rpc_server_stats;
 RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
 

@@ -13,19 +13,22 @@
 /* ---- events
  * ---------------------------------------------------------------------------------------------- */
 
-void rpc__server_event(rpc_server *server, rpc_event_kind kind, const char *listener,
-    const char *address, const char *detail)
+void rpc__server_event(rpc_server *server, rpc_event_kind kind, rpc_limit_kind limit,
+    const char *listener, const char *address, const char *detail)
 {
     atomic_fetch_add_explicit(&server->events[kind], 1, memory_order_relaxed);
+    if (limit != RPC_LIMIT_NONE)
+        atomic_fetch_add_explicit(&server->limit_counts[limit], 1, memory_order_relaxed);
     if (!server->on_event)
         return;
-    rpc_event event = {kind, listener, address, detail};
+    rpc_event event = {kind, limit, listener, address, detail};
     server->on_event(server->event_ctx, &event);
 }
 
-static void conn_event(rpc__conn *conn, rpc_event_kind kind, const char *detail)
+static void conn_event(
+    rpc__conn *conn, rpc_event_kind kind, rpc_limit_kind limit, const char *detail)
 {
-    rpc__server_event(conn->owner, kind, conn->listener, conn->address, detail);
+    rpc__server_event(conn->owner, kind, limit, conn->listener, conn->address, detail);
 }
 
 static void conn_ready(rpc__conn *conn)
@@ -49,13 +52,10 @@ static void unlink_conn(rpc__conn *conn)
 static void conn_gone(rpc__conn *conn, const rpc_status *why)
 {
     rpc_server *server = conn->owner;
-    conn_event(conn, RPC_EVENT_CLOSED, why->message);
+    conn_event(conn, RPC_EVENT_CLOSED, RPC_LIMIT_NONE, why->message);
     pthread_mutex_lock(&server->lock);
     unlink_conn(conn);
-    server->connections--;
-    if (!conn->owner_data)
-        server->unauthenticated--;
-    pthread_cond_broadcast(&server->changed);
+    rpc__listener_forget(server, conn->origin, !conn->owner_data);
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -69,6 +69,7 @@ static void make_known(rpc__conn *conn)
     pthread_mutex_lock(&server->lock);
     unlink_conn(conn);
     server->unauthenticated--;
+    conn->origin->unauthenticated--;
     conn->owner_next = server->known;
     conn->owner_link = &server->known;
     if (conn->owner_next)
@@ -103,11 +104,21 @@ static void answer_http(rpc_call *call, const char *status)
     rpc__call_end(call, RPC_INTERNAL, "call: the request is not gRPC", NGHTTP2_NO_ERROR);
 }
 
+static void refuse_headers(rpc_call *call)
+{
+    const char *text = "call: no memory for the headers; send less metadata";
+    if (call->header_limit == RPC_LIMIT_HEADER_LIST)
+        text = "call: headers over header_list_bytes_max; send less metadata";
+    else if (call->header_limit == RPC_LIMIT_HEADER_COUNT)
+        text = "call: more headers than header_count_max; send less metadata";
+    rpc__call_limit(call, call->header_limit, text);
+    rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, text);
+}
+
 static bool request_good(rpc_call *call)
 {
-    if (call->header_over)
-        rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED,
-            "call: headers over header_list_bytes_max; send less metadata");
+    if (call->header_limit != RPC_LIMIT_NONE)
+        refuse_headers(call);
     else if (!call->post)
         answer_http(call, "405");
     else if (!call->content_type_good)
@@ -241,9 +252,11 @@ rpc_code rpc_server_new(
     if (server && options->interceptor_count > 0)
         server->interceptors = calloc(options->interceptor_count, sizeof *server->interceptors);
     if (!server || (options->interceptor_count > 0 && !server->interceptors) ||
-        !init_sync(server)) {
-        if (server)
+        !rpc__origins_init(&server->origins) || !init_sync(server)) {
+        if (server) {
             free(server->interceptors);
+            rpc__origins_done(&server->origins);
+        }
         free(server);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
     }
@@ -329,6 +342,7 @@ void rpc_server_free(rpc_server *server)
     rpc__listeners_done(server);
     rpc__registry_done(server);
     free(server->interceptors);
+    rpc__origins_done(&server->origins);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
     free(server);
@@ -340,6 +354,8 @@ rpc_server_stats rpc_server_get_stats(const rpc_server *server)
     rpc_server_stats stats = {0};
     for (size_t i = 0; i < RPC_EVENT_KINDS; i++)
         stats.events[i] = atomic_load_explicit(&server->events[i], memory_order_relaxed);
+    for (size_t i = 0; i < RPC_LIMIT_KINDS; i++)
+        stats.limits[i] = atomic_load_explicit(&server->limit_counts[i], memory_order_relaxed);
     stats.calls_ended = atomic_load_explicit(&server->calls_ended, memory_order_relaxed);
     stats.calls_started = atomic_load_explicit(&server->calls_started, memory_order_relaxed);
     pthread_mutex_lock(&mutable->lock);

@@ -5,6 +5,7 @@
 #ifndef DACM_RPC_SERVER_H
 #define DACM_RPC_SERVER_H
 
+#include "origins.h"
 #include "session.h"
 
 struct rpc_listener {
@@ -35,9 +36,11 @@ struct rpc_server {
     pthread_cond_t changed;
     rpc__conn *strangers;                  /* (lock) no request yet */
     rpc__conn *known;                      /* (lock) */
+    rpc__origins origins;                  /* (lock) */
     unsigned connections, unauthenticated; /* (lock) */
     bool stopping;                         /* (lock) */
     atomic_uint_least64_t events[RPC_EVENT_KINDS];
+    atomic_uint_least64_t limit_counts[RPC_LIMIT_KINDS];
     atomic_uint_least64_t calls_started, calls_ended;
 };
 
@@ -51,10 +54,12 @@ bool rpc__service_on(const rpc__service *service, const char *listener);
 void rpc__listeners_start(rpc_server *server);
 void rpc__listeners_close(rpc_server *server);
 void rpc__listeners_done(rpc_server *server);
+/** One connection of that origin is gone; (lock) */
+void rpc__listener_forget(rpc_server *server, rpc__origin *origin, bool unauthenticated);
 
 /* server.c */
 extern const rpc__conn_owner rpc__server_conn_owner;
-void rpc__server_event(rpc_server *server, rpc_event_kind kind, const char *listener,
-    const char *address, const char *detail);
+void rpc__server_event(rpc_server *server, rpc_event_kind kind, rpc_limit_kind limit,
+    const char *listener, const char *address, const char *detail);
 
 #endif

@@ -96,6 +96,28 @@ static bool common_header(rpc_call *call, rpc_bytes name, rpc_bytes value)
     return false;
 }
 
+/* Counts one more header. What is over is read and dropped, so that the peer gets a status; far
+ * over, the connection ends. */
+static bool headers_over(rpc__conn *conn, rpc_call *call, size_t size)
+{
+    const rpc_limits *limits = conn->limits;
+    rpc_limit_kind limit = RPC_LIMIT_NONE;
+    call->header_bytes += size;
+    call->header_count++;
+    if (call->header_bytes > limits->header_list_bytes_max)
+        limit = RPC_LIMIT_HEADER_LIST;
+    else if (call->header_count > limits->header_count_max)
+        limit = RPC_LIMIT_HEADER_COUNT;
+    if (limit == RPC_LIMIT_NONE)
+        return false;
+    if (call->header_limit == RPC_LIMIT_NONE)
+        call->header_limit = limit;
+    if (call->header_bytes / 4 > limits->header_list_bytes_max)
+        rpc__conn_offence(
+            conn, limit, NGHTTP2_ENHANCE_YOUR_CALM, "header list far over header_list_bytes_max");
+    return true;
+}
+
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
     nghttp2_rcbuf *value_ref, uint8_t flags, void *user)
 {
@@ -105,20 +127,15 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, nghttp2_rc
     if (!call || call->over)
         return 0;
     rpc_bytes name = rcbuf_bytes(name_ref), value = rcbuf_bytes(value_ref);
-    call->header_bytes += name.size + value.size + 32; /* RFC 9113, 6.5.2 */
-    if (call->header_bytes > conn->limits->header_list_bytes_max) {
-        call->header_over = true;
-        if (call->header_bytes / 4 > conn->limits->header_list_bytes_max)
-            rpc__conn_offence(conn, NGHTTP2_ENHANCE_YOUR_CALM, "header list far over the limit");
+    if (headers_over(conn, call, name.size + value.size + 32)) /* RFC 9113, 6.5.2 */
         return 0;
-    }
     bool trailers = call->server ? call->headers_done : frame->headers.cat == NGHTTP2_HCAT_HEADERS;
     if (common_header(call, name, value) ||
         (call->server ? request_header : answer_header)(call, name, value))
         return 0;
     rpc__headers *headers = trailers ? &call->trailers : &call->headers;
     if (!rpc__headers_add(call, headers, name, value, value_ref))
-        call->header_over = true;
+        call->header_limit = RPC_LIMIT_CALL_MEMORY;
     return 0;
 }
 
@@ -127,9 +144,11 @@ static void answer_headers_done(rpc_call *call, bool end)
 {
     if (call->http_status >= 100 && call->http_status < 200 && !end)
         return;
-    if (call->header_over) {
-        rpc__call_end(call, RPC_RESOURCE_EXHAUSTED,
-            "channel: headers of the answer are over header_list_bytes_max", NGHTTP2_CANCEL);
+    if (call->header_limit != RPC_LIMIT_NONE) {
+        char text[160];
+        snprintf(text, sizeof text, "channel: headers of the answer are over the limit: %s",
+            rpc_limit_name(call->header_limit));
+        rpc__call_end(call, RPC_RESOURCE_EXHAUSTED, text, NGHTTP2_CANCEL);
         return;
     }
     if (!call->headers_done && !call->status_seen &&
@@ -162,6 +181,9 @@ static void headers_received(rpc__conn *conn, rpc_call *call, const nghttp2_fram
         call->headers_done = true;
         conn->had_request = true;
         conn->ops->on_request(conn, call);
+    } else if (call->header_limit != RPC_LIMIT_NONE) {
+        rpc__call_limit(call, call->header_limit, "trailers of a request over the limit");
+        rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, "call: trailers over the limit; send less");
     }
     if (end && !call->over)
         rpc__call_remote_close(call);
@@ -170,43 +192,11 @@ static void headers_received(rpc__conn *conn, rpc_call *call, const nghttp2_fram
 /* ---- frames -------------------------------------------------------------------------------------
  */
 
-static bool second_passed(rpc__conn *conn)
+static int on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, void *user)
 {
-    int64_t now = rpc__conn_now_us(conn);
-    if (now - conn->second_us < 1000000)
-        return false;
-    conn->second_us = now;
-    return true;
-}
-
-static void count_control(rpc__conn *conn)
-{
-    if (++conn->control_frames > RPC__CONTROL_FRAMES_MAX)
-        rpc__conn_offence(conn, NGHTTP2_ENHANCE_YOUR_CALM, "a flood of control frames");
-}
-
-static void count_reset(rpc__conn *conn)
-{
-    if (second_passed(conn))
-        conn->resets = 0;
-    if (++conn->resets > conn->limits->resets_per_second_max && conn->server)
-        rpc__conn_offence(
-            conn, NGHTTP2_ENHANCE_YOUR_CALM, "more resets than resets_per_second_max");
-}
-
-/* As gRPC's servers: pings beside traffic of ours are a client that measures; others are
- *  counted. control_frames starts anew with our traffic, and so do the strikes. */
-static void count_ping(rpc__conn *conn)
-{
-    int64_t now = rpc__conn_now_us(conn);
-    bool early = conn->ping_us > 0 &&
-                 now - conn->ping_us < conn->limits->ping_interval_min_ms * 1000;
-    conn->ping_us = now;
-    if (!conn->server)
-        return;
-    conn->ping_strikes = early ? conn->ping_strikes + 1 : 0;
-    if (conn->ping_strikes > RPC__PING_STRIKES_MAX)
-        rpc__conn_offence(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
+    (void)h2;
+    rpc__flood_frame(user, head);
+    return 0;
 }
 
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
@@ -219,16 +209,13 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
             headers_received(conn, call, frame);
         return 0;
     case NGHTTP2_DATA:
-        if (frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-            count_control(conn);
+        if (frame->hd.length > 0 && frame->hd.length == frame->data.padlen &&
+            !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+            rpc__flood_empty_data(conn);
         if (call && !call->over && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
             rpc__call_remote_close(call);
         return 0;
-    case NGHTTP2_RST_STREAM:
-        count_reset(conn);
-        return 0;
     case NGHTTP2_SETTINGS:
-        count_control(conn);
         /* Only now does a client know how many streams it may open. */
         if (!conn->server && !conn->had_request && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
             conn->had_request = true;
@@ -236,16 +223,14 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         }
         return 0;
     case NGHTTP2_PING:
-        count_control(conn);
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
-            count_ping(conn);
+            rpc__flood_ping(conn);
         return 0;
     case NGHTTP2_GOAWAY:
         conn->goaway_seen = true;
         conn->ops->on_goaway(conn);
         return 0;
     default:
-        count_control(conn);
         return 0;
     }
 }
@@ -313,10 +298,17 @@ static int on_frame_not_send(nghttp2_session *h2, const nghttp2_frame *frame, in
 
 static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
 {
-    (void)h2, (void)frame;
+    (void)h2;
     rpc__conn *conn = user;
-    if (nghttp2_is_fatal(error) || frame->hd.stream_id == 0)
-        conn->ops->on_event(conn, RPC_EVENT_PROTOCOL_ERROR, nghttp2_strerror(error));
+    if (conn->server && frame->hd.type == NGHTTP2_HEADERS &&
+        (error == NGHTTP2_ERR_REFUSED_STREAM || conn->call_count >= conn->limits->streams_max)) {
+        bool ends = error != NGHTTP2_ERR_REFUSED_STREAM; /* it knew our SETTINGS */
+        conn->ops->on_event(conn, ends ? RPC_EVENT_PROTOCOL_ERROR : RPC_EVENT_LIMIT,
+            RPC_LIMIT_STREAMS, "more streams at a time than streams_max");
+    } else if (nghttp2_is_fatal(error) || frame->hd.stream_id == 0) {
+        conn->ops->on_event(
+            conn, RPC_EVENT_PROTOCOL_ERROR, RPC_LIMIT_NONE, nghttp2_strerror(error));
+    }
     return 0;
 }
 
@@ -328,6 +320,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks *callbacks = NULL;
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
@@ -348,7 +341,7 @@ static nghttp2_option *make_options(const rpc_limits *limits)
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_settings(option, 32);
     nghttp2_option_set_max_outbound_ack(option, RPC__OUTBOUND_QUEUE_MAX);
-    nghttp2_option_set_max_continuations(option, 8);
+    nghttp2_option_set_max_continuations(option, limits->continuations_max);
     nghttp2_option_set_max_deflate_dynamic_table_size(option, limits->header_table_bytes);
     nghttp2_option_set_max_send_header_block_length(option, 4 * limits->header_list_bytes_max);
     /* A second net behind resets_per_second_max, whose GOAWAY says why. */
@@ -398,8 +391,12 @@ bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes)
     ssize_t used = nghttp2_session_mem_recv(conn->h2, bytes.data, bytes.size);
     if (used >= 0)
         return true;
-    bool garbage = used == NGHTTP2_ERR_BAD_CLIENT_MAGIC;
-    rpc__conn_offence(conn, garbage ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR,
-        nghttp2_strerror((int)used));
+    if (used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
+        rpc__conn_offence(conn, RPC_LIMIT_CONTINUATIONS, NGHTTP2_ENHANCE_YOUR_CALM,
+            "more CONTINUATION frames than continuations_max");
+    else
+        rpc__conn_offence(conn, RPC_LIMIT_NONE,
+            used == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR,
+            nghttp2_strerror((int)used));
     return false;
 }

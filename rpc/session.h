@@ -31,8 +31,6 @@
 #define RPC__SEND_BYTES_MAX     (64 * 1024)
 #define RPC__SEND_BODIES_MAX    2
 #define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
-#define RPC__CONTROL_FRAMES_MAX 10000 /* from the peer since we last sent headers or data */
-#define RPC__PING_STRIKES_MAX   2
 #define RPC__OUTBOUND_QUEUE_MAX 1000
 
 typedef struct rpc__conn rpc__conn;
@@ -63,7 +61,8 @@ typedef struct rpc__conn_owner {
     void (*on_ready)(rpc__conn *conn);                   /* HTTP/2 may be spoken */
     void (*on_request)(rpc__conn *conn, rpc_call *call); /* server: all headers are there */
     void (*on_goaway)(rpc__conn *conn);                  /* no new calls on this connection */
-    void (*on_event)(rpc__conn *conn, rpc_event_kind kind, const char *detail);
+    void (*on_event)(
+        rpc__conn *conn, rpc_event_kind kind, rpc_limit_kind limit, const char *detail);
     void (*on_gone)(rpc__conn *conn, const rpc_status *why); /* last */
 } rpc__conn_owner;
 
@@ -74,6 +73,14 @@ typedef struct rpc__object {
     void (*release)(void *object);
     uint64_t used;
 } rpc__object;
+
+/** What the peer sent that may be a flood; flood.c. */
+typedef struct rpc__flood {
+    int64_t second_us, ping_us;
+    unsigned pings, resets, settings, empty_data, others; /* in this second */
+    unsigned window_updates; /* beyond ten for each DATA frame of ours */
+    unsigned ping_strikes;
+} rpc__flood;
 
 typedef enum rpc__conn_state {
     RPC__CONN_CONNECTING, /* client: no stream yet */
@@ -121,13 +128,14 @@ struct rpc__conn {
     rpc_timer *timer;
     bool tick_queued, timer_slow;
     rpc__task tick, start, drain, abort;
-    int64_t opened_us, idle_since_us, progress_us, ping_us, second_us, drain_us;
+    int64_t opened_us, idle_since_us, progress_us, drain_us;
     uint64_t progress_bytes;
-    unsigned ping_strikes, control_frames, resets;
+    rpc__flood flood;
     rpc__object objects[RPC__OBJECTS];
     uint64_t object_clock;
     /* for the owner */
     rpc__conn *owner_next, **owner_link;
+    struct rpc__origin *origin; /* server */
     void *owner_data;
 };
 
@@ -151,8 +159,21 @@ void rpc__conn_pump(rpc__conn *conn);
 bool rpc__conn_put(rpc__conn *conn, rpc_bytes bytes);
 /** Plain bytes that surely fit the output now. */
 size_t rpc__conn_room(rpc__conn *conn);
-/** HTTP/2 violated or a flood: GOAWAY, event, close. */
-void rpc__conn_offence(rpc__conn *conn, uint32_t h2_error, const char *detail);
+/** HTTP/2 violated (RPC_LIMIT_NONE) or a limit on the connection reached: GOAWAY, event, close. */
+void rpc__conn_offence(
+    rpc__conn *conn, rpc_limit_kind limit, uint32_t h2_error, const char *detail);
+/** A call reached a limit: counted and told. The call is for the caller to end. */
+void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail);
+
+/* flood.c (strand) */
+/** For every frame received, as soon as its header is there. */
+void rpc__flood_frame(rpc__conn *conn, const nghttp2_frame_hd *head);
+/** DATA of nothing but padding, which the header does not show. */
+void rpc__flood_empty_data(rpc__conn *conn);
+/** A PING that is no answer. */
+void rpc__flood_ping(rpc__conn *conn);
+/** We sent HEADERS or DATA. */
+void rpc__flood_traffic(rpc__conn *conn, bool data);
 
 /* session.c, session_send.c: nghttp2 */
 bool rpc__session_start(rpc__conn *conn);
@@ -257,10 +278,12 @@ struct rpc_call {
     rpc__headers headers, trailers;
     rpc_bytes authority;
     int http_status;
-    bool content_type_seen, content_type_good, encoding_bad, te_seen, header_over, post;
+    bool content_type_seen, content_type_good, encoding_bad, te_seen, post;
     bool timeout_bad, timeout_seen, headers_done, status_seen, remote_closed, unary_taken;
     rpc_status remote;
     size_t header_bytes;
+    unsigned header_count;
+    rpc_limit_kind header_limit; /* the headers went over it */
     size_t receive_max;
     uint8_t prefix[RPC__PREFIX_BYTES];
     size_t prefix_size;

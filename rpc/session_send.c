@@ -189,9 +189,7 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
     rpc__conn *conn = user;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
-    conn->control_frames = 0;
-    conn->ping_strikes = 0;
-    conn->ping_us = 0;
+    rpc__flood_traffic(conn, frame->hd.type == NGHTTP2_DATA);
     rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
     if (!conn->server && call && call->window_wanted > call->stream_window)
         rpc_call_receive_window(call, call->window_wanted);

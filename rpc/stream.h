@@ -85,12 +85,17 @@ typedef struct rpc__stream_listener rpc__stream_listener;
  *  listener, and the next connection is not taken before this has returned. Must not block. */
 typedef void rpc__stream_accept_fn(void *user, rpc__stream *stream);
 
+/** A connection could not be taken (RESOURCE_EXHAUSTED: no descriptor, no memory); it is tried
+ *  again shortly, and told again when it fails again. Else as rpc__stream_accept_fn. */
+typedef void rpc__stream_trouble_fn(void *user, const rpc_status *why);
+
 /** Listens at once (port 0: any port), takes connections from rpc__stream_listener_start() on.
  *  The object lives until rpc_runtime_free(). A socket file that no process listens on is
  *  replaced; its mode is 0600. INVALID_ARGUMENT: cannot ever work (path is no socket, no such
  *  address); UNAVAILABLE: taken; PERMISSION_DENIED; RESOURCE_EXHAUSTED. */
 RPC_MUST_USE rpc_code rpc__stream_listen(rpc_runtime *runtime, const rpc__url *url,
-    rpc__stream_accept_fn *on_accept, void *user, rpc__stream_listener **ret, rpc_status *reterr);
+    rpc__stream_accept_fn *on_accept, rpc__stream_trouble_fn *on_trouble, void *user,
+    rpc__stream_listener **ret, rpc_status *reterr);
 void rpc__stream_listener_start(rpc__stream_listener *listener);
 /** With the real port. */
 const rpc__url *rpc__stream_listener_url(const rpc__stream_listener *listener);

@@ -80,6 +80,7 @@ struct rpc__stream_listener {
     rpc_runtime *runtime;
     rpc__url url;
     rpc__stream_accept_fn *on_accept;
+    rpc__stream_trouble_fn *on_trouble;
     void *user;
     nng_stream_listener *raw;
     nng_aio *accept_aio, *retry_aio;
@@ -99,6 +100,14 @@ static void retry(void *arg)
         accept_next(listener);
 }
 
+static void trouble(rpc__stream_listener *listener, int error)
+{
+    rpc_status why;
+    rpc__nng_status(error, "cannot take a connection", &why);
+    listener->on_trouble(listener->user, &why);
+    nng_sleep_aio(ACCEPT_RETRY_MS, listener->retry_aio);
+}
+
 static void accepted(void *arg)
 {
     rpc__stream_listener *listener = arg;
@@ -106,13 +115,16 @@ static void accepted(void *arg)
     if (error == NNG_ECLOSED || error == NNG_ECANCELED)
         return;
     if (error != 0) {
-        nng_sleep_aio(ACCEPT_RETRY_MS, listener->retry_aio);
+        trouble(listener, error);
         return;
     }
     nng_stream *raw = nng_aio_get_output(listener->accept_aio, 0);
     rpc__stream *stream = rpc__stream_accepted(listener->runtime, raw);
-    if (stream)
-        listener->on_accept(listener->user, stream);
+    if (!stream) {
+        trouble(listener, NNG_ENOMEM);
+        return;
+    }
+    listener->on_accept(listener->user, stream);
     accept_next(listener);
 }
 
@@ -198,7 +210,8 @@ static int open_listener(rpc__stream_listener *listener, const char *url)
 }
 
 rpc_code rpc__stream_listen(rpc_runtime *runtime, const rpc__url *url,
-    rpc__stream_accept_fn *on_accept, void *user, rpc__stream_listener **ret, rpc_status *reterr)
+    rpc__stream_accept_fn *on_accept, rpc__stream_trouble_fn *on_trouble, void *user,
+    rpc__stream_listener **ret, rpc_status *reterr)
 {
     if (url->scheme == RPC__SCHEME_IPC) {
         rpc_code code = remove_stale_socket(url->path, reterr);
@@ -211,6 +224,7 @@ rpc_code rpc__stream_listen(rpc_runtime *runtime, const rpc__url *url,
     listener->runtime = runtime;
     listener->url = *url;
     listener->on_accept = on_accept;
+    listener->on_trouble = on_trouble;
     listener->user = user;
     char text[RPC__URL_MAX];
     rpc__nng_url(url, text);

@@ -6,6 +6,7 @@ list(APPEND RPC_SOURCES
     connection.c
     session.c
     session_send.c
+    flood.c
     metadata.c
     message.c
     call.c
@@ -13,6 +14,7 @@ list(APPEND RPC_SOURCES
     registry.c
     server.c
     listener.c
+    origins.c
     channel.c
     stub.c
     limits.c

@@ -329,16 +329,11 @@ static rpc_code open_rpc(dacm_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     const rpc_interceptor interceptor = host_rpc_interceptor(server->calls);
-    rpc_server_options options = {.limits = rpc_limits_default(),
+    rpc_server_options options = {.limits = host_rpc_limits(values),
         .interceptors = &interceptor,
         .interceptor_count = 1,
         .on_event = host_rpc_event,
         .event_ctx = server->calls};
-    options.limits.connections_max = (unsigned)host_int(values, "limits.connections");
-    options.limits.unauthenticated_max = (unsigned)host_int(values, "limits.unauthenticated");
-    options.limits.unauthenticated_per_address_max = (unsigned)host_int(
-        values, "limits.unauthenticated_per_address");
-    options.limits.streams_max = (unsigned)host_int(values, "limits.streams");
     rpc_code code = rpc_server_new(server->service.runtime, &options, &server->rpc, reterr);
     if (code == RPC_OK)
         code = add_services(server, reterr);

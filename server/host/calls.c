@@ -10,11 +10,18 @@
 
 #define METHODS_MAX 128u
 #define CODES       17u
+#define LINES_MAX   10u /* a second of one reason: a flood of refusals is no flood of lines */
 
 struct method {
     _Atomic(const void *) key; /* NULL = free */
     host_counter *codes[CODES];
     host_histogram *times;
+};
+
+/* Log lines of one reason in the second that began at start_us. */
+struct lines {
+    int64_t start_us;
+    unsigned written, dropped;
 };
 
 struct host_rpc {
@@ -24,7 +31,9 @@ struct host_rpc {
     pthread_mutex_t lock; /* for new methods */
     struct method methods[METHODS_MAX];
     struct method unknown;
-    host_counter *events[RPC_EVENT_KINDS];
+    host_counter *events[RPC_EVENT_KINDS], *limits[RPC_LIMIT_KINDS];
+    pthread_mutex_t lines_lock;
+    struct lines lines[RPC_EVENT_KINDS + RPC_LIMIT_KINDS]; /* (lines_lock) */
     host_counter *received, *sent;
 };
 
@@ -83,6 +92,7 @@ host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *cl
         [RPC_EVENT_PROTOCOL_ERROR] = "kind=\"protocol_error\"",
         [RPC_EVENT_TIMEOUT] = "kind=\"timeout\"",
         [RPC_EVENT_CLOSED] = "kind=\"closed\"",
+        [RPC_EVENT_LIMIT] = "kind=\"limit\"",
     };
     host_rpc *watch = calloc(1, sizeof *watch);
     if (!watch)
@@ -91,10 +101,17 @@ host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *cl
     watch->metrics = metrics;
     watch->clock = clock;
     pthread_mutex_init(&watch->lock, NULL);
+    pthread_mutex_init(&watch->lines_lock, NULL);
     fill_method(watch, &watch->unknown, "unknown");
     for (unsigned i = 0; i < RPC_EVENT_KINDS; i++)
         watch->events[i] = host_metrics_counter(
             metrics, "dacm_connection_events_total", "What happened to connections.", kinds[i]);
+    for (unsigned i = RPC_LIMIT_NONE + 1; i < RPC_LIMIT_KINDS; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "limit=\"%s\"", rpc_limit_name((rpc_limit_kind)i));
+        watch->limits[i] = host_metrics_counter(
+            metrics, "dacm_limit_reached_total", "Limits that peers reached.", label);
+    }
     watch->received = host_metrics_counter(
         metrics, "dacm_received_bytes_total", "Bytes of messages received.", NULL);
     watch->sent = host_metrics_counter(
@@ -107,6 +124,7 @@ void host_rpc_free(host_rpc *watch)
     if (!watch)
         return;
     pthread_mutex_destroy(&watch->lock);
+    pthread_mutex_destroy(&watch->lines_lock);
     free(watch);
 }
 
@@ -157,16 +175,46 @@ rpc_interceptor host_rpc_interceptor(host_rpc *watch)
     return (rpc_interceptor){.on_start = on_start, .on_end = on_end, .ctx = watch};
 }
 
+/* True: write one, and say that *ret_dropped before it were not. */
+static bool take_line(host_rpc *watch, const rpc_event *event, unsigned *ret_dropped)
+{
+    size_t reason = event->limit == RPC_LIMIT_NONE ? (size_t)event->kind
+                                                   : RPC_EVENT_KINDS + (size_t)event->limit;
+    struct lines *lines = &watch->lines[reason];
+    int64_t now = rpc_clock_monotonic_us(watch->clock);
+    pthread_mutex_lock(&watch->lines_lock);
+    if (now - lines->start_us >= 1000000) {
+        lines->start_us = now;
+        lines->written = 0;
+    }
+    bool write = lines->written < LINES_MAX;
+    if (write) {
+        lines->written++;
+        *ret_dropped = lines->dropped;
+        lines->dropped = 0;
+    } else {
+        lines->dropped++;
+    }
+    pthread_mutex_unlock(&watch->lines_lock);
+    return write;
+}
+
 void host_rpc_event(void *ctx, const rpc_event *event)
 {
     host_rpc *watch = ctx;
     host_counter_add(watch->events[event->kind], 1);
-    if (event->kind == RPC_EVENT_ACCEPTED || event->kind == RPC_EVENT_CLOSED)
+    if (event->limit != RPC_LIMIT_NONE)
+        host_counter_add(watch->limits[event->limit], 1);
+    unsigned dropped = 0;
+    if (event->kind == RPC_EVENT_ACCEPTED || event->kind == RPC_EVENT_CLOSED ||
+        !take_line(watch, event, &dropped))
         return;
     const host_field fields[] = {
         host_text("listener", event->listener),
         host_text("peer", event->address),
         host_text("detail", event->detail),
+        host_text("limit", rpc_limit_name(event->limit)),
+        host_number("lines_dropped", (int64_t)dropped),
     };
     host_log_access(watch->log, fields, sizeof fields / sizeof *fields);
 }

@@ -68,6 +68,81 @@ unsigned host_line(const host_values *values, const char *name);
 /** Calls fn for every setting whose value differs between the two (of one table). */
 void host_settings_diff(const host_settings *old_settings, const host_settings *new_settings,
     void (*fn)(void *ctx, const host_setting *setting), void *ctx);
+/** What every server of librpc can limit: X(member of rpc_limits, setting, unit, least, most,
+ *  default, description). The ranges are those that rpc_server_new() takes. */
+#define HOST_RPC_LIMITS(X)                                                                         \
+    X(connections_max, "limits.connections", NULL, 1, 1000000, "10000", "connections in all")      \
+    X(connections_per_address_max, "limits.connections_per_address", NULL, 1, 1000000, "2000",     \
+        "connections of an address (of IPv6: a /64)")                                              \
+    X(unauthenticated_max, "limits.unauthenticated", NULL, 1, 1000000, "1024",                     \
+        "connections before their first request")                                                  \
+    X(unauthenticated_per_address_max, "limits.unauthenticated_per_address", NULL, 1, 1000000,     \
+        "64", "the same, an address")                                                              \
+    X(handshake_ms, "limits.handshake_ms", "ms", 1, 3600000, "5000", "for the TLS handshake")      \
+    X(first_request_ms, "limits.first_request_ms", "ms", 1, 3600000, "10000",                      \
+        "from connecting to the first request")                                                    \
+    X(idle_ms, "limits.idle_ms", "ms", 0, 31536000000, "300000",                                   \
+        "a connection without a call is kept; 0: for ever")                                        \
+    X(write_progress_ms, "limits.write_progress_ms", "ms", 1, 3600000, "30000",                    \
+        "output waits and the peer takes none of it")                                              \
+    X(stream_receive_ms, "limits.stream_receive_ms", "ms", 0, 31536000000, "300000",               \
+        "a call waits for the caller's next message or its end; 0: for ever")                      \
+    X(stream_send_ms, "limits.stream_send_ms", "ms", 0, 31536000000, "300000",                     \
+        "a call waits for the caller to take what is sent; 0: for ever")                           \
+    X(streams_max, "limits.streams", NULL, 1, 10000, "100", "calls at a time on a connection")     \
+    X(header_list_bytes_max, "limits.header_list_bytes", "bytes", 1024, 16777216, "65536",         \
+        "headers of a request")                                                                    \
+    X(header_count_max, "limits.header_count", NULL, 8, 65536, "256", "headers of a request")      \
+    X(continuations_max, "limits.continuations", NULL, 1, 10000, "8",                              \
+        "CONTINUATION frames of a request")                                                        \
+    X(ping_interval_min_ms, "limits.ping_interval_ms", "ms", 0, 3600000, "10000",                  \
+        "least time between PINGs without calls")                                                  \
+    X(ping_strikes_max, "limits.ping_strikes", NULL, 0, 1000000, "2",                              \
+        "faster PINGs before the connection ends")                                                 \
+    X(pings_per_second_max, "limits.pings_per_second", NULL, 1, 1000000, "100",                    \
+        "PINGs beside calls")                                                                      \
+    X(resets_per_second_max, "limits.resets_per_second", NULL, 1, 1000000, "100",                  \
+        "calls cancelled by the caller, on a connection")                                          \
+    X(settings_per_second_max, "limits.settings_per_second", NULL, 2, 1000000, "100",              \
+        "SETTINGS frames on a connection")                                                         \
+    X(empty_data_per_second_max, "limits.empty_data_per_second", NULL, 1, 1000000, "100",          \
+        "DATA frames without data on a connection")                                                \
+    X(other_frames_per_second_max, "limits.other_frames_per_second", NULL, 1, 1000000, "1000",     \
+        "frames of types that mean nothing here")                                                  \
+    X(window_updates_max, "limits.window_updates", NULL, 100, 1000000, "1000",                     \
+        "WINDOW_UPDATE frames beyond ten for each DATA frame sent")                                \
+    X(message_receive_bytes_max, "limits.message_bytes", "bytes", 1, 4294967295, "4194304",        \
+        "largest message")                                                                         \
+    X(call_memory_bytes_max, "limits.call_memory_bytes", "bytes", 16384, 1099511627776,            \
+        "16777216", "memory of one call")                                                          \
+    X(connection_request_bytes_max, "limits.connection_memory_bytes", "bytes", 1, 1099511627776,   \
+        "8388608", "messages that wait on a connection")                                           \
+    X(server_memory_bytes_max, "limits.server_memory_bytes", "bytes", 1048576, 1099511627776,      \
+        "1073741824", "memory of all connections and calls; over it new calls are refused")        \
+    X(retry_pushback_ms, "limits.retry_pushback_ms", "ms", 0, 3600000, "1000",                     \
+        "what such a caller is told to wait")                                                      \
+    X(stream_window_bytes, "limits.stream_window_bytes", "bytes", 1024, 2147483647, "65536",       \
+        "receive window of a call")                                                                \
+    X(connection_window_bytes, "limits.connection_window_bytes", "bytes", 65535, 2147483647,       \
+        "1048576", "receive window of a connection")                                               \
+    X(frame_bytes_max, "limits.frame_bytes", "bytes", 16384, 16777215, "65536",                    \
+        "largest frame taken and sent")                                                            \
+    X(header_table_bytes, "limits.header_table_bytes", "bytes", 0, 1048576, "16384",               \
+        "table of header compression (HPACK), each way")
+
+/** An entry of HOST_RPC_LIMITS as a line of a server's table of settings:
+ *  `static const host_setting table[] = {HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING) …};` */
+#define HOST_RPC_LIMIT_SETTING(member, setting, of, least, most, standard, text)                   \
+    {.name = (setting),                                                                            \
+        .kind = HOST_INT,                                                                          \
+        .unit = (of),                                                                              \
+        .min = (least),                                                                            \
+        .max = (most),                                                                             \
+        .fallback = (standard),                                                                    \
+        .description = (text)},
+/** The limits that values set; of a table with all of HOST_RPC_LIMITS. */
+rpc_limits host_rpc_limits(const host_values *values);
+
 /** Every setting with unit, range, default and description (--help-config). */
 void host_settings_help(const host_setting *table, size_t count, FILE *out);
 

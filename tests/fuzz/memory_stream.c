@@ -171,9 +171,10 @@ rpc_code rpc__stream_dial(rpc_runtime *runtime, const rpc__url *url, int64_t tim
 }
 
 rpc_code rpc__stream_listen(rpc_runtime *runtime, const rpc__url *url,
-    rpc__stream_accept_fn *on_accept, void *user, rpc__stream_listener **ret, rpc_status *reterr)
+    rpc__stream_accept_fn *on_accept, rpc__stream_trouble_fn *on_trouble, void *user,
+    rpc__stream_listener **ret, rpc_status *reterr)
 {
-    (void)runtime, (void)reterr;
+    (void)runtime, (void)on_trouble, (void)reterr;
     the_listener = (rpc__stream_listener){*url, on_accept, user};
     *ret = &the_listener;
     return RPC_OK;

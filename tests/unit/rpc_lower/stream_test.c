@@ -170,6 +170,8 @@ typedef struct test_server {
     size_t count;
     bool echo, refuse;
     unsigned refused;
+    unsigned troubles;
+    rpc_status trouble;
 } test_server;
 
 static void on_accept(void *user, rpc__stream *stream)
@@ -195,6 +197,16 @@ static void on_accept(void *user, rpc__stream *stream)
     pthread_mutex_unlock(&server->lock);
 }
 
+static void on_trouble(void *user, const rpc_status *why)
+{
+    test_server *server = user;
+    pthread_mutex_lock(&server->lock);
+    server->troubles++;
+    server->trouble = *why;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void open_server(test_server *server, const char *url_text, bool echo)
 {
     memset(server, 0, sizeof *server);
@@ -205,8 +217,8 @@ static void open_server(test_server *server, const char *url_text, bool echo)
     rpc__url url;
     assert_int_equal(rpc__url_parse(url_text, &url, &status), RPC_OK);
     assert_int_equal(rpc_runtime_new(NULL, &server->runtime, &status), RPC_OK);
-    if (rpc__stream_listen(server->runtime, &url, on_accept, server, &server->listener, &status) !=
-        RPC_OK)
+    if (rpc__stream_listen(server->runtime, &url, on_accept, on_trouble, server, &server->listener,
+            &status) != RPC_OK)
         fail_msg("%s", status.message);
     rpc__stream_listener_start(server->listener);
 }
@@ -430,7 +442,7 @@ TEST(stream_listen_on_a_taken_address_says_so)
     rpc__stream_listener *second;
     rpc_status status;
     assert_int_equal(rpc__stream_listen(server.runtime, rpc__stream_listener_url(server.listener),
-                         on_accept, &server, &second, &status),
+                         on_accept, on_trouble, &server, &second, &status),
         RPC_UNAVAILABLE);
     assert_non_null(strstr(status.message, "taken"));
     close_server(&server);
@@ -452,7 +464,7 @@ TEST(stream_listen_replaces_a_dead_socket_and_nothing_else)
     rpc__stream_listener *second;
     rpc_status status;
     assert_int_equal(rpc__stream_listen(server.runtime, rpc__stream_listener_url(server.listener),
-                         on_accept, &server, &second, &status),
+                         on_accept, on_trouble, &server, &second, &status),
         RPC_UNAVAILABLE);
     finish(accepted(&server, 0)); /* the question whether anybody listens was a connection */
     server.count = 0;
@@ -461,7 +473,7 @@ TEST(stream_listen_replaces_a_dead_socket_and_nothing_else)
     FILE *file = fopen(url.path, "w");
     assert_non_null(file);
     fclose(file);
-    assert_int_equal(rpc__stream_listen(server.runtime, &url, on_accept, &server, &second, &status),
+    assert_int_equal(rpc__stream_listen(server.runtime, &url, on_accept, on_trouble, &server, &second, &status),
         RPC_INVALID_ARGUMENT);
     assert_int_equal(access(url.path, F_OK), 0);
     close_server(&server);
@@ -495,7 +507,7 @@ TEST(stream_cycles_leave_no_descriptor_behind)
     close_server(&server);
 }
 
-TEST(stream_listener_serves_on_after_running_out_of_descriptors)
+TEST(stream_listener_without_descriptors_says_so_and_serves_on_when_there_are_some)
 {
     test_server server;
     open_server(&server, "tcp://127.0.0.1:0", true);
@@ -511,7 +523,10 @@ TEST(stream_listener_serves_on_after_running_out_of_descriptors)
     tight.rlim_cur = (rlim_t)fd + 1; /* no descriptor is left for accept */
     setrlimit(RLIMIT_NOFILE, &tight);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    WAIT(&server, server.troubles >= 2); /* tried again, and still nothing */
     setrlimit(RLIMIT_NOFILE, &limit);
+    assert_int_equal(server.trouble.code, RPC_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(server.trouble.message, "raise the limit on open files"));
     assert_int_equal(write(fd, "x", 1), 1);
     char back = 0;
     assert_int_equal(read(fd, &back, 1), 1);
