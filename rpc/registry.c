@@ -260,6 +260,16 @@ static size_t hash(const char *text)
     return (size_t)(value ^ value >> 32);
 }
 
+/* As protobuf-c lays out what it generates: the functions follow the ProtobufCService. */
+static bool function_is_null(const ProtobufCService *service, unsigned index)
+{
+    void (*function)(void) = NULL;
+    if (service->invoke != protobuf_c_service_invoke_internal)
+        return false;
+    memcpy(&function, (const uint8_t *)(service + 1) + index * sizeof function, sizeof function);
+    return function == NULL;
+}
+
 static void insert(rpc_server *server, rpc__method *method)
 {
     size_t at = hash(method->path) & (server->table_size - 1);
@@ -275,8 +285,10 @@ rpc_code rpc__registry_build(rpc_server *server, rpc_status *reterr)
         rpc__service *service = server->services[i];
         count += service->method_count;
         for (size_t j = 0; j < service->method_count; j++) {
-            const rpc__method *method = &service->methods[j];
-            if ((method->client_streaming || method->server_streaming) && !method->has_handler)
+            rpc__method *method = &service->methods[j];
+            bool streaming = method->client_streaming || method->server_streaming;
+            method->absent = !streaming && function_is_null(service->service, method->index);
+            if (streaming && !method->has_handler)
                 return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                     "server: %s is streaming and has no handler; call rpc_server_set_handler()",
                     method->path);

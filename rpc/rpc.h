@@ -417,7 +417,8 @@ typedef struct rpc_service_options {
 } rpc_service_options;
 
 /** Registers a service as protobuf-c generated it; its unary methods are called with the
- *  rpc_call as closure_data. service and descriptor_set outlive the server. Before start. */
+ *  rpc_call as closure_data; one whose function is NULL is answered UNIMPLEMENTED. service and
+ *  descriptor_set outlive the server. Before start. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
     const rpc_service_options *options, rpc_status *reterr);
 

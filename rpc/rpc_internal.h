@@ -17,6 +17,7 @@ typedef struct rpc__method {
     const char *path; /* "/package.Service/Method" */
     bool client_streaming, server_streaming;
     bool has_handler; /* of a streaming method: rpc_server_set_handler() ran */
+    bool absent;      /* of a unary method: its function is NULL; answered UNIMPLEMENTED */
     rpc_handler handler;
     void *user;
     rpc_method_options options;

@@ -179,7 +179,7 @@ static void conn_request(rpc__conn *conn, rpc_call *call)
     if (!request_good(call))
         return;
     rpc__method *method = rpc__registry_find(server, call->path);
-    if (!method || !rpc__service_on(method->service, conn->listener)) {
+    if (!method || method->absent || !rpc__service_on(method->service, conn->listener)) {
         unimplemented(call);
         return;
     }

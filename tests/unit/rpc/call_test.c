@@ -51,6 +51,19 @@ TEST(an_unknown_method_or_service_is_unimplemented_by_name)
     fixture_stop(&f);
 }
 
+TEST(a_method_whose_function_is_null_is_unimplemented)
+{
+    fixture f;
+    fixture_init(&f);
+    f.with_other = true;
+    fixture_start(&f);
+    rpc_status status = {0};
+    assert_int_equal(call_path(&f, "/rpctest.Other/Unary", &status), RPC_UNIMPLEMENTED);
+    assert_non_null(strstr(status.message, "/rpctest.Other/Unary"));
+    assert_int_equal(call_path(&f, "/rpctest.Echo/Unary", &status), RPC_OK);
+    fixture_stop(&f);
+}
+
 TEST(a_reply_may_come_from_any_thread)
 {
     fixture f;

@@ -127,6 +127,7 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
 /* Streaming methods have handlers instead. */
 static Rpctest__Echo_Service echo_service = {
     RPCTEST__ECHO__BASE_INIT, echo_unary, NULL, NULL, NULL};
+static Rpctest__Other_Service other_service = {RPCTEST__OTHER__BASE_INIT, NULL};
 
 /* Downloads: size messages whose body is pulled, data.size bytes each. */
 typedef struct download {
@@ -328,6 +329,8 @@ static void add_services(fixture *f)
     rpc_service_options options = {
         .descriptor_set = rpc_bytes_of(rpctest_descriptors, rpctest_descriptors_size)};
     rpc_code code = rpc_server_add_service(f->server, &echo_service.base, &options, &status);
+    if (code == RPC_OK && f->with_other)
+        code = rpc_server_add_service(f->server, &other_service.base, &options, &status);
     if (code == RPC_OK)
         code = rpc_server_set_handler(
             f->server, "/rpctest.Echo/Download", &downloads, f, NULL, &status);

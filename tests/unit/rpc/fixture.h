@@ -30,6 +30,7 @@ typedef struct fixture {
     test_cert ca, server_cert, client_cert;
     rpc_limits limits, client_limits;
     bool plain, no_client_cert;
+    bool with_other; /* rpctest.Other is served, its method's function NULL */
     rpc_pool *pool;
     flag events[RPC_EVENT_KINDS];
     char event_detail[256];
