@@ -86,6 +86,11 @@ typedef struct rpc_tls_options {
     const char *server_name;     /* channels only: verified name; NULL = host of the target */
 } rpc_tls_options;
 
+/** Reads certificate, key and trust as a listener would and forgets them again: for a check of a
+ *  configuration. The errors of rpc_server_listen() that come from its files. */
+RPC_API RPC_MUST_USE rpc_code rpc_tls_check_listener(
+    const rpc_tls_options *options, rpc_status *reterr);
+
 /* ---- limits -------------------------------------------------------------------------- */
 
 /** Start from rpc_limits_default(). Each is judged before memory is spent, has a range of its own

@@ -279,6 +279,12 @@ rpc_code rpc__tls_context_new_server(
     return RPC_OK;
 }
 
+rpc_code rpc_tls_check_listener(const rpc_tls_options *options, rpc_status *reterr)
+{
+    RPC_CLEANUP(context_unrefp) rpc__tls_context *context = NULL;
+    return rpc__tls_context_new_server(options, &context, reterr);
+}
+
 static bool verify_name(rpc__tls_context *context, const char *name)
 {
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context->ssl);

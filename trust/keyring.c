@@ -136,6 +136,8 @@ static rpc_code read_okp(const json_t *jwk, trust_key *key, rpc_status *reterr)
         return bad(reterr, key->kid, "`alg` does not fit an Ed25519 key");
     if (!trust__jwk_bytes32(jwk, "x", key->ed25519))
         return bad(reterr, key->kid, "`x` is not 32 bytes in base64url");
+    if (crypto_core_ed25519_is_valid_point(key->ed25519) != 1)
+        return bad(reterr, key->kid, "`x` is no public key of Ed25519");
     return RPC_OK;
 }
 

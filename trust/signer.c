@@ -137,6 +137,17 @@ const char *trust_signer_kid(const trust_signer *signer)
     return signer->key.kid;
 }
 
+bool trust_signer_in(const trust_signer *signer, const trust_keyring *ring)
+{
+    for (size_t i = 0; i < trust_keyring_count(ring); i++) {
+        const trust_key *key = trust_keyring_at(ring, i);
+        if (key->alg == TRUST_ALG_EDDSA &&
+            memcmp(key->ed25519, signer->key.ed25519, sizeof key->ed25519) == 0)
+            return true;
+    }
+    return false;
+}
+
 trust_purpose trust_signer_purpose(const trust_signer *signer)
 {
     return signer->purpose;

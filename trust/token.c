@@ -383,6 +383,8 @@ rpc_code trust_token_verify(
         code = take_optional(token, claims, issuer, reterr);
     if (code != RPC_OK)
         return code;
+    if (trust_key_get_state(jws.key) == TRUST_KEY_RETIRED)
+        return bad(reterr, "its key is retired: no token under it can still live");
     if (!trust_key_signs_at(jws.key, token->issued_at))
         return bad(reterr, "signed outside the key's window");
     token->key_version = trust_keyring_version(issuer->keys);

@@ -81,7 +81,7 @@ typedef enum trust_key_state {
     TRUST_KEY_PRE_PUBLISHED, /* known, verifies nothing yet */
     TRUST_KEY_ACTIVE,
     TRUST_KEY_VERIFY_ONLY,
-    TRUST_KEY_RETIRED,     /* what was signed in its window still verifies */
+    TRUST_KEY_RETIRED,     /* what was signed in its window still verifies; tokens do not */
     TRUST_KEY_COMPROMISED, /* verifies nothing, whenever it was signed */
 } trust_key_state;
 
@@ -98,8 +98,8 @@ typedef struct trust_keyring trust_keyring;
 /** Reads a JWK set, or one JWK. Refused: private members, a kid that is missing, longer than 128
  *  bytes, not printable ASCII or there twice, `use` other than sig, `key_ops` without verify, an
  *  `alg` that does not fit the key, RSA below 2,048 or above 4,096 bits or with an exponent that
- *  is 1, even or above 64 bits, another `dacm_purpose`. Keys of a type we do not know are left
- *  out. INVALID_ARGUMENT names the kid and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64
+ *  is 1, even or above 64 bits, an Ed25519 key that is no point of the group (those of small order
+ *  verify what nobody signed), another `dacm_purpose`. Keys of a type we do not know are left out. INVALID_ARGUMENT names the kid and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64
  *  keys. */
 RPC_API RPC_MUST_USE rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose,
     uint64_t version, trust_keyring **ret, rpc_status *reterr);
@@ -119,6 +119,8 @@ typedef struct trust_signer trust_signer;
 /** A new Ed25519 key whose kid is its RFC 7638 thumbprint. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_generate(
     trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** Is its public half among the keys of ring, under whatever kid? One key has one purpose. */
+RPC_API bool trust_signer_in(const trust_signer *signer, const trust_keyring *ring);
 /** From a private JWK, or the first of a private JWK set, that is active by its `dacm_state`:
  *  Ed25519 (kty and crv say so), of this purpose. INVALID_ARGUMENT; RESOURCE_EXHAUSTED: no locked
  *  memory. No message repeats what jwk holds but the kid.

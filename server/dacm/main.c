@@ -103,6 +103,15 @@ static int use_tool(const arguments *args, const host_settings *settings)
     return dacm_tool_stat(directory, args->json);
 }
 
+static int check_files(const arguments *args, const host_settings *settings)
+{
+    rpc_status status = {0};
+    if (dacm_server_check(host_settings_values(settings), &status) != RPC_OK)
+        return complain(args->host.config, &status);
+    printf("%s: ok\n", args->host.config);
+    return EXIT_SUCCESS;
+}
+
 /* ---- serving ------------------------------------------------------------------------------------
  */
 
@@ -129,7 +138,7 @@ static void reload(
         host_settings_diff(started_with, settings, tell_restart, log);
         HOST_LOG(log, HOST_INFO, "reloaded keys, certificates and issuers");
     } else
-        HOST_LOG(log, HOST_ERROR, "reload failed: what could not be read stays as it was",
+        HOST_LOG(log, HOST_ERROR, "reload failed: everything stays as it was",
             host_text("why", status.message));
     host_settings_free(settings);
 }
@@ -193,11 +202,7 @@ int main(int argc, char **argv)
         return complain("", &status);
     if (!args.host.check_config && !args.check && !args.backup && !args.stat && !args.audit)
         return open_log_and_serve(&args, settings);
-    int code = EXIT_SUCCESS;
-    if (args.host.check_config)
-        printf("%s: ok\n", args.host.config);
-    else
-        code = use_tool(&args, settings);
+    int code = args.host.check_config ? check_files(&args, settings) : use_tool(&args, settings);
     host_settings_free(settings);
     return code;
 }

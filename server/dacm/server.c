@@ -293,7 +293,8 @@ static rpc_tls_options tls_of(const host_values *values, const char *listener)
     rpc_tls_options tls = {0};
     const char *const parts[] = {"certificate", "key", "client_ca"};
     const char **const into[] = {&tls.certificate_file, &tls.key_file, &tls.ca_file};
-    for (size_t i = 0; i < 3; i++) {
+    bool https = strcmp(listener, "https") == 0; /* knows no clients' certificates */
+    for (size_t i = 0; i < (https ? 2 : 3); i++) {
         snprintf(name, sizeof name, "listen.%s.%s", listener, parts[i]);
         const char *file = host_string(values, name);
         *into[i] = file[0] ? file : NULL;
@@ -513,6 +514,27 @@ rpc_code dacm_server_start(
     return RPC_OK;
 }
 
+static rpc_code check_tls(const host_values *values, const char *listener, rpc_status *reterr)
+{
+    rpc_tls_options tls = tls_of(values, listener);
+    rpc_status why;
+    if (!tls.certificate_file)
+        return RPC_OK; /* plain text, or no such listener */
+    rpc_code code = rpc_tls_check_listener(&tls, &why);
+    return code == RPC_OK
+               ? code
+               : rpc_status_set(reterr, code, "'listen.%s': %.300s", listener, why.message);
+}
+
+rpc_code dacm_server_check(const host_values *values, rpc_status *reterr)
+{
+    static const char *const listeners[] = {"users", "peers", "https"};
+    rpc_code code = dacm_trust_check(values, reterr);
+    for (size_t i = 0; code == RPC_OK && i < sizeof listeners / sizeof *listeners; i++)
+        code = check_tls(values, listeners[i], reterr);
+    return code;
+}
+
 static rpc_code reload_tls(
     rpc_listener *listener, const char *name, const host_values *values, rpc_status *reterr)
 {
@@ -525,7 +547,9 @@ static rpc_code reload_tls(
 rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, rpc_status *reterr)
 {
     const host_values *values = host_settings_values(settings);
-    rpc_code code = dacm_trust_load(&server->trust, values, reterr);
+    rpc_code code = dacm_server_check(values, reterr);
+    if (code == RPC_OK)
+        code = dacm_trust_load(&server->trust, values, reterr);
     if (code == RPC_OK)
         code = reload_tls(server->users, "users", values, reterr);
     if (code == RPC_OK)

@@ -45,28 +45,59 @@ static rpc_code load_signer(
                : rpc_status_set(reterr, code, "'signing.key_file' (%s): %.300s", path, why.message);
 }
 
+/* What one reading of the files gives. */
+typedef struct loaded {
+    dacm_issuers *issuers;
+    trust_signer *signer;
+    char *jwks;
+} loaded;
+
+static void loaded_donep(loaded *l)
+{
+    dacm_issuers_unref(l->issuers);
+    trust_signer_free(l->signer);
+    free(l->jwks);
+}
+
+/* Whoever holds a key for both could make tokens of manifests. The files may not say for what
+ * their keys are, so the keys themselves are compared. */
+static rpc_code check_purposes(const loaded *l, rpc_status *reterr)
+{
+    for (size_t i = 0; i < l->issuers->count; i++)
+        if (trust_signer_in(l->signer, l->issuers->issuers[i].keys))
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'signing.key_file': key '%.40s' also signs tokens ('issuers[%zu].jwks_file'); one "
+                "key has one purpose: make another with `dacm pki`",
+                trust_signer_kid(l->signer), i);
+    return RPC_OK;
+}
+
+static rpc_code read_all(const host_values *settings, loaded *ret, rpc_status *reterr)
+{
+    rpc_code code = dacm_issuers_load(settings, &ret->issuers, reterr);
+    if (code == RPC_OK)
+        code = load_signer(settings, &ret->signer, &ret->jwks, reterr);
+    return code == RPC_OK ? check_purposes(ret, reterr) : code;
+}
+
+rpc_code dacm_trust_check(const host_values *settings, rpc_status *reterr)
+{
+    RPC_CLEANUP(loaded_donep) loaded l = {0};
+    return read_all(settings, &l, reterr);
+}
+
 rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_status *reterr)
 {
-    dacm_issuers *issuers = NULL;
-    trust_signer *signer = NULL;
-    char *jwks = NULL;
-    rpc_code code = dacm_issuers_load(settings, &issuers, reterr);
-    if (code == RPC_OK)
-        code = load_signer(settings, &signer, &jwks, reterr);
-    if (code != RPC_OK) {
-        dacm_issuers_unref(issuers);
+    RPC_CLEANUP(loaded_donep) loaded l = {0};
+    rpc_code code = read_all(settings, &l, reterr);
+    if (code != RPC_OK)
         return code;
-    }
     pthread_rwlock_wrlock(&trust->lock);
-    dacm_issuers *old_issuers = trust->issuers;
-    trust_signer *old_signer = trust->signer;
-    char *old_jwks = trust->public_jwks;
-    trust->issuers = issuers;
-    trust->signer = signer;
-    trust->public_jwks = jwks;
+    const loaded old = {trust->issuers, trust->signer, trust->public_jwks};
+    trust->issuers = l.issuers;
+    trust->signer = l.signer;
+    trust->public_jwks = l.jwks;
     pthread_rwlock_unlock(&trust->lock);
-    dacm_issuers_unref(old_issuers);
-    trust_signer_free(old_signer);
-    free(old_jwks);
+    l = old; /* freed on return */
     return RPC_OK;
 }

@@ -32,5 +32,7 @@ uint64_t dacm_trust_version(dacm_trust *trust);
  *  is replaced. */
 RPC_MUST_USE rpc_code dacm_trust_load(
     dacm_trust *trust, const host_values *settings, rpc_status *reterr);
+/** Reads and judges the same files and changes nothing. */
+RPC_MUST_USE rpc_code dacm_trust_check(const host_values *settings, rpc_status *reterr);
 
 #endif

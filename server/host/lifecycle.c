@@ -116,7 +116,7 @@ enum { KEY_CONFIG = 0x4801, KEY_CHECK, KEY_HELP };
 
 static const struct argp_option options[] = {
     {"config", KEY_CONFIG, "FILE", 0, "Read settings from FILE (YAML)", 0},
-    {"check-config", KEY_CHECK, NULL, 0, "Judge the settings and exit", 0},
+    {"check-config", KEY_CHECK, NULL, 0, "Judge the settings and the files they name, and exit", 0},
     {"help-config", KEY_HELP, NULL, 0, "List all settings and exit", 0},
     {0},
 };

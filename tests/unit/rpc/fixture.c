@@ -102,6 +102,7 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
         rpc_status_set(&status, RPC_NOT_FOUND, "100 %% n\xc3\xb8 such\nthing");
         rpc_call_fail(call, &status);
     } else if (strcmp(request->text, "never") == 0) {
+        rpc_call_unref(f->held); /* the last one is kept */
         f->held = rpc_call_ref(call);
         rpc_call_on_cancel(call, on_cancel, f);
     } else if (strcmp(request->text, "thread") == 0) {
