@@ -32,6 +32,7 @@ endfunction()
 
 dacm_require(nghttp2 libnghttp2 libnghttp2-dev)
 dacm_require(protobuf_c libprotobuf-c libprotobuf-c-dev)
+dacm_require(zlib zlib zlib1g-dev)
 dacm_require(sodium libsodium libsodium-dev)
 dacm_require(openssl libssl libssl-dev)
 dacm_require(crypto libcrypto libssl-dev)

@@ -390,6 +390,35 @@ void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us)
     rpc__call_ask(call, RPC__ASK_CANCEL);
 }
 
+/* ---- compression
+ * --------------------------------------------------------------------------------------------- */
+
+rpc_code rpc_call_set_compression(rpc_call *call, rpc_encoding encoding)
+{
+    rpc_code code = RPC_OK;
+    pthread_mutex_lock(&call->lock);
+    if (!call->server || call->headers_frozen || call->inbox_over)
+        code = RPC_FAILED_PRECONDITION;
+    else if (rpc__encoding_name(encoding) && !(call->peer_accept & RPC_ACCEPT(encoding)))
+        code = RPC_UNIMPLEMENTED;
+    else
+        call->send_encoding = encoding;
+    pthread_mutex_unlock(&call->lock);
+    return code;
+}
+
+void rpc_call_compress_messages(rpc_call *call, bool compress)
+{
+    pthread_mutex_lock(&call->lock);
+    call->send_plain = !compress;
+    pthread_mutex_unlock(&call->lock);
+}
+
+bool rpc_call_message_compressed(const rpc_call *call)
+{
+    return call->last_compressed;
+}
+
 /* ---- posting and timers of the user
  * ------------------------------------------------------------------ */
 

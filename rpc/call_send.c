@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NV_MAX 512
+#define NV_MAX             512
+#define COMPRESS_BYTES_MIN 20 /* what gzip adds to the least that it can make */
 
 #define STATIC_NV(n, v)                                                                            \
     ((nghttp2_nv){(uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), sizeof(n) - 1,             \
@@ -57,12 +58,59 @@ static rpc_sent check_send(rpc_call *call, size_t bytes, unsigned bodies)
     return RPC_SENT_BUSY;
 }
 
+/* An ended or full call costs neither a copy nor compression. */
+static rpc_sent ask_room(rpc_call *call, size_t bytes, unsigned bodies)
+{
+    pthread_mutex_lock(&call->lock);
+    rpc_sent sent = check_send(call, RPC__PREFIX_BYTES + bytes, bodies);
+    pthread_mutex_unlock(&call->lock);
+    return sent;
+}
+
+/* Frees out unless it was taken. */
+static rpc_sent hand_over(rpc_call *call, rpc__out *out)
+{
+    pthread_mutex_lock(&call->lock);
+    rpc_sent sent = check_send(call, out->size, out->has_body);
+    if (sent == RPC_SENT_OK)
+        enqueue(call, out);
+    pthread_mutex_unlock(&call->lock);
+    if (sent == RPC_SENT_OK)
+        rpc__call_ask(call, RPC__ASK_SEND);
+    else
+        free(out);
+    return sent;
+}
+
+/* The message compressed as the call says, or out itself. On the sender's thread: the strand has
+ * other calls to serve. */
+static rpc__out *compressed(rpc_call *call, rpc__out *out)
+{
+    pthread_mutex_lock(&call->lock);
+    rpc_encoding encoding = call->send_plain ? RPC_ENCODING_IDENTITY : call->send_encoding;
+    pthread_mutex_unlock(&call->lock);
+    size_t size = out->size - RPC__PREFIX_BYTES, made = 0;
+    if (!rpc__encoding_name(encoding) || size <= COMPRESS_BYTES_MIN)
+        return out;
+    rpc__out *smaller = new_out(size - 1);
+    if (!smaller)
+        return out;
+    if (!rpc__deflate(encoding, rpc_bytes_of(out->data + RPC__PREFIX_BYTES, size),
+            smaller->data + RPC__PREFIX_BYTES, size - 1, &made)) {
+        free(smaller);
+        return out;
+    }
+    free(out);
+    rpc__prefix_write(smaller->data, made);
+    smaller->data[0] = 1;
+    smaller->size = RPC__PREFIX_BYTES + made;
+    out = realloc(smaller, sizeof *smaller + smaller->size);
+    return out ? out : smaller;
+}
+
 rpc_sent rpc_call_send(rpc_call *call, rpc_bytes head, const rpc_body *body)
 {
-    /* An ended or full call costs no copy. */
-    pthread_mutex_lock(&call->lock);
-    rpc_sent sent = check_send(call, RPC__PREFIX_BYTES + head.size, body != NULL);
-    pthread_mutex_unlock(&call->lock);
+    rpc_sent sent = ask_room(call, head.size, body != NULL);
     if (sent != RPC_SENT_OK)
         return sent;
     size_t body_size = body ? body->size : 0;
@@ -77,19 +125,12 @@ rpc_sent rpc_call_send(rpc_call *call, rpc_bytes head, const rpc_body *body)
     out->has_body = body != NULL;
     if (body)
         out->body = *body;
-    pthread_mutex_lock(&call->lock);
-    sent = check_send(call, out->size, out->has_body);
-    if (sent == RPC_SENT_OK)
-        enqueue(call, out);
-    pthread_mutex_unlock(&call->lock);
-    if (sent == RPC_SENT_OK)
-        rpc__call_ask(call, RPC__ASK_SEND);
     else
-        free(out);
-    return sent;
+        out = compressed(call, out);
+    return hand_over(call, out);
 }
 
-static rpc__out *pack(const ProtobufCMessage *message)
+static rpc__out *pack(rpc_call *call, const ProtobufCMessage *message)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
     rpc__out *out = new_out(size);
@@ -97,32 +138,26 @@ static rpc__out *pack(const ProtobufCMessage *message)
         return NULL;
     rpc__prefix_write(out->data, size);
     protobuf_c_message_pack(message, out->data + RPC__PREFIX_BYTES);
-    return out;
+    return compressed(call, out);
 }
 
 rpc_sent rpc_call_send_packed(rpc_call *call, const ProtobufCMessage *message)
 {
-    rpc__out *out = pack(message);
+    rpc_sent sent = ask_room(call, 0, 0);
+    if (sent != RPC_SENT_OK)
+        return sent;
+    rpc__out *out = pack(call, message);
     if (!out) {
         rpc_call_cancel(call);
         return RPC_SENT_OVER;
     }
-    pthread_mutex_lock(&call->lock);
-    rpc_sent sent = check_send(call, out->size, 0);
-    if (sent == RPC_SENT_OK)
-        enqueue(call, out);
-    pthread_mutex_unlock(&call->lock);
-    if (sent == RPC_SENT_OK)
-        rpc__call_ask(call, RPC__ASK_SEND);
-    else
-        free(out);
-    return sent;
+    return hand_over(call, out);
 }
 
 /* Without RPC__ASK_SEND: a finish or half-close follows at once and takes it along. */
 bool rpc__call_send_unbounded(rpc_call *call, const ProtobufCMessage *message)
 {
-    rpc__out *out = pack(message);
+    rpc__out *out = pack(call, message);
     if (!out)
         return false;
     pthread_mutex_lock(&call->lock);
@@ -216,6 +251,22 @@ static void freeze_headers(rpc_call *call)
     call->headers_sent = true;
 }
 
+/* The encoding of what we send, and of what we take unless accept is 0. All are constants. */
+static size_t fill_encodings(const rpc_call *call, unsigned accept, nghttp2_nv *nv)
+{
+    size_t count = 0;
+    const char *encoding = rpc__encoding_name(call->send_encoding);
+    if (encoding)
+        nv[count++] = text_nv("grpc-encoding", encoding, strlen(encoding));
+    if (accept) {
+        const char *text = rpc__accept_text(accept);
+        nv[count++] = text_nv("grpc-accept-encoding", text, strlen(text));
+    }
+    for (size_t i = 0; i < count; i++)
+        nv[i].flags |= NGHTTP2_NV_FLAG_NO_COPY_VALUE;
+    return count;
+}
+
 bool rpc__call_submit_request(rpc_call *call)
 {
     rpc__conn *conn = call->conn;
@@ -228,6 +279,7 @@ bool rpc__call_submit_request(rpc_call *call)
     nv[count++] = STATIC_NV("te", "trailers");
     nv[count++] = STATIC_NV("content-type", "application/grpc");
     nv[count++] = STATIC_NV("user-agent", "dacm-rpc-c/0.1");
+    count += fill_encodings(call, call->accept & ~RPC_ACCEPT(RPC_ENCODING_IDENTITY), nv + count);
     char timeout[RPC__TIMEOUT_TEXT_BYTES];
     if (call->deadline_us != RPC_NO_DEADLINE) {
         rpc__timeout_format(call->deadline_us - rpc__conn_now_us(conn), timeout);
@@ -265,11 +317,17 @@ static size_t fill_trailers(rpc_call *call, nghttp2_nv *nv, char *text)
     return count;
 }
 
+/* What is accepted is told with a connection's first answer and where the client compresses: no
+ * client looks at it in every answer. Frozen: other threads may have been adding until now. */
 static size_t fill_headers(rpc_call *call, nghttp2_nv *nv)
 {
     size_t count = 0;
+    freeze_headers(call);
     nv[count++] = STATIC_NV(":status", "200");
     nv[count++] = STATIC_NV("content-type", "application/grpc");
+    bool tell = call->encoding_seen || !call->conn->accept_told;
+    call->conn->accept_told = true;
+    count += fill_encodings(call, tell ? call->accept : 0, nv + count);
     if (rpc__out_headers_count(call->out_headers) <= NV_MAX)
         count += rpc__out_headers_fill(call->out_headers, nv + count);
     return count;
@@ -288,7 +346,6 @@ rpc_code rpc__call_trailers_submit(rpc_call *call)
     } else {
         size_t count = fill_headers(call, nv);
         count += fill_trailers(call, nv + count, text);
-        freeze_headers(call);
         failed = nghttp2_submit_response(h2, call->stream_id, nv, count, NULL);
     }
     return failed ? RPC_RESOURCE_EXHAUSTED : RPC_OK;
@@ -307,7 +364,6 @@ static void push_answer(rpc_call *call)
     nghttp2_nv nv[NV_MAX + 8];
     size_t count = fill_headers(call, nv);
     nghttp2_data_provider provider = provider_of(call);
-    freeze_headers(call);
     if (nghttp2_submit_response(call->conn->h2, call->stream_id, nv, count, &provider) != 0)
         rpc__call_end(call, RPC_INTERNAL, "call: no memory for the answer", NGHTTP2_INTERNAL_ERROR);
 }

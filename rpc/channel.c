@@ -23,6 +23,8 @@ struct rpc_channel {
     rpc__url url;
     char authority[300];
     int64_t connect_ms;
+    rpc_encoding encoding;
+    unsigned accept;
     rpc__tls_context *tls;
     rpc__conn *conn; /* for new calls; NULL: none */
     bool ready, closed;
@@ -309,6 +311,8 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
                             : channel->limits.message_receive_bytes_max;
     call->stream_window = channel->limits.stream_window_bytes;
     call->wait_for_ready = options->wait_for_ready;
+    call->accept = channel->accept;
+    call->send_encoding = options->encoding ? options->encoding : channel->encoding;
     if (options->timeout_ms > 0 && options->timeout_ms < INT64_MAX / 2000)
         call->deadline_us = call->started_us + options->timeout_ms * 1000;
     for (size_t i = 0; i < options->metadata_count; i++) {
@@ -404,6 +408,8 @@ static rpc_code set_up(rpc_channel *channel, const rpc_channel_options *options,
         snprintf(channel->authority, sizeof channel->authority,
             strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, channel->url.port);
     channel->limits = options->limits;
+    channel->encoding = options->encoding;
+    channel->accept = rpc__accept_of(options->accept_encodings);
     channel->connect_ms = options->connect_ms > 0 ? options->connect_ms : CONNECT_DEFAULT_MS;
     if (channel->url.scheme == RPC__SCHEME_TLS_TCP)
         code = rpc__tls_context_new_client(&options->tls, host, &channel->tls, reterr);

@@ -14,6 +14,7 @@ struct rpc_message {
     rpc_call *call; /* a reference */
     uint8_t *data;
     size_t size, capacity, have;
+    bool compressed; /* as it came */
     size_t withheld; /* window of the stream, owed at release */
     size_t charged;  /* of lane->request_bytes */
     rpc_arena *arena;
@@ -77,15 +78,16 @@ static void fail_message(rpc_call *call, rpc_code code, rpc_limit_kind limit, co
         rpc__call_end(call, code, text, NGHTTP2_CANCEL);
 }
 
-static bool reserve(rpc_call *call, rpc_message *message, size_t need)
+/* Room for need bytes, at once for more but never for more than max. */
+static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t max)
 {
     if (need <= message->capacity)
         return true;
     size_t capacity = message->capacity ? 2 * message->capacity : 512;
     if (capacity < need)
         capacity = need;
-    if (capacity > message->size)
-        capacity = message->size;
+    if (capacity > max)
+        capacity = max;
     size_t more = capacity - message->charged;
     size_t total = atomic_fetch_add_explicit(
         &call->lane->request_bytes, more, memory_order_relaxed);
@@ -109,19 +111,29 @@ static bool reserve(rpc_call *call, rpc_message *message, size_t need)
     return true;
 }
 
+static bool encoding_good(rpc_call *call)
+{
+    if (rpc__encoding_name(call->encoding) && call->accept & RPC_ACCEPT(call->encoding))
+        return true;
+    if (call->encoding_seen && call->encoding != RPC_ENCODING_IDENTITY)
+        fail_message(call, RPC_INTERNAL, RPC_LIMIT_NONE,
+            "message: compressed with an encoding that was not among those accepted");
+    else
+        fail_message(call, RPC_INTERNAL, RPC_LIMIT_NONE,
+            "message: its flag says compressed, but grpc-encoding names no encoding");
+    return false;
+}
+
 static bool check_prefix(rpc_call *call, size_t size)
 {
     char text[256];
-    if (call->prefix[0] == 1 && call->encoding_bad) {
-        fail_message(call, RPC_UNIMPLEMENTED, RPC_LIMIT_NONE,
-            "message: compressed with an encoding that is not supported; send identity");
-        return false;
-    }
-    if (call->prefix[0] != 0) {
-        snprintf(text, sizeof text, "message: flag byte %u without an encoding", call->prefix[0]);
+    if (call->prefix[0] > 1) {
+        snprintf(text, sizeof text, "message: flag byte %u is neither 0 nor 1", call->prefix[0]);
         fail_message(call, RPC_INTERNAL, RPC_LIMIT_NONE, text);
         return false;
     }
+    if (call->prefix[0] == 1 && !encoding_good(call))
+        return false;
     if (size <= call->receive_max)
         return true;
     snprintf(text, sizeof text,
@@ -143,14 +155,92 @@ static bool begin_message(rpc_call *call)
     }
     message->call = rpc_call_ref(call);
     message->size = size;
+    message->compressed = call->prefix[0] == 1;
     call->message = message;
     size_t first = size < RPC__MESSAGE_FIRST_MAX ? size : RPC__MESSAGE_FIRST_MAX;
-    return size == 0 || reserve(call, message, first);
+    return size == 0 || reserve(call, message, first, size);
+}
+
+/* ---- compressed ones ------------------------------------------------------------------------ */
+
+static void too_large(rpc_call *call, size_t max)
+{
+    char text[256];
+    bool message = max == call->receive_max;
+    snprintf(text, sizeof text,
+        "message: it inflates to more than %s of %zu; send less or raise it",
+        message ? "message_receive_bytes_max" : "call_memory_bytes_max", max);
+    fail_message(
+        call, RPC_RESOURCE_EXHAUSTED, message ? RPC_LIMIT_MESSAGE : RPC_LIMIT_CALL_MEMORY, text);
+}
+
+/* One more byte, where a message of just the limit has ended and a larger one goes on. */
+static bool ends_here(z_stream *zlib)
+{
+    uint8_t beyond;
+    size_t more = 0;
+    return rpc__inflate_step(zlib, &beyond, 1, &more) == RPC__INFLATE_DONE && more == 0;
+}
+
+/* Into plain, which grows as bytes come out: what is claimed costs nothing. */
+static bool inflate_into(rpc_call *call, z_stream *zlib, rpc_message *plain, size_t max)
+{
+    rpc__inflated result = RPC__INFLATE_FULL;
+    while (result == RPC__INFLATE_FULL && plain->have < max) {
+        if (!reserve(call, plain, plain->have + 1, max))
+            return false;
+        size_t made = 0;
+        result = rpc__inflate_step(
+            zlib, plain->data + plain->have, plain->capacity - plain->have, &made);
+        plain->have += made;
+    }
+    if (result == RPC__INFLATE_DONE || (result == RPC__INFLATE_FULL && ends_here(zlib)))
+        return true;
+    if (result == RPC__INFLATE_FULL)
+        too_large(call, max);
+    else if (result == RPC__INFLATE_NO_MEMORY)
+        fail_message(
+            call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_NONE, "message: no memory to inflate it");
+    else
+        fail_message(call, RPC_INTERNAL, RPC_LIMIT_NONE,
+            "message: its compressed bytes are broken or cut short; send it again");
+    return false;
+}
+
+/* In place of what came; what the stream is owed stays. */
+static bool inflate_message(rpc_call *call, rpc_message *message)
+{
+    rpc_message plain = {.call = call};
+    size_t budget = call->conn->limits->call_memory_bytes_max;
+    z_stream zlib;
+    if (rpc__inflate_begin(&zlib, call->encoding, rpc_message_bytes(message)) ==
+        RPC__INFLATE_NO_MEMORY) {
+        fail_message(
+            call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_NONE, "message: no memory to inflate it");
+        return false;
+    }
+    bool good = inflate_into(
+        call, &zlib, &plain, budget < call->receive_max ? budget : call->receive_max);
+    rpc__inflate_done(&zlib);
+    rpc_message *rest = good ? message : &plain;
+    free(rest->data);
+    atomic_fetch_sub_explicit(&call->lane->request_bytes, rest->charged, memory_order_relaxed);
+    if (!good)
+        return false;
+    message->data = plain.data;
+    message->capacity = plain.capacity;
+    message->charged = plain.charged;
+    message->size = message->have = plain.have;
+    return true;
 }
 
 static void deliver(rpc_call *call)
 {
     rpc_message *message = call->message;
+    /* Refused: the message is dropped with the call. */
+    if (message->compressed && !inflate_message(call, message))
+        return;
+    call->last_compressed = message->compressed;
     call->message = NULL;
     call->prefix_size = 0;
     call->messages_out++;
@@ -181,7 +271,7 @@ void rpc__call_data(rpc_call *call, const uint8_t *data, size_t size)
         size_t take = message->size - message->have;
         take = take < size ? take : size;
         if (take > 0) {
-            if (!reserve(call, message, message->have + take))
+            if (!reserve(call, message, message->have + take, message->size))
                 break;
             memcpy(message->data + message->have, data, take);
         }

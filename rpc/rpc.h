@@ -175,6 +175,19 @@ typedef enum rpc_limit_kind {
 /** "connections", "unauthenticated_per_address": a fixed word for labels and logs. */
 RPC_API const char *rpc_limit_name(rpc_limit_kind kind);
 
+/* ---- compression -------------------------------------------------------------------------- */
+
+/** How messages may be compressed on the wire (gRPC's compression.md). */
+typedef enum rpc_encoding {
+    RPC_ENCODING_DEFAULT,  /* in options: what the wider option says, at last identity */
+    RPC_ENCODING_IDENTITY, /* not at all */
+    RPC_ENCODING_DEFLATE,  /* zlib, RFC 1950 */
+    RPC_ENCODING_GZIP,     /* RFC 1952 */
+} rpc_encoding;
+
+/** A set of encodings: RPC_ACCEPT(RPC_ENCODING_GZIP) | …; identity is always in it. */
+#define RPC_ACCEPT(encoding) (1u << (encoding))
+
 /* ---- peers and calls ------------------------------------------------------------------ */
 
 /** Who is at the other end; lives as long as the call. Verified names only: with no verified
@@ -300,6 +313,18 @@ RPC_API void rpc_call_want_writable(rpc_call *call);
 /** After RPC_PULL_LATER. Any thread. */
 RPC_API void rpc_call_resume(rpc_call *call);
 
+/** Server: messages of this call are compressed so, before the first is sent. UNIMPLEMENTED when
+ *  the client does not accept that encoding, FAILED_PRECONDITION when headers have gone or on a
+ *  client (whose options say it at the start); messages then go on as they would have. Messages
+ *  that would not get smaller, and those with a body, go uncompressed. Any thread. */
+RPC_API rpc_code rpc_call_set_compression(rpc_call *call, rpc_encoding encoding);
+/** Either side: false lets the messages sent from now on go uncompressed although the call has
+ *  an encoding, true undoes that. Any thread. */
+RPC_API void rpc_call_compress_messages(rpc_call *call, bool compress);
+/** Was the message that came last compressed on the wire? In on_message, on_end or the handler of
+ *  a unary method. Strand. */
+RPC_API bool rpc_call_message_compressed(const rpc_call *call);
+
 /** Server: ends the call after what was sent; RPC_OK or an error with its message. The first
  *  end counts, later ones are ignored. */
 RPC_API void rpc_call_finish(rpc_call *call, rpc_code code, const char *message);
@@ -388,6 +413,9 @@ typedef struct rpc_server_options {
     size_t interceptor_count;
     rpc_event_fn *on_event; /* any thread; must not block */
     void *event_ctx;
+    /** Encodings of requests that are taken; 0 = all there are. Another is UNIMPLEMENTED. What a
+     *  message inflates to is bounded like one that came uncompressed. */
+    unsigned accept_encodings;
 } rpc_server_options;
 
 RPC_API RPC_MUST_USE rpc_code rpc_server_new(
@@ -469,7 +497,9 @@ typedef struct rpc_channel_options {
     bool allow_plain_text;
     rpc_tls_options tls;
     rpc_limits limits;
-    int64_t connect_ms; /* connecting and handshake; 0 = 10,000 */
+    int64_t connect_ms;        /* connecting and handshake; 0 = 10,000 */
+    rpc_encoding encoding;     /* of requests, where the call's options say nothing */
+    unsigned accept_encodings; /* of answers; 0 = all there are */
 } rpc_channel_options;
 
 /** Makes a channel; the connection is made at the first call and again, after back-off with
@@ -492,6 +522,7 @@ typedef struct rpc_call_options {
     bool wait_for_ready; /* wait for a connection until the deadline instead of UNAVAILABLE */
     size_t message_receive_bytes_max; /* 0 = the channel's */
     size_t stream_window_bytes;       /* 0 = the channel's */
+    rpc_encoding encoding; /* of what we send: RPC_ENCODING_GZIP for a server known to take it */
 } rpc_call_options;
 
 /** Starts a call of any kind; its callbacks come on the connection's strand. The caller owns a

@@ -115,6 +115,15 @@ static void refuse_headers(rpc_call *call)
     rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, text);
 }
 
+static void refuse_encoding(rpc_call *call)
+{
+    char text[128];
+    snprintf(text, sizeof text,
+        "call: its grpc-encoding is not accepted here; use one of %s (accept_encodings)",
+        rpc__accept_text(call->accept));
+    rpc__call_refuse(call, RPC_UNIMPLEMENTED, text);
+}
+
 static bool request_good(rpc_call *call)
 {
     if (call->header_limit != RPC_LIMIT_NONE)
@@ -128,6 +137,8 @@ static bool request_good(rpc_call *call)
             "call: grpc-timeout must be 1 to 8 digits and one of H M S m u n");
     else if (!call->path)
         rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, "call: no memory");
+    else if (call->encoding_seen && !(call->accept & RPC_ACCEPT(call->encoding)))
+        refuse_encoding(call);
     return !call->over;
 }
 
@@ -176,6 +187,7 @@ static void conn_request(rpc__conn *conn, rpc_call *call)
     atomic_fetch_add_explicit(&server->calls_started, 1, memory_order_relaxed);
     call->owner = server;
     call->on_over = call_over;
+    call->accept = server->accept;
     if (!request_good(call))
         return;
     rpc__method *method = rpc__registry_find(server, call->path);
@@ -266,6 +278,7 @@ rpc_code rpc_server_new(
     if (options->interceptor_count > 0)
         memcpy(server->interceptors, options->interceptors,
             options->interceptor_count * sizeof *server->interceptors);
+    server->accept = rpc__accept_of(options->accept_encodings);
     server->on_event = options->on_event;
     server->event_ctx = options->event_ctx;
     *ret = server;

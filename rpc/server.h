@@ -22,6 +22,7 @@ struct rpc_server {
     rpc_limits limits;
     rpc_interceptor *interceptors;
     size_t interceptor_count;
+    unsigned accept; /* encodings */
     rpc_event_fn *on_event;
     void *event_ctx;
     rpc__service **services;

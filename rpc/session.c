@@ -90,7 +90,12 @@ static bool common_header(rpc_call *call, rpc_bytes name, rpc_bytes value)
         return true;
     }
     if (is(name, "grpc-encoding")) {
-        call->encoding_bad = !is(value, "identity");
+        call->encoding = rpc__encoding_parse(value);
+        call->encoding_seen = true;
+        return true;
+    }
+    if (is(name, "grpc-accept-encoding")) {
+        call->peer_accept = rpc__accept_parse(value);
         return true;
     }
     return false;

@@ -12,6 +12,7 @@
 #ifndef DACM_RPC_SESSION_H
 #define DACM_RPC_SESSION_H
 
+#include "compression.h"
 #include "rpc_internal.h"
 #include "stream.h"
 #include "strand.h"
@@ -111,6 +112,7 @@ struct rpc__conn {
     rpc_call *calls; /* attached */
     unsigned call_count;
     bool had_request; /* client: the server's SETTINGS have come */
+    bool accept_told; /* server: the client knows our encodings */
     bool goaway_seen, draining, drain_final;
     /* output */
     uint8_t *out[2];
@@ -278,13 +280,16 @@ struct rpc_call {
     rpc__headers headers, trailers;
     rpc_bytes authority;
     int http_status;
-    bool content_type_seen, content_type_good, encoding_bad, te_seen, post;
+    bool content_type_seen, content_type_good, encoding_seen, te_seen, post;
     bool timeout_bad, timeout_seen, headers_done, status_seen, remote_closed, unary_taken;
     rpc_status remote;
     size_t header_bytes;
     unsigned header_count;
     rpc_limit_kind header_limit; /* the headers went over it */
     size_t receive_max;
+    rpc_encoding encoding; /* grpc-encoding of the peer; DEFAULT: none, or not one we know */
+    unsigned accept, peer_accept;
+    bool last_compressed;
     uint8_t prefix[RPC__PREFIX_BYTES];
     size_t prefix_size;
     rpc_message *message;  /* being assembled */
@@ -304,6 +309,8 @@ struct rpc_call {
     size_t send_bytes;
     unsigned send_count, send_bodies;
     bool want_writable, closed_for_send, inbox_over, headers_frozen, finish_asked;
+    rpc_encoding send_encoding;
+    bool send_plain;
     bool answer_owed; /* unary: the library's reference until closure or fail */
     rpc_status finish;
     rpc__out_header *out_headers, *out_trailers;

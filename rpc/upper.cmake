@@ -2,6 +2,7 @@
 # What stands on streams and TLS: HTTP/2, calls, servers and channels.
 list(APPEND RPC_SOURCES
     wire.c
+    compression.c
     lane.c
     connection.c
     session.c

@@ -42,6 +42,22 @@ def streams(echo):
     expect_error(grpc.StatusCode.CANCELLED, lambda: list(download))
 
 
+def compression(echo):
+    """Both ways with each encoding; what the flag of a message was, the C tests look at."""
+    text = "compressible " * 1000
+    for encoding, name in ((grpc.Compression.Gzip, "gzip"), (grpc.Compression.Deflate, "deflate")):
+        reply, call = echo.Unary.with_call(
+            pb.Item(text=text), compression=encoding, metadata=[("x-compress", name)], timeout=20)
+        assert reply.text == text
+        chat = list(echo.Chat((pb.Item(text=text + str(i)) for i in range(10)),
+                              compression=encoding, metadata=[("x-compress", name)], timeout=20))
+        assert [item.text for item in chat] == [text + str(i) for i in range(10)]
+    bomb = pb.Item(data=b"\0" * 5_000_000)
+    error = expect_error(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                         lambda: echo.Unary(bomb, compression=grpc.Compression.Gzip, timeout=20))
+    assert "message_receive_bytes_max" in error.details(), error.details()
+
+
 def main():
     target, ca = sys.argv[1:]
     with open(ca, "rb") as file:
@@ -50,6 +66,7 @@ def main():
         echo = stubs.EchoStub(channel)
         unary(echo)
         streams(echo)
+        compression(echo)
         expect_error(grpc.StatusCode.UNIMPLEMENTED,
                      lambda: stubs.OtherStub(channel).Unary(pb.Item()))
         assert echo.Unary(pb.Item(text="after all")).text == "after all"

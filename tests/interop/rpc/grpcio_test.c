@@ -147,3 +147,38 @@ TEST(our_channel_streams_both_ways_with_grpcio)
     client_done(&chat);
     foreign_stop(&s);
 }
+
+/* Each message of the stream compressed or not as said; grpcio sends every second one plain. */
+static void chat_compressed(foreign *s, const char *name, rpc_encoding encoding)
+{
+    char *text = calloc(1, 20001);
+    memset(text, 'x', 20000);
+    rpc_metadatum metadata = {"x-compress", rpc_bytes_str(name), false};
+    rpc_call_options options = {
+        .encoding = encoding, .metadata = &metadata, .metadata_count = 1, .timeout_ms = 60000};
+    Rpctest__Item item = RPCTEST__ITEM__INIT;
+    item.text = text;
+    client_call chat = {0};
+    client_start(&chat, &s->f, "/rpctest.Echo/Chat", &options);
+    for (unsigned i = 0; i < 10; i++) {
+        rpc_call_compress_messages(chat.call, i % 3 != 0);
+        assert_int_equal(client_send(&chat, &item), RPC_SENT_OK);
+        flag_wait(&chat.messages, i + 1);
+        assert_int_equal(chat.compressed, i % 2 == 0);
+    }
+    rpc_call_half_close(chat.call);
+    flag_wait(&chat.ended, 1);
+    assert_int_equal(chat.status.code, RPC_OK);
+    assert_int_equal(chat.bytes, 10 * 20004);
+    client_done(&chat);
+    free(text);
+}
+
+TEST(our_channel_exchanges_compressed_messages_with_grpcio)
+{
+    foreign s;
+    foreign_start(&s);
+    chat_compressed(&s, "gzip", RPC_ENCODING_GZIP);
+    chat_compressed(&s, "deflate", RPC_ENCODING_DEFLATE);
+    foreign_stop(&s);
+}

@@ -16,6 +16,9 @@ class Echo(stubs.EchoServicer):
             if name == "x-echo":
                 context.send_initial_metadata(((name, value),))
                 context.set_trailing_metadata((("x-tail", value),))
+            if name == "x-compress":
+                context.set_compression(
+                    grpc.Compression.Gzip if value == "gzip" else grpc.Compression.Deflate)
         return request
 
     def Download(self, request, context):
@@ -26,7 +29,14 @@ class Echo(stubs.EchoServicer):
         return pb.Item(size=sum(len(item.data) for item in requests))
 
     def Chat(self, requests, context):
-        yield from requests
+        for name, value in context.invocation_metadata():
+            if name == "x-compress":
+                context.set_compression(
+                    grpc.Compression.Gzip if value == "gzip" else grpc.Compression.Deflate)
+        for number, item in enumerate(requests):
+            if number % 2:
+                context.disable_next_message_compression()
+            yield item
 
 
 def main():

@@ -74,6 +74,14 @@ static void echo_metadata(rpc_call *call)
     }
 }
 
+static void compress_answer(fixture *f, rpc_call *call)
+{
+    rpc_bytes value;
+    if (rpc_call_metadata(call, "x-compress", &value))
+        f->compression_code = rpc_call_set_compression(
+            call, value.data[0] == 'g' ? RPC_ENCODING_GZIP : RPC_ENCODING_DEFLATE);
+}
+
 static void note_peer(fixture *f, rpc_call *call)
 {
     const rpc_peer *peer = rpc_call_peer(call);
@@ -97,6 +105,8 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
     rpc_status status;
     note_peer(f, call);
     echo_metadata(call);
+    compress_answer(f, call);
+    f->request_compressed = rpc_call_message_compressed(call);
     flag_raise(&f->started);
     if (strcmp(request->text, "fail") == 0) {
         rpc_status_set(&status, RPC_NOT_FOUND, "100 %% n\xc3\xb8 such\nthing");
@@ -264,13 +274,16 @@ static void upload_end(rpc_call *call, void *user)
 
 static void chat_start(rpc_call *call, void *user)
 {
-    (void)call;
+    compress_answer(user, call);
     flag_raise(&((fixture *)user)->started);
 }
 
+/* Each answer is compressed as its request was, where the call compresses at all. */
 static void chat_message(rpc_call *call, rpc_message *message, void *user)
 {
-    (void)user;
+    fixture *f = user;
+    f->request_compressed = rpc_call_message_compressed(call);
+    rpc_call_compress_messages(call, f->request_compressed);
     rpc_sent sent = rpc_call_send(call, rpc_message_bytes(message), NULL);
     if (sent == RPC_SENT_BUSY)
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "chat: read faster");
@@ -347,7 +360,10 @@ static void add_services(fixture *f)
 void fixture_listen(fixture *f, const char *url)
 {
     rpc_status status;
-    rpc_server_options options = {.limits = f->limits, .on_event = on_event, .event_ctx = f};
+    rpc_server_options options = {.limits = f->limits,
+        .on_event = on_event,
+        .event_ctx = f,
+        .accept_encodings = f->accept_encodings};
     rpc_listener_options listen = {.name = "users",
         .url = url,
         .allow_plain_text = true,
@@ -369,6 +385,8 @@ rpc_channel *fixture_channel(fixture *f)
     rpc_channel_options options = {.target = rpc_listener_url(f->listener),
         .allow_plain_text = true,
         .limits = f->client_limits,
+        .encoding = f->client_encoding,
+        .accept_encodings = f->client_accept_encodings,
         .tls = {.ca_pem = rpc_bytes_str(f->ca.cert_pem)}};
     if (!f->no_client_cert) {
         options.tls.certificate_pem = rpc_bytes_str(f->client_cert.cert_pem);
@@ -435,8 +453,8 @@ static void client_headers(rpc_call *call, void *user)
 
 static void client_message(rpc_call *call, rpc_message *message, void *user)
 {
-    (void)call;
     client_call *c = user;
+    c->compressed = rpc_call_message_compressed(call);
     c->bytes += rpc_message_size(message);
     pthread_mutex_lock(&c->messages.lock);
     bool keep = c->hold && c->held_count < 64;

@@ -31,6 +31,8 @@ typedef struct fixture {
     rpc_limits limits, client_limits;
     bool plain, no_client_cert;
     bool with_other; /* rpctest.Other is served, its method's function NULL */
+    unsigned accept_encodings, client_accept_encodings;
+    rpc_encoding client_encoding;
     rpc_pool *pool;
     flag events[RPC_EVENT_KINDS];
     char event_detail[256];
@@ -42,7 +44,9 @@ typedef struct fixture {
     char peer_uri[128];
     unsigned body_later; /* answers LATER this often */
     flag later;
-    size_t download_sent; /* bytes taken by rpc_call_send, atomic */
+    bool request_compressed;   /* of Unary and Chat */
+    rpc_code compression_code; /* what x-compress (gzip, deflate) of a request got */
+    size_t download_sent;      /* bytes taken by rpc_call_send, atomic */
 } fixture;
 
 /** Limits may be changed between init and start. */
@@ -66,6 +70,7 @@ typedef struct client_call {
     rpc_message *held[64];
     unsigned held_count;
     rpc_status status;
+    bool compressed; /* the last message */
     char header[128], trailer[128];
     bool keep_trailers;
 } client_call;
