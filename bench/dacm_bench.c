@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The load generator: the same client against any server of dacm.v1. Prints one JSON object.
  *
- *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download|pairs
+ *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download|pairs|idle
  *              [--connections N] [--inflight N] [--seconds S | --count N] [--asset ID]
  *              [--gpsi GPSI] [--token FILE] [--asset-2 ID --token-2 FILE]
  *
  * unary     Authorize, N connections with that many calls in flight each
  * download  whole downloads one after another on each connection; bytes are counted, not checked
  * pairs     refused downloads of two assets by turns: do their answers or times tell them apart?
+ * idle      one Authorize on each connection, whatever its answer; then says "idle" and holds them
+ *           until its input ends
  *
  * Every callback of a connection runs on its strand, so a worker's fields need no lock. */
 #include "rpc.h"
@@ -22,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECTIONS_MAX 256u
+#define CONNECTIONS_MAX 1024u
 #define INFLIGHT_MAX    1024u
 #define SAMPLES_MAX     4000000u
 
@@ -36,8 +38,8 @@ typedef struct bench_question {
     size_t request_size;
 } bench_question;
 
-typedef enum bench_work { WORK_UNARY, WORK_DOWNLOAD, WORK_PAIRS } bench_work;
-static const char *const work_names[] = {"unary", "download", "pairs"};
+typedef enum bench_work { WORK_UNARY, WORK_DOWNLOAD, WORK_PAIRS, WORK_IDLE } bench_work;
+static const char *const work_names[] = {"unary", "download", "pairs", "idle"};
 
 typedef struct bench_run {
     const char *target, *ca, *gpsi;
@@ -93,9 +95,14 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     rpc_message_release(message);
 }
 
+static size_t samples_max(const bench_run *bench)
+{
+    return bench->count > 0 && bench->count < SAMPLES_MAX ? bench->count : SAMPLES_MAX;
+}
+
 static void add_sample(bench_worker *worker, int64_t took_ns)
 {
-    if (worker->sample_count < SAMPLES_MAX)
+    if (worker->sample_count < samples_max(worker->bench))
         worker->samples[worker->sample_count++] = (uint32_t)(took_ns / 100);
 }
 
@@ -128,7 +135,7 @@ static void on_end(rpc_call *call, const rpc_status *status, void *user)
         add_sample(worker, now_ns() - worker->begin_ns);
         take_answer(worker, call, status);
         worker->turn ^= 1;
-    } else if (status->code == RPC_OK) {
+    } else if (status->code == RPC_OK || bench->work == WORK_IDLE) {
         worker->calls++;
         add_sample(
             worker, (rpc_clock_monotonic_us(bench->clock) - rpc_call_started_us(call)) * 1000);
@@ -151,13 +158,18 @@ static bool may_start(bench_run *bench)
     return bench->count == 0 || before < bench->count;
 }
 
+static bool asks_authorize(const bench_run *bench)
+{
+    return bench->work == WORK_UNARY || bench->work == WORK_IDLE;
+}
+
 static void start_call(bench_worker *worker)
 {
     bench_run *bench = worker->bench;
     if (!may_start(bench))
         return;
-    const char *path = bench->work == WORK_UNARY ? "/dacm.v1.DigitalAssets/Authorize"
-                                                 : "/dacm.v1.DigitalAssets/Download";
+    const char *path = asks_authorize(bench) ? "/dacm.v1.DigitalAssets/Authorize"
+                                             : "/dacm.v1.DigitalAssets/Download";
     const bench_question *question = &bench->questions[worker->turn];
     rpc_call *call = NULL;
     rpc_status status;
@@ -184,7 +196,7 @@ static void pack_request(const bench_run *bench, bench_question *question)
     Dacm__V1__DownloadRequest download = DACM__V1__DOWNLOAD_REQUEST__INIT;
     char *asset = (char *)(uintptr_t)question->asset;
     char *gpsi = (char *)(uintptr_t)bench->gpsi;
-    if (bench->work == WORK_UNARY) {
+    if (asks_authorize(bench)) {
         authorize.asset_id = asset;
         authorize.user_case = DACM__V1__AUTHORIZE_REQUEST__USER_GPSI;
         authorize.gpsi = gpsi;
@@ -285,7 +297,7 @@ static bench_work parse_work(const char *text, struct argp_state *state)
     for (unsigned i = 0; i < sizeof work_names / sizeof *work_names; i++)
         if (strcmp(text, work_names[i]) == 0)
             return (bench_work)i;
-    argp_error(state, "--work is unary, download or pairs");
+    argp_error(state, "--work is unary, download, pairs or idle");
     return WORK_UNARY;
 }
 
@@ -334,6 +346,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
             argp_error(state, "--target and --ca are needed");
         if (bench->work == WORK_PAIRS && (bench->connections != 1 || bench->inflight != 1))
             argp_error(state, "pairs are measured on one connection, one call at a time");
+        if (bench->work == WORK_IDLE)
+            bench->count = (uint64_t)bench->connections * bench->inflight;
         if (bench->connections < 1 || bench->connections > CONNECTIONS_MAX)
             argp_error(state, "--connections is 1 to %u", CONNECTIONS_MAX);
         if (bench->inflight < 1 || bench->inflight > INFLIGHT_MAX)
@@ -347,7 +361,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
     {"target", 't', "URL", 0, "server, tls+tcp://HOST:PORT", 0},
     {"ca", 'a', "FILE", 0, "who signed its certificate", 0},
-    {"work", 'w', "WORK", 0, "unary (Authorize), download or pairs", 0},
+    {"work", 'w', "WORK", 0, "unary (Authorize), download, pairs or idle", 0},
     {"connections", 'c', "N", 0, "connections (1)", 0},
     {"inflight", 'i', "N", 0, "calls in flight on each (1)", 0},
     {"seconds", 's', "S", 0, "how long (3)", 0},
@@ -370,13 +384,21 @@ static void open_channels(bench_run *bench, bench_worker *workers)
     rpc_status status;
     for (unsigned i = 0; i < bench->connections; i++) {
         workers[i].bench = bench;
-        workers[i].samples = malloc(SAMPLES_MAX * sizeof(uint32_t));
+        workers[i].samples = malloc(samples_max(bench) * sizeof(uint32_t));
         if (!workers[i].samples || rpc_channel_new(bench->runtime, &channel_options,
                                        &workers[i].channel, &status) != RPC_OK) {
             fprintf(stderr, "dacm-bench: %s\n", status.message);
             exit(1);
         }
     }
+}
+
+static void hold(void)
+{
+    puts("idle");
+    fflush(stdout);
+    while (getchar() != EOF)
+        continue;
 }
 
 int main(int argc, char **argv)
@@ -422,6 +444,8 @@ int main(int argc, char **argv)
             atomic_store(&bench.stop, true);
     }
     pthread_mutex_unlock(&bench.lock);
+    if (bench.work == WORK_IDLE)
+        hold();
     double seconds = (double)(rpc_clock_monotonic_us(bench.clock) - begin) / 1e6;
     uint64_t failures = 0;
     for (unsigned i = 0; i < bench.connections; i++) {

@@ -14,6 +14,7 @@ packages_test=(
     libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
     nghttp2-client
 )
+packages_bench=(nginx nghttp2-client)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The peer's own load generator: gRPC C++ with the callback API, a channel with a subchannel pool
 // of its own per connection, otherwise its defaults. Prints what dacm-bench prints.
-//     grpc_cpp_client ADDRESS CA WORK CONNECTIONS INFLIGHT SECONDS|xCOUNT ASSET GPSI TOKEN-FILE
+//     grpc_cpp_client ADDRESS CA WORK CONNECTIONS INFLIGHT SECONDS|xCOUNT ASSET GPSI TOKEN-FILE [tuned]
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "dacm/v1/digital_asset.grpc.pb.h"
+#include "tuned.h"
 
 namespace {
 
@@ -39,7 +40,8 @@ struct Run {
     std::string asset, gpsi, token;
     bool unary = true;
     std::atomic<bool> stop{false};
-    std::atomic<long> left{-1};  // calls to start; -1 = by time
+    bool by_time = true;
+    std::atomic<long> left{0};  // calls to start, unless by time
     std::atomic<uint64_t> failures{0}, bytes{0};
     std::mutex lock;
     std::condition_variable idle;
@@ -49,9 +51,7 @@ struct Run {
     bool MayStart() {
         if (stop.load(std::memory_order_relaxed))
             return false;
-        if (left.load(std::memory_order_relaxed) < 0)
-            return true;
-        return left.fetch_sub(1) > 0;
+        return by_time || left.fetch_sub(1) > 0;
     }
     void Add(const std::vector<uint32_t> &more) {
         std::lock_guard<std::mutex> guard(lock);
@@ -133,9 +133,9 @@ void Downloads(Run *run, dacm::v1::DigitalAssets::Stub *stub) {
 }  // namespace
 
 int main(int argc, char **argv) {
-    if (argc != 10) {
+    if (argc != 10 && argc != 11) {
         std::cerr << "usage: grpc_cpp_client ADDRESS CA WORK CONNECTIONS INFLIGHT "
-                     "SECONDS|xCOUNT ASSET GPSI TOKEN-FILE\n";
+                     "SECONDS|xCOUNT ASSET GPSI TOKEN-FILE [tuned]\n";
         return 2;
     }
     Run run;
@@ -146,12 +146,18 @@ int main(int argc, char **argv) {
     run.token = ReadFile(argv[9]);
     while (!run.token.empty() && run.token.back() == '\n')
         run.token.pop_back();
-    if (argv[6][0] == 'x')
+    run.by_time = argv[6][0] != 'x';
+    if (!run.by_time)
         run.left = std::atol(argv[6] + 1);
     grpc::SslCredentialsOptions tls;
     tls.pem_root_certs = ReadFile(argv[2]);
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    if (argc == 11)
+        Tune([&arguments](const char *name, int value) { arguments.SetInt(name, value); },
+             [&arguments](const char *name, const char *value) {
+                 arguments.SetString(name, value);
+             });
     std::vector<std::unique_ptr<dacm::v1::DigitalAssets::Stub>> stubs;
     std::vector<std::unique_ptr<Slot>> slots;
     std::vector<std::thread> threads;
@@ -171,7 +177,7 @@ int main(int argc, char **argv) {
     {
         std::unique_lock<std::mutex> guard(run.lock);
         auto over = [&run] { return run.running == 0; };
-        if (run.left.load() < 0 && !run.idle.wait_for(guard,
+        if (run.by_time && !run.idle.wait_for(guard,
                                        std::chrono::seconds(std::atoi(argv[6])), over))
             run.stop = true;
         run.idle.wait(guard, over);

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a connection costs its server: memory while it is idle, CPU to begin it."""
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+# The client's preface and an empty SETTINGS frame (RFC 9113, 3.4).
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def settled_kb(server):
+    """Buffers go back some time after the last call: waits until memory no longer falls."""
+    lowest, calm = server.anonymous_kb(), 0
+    while calm < 15:
+        time.sleep(0.2)
+        now = server.anonymous_kb()
+        calm = calm + 1 if now >= lowest else 0
+        lowest = min(lowest, now)
+    return lowest
+
+
+def idle_kb(servers, side, quick):
+    """The calls may fail (a fresh dacmd does not know the asset); the connections count."""
+    count = 200 if quick else 800
+    server, target, ca, stop = servers.fresh(side)
+    before = settled_kb(server)
+    client = subprocess.Popen(
+        [str(part) for part in (
+            servers.bin / "dacm-bench", "--target", "tls+tcp://" + target, "--ca", ca, "--work",
+            "idle", "--connections", count, "--gpsi", servers.user)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if client.stdout.readline().strip() != "idle":
+        sys.exit(f"bench: {side}: the idle connections were not made")
+    after = settled_kb(server)
+    client.communicate("over\n")
+    stop()
+    return (after - before) / count
+
+
+def shake(address, context):
+    with socket.create_connection(address) as plain:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(PREFACE)
+            if not connection.recv(9):
+                sys.exit("bench: a server closed during the handshake")
+
+
+def handshake_us(servers, side, quick):
+    count = 200 if quick else 1000
+    context = ssl.create_default_context(cafile=servers.ca)
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2"])
+    host, port = servers.targets[side].split(":")
+    server = servers.servers[side]
+    before = server.cpu_seconds()
+    for _ in range(count):
+        shake((host, int(port)), context)
+    return (server.cpu_seconds() - before) / count * 1e6
