@@ -23,6 +23,14 @@
 extern "C" {
 #endif
 
+/** Version of this header. Until 1.0 a minor version may change the API, and its library has
+ *  another SONAME. */
+#define RPC_VERSION_MAJOR 0
+#define RPC_VERSION_MINOR 1
+#define RPC_VERSION_PATCH 0
+/** "0.1.0": of the library that runs. */
+RPC_API const char *rpc_version(void);
+
 typedef struct rpc_runtime rpc_runtime;
 typedef struct rpc_pool rpc_pool;
 typedef struct rpc_server rpc_server;

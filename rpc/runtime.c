@@ -30,6 +30,14 @@ struct rpc_runtime {
     pthread_t threads[RUNTIME_THREADS_MAX];
 };
 
+#define TEXT_OF(number)     #number
+#define VERSION_OF(a, b, c) TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
+
+const char *rpc_version(void)
+{
+    return VERSION_OF(RPC_VERSION_MAJOR, RPC_VERSION_MINOR, RPC_VERSION_PATCH);
+}
+
 rpc_code rpc__thread_start(
     pthread_t *ret, const char *name, void *(*run)(void *), void *arg, rpc_status *reterr)
 {

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""librpc installed on its own: what is there, what it exports, and programs outside the tree."""
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+import programs
+from programs import BINARY, CMAKE, SOURCE, run
+
+OUTSIDE = pathlib.Path(__file__).resolve().parent / "projects" / "outside"
+
+
+def version():
+    numbers = re.findall(r"#define RPC_VERSION_\w+ (\d+)", (SOURCE / "rpc" / "rpc.h").read_text())
+    return ".".join(numbers)
+
+
+class Package(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.prefix = self.folder / "prefix"
+        run(CMAKE, "--install", BINARY, "--component", "rpc", "--prefix", self.prefix)
+        self.lib = next(self.prefix.glob("**/libdacm-rpc.so")).parent
+        self.env = dict(os.environ, PKG_CONFIG_PATH=str(self.lib / "pkgconfig"),
+                        LD_LIBRARY_PATH=str(self.lib))
+
+    def run(self, result=None):  # a build from outside must not see the tree's settings
+        for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "DESTDIR"):
+            os.environ.pop(name, None)
+        return super().run(result)
+
+    def pkg_config(self, *arguments):
+        return run("pkg-config", *arguments, "dacm-rpc", env=self.env).split()
+
+    def outside(self, *definitions):
+        build = self.folder / "build"
+        run(CMAKE, "-S", OUTSIDE, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", *definitions)
+        run(CMAKE, "--build", build)
+        return build
+
+    def calls_and_serves(self, program, *, env=None):
+        certificates = programs.make_certificates()
+        self.addCleanup(certificates.cleanup)
+        self.assertEqual(run(program, certificates.name, env=env),
+                         f"{version()}: Hello, outside!\n")
+
+    def test_installs_librpc_and_nothing_of_dacm(self):
+        installed = sorted(str(path.relative_to(self.prefix)) for path in self.prefix.rglob("*")
+                           if not path.is_dir())
+        lib = str(self.lib.relative_to(self.prefix))
+        short = version().rpartition(".")[0]
+        self.assertEqual(installed, sorted([
+            "include/dacm-rpc/base.h", "include/dacm-rpc/rpc.h",
+            f"{lib}/libdacm-rpc.a", f"{lib}/libdacm-rpc.so", f"{lib}/libdacm-rpc.so.{short}",
+            f"{lib}/libdacm-rpc.so.{version()}", f"{lib}/pkgconfig/dacm-rpc.pc",
+            *(f"{lib}/cmake/dacm-rpc/{name}" for name in (
+                "dacm-rpc-config.cmake", "dacm-rpc-config-version.cmake",
+                "DacmRpcProtos.cmake", "EmbedFile.cmake"))]))
+
+    def test_the_tree_builds_librpc_alone_without_dacms_libraries(self):
+        build, alone = self.folder / "build", self.folder / "alone"
+        run(CMAKE, "-S", SOURCE, "-B", build, "-G", "Ninja", "-DDACM_RPC_ONLY=ON",
+            "-DDACM_EXAMPLES=OFF")
+        run(CMAKE, "--build", build, "-j2")
+        self.assertFalse([path for path in build.rglob("*") if path.name in ("dacmd", "trust")])
+        run(CMAKE, "--install", build, "--prefix", alone)
+        self.assertEqual({path.name for path in alone.rglob("*")},
+                         {path.name for path in self.prefix.rglob("*")})
+
+    def test_both_libraries_export_the_functions_of_the_headers_only(self):
+        declared = set()
+        for name in ("rpc.h", "base.h"):
+            text = (self.prefix / "include" / "dacm-rpc" / name).read_text()
+            text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+            declared |= set(re.findall(r"RPC_API[^;{]*?\b(rpc_\w+)\s*\(", text))
+        self.assertGreater(len(declared), 80)
+        for library, option in (("libdacm-rpc.so", "-D"), ("libdacm-rpc.a", "-g")):
+            lines = run("nm", option, "--defined-only", self.lib / library).splitlines()
+            exported = {line.split()[2] for line in lines if len(line.split()) == 3}
+            self.assertEqual(exported, declared, library)
+
+    def test_the_soname_changes_with_the_minor_version(self):
+        dynamic = run("readelf", "-d", self.lib / "libdacm-rpc.so")
+        self.assertIn(f"[libdacm-rpc.so.{version().rpartition('.')[0]}]", dynamic)
+        self.assertNotIn("libsodium", dynamic)
+
+    def test_headers_compile_alone_as_c17_and_as_cpp(self):
+        flags = self.pkg_config("--cflags")
+        for compiler, language in (("cc", "c17"), ("c++", "c++17")):
+            for header in ("rpc.h", "base.h"):
+                source = self.folder / ("alone.c" if compiler == "cc" else "alone.cc")
+                source.write_text(f"#include <dacm-rpc/{header}>\n")
+                run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+                    "-fsyntax-only", *flags, source)
+
+    def test_a_program_outside_finds_it_with_find_package(self):
+        build = self.outside()
+        self.calls_and_serves(build / "outside")
+        self.assertIn("libdacm-rpc.so", run("readelf", "-d", build / "outside"))
+
+    def test_a_program_outside_links_the_static_library_with_find_package(self):
+        build = self.outside("-DOUTSIDE_STATIC=ON")
+        self.calls_and_serves(build / "outside")
+        self.assertNotIn("libdacm-rpc.so", run("readelf", "-d", build / "outside"))
+
+    def test_find_package_refuses_another_minor_version(self):
+        done = subprocess.run([CMAKE, "-S", OUTSIDE, "-B", self.folder / "build",
+                               f"-DCMAKE_PREFIX_PATH={self.prefix}", "-DOUTSIDE_VERSION=0.0"],
+                              capture_output=True, text=True, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(f"version: {version()}", done.stderr)
+
+    def build_with_pkg_config(self, *flags):
+        run("make", "-f", OUTSIDE / "Makefile", f"SOURCE={OUTSIDE}",
+            f"PROTOS={SOURCE / 'examples'}", *flags, cwd=self.folder, env=self.env)
+        return self.folder / "outside"
+
+    def test_a_program_outside_finds_it_with_pkg_config(self):
+        self.assertEqual(self.pkg_config("--modversion"), [version()])
+        self.calls_and_serves(self.build_with_pkg_config(), env=self.env)
+
+    def test_a_program_outside_is_linked_wholly_static_with_pkg_config(self):
+        program = self.build_with_pkg_config("STATIC=1")
+        self.calls_and_serves(program)
+        self.assertNotIn("NEEDED", run("readelf", "-d", program))
+
+    def test_examples_build_and_run_outside_the_tree(self):
+        build = self.folder / "build"
+        run(CMAKE, "-S", SOURCE / "examples", "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run(CMAKE, "--build", build, "-j2")
+        certificates = programs.make_certificates()
+        self.addCleanup(certificates.cleanup)
+        programs.greet_with(build / "bin", certificates.name)
+        programs.count_with(build / "bin", certificates.name)
+        programs.authenticate_with(build / "bin", certificates.name)
+        programs.reflect_with(build / "bin", certificates.name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
