@@ -38,18 +38,32 @@ static rpc_call *recycled(rpc__lane *lane)
     return call;
 }
 
+static rpc_call *fresh(rpc__lane *lane, size_t arena_budget)
+{
+    rpc_call *call = calloc(1, sizeof *call);
+    if (call)
+        call->arena = rpc_arena_new(arena_budget);
+    if (!call || !call->arena) {
+        free(call);
+        return NULL;
+    }
+    rpc_arena_meter meter = rpc__memory_meter(lane->memory);
+    rpc_arena_set_meter(call->arena, &meter);
+    rpc__memory_add(lane->memory, sizeof *call);
+    return call;
+}
+
 rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget)
 {
     rpc_call *call = recycled(lane);
     if (!call)
-        call = calloc(1, sizeof *call);
+        call = fresh(lane, arena_budget);
     if (!call)
         return NULL;
-    if (!call->arena)
-        call->arena = rpc_arena_new(arena_budget);
-    if (!call->arena || pthread_mutex_init(&call->lock, NULL) != 0) {
+    if (pthread_mutex_init(&call->lock, NULL) != 0) {
         rpc_arena_free(call->arena);
         free(call);
+        rpc__memory_give(lane->memory, sizeof *call);
         return NULL;
     }
     rpc__lane_ref(lane);
@@ -62,6 +76,14 @@ rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget)
     call->inbox_end = &call->inbox;
     rpc__task_init(&call->poke, poke_task, call);
     return call;
+}
+
+void rpc__call_destroy(rpc_call *call, rpc__lane *lane)
+{
+    pthread_mutex_destroy(&call->lock);
+    rpc_arena_free(call->arena);
+    free(call);
+    rpc__memory_give(lane->memory, sizeof *call);
 }
 
 rpc_call *rpc_call_ref(rpc_call *call)
@@ -84,9 +106,7 @@ void rpc_call_unref(rpc_call *call)
         lane->free_calls = call;
         lane->free_count++;
     } else {
-        pthread_mutex_destroy(&call->lock);
-        rpc_arena_free(call->arena);
-        free(call);
+        rpc__call_destroy(call, lane);
     }
     if (conn)
         rpc__conn_unref(conn);
@@ -187,6 +207,19 @@ void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message)
     pthread_mutex_unlock(&call->lock);
     (void)rpc__call_trailers_submit(call);
     rpc__call_end(call, code, message, NGHTTP2_NO_ERROR);
+}
+
+void rpc__call_shed(rpc_call *call, const char *message)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)call->conn->limits->retry_pushback_ms);
+    pthread_mutex_lock(&call->lock);
+    /* Without memory even for this, the status must do. */
+    (void)rpc__out_header_add(
+        &call->out_trailers, "grpc-retry-pushback-ms", rpc_bytes_str(text), true);
+    pthread_mutex_unlock(&call->lock);
+    rpc__call_limit(call, RPC_LIMIT_SERVER_MEMORY, message);
+    rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, message);
 }
 
 void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail)

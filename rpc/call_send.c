@@ -43,6 +43,11 @@ static void enqueue(rpc_call *call, rpc__out *out)
 {
     *call->inbox_end = out;
     call->inbox_end = &out->next;
+    if (out->size >= RPC__REPLY_COUNTED_MIN && call->server) {
+        out->counted = call->lane;
+        rpc__memory_add(out->counted->memory, out->size);
+        atomic_fetch_add_explicit(&out->counted->reply_bytes, out->size, memory_order_relaxed);
+    }
     call->send_count++;
     call->send_bytes += out->size;
     call->send_bodies += out->has_body;
@@ -196,6 +201,10 @@ static void free_out(rpc__out *out, bool sent)
 {
     if (out->has_body && out->body.release)
         out->body.release(out->body.ctx, sent);
+    if (out->counted) {
+        rpc__memory_give(out->counted->memory, out->size);
+        atomic_fetch_sub_explicit(&out->counted->reply_bytes, out->size, memory_order_relaxed);
+    }
     free(out);
 }
 

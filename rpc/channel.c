@@ -432,7 +432,7 @@ rpc_code rpc_channel_new(
     rpc__task_init(&channel->close, close_task, channel);
     code = set_up(channel, options, reterr);
     if (code == RPC_OK) {
-        channel->lane = rpc__lane_new(runtime, free_channel, channel);
+        channel->lane = rpc__lane_new(runtime, NULL, free_channel, channel);
         if (!channel->lane)
             code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     }

@@ -31,6 +31,7 @@ rpc__conn *rpc__conn_new(rpc__lane *lane, bool server, const rpc_limits *limits,
     conn->tls = tls;
     conn->scheme = tls ? "https" : "http";
     conn->peer.address = conn->address;
+    rpc__memory_add(lane->memory, RPC__CONN_BYTES);
     rpc__task_init(&conn->tick, tick_task, conn);
     rpc__task_init(&conn->start, start_task, conn);
     rpc__task_init(&conn->drain, drain_task, conn);
@@ -50,6 +51,7 @@ void rpc__conn_unref(rpc__conn *conn)
     rpc__lane *lane = conn->lane;
     rpc__tls_free(conn->tls);
     free(conn);
+    rpc__memory_give(lane->memory, RPC__CONN_BYTES);
     rpc__lane_unref(lane);
 }
 
@@ -67,16 +69,32 @@ static size_t output_size(const rpc__conn *conn)
     return conn->tls ? rpc__tls_output_size(conn->tls) : conn->out_size;
 }
 
+static uint8_t *new_buffer(rpc__conn *conn, size_t size)
+{
+    uint8_t *buffer = malloc(size);
+    if (buffer)
+        rpc__memory_add(conn->lane->memory, size);
+    return buffer;
+}
+
+static void free_buffer(rpc__conn *conn, uint8_t **buffer, size_t size)
+{
+    if (*buffer)
+        rpc__memory_give(conn->lane->memory, size);
+    free(*buffer);
+    *buffer = NULL;
+}
+
 static bool output_ready(rpc__conn *conn)
 {
     if (!conn->staging)
-        conn->staging = malloc(RPC__STAGING_BYTES);
+        conn->staging = new_buffer(conn, RPC__STAGING_BYTES);
     if (!conn->staging)
         return false;
     conn->out_used = true;
     if (conn->out[conn->out_now])
         return true;
-    uint8_t *buffer = malloc(RPC__OUTPUT_BYTES);
+    uint8_t *buffer = new_buffer(conn, RPC__OUTPUT_BYTES);
     if (!buffer)
         return false;
     conn->out[conn->out_now] = buffer;
@@ -90,12 +108,9 @@ static void free_output(rpc__conn *conn)
 {
     if (conn->tls)
         rpc__tls_set_output(conn->tls, NULL, 0);
-    for (int i = 0; i < 2; i++) {
-        free(conn->out[i]);
-        conn->out[i] = NULL;
-    }
-    free(conn->staging);
-    conn->staging = NULL;
+    for (int i = 0; i < 2; i++)
+        free_buffer(conn, &conn->out[i], RPC__OUTPUT_BYTES);
+    free_buffer(conn, &conn->staging, RPC__STAGING_BYTES);
     conn->staged = conn->out_size = 0;
 }
 
@@ -208,7 +223,7 @@ static void resume_reading(rpc__conn *conn)
         rpc__stream_writing(conn->stream))
         return;
     if (!conn->in)
-        conn->in = malloc(RPC__INPUT_BYTES);
+        conn->in = new_buffer(conn, RPC__INPUT_BYTES);
     if (conn->in) {
         rpc__stream_read(conn->stream, conn->in, RPC__INPUT_BYTES);
         return;
@@ -387,8 +402,7 @@ static void gone(rpc__conn *conn)
     nghttp2_session_del(conn->h2);
     conn->h2 = NULL;
     free_output(conn);
-    free(conn->in);
-    conn->in = NULL;
+    free_buffer(conn, &conn->in, RPC__INPUT_BYTES);
     conn->ops->on_gone(conn, &conn->why);
     rpc__conn_unref(conn);
     rpc__lane_settle(lane);
@@ -403,8 +417,15 @@ static void on_timer(void *arg)
     rpc__strand_post(&conn->lane->strand, &conn->tick);
 }
 
+static bool passed(int64_t now, int64_t since, int64_t limit_ms)
+{
+    return limit_ms < INT64_MAX / 1000 && now - since >= limit_ms * 1000;
+}
+
 static int64_t earliest(int64_t now, int64_t base, int64_t limit_ms, int64_t best)
 {
+    if (limit_ms >= INT64_MAX / 1000)
+        return best; /* RPC_NO_TIMEOUT */
     int64_t left = (base - now) / 1000 + limit_ms + 1;
     return left < best ? left : best;
 }
@@ -483,18 +504,18 @@ static void check_limits(rpc__conn *conn, int64_t now)
         conn->progress_bytes = written;
         conn->progress_us = now;
     }
-    if (conn->state == RPC__CONN_HANDSHAKE && now - conn->opened_us >= limits->handshake_ms * 1000)
+    if (conn->state == RPC__CONN_HANDSHAKE && passed(now, conn->opened_us, limits->handshake_ms))
         time_out(conn, RPC_LIMIT_HANDSHAKE, "no TLS handshake within handshake_ms");
     else if (conn->state == RPC__CONN_OPEN && !conn->had_request &&
-             now - conn->opened_us >= first_limit_ms(conn) * 1000)
+             passed(now, conn->opened_us, first_limit_ms(conn)))
         time_out(conn, conn->server ? RPC_LIMIT_FIRST_REQUEST : RPC_LIMIT_HANDSHAKE,
             conn->server ? "no request within first_request_ms"
                          : "no HTTP/2 SETTINGS within handshake_ms");
     else if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL &&
-             now - conn->idle_since_us >= limits->idle_ms * 1000)
+             passed(now, conn->idle_since_us, limits->idle_ms))
         time_out(conn, RPC_LIMIT_IDLE, "idle for idle_ms");
     else if (rpc__stream_writing(conn->stream) &&
-             now - conn->progress_us >= limits->write_progress_ms * 1000)
+             passed(now, conn->progress_us, limits->write_progress_ms))
         time_out(conn, RPC_LIMIT_WRITE_PROGRESS, "the peer took no output for write_progress_ms");
     else if (conn->drain_us > 0 && now >= conn->drain_us) {
         if (conn->state == RPC__CONN_CLOSING)
@@ -513,7 +534,9 @@ static void tick_task(void *arg)
     conn->timer = NULL;
     conn->tick_queued = false;
     if (conn->stream && conn->state < RPC__CONN_CLOSED) {
-        check_limits(conn, rpc__conn_now_us(conn));
+        int64_t now = rpc__conn_now_us(conn);
+        check_limits(conn, now);
+        rpc__conn_check_calls(conn, now);
         if (conn->stream && !conn->out_used && conn->state == RPC__CONN_OPEN &&
             !rpc__stream_writing(conn->stream) && output_size(conn) == 0 && conn->staged == 0 &&
             !(conn->tls && rpc__tls_output_waiting(conn->tls)))

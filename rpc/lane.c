@@ -3,17 +3,20 @@
 
 #include <stdlib.h>
 
-rpc__lane *rpc__lane_new(rpc_runtime *runtime, void (*destroy)(void *owner), void *owner)
+rpc__lane *rpc__lane_new(
+    rpc_runtime *runtime, rpc__memory *memory, void (*destroy)(void *owner), void *owner)
 {
     rpc__lane *lane = calloc(1, sizeof *lane);
     if (!lane)
         return NULL;
     lane->runtime = runtime;
+    lane->memory = rpc__memory_ref(memory);
     lane->destroy = destroy;
     lane->owner = owner;
     lane->pending_end = &lane->pending;
     atomic_init(&lane->refs, 1);
     atomic_init(&lane->request_bytes, 0);
+    atomic_init(&lane->reply_bytes, 0);
     rpc__strand_init(&lane->strand, runtime);
     rpc__runtime_hold(runtime);
     return lane;
@@ -31,10 +34,10 @@ static void free_lane(void *arg)
     while (lane->free_calls) {
         rpc_call *call = lane->free_calls;
         lane->free_calls = call->pending_next;
-        pthread_mutex_destroy(&call->lock);
-        rpc_arena_free(call->arena);
-        free(call);
+        rpc__call_destroy(call, lane);
     }
+    rpc__memory_give(lane->memory, lane->charged);
+    rpc__memory_unref(lane->memory);
     rpc__strand_done(&lane->strand);
     if (lane->destroy)
         lane->destroy(lane->owner);
@@ -48,6 +51,21 @@ void rpc__lane_unref(rpc__lane *lane)
         return;
     rpc__task_init(&lane->last, free_lane, lane);
     rpc__strand_post(&lane->strand, &lane->last);
+}
+
+bool rpc__lane_charge(rpc__lane *lane)
+{
+    size_t used = atomic_load_explicit(&lane->request_bytes, memory_order_relaxed);
+    size_t due = (used + RPC__REQUEST_STEP - 1) / RPC__REQUEST_STEP * RPC__REQUEST_STEP;
+    if (due > lane->charged) {
+        if (!rpc__memory_take(lane->memory, due - lane->charged))
+            return false;
+        lane->charged = due;
+    } else if (lane->charged - due > RPC__REQUEST_STEP) {
+        rpc__memory_give(lane->memory, lane->charged - due);
+        lane->charged = due;
+    }
+    return true;
 }
 
 bool rpc__lane_here(const rpc__lane *lane)

@@ -90,7 +90,7 @@ static const limit_range ranges[] = {
     RANGE(message_receive_bytes_max, " bytes", 1, UINT32_MAX),
     RANGE(call_memory_bytes_max, " bytes", 16384, INT64_MAX),
     RANGE(connection_request_bytes_max, " bytes", 1, INT64_MAX),
-    RANGE(server_memory_bytes_max, " bytes", 1048576, INT64_MAX),
+    RANGE(server_memory_bytes_max, " bytes", 1048576, INT64_MAX / 2),
     RANGE(retry_pushback_ms, " ms", 0, HOUR_MS),
     RANGE(stream_window_bytes, " bytes", 1024, INT32_MAX),
     RANGE(connection_window_bytes, " bytes", 65535, INT32_MAX),

@@ -40,6 +40,9 @@ static const char *objection(
     *ret_limit = RPC_LIMIT_UNAUTHENTICATED;
     if (server->unauthenticated >= limits->unauthenticated_max)
         return "unauthenticated_max reached";
+    *ret_limit = RPC_LIMIT_SERVER_MEMORY;
+    if (rpc__memory_over(server->memory, 2))
+        return "a quarter more than server_memory_bytes_max is in use";
     *ret_limit = RPC_LIMIT_NONE;
     return NULL;
 }
@@ -85,7 +88,7 @@ static rpc__conn *make_conn(rpc_listener *listener)
     rpc__tls *tls = NULL;
     bool good = !context || rpc__tls_new(context, &tls, NULL) == RPC_OK;
     rpc__tls_context_unref(context);
-    rpc__lane *lane = good ? rpc__lane_new(server->runtime, NULL, NULL) : NULL;
+    rpc__lane *lane = good ? rpc__lane_new(server->runtime, server->memory, NULL, NULL) : NULL;
     rpc__conn *conn = lane ? rpc__conn_new(
                                  lane, true, &server->limits, &rpc__server_conn_owner, server, tls)
                            : NULL;

@@ -64,6 +64,7 @@ void rpc__call_credit(rpc_call *call)
     call->released = 0;
     pthread_mutex_unlock(&call->lock);
     call->messages_out -= released;
+    (void)rpc__lane_charge(call->lane); /* less than before: never refused */
     give_credit(call, credit);
     credit_assembly(call);
 }
@@ -99,6 +100,12 @@ static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t ma
             "connection_request_bytes_max of %zu; send fewer at a time",
             total + more, call->conn->limits->connection_request_bytes_max);
         fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_CONNECTION_MEMORY, text);
+        return false;
+    }
+    if (!rpc__lane_charge(call->lane)) {
+        fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_SERVER_MEMORY,
+            "message: the server is out of memory for it (server_memory_bytes_max); try again "
+            "later");
         return false;
     }
     uint8_t *data = realloc(message->data, capacity);
@@ -244,6 +251,7 @@ static void deliver(rpc_call *call)
     call->message = NULL;
     call->prefix_size = 0;
     call->messages_out++;
+    call->messages_in++;
     if (call->method && !call->method->has_handler)
         rpc__message_deliver_unary(call, message);
     else if (call->handler.on_message)
@@ -330,11 +338,19 @@ rpc_bytes rpc_message_bytes(const rpc_message *message)
 rpc_code rpc_message_unpack(rpc_message *message, const ProtobufCMessageDescriptor *descriptor,
     ProtobufCMessage **ret, rpc_status *reterr)
 {
-    if (!message->arena)
-        message->arena = rpc_arena_new(message->call->conn->limits->call_memory_bytes_max);
-    if (!message->arena)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "message: no memory");
-    return rpc_unpack(descriptor, rpc_message_bytes(message), message->arena, ret, reterr);
+    rpc_call *call = message->call;
+    if (!message->arena) {
+        message->arena = rpc_arena_new(call->conn->limits->call_memory_bytes_max);
+        if (!message->arena)
+            return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "message: no memory");
+        rpc_arena_meter meter = rpc__memory_meter(call->lane->memory);
+        rpc_arena_set_meter(message->arena, &meter);
+    }
+    rpc_status why = {0};
+    rpc_code code = rpc_unpack(descriptor, rpc_message_bytes(message), message->arena, ret, &why);
+    if (code == RPC_RESOURCE_EXHAUSTED)
+        rpc__call_limit(call, RPC_LIMIT_CALL_MEMORY, why.message);
+    return code == RPC_OK ? RPC_OK : rpc_status_set(reterr, code, "%s", why.message);
 }
 
 void rpc_message_release(rpc_message *message)

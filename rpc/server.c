@@ -104,6 +104,24 @@ static void answer_http(rpc_call *call, const char *status)
     rpc__call_end(call, RPC_INTERNAL, "call: the request is not gRPC", NGHTTP2_NO_ERROR);
 }
 
+/* New work is what can be refused, so that running work ends. */
+static bool has_memory(rpc_server *server, rpc_call *call)
+{
+    size_t replies = atomic_load_explicit(&call->lane->reply_bytes, memory_order_relaxed);
+    if (rpc__memory_over(server->memory, 0)) {
+        rpc__call_shed(call,
+            "call: the server is out of memory for more (server_memory_bytes_max); "
+            "try again later");
+    } else if (replies > server->limits.connection_request_bytes_max) {
+        static const char text[] =
+            "call: more than connection_request_bytes_max of answers wait to "
+            "be read on this connection; read them first";
+        rpc__call_limit(call, RPC_LIMIT_CONNECTION_MEMORY, text);
+        rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, text);
+    }
+    return !call->over;
+}
+
 static void refuse_headers(rpc_call *call)
 {
     const char *text = "call: no memory for the headers; send less metadata";
@@ -188,7 +206,7 @@ static void conn_request(rpc__conn *conn, rpc_call *call)
     call->owner = server;
     call->on_over = call_over;
     call->accept = server->accept;
-    if (!request_good(call))
+    if (!has_memory(server, call) || !request_good(call))
         return;
     rpc__method *method = rpc__registry_find(server, call->path);
     if (!method || method->absent || !rpc__service_on(method->service, conn->listener)) {
@@ -221,6 +239,8 @@ void rpc__message_deliver_unary(rpc_call *call, rpc_message *message)
         call->arena, &request, &status);
     rpc_message_release(message);
     if (code != RPC_OK) {
+        if (code == RPC_RESOURCE_EXHAUSTED)
+            rpc__call_limit(call, RPC_LIMIT_CALL_MEMORY, status.message);
         rpc__call_refuse(call, code, status.message);
         return;
     }
@@ -264,9 +284,12 @@ rpc_code rpc_server_new(
     if (server && options->interceptor_count > 0)
         server->interceptors = calloc(options->interceptor_count, sizeof *server->interceptors);
     if (!server || (options->interceptor_count > 0 && !server->interceptors) ||
-        !rpc__origins_init(&server->origins) || !init_sync(server)) {
+        !rpc__origins_init(&server->origins) ||
+        !(server->memory = rpc__memory_new(options->limits.server_memory_bytes_max)) ||
+        !init_sync(server)) {
         if (server) {
             free(server->interceptors);
+            rpc__memory_unref(server->memory);
             rpc__origins_done(&server->origins);
         }
         free(server);
@@ -355,6 +378,7 @@ void rpc_server_free(rpc_server *server)
     rpc__listeners_done(server);
     rpc__registry_done(server);
     free(server->interceptors);
+    rpc__memory_unref(server->memory);
     rpc__origins_done(&server->origins);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
@@ -372,6 +396,7 @@ rpc_server_stats rpc_server_get_stats(const rpc_server *server)
     stats.calls_ended = atomic_load_explicit(&server->calls_ended, memory_order_relaxed);
     stats.calls_started = atomic_load_explicit(&server->calls_started, memory_order_relaxed);
     pthread_mutex_lock(&mutable->lock);
+    stats.memory_bytes = rpc__memory_used(server->memory);
     stats.connections = server->connections;
     stats.unauthenticated = server->unauthenticated;
     pthread_mutex_unlock(&mutable->lock);

@@ -20,6 +20,7 @@ struct rpc_listener {
 struct rpc_server {
     rpc_runtime *runtime;
     rpc_limits limits;
+    rpc__memory *memory;
     rpc_interceptor *interceptors;
     size_t interceptor_count;
     unsigned accept; /* encodings */

@@ -317,6 +317,14 @@ static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int
     return 0;
 }
 
+/* Frames of other types are dropped; nghttp2 would do so without asking rpc__flood_frame(). */
+static int on_other_frame(
+    nghttp2_session *h2, void **payload, const nghttp2_frame_hd *head, void *user)
+{
+    (void)h2, (void)payload, (void)head, (void)user;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 /* ---- start and input
  * ------------------------------------------------------------------------------ */
 
@@ -333,6 +341,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, on_other_frame);
     rpc__session_set_send_callbacks(callbacks);
     return callbacks;
 }
@@ -345,6 +354,8 @@ static nghttp2_option *make_options(const rpc_limits *limits)
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_settings(option, 32);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+        nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
     nghttp2_option_set_max_outbound_ack(option, RPC__OUTBOUND_QUEUE_MAX);
     nghttp2_option_set_max_continuations(option, limits->continuations_max);
     nghttp2_option_set_max_deflate_dynamic_table_size(option, limits->header_table_bytes);

@@ -13,6 +13,7 @@
 #define DACM_RPC_SESSION_H
 
 #include "compression.h"
+#include "memory.h"
 #include "rpc_internal.h"
 #include "stream.h"
 #include "strand.h"
@@ -33,6 +34,9 @@
 #define RPC__SEND_BODIES_MAX    2
 #define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
 #define RPC__OUTBOUND_QUEUE_MAX 1000
+#define RPC__CONN_BYTES         (20 * 1024) /* TLS and HTTP/2 of an idle one, as measured */
+#define RPC__REQUEST_STEP       (64 * 1024) /* in which request_bytes are charged to the server */
+#define RPC__REPLY_COUNTED_MIN  (16 * 1024) /* smaller replies are not worth an atomic */
 
 typedef struct rpc__conn rpc__conn;
 
@@ -40,7 +44,10 @@ typedef struct rpc__lane {
     rpc__strand strand;
     rpc_runtime *runtime;
     atomic_uint refs;
+    rpc__memory *memory;         /* a reference; NULL: a channel's */
     atomic_size_t request_bytes; /* received and not released, of all calls */
+    atomic_size_t reply_bytes;   /* queued and not taken by the peer: messages that count */
+    size_t charged;              /* (strand) of memory, for request_bytes */
     rpc_call *pending;           /* (strand) to settle, oldest first */
     rpc_call **pending_end;
     rpc__conn *conns;
@@ -51,7 +58,12 @@ typedef struct rpc__lane {
     void *owner;
 } rpc__lane;
 
-rpc__lane *rpc__lane_new(rpc_runtime *runtime, void (*destroy)(void *owner), void *owner);
+/** memory: what the lane's connections and calls are charged to, or NULL. */
+rpc__lane *rpc__lane_new(
+    rpc_runtime *runtime, rpc__memory *memory, void (*destroy)(void *owner), void *owner);
+/** Charges request_bytes as they are now. False: that would be over the server's limit; nothing
+ *  was charged. Never false when less is needed. (strand) */
+bool rpc__lane_charge(rpc__lane *lane);
 void rpc__lane_ref(rpc__lane *lane);
 void rpc__lane_unref(rpc__lane *lane);
 bool rpc__lane_here(const rpc__lane *lane);
@@ -164,6 +176,8 @@ size_t rpc__conn_room(rpc__conn *conn);
 /** HTTP/2 violated (RPC_LIMIT_NONE) or a limit on the connection reached: GOAWAY, event, close. */
 void rpc__conn_offence(
     rpc__conn *conn, rpc_limit_kind limit, uint32_t h2_error, const char *detail);
+/** Ends calls that have waited too long for their peer. (strand) */
+void rpc__conn_check_calls(rpc__conn *conn, int64_t now);
 /** A call reached a limit: counted and told. The call is for the caller to end. */
 void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail);
 
@@ -229,6 +243,7 @@ typedef struct rpc__out {
     size_t size, sent; /* of data: prefix and head */
     rpc_body body;
     bool has_body;
+    rpc__lane *counted; /* in its reply_bytes and memory; NULL: not counted */
     size_t body_sent;
     uint8_t data[];
 } rpc__out;
@@ -246,6 +261,13 @@ enum { /* asked of a call from any thread */
 };
 
 typedef struct rpc__after rpc__after;
+
+/** How long a call has waited for its peer. */
+typedef struct rpc__waiting {
+    int64_t since_us; /* 0: it does not */
+    uint64_t bytes;   /* moved until then */
+    unsigned messages;
+} rpc__waiting;
 
 struct rpc_call {
     atomic_uint refs;
@@ -292,8 +314,10 @@ struct rpc_call {
     bool last_compressed;
     uint8_t prefix[RPC__PREFIX_BYTES];
     size_t prefix_size;
-    rpc_message *message;  /* being assembled */
-    unsigned messages_out; /* given to the handler, not released */
+    rpc_message *message;                 /* being assembled */
+    unsigned messages_out;                /* given to the handler, not released */
+    unsigned messages_in;                 /* whole ones so far */
+    rpc__waiting wait_receive, wait_send; /* for its peer; progress.c */
     /* sending (strand) */
     rpc__out *queue, **queue_end;
     bool headers_sent, finish_ready, half_close_ready, trailers_sent, deferred;
@@ -321,6 +345,8 @@ struct rpc_call {
 
 /** refs 1. NULL: no memory. */
 rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget);
+/** Without references; lane: its own, on which nothing else of it is left. */
+void rpc__call_destroy(rpc_call *call, rpc__lane *lane);
 void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id);
 /** Asks (any thread); takes effect on the strand, at once when this is it. */
 void rpc__call_ask(rpc_call *call, unsigned what);
@@ -330,6 +356,8 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
 /** Server: sends what remains of the answer: an error as trailers when that is still possible,
  *  and ends the call. (strand) */
 void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message);
+/** The same with RESOURCE_EXHAUSTED for the server's memory, and when to come again. */
+void rpc__call_shed(rpc_call *call, const char *message);
 void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us);
 void rpc__call_pend(rpc_call *call);
 void rpc__call_deliver(rpc_call *call);

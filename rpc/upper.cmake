@@ -4,6 +4,8 @@ list(APPEND RPC_SOURCES
     wire.c
     compression.c
     lane.c
+    memory.c
+    progress.c
     connection.c
     session.c
     session_send.c

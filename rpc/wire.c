@@ -158,7 +158,7 @@ static bool name_reserved(rpc_bytes name)
         if (name_is(name, reserved[i]))
             return true;
     return name.size >= 5 && memcmp(name.data, "grpc-", 5) == 0 &&
-           !name_is(name, "grpc-status-details-bin");
+           !name_is(name, "grpc-status-details-bin") && !name_is(name, "grpc-retry-pushback-ms");
 }
 
 bool rpc__metadata_name_valid(rpc_bytes name)

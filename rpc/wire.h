@@ -26,8 +26,8 @@ void rpc__base64_encode(rpc_bytes data, char *ret_text);
 /** Padded or not; ret_data holds 3 × text.size / 4 bytes. False for anything else. */
 bool rpc__base64_decode(rpc_bytes text, uint8_t *ret_data, size_t *ret_size);
 
-/** [0-9a-z_.-]+, not reserved ("grpc-" other than grpc-status-details-bin, ":", te,
- *  content-type, user-agent and headers of HTTP/1 connections). */
+/** [0-9a-z_.-]+, not reserved ("grpc-" other than grpc-status-details-bin and
+ *  grpc-retry-pushback-ms, ":", te, content-type, user-agent and headers of HTTP/1 connections). */
 bool rpc__metadata_name_valid(rpc_bytes name);
 bool rpc__metadata_name_binary(rpc_bytes name);
 /** Printable ASCII, for names without "-bin". */

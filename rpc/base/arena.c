@@ -19,6 +19,7 @@ struct rpc_arena {
     size_t held; /* bytes of all blocks with their headers, and of this struct */
     size_t used;
     bool exhausted;
+    rpc_arena_meter meter; /* take is NULL: none */
 };
 
 rpc_arena *rpc_arena_new(size_t budget)
@@ -31,13 +32,21 @@ rpc_arena *rpc_arena_new(size_t budget)
     return arena;
 }
 
+void rpc_arena_set_meter(rpc_arena *arena, const rpc_arena_meter *meter)
+{
+    arena->meter = *meter;
+}
+
 static void free_blocks(rpc_arena *arena, arena_block *keep)
 {
     while (arena->blocks != keep) {
         arena_block *block = arena->blocks;
+        size_t bytes = sizeof *block + block->size;
         arena->blocks = block->next;
-        arena->held -= sizeof *block + block->size;
+        arena->held -= bytes;
         free(block);
+        if (arena->meter.give)
+            arena->meter.give(arena->meter.ctx, bytes);
     }
 }
 
@@ -59,12 +68,20 @@ static arena_block *add_block(rpc_arena *arena, size_t need)
     size_t size = need > ARENA_BLOCK ? need : ARENA_BLOCK;
     if (size > room - sizeof(arena_block))
         size = room - sizeof(arena_block);
-    arena_block *block = malloc(sizeof *block + size);
-    if (!block)
+    size_t bytes = sizeof(arena_block) + size;
+    if (arena->meter.take && !arena->meter.take(arena->meter.ctx, bytes)) {
+        arena->exhausted = true;
         return NULL;
+    }
+    arena_block *block = malloc(bytes);
+    if (!block) {
+        if (arena->meter.give)
+            arena->meter.give(arena->meter.ctx, bytes);
+        return NULL;
+    }
     *block = (arena_block){.next = arena->blocks, .size = size};
     arena->blocks = block;
-    arena->held += sizeof *block + size;
+    arena->held += bytes;
     return block;
 }
 

@@ -110,6 +110,15 @@ typedef struct rpc_arena rpc_arena;
 /** budget  the most bytes that the arena will ever hold, its own bookkeeping included.
  *  Returns NULL when memory is short. */
 RPC_API RPC_MUST_USE rpc_arena *rpc_arena_new(size_t budget);
+/** What many arenas have together: asked before one grows, told when it shrinks. Any thread that
+ *  uses the arena. */
+typedef struct rpc_arena_meter {
+    bool (*take)(void *ctx, size_t bytes); /* false: the arena does not grow */
+    void (*give)(void *ctx, size_t bytes);
+    void *ctx; /* outlives the arena */
+} rpc_arena_meter;
+/** Before the first allocation. */
+RPC_API void rpc_arena_set_meter(rpc_arena *arena, const rpc_arena_meter *meter);
 /** NULL is allowed. */
 RPC_API void rpc_arena_free(rpc_arena *arena);
 /** Memory aligned for any type, not zeroed; NULL when the budget or the machine's memory is
@@ -119,7 +128,7 @@ RPC_API RPC_MUST_USE void *rpc_arena_alloc(rpc_arena *arena, size_t size);
 RPC_API RPC_MUST_USE char *rpc_arena_strndup(rpc_arena *arena, const char *text, size_t size);
 /** Gives all memory back but the first block. */
 RPC_API void rpc_arena_reset(rpc_arena *arena);
-/** True when an allocation failed for the budget's sake since the last reset. */
+/** True when an allocation failed for the sake of budget or meter since the last reset. */
 RPC_API bool rpc_arena_exhausted(const rpc_arena *arena);
 RPC_API size_t rpc_arena_used(const rpc_arena *arena);
 

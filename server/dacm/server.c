@@ -401,6 +401,12 @@ static double connections_now(void *ctx)
     return rpc_server_get_stats(server->rpc).connections;
 }
 
+static double memory_now(void *ctx)
+{
+    const dacm_server *server = ctx;
+    return (double)rpc_server_get_stats(server->rpc).memory_bytes;
+}
+
 static double revocations_now(void *ctx)
 {
     dacm_server *server = ctx;
@@ -482,6 +488,9 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
     if (code == RPC_OK) {
         host_metrics_gauge(server->metrics, "dacm_connections", "Open connections.", NULL,
             connections_now, server);
+        host_metrics_gauge(server->metrics, "dacm_memory_bytes",
+            "Held by connections and calls; limits.server_memory_bytes judges it.", NULL,
+            memory_now, server);
         code = open_https(server, reterr);
     }
     if (code == RPC_OK)

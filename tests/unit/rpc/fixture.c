@@ -27,6 +27,21 @@ void flag_wait(flag *f, unsigned count)
     pthread_mutex_unlock(&f->lock);
 }
 
+bool flag_wait_for(flag *f, unsigned count, int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += (time_t)(ms / 1000) + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&f->lock);
+    while (f->count < count && pthread_cond_timedwait(&f->changed, &f->lock, &until) == 0)
+        continue;
+    bool raised = f->count >= count;
+    pthread_mutex_unlock(&f->lock);
+    return raised;
+}
+
 unsigned flag_count(flag *f)
 {
     pthread_mutex_lock(&f->lock);
@@ -302,7 +317,39 @@ static void chat_end(rpc_call *call, void *user)
 static void on_event(void *ctx, const rpc_event *event)
 {
     fixture *f = ctx;
+    flag_raise(&f->limits_hit[event->limit]);
     flag_raise(&f->events[event->kind]);
+}
+
+static int64_t monotonic_us(void *ctx)
+{
+    return rpc_clock_monotonic_us(rpc_clock_system()) + atomic_load(&((fixture *)ctx)->skipped_us);
+}
+
+static int64_t wall_ms(void *ctx)
+{
+    return rpc_clock_wall_ms(rpc_clock_system()) +
+           atomic_load(&((fixture *)ctx)->skipped_us) / 1000;
+}
+
+void fixture_skip(fixture *f, int64_t ms)
+{
+    atomic_fetch_add(&f->skipped_us, ms * 1000);
+}
+
+void fixture_wait_limit(fixture *f, rpc_limit_kind kind, unsigned count)
+{
+    flag_wait(&f->limits_hit[kind], count);
+    rpc_server_stats stats = rpc_server_get_stats(f->server);
+    assert_true(stats.limits[kind] >= count);
+}
+
+void fixture_skip_until_limit(fixture *f, rpc_limit_kind kind, int64_t ms)
+{
+    do
+        fixture_skip(f, ms);
+    while (!flag_wait_for(&f->limits_hit[kind], 1, 100));
+    fixture_wait_limit(f, kind, 1);
 }
 
 void fixture_init(fixture *f)
@@ -317,11 +364,14 @@ void fixture_init(fixture *f)
         flag_init(flags[i]);
     for (size_t i = 0; i < RPC_EVENT_KINDS; i++)
         flag_init(&f->events[i]);
+    for (size_t i = 0; i < RPC_LIMIT_KINDS; i++)
+        flag_init(&f->limits_hit[i]);
+    f->clock = (rpc_clock){monotonic_us, wall_ms, f};
     f->ca = test_ca("test CA");
     f->server_cert = test_cert_issue(&f->ca, "server", "DNS:localhost,IP:127.0.0.1", -60, 3600);
     f->client_cert = test_cert_issue(&f->ca, "client", "URI:https://sims.example", -60, 3600);
     rpc_status status;
-    rpc_runtime_options options = {.threads = 2};
+    rpc_runtime_options options = {.threads = 2, .clock = &f->clock};
     if (rpc_runtime_new(&options, &f->runtime, &status) != RPC_OK)
         fail_msg("%s", status.message);
     assert_int_equal(rpc_pool_new(f->runtime, "test", 2, 100, &f->pool, &status), RPC_OK);
@@ -352,7 +402,8 @@ static void add_services(fixture *f)
         code = rpc_server_set_handler(
             f->server, "/rpctest.Echo/Upload", &uploads, f, NULL, &status);
     if (code == RPC_OK)
-        code = rpc_server_set_handler(f->server, "/rpctest.Echo/Chat", &chats, f, NULL, &status);
+        code = rpc_server_set_handler(
+            f->server, "/rpctest.Echo/Chat", &chats, f, &f->chat_options, &status);
     if (code != RPC_OK)
         fail_msg("%s", status.message);
 }
@@ -476,7 +527,7 @@ static void client_end(rpc_call *call, const rpc_status *status, void *user)
 {
     client_call *c = user;
     rpc_bytes value;
-    if (rpc_call_trailer(call, "x-tail", &value))
+    if (rpc_call_trailer(call, c->trailer_name ? c->trailer_name : "x-tail", &value))
         copy_value(c->trailer, sizeof c->trailer, value);
     c->status = *status;
     flag_raise(&c->ended);

@@ -21,20 +21,26 @@ void flag_raise(flag *f);
 /** Until it was raised count times in all. */
 void flag_wait(flag *f, unsigned count);
 unsigned flag_count(flag *f);
+/** The same for at most ms of real time; false: it was not raised so often. */
+bool flag_wait_for(flag *f, unsigned count, int64_t ms);
 
 typedef struct fixture {
     rpc_runtime *runtime;
+    rpc_clock clock; /* the kernel's, and what fixture_skip() has added */
+    _Atomic int64_t skipped_us;
     rpc_server *server;
     rpc_listener *listener;
     rpc_channel *channel;
     test_cert ca, server_cert, client_cert;
     rpc_limits limits, client_limits;
+    rpc_method_options chat_options;
     bool plain, no_client_cert;
     bool with_other; /* rpctest.Other is served, its method's function NULL */
     unsigned accept_encodings, client_accept_encodings;
     rpc_encoding client_encoding;
     rpc_pool *pool;
     flag events[RPC_EVENT_KINDS];
+    flag limits_hit[RPC_LIMIT_KINDS];
     char event_detail[256];
     /* what the handlers saw */
     flag started, cancelled, server_ended, released, pulled;
@@ -55,6 +61,13 @@ void fixture_start(fixture *f);
 void fixture_listen(fixture *f, const char *url);
 rpc_channel *fixture_channel(fixture *f);
 void fixture_stop(fixture *f);
+/** Moves the time of servers and channels on. */
+void fixture_skip(fixture *f, int64_t ms);
+/** Waits for an event of that limit, then asserts that its counter in the stats says the same. */
+void fixture_wait_limit(fixture *f, rpc_limit_kind kind, unsigned count);
+/** Skips ms again and again until that limit has been reached: for those that what is under way
+ *  may start anew. */
+void fixture_skip_until_limit(fixture *f, rpc_limit_kind kind, int64_t ms);
 
 /** A unary call with text; *ret_text is a copy to free. */
 rpc_code fixture_unary(fixture *f, const rpc_call_options *options, const char *text,
@@ -72,7 +85,7 @@ typedef struct client_call {
     rpc_status status;
     bool compressed; /* the last message */
     char header[128], trailer[128];
-    bool keep_trailers;
+    const char *trailer_name; /* which to keep; NULL: "x-tail" */
 } client_call;
 void client_start(client_call *c, fixture *f, const char *path, const rpc_call_options *options);
 /** Sends item, waiting while the call is busy. */

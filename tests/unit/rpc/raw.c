@@ -30,7 +30,7 @@ static struct sockaddr_in loopback(unsigned port)
 int raw_dial(fixture *f)
 {
     unsigned port = 0;
-    sscanf(rpc_listener_url(f->listener), "tcp://127.0.0.1:%u", &port);
+    sscanf(rpc_listener_url(f->listener), "%*[a-z+]://127.0.0.1:%u", &port);
     struct sockaddr_in address = loopback(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);

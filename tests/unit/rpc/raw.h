@@ -12,6 +12,7 @@ typedef struct raw_bytes {
 
 /** A fixture without TLS. */
 void raw_fixture(fixture *f);
+/** A connection to the fixture's listener, whatever its scheme. */
 int raw_dial(fixture *f);
 void raw_put(raw_bytes *w, const void *data, size_t size);
 void raw_frame(
