@@ -83,6 +83,7 @@ TEST(a_deadline_ends_the_call_on_both_sides)
 {
     fixture f;
     fixture_init(&f);
+    f.limits.write_progress_ms = f.client_limits.write_progress_ms = 3600000;
     fixture_start(&f);
     rpc_call_options options = {.timeout_ms = 60000};
     client_call c = {0};
