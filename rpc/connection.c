@@ -243,7 +243,7 @@ static void check_over(rpc__conn *conn)
         rpc__conn_close(conn, &why);
     } else if (!nghttp2_session_want_read(conn->h2) && !nghttp2_session_want_write(conn->h2)) {
         rpc_status_set(&why, RPC_UNAVAILABLE, "connection: the peer ended it");
-        rpc__conn_close(conn, &why);
+        rpc__conn_close(conn, conn->why.code == RPC_OK ? &why : &conn->why);
     }
 }
 

@@ -33,6 +33,13 @@ void rpc__flood_empty_data(rpc__conn *conn)
         over(conn, RPC_LIMIT_EMPTY_DATA, "more empty DATA frames than empty_data_per_second_max");
 }
 
+void rpc__flood_reset(rpc__conn *conn)
+{
+    start_second(conn);
+    if (++conn->flood.resets > conn->limits->resets_per_second_max && conn->server)
+        over(conn, RPC_LIMIT_RESETS, "more resets than resets_per_second_max");
+}
+
 void rpc__flood_frame(rpc__conn *conn, const nghttp2_frame_hd *head)
 {
     rpc__flood *flood = &conn->flood;
@@ -53,8 +60,7 @@ void rpc__flood_frame(rpc__conn *conn, const nghttp2_frame_hd *head)
     }
     start_second(conn);
     if (head->type == NGHTTP2_RST_STREAM) {
-        if (++flood->resets > limits->resets_per_second_max && conn->server)
-            over(conn, RPC_LIMIT_RESETS, "more resets than resets_per_second_max");
+        rpc__flood_reset(conn);
     } else if (head->type == NGHTTP2_SETTINGS) {
         if (++flood->settings > limits->settings_per_second_max)
             over(conn, RPC_LIMIT_SETTINGS, "more SETTINGS frames than settings_per_second_max");

@@ -301,19 +301,20 @@ static int on_frame_not_send(nghttp2_session *h2, const nghttp2_frame *frame, in
     return 0;
 }
 
+/* Frames that make us reset a stream cost as much as the peer's own resets. What ends the
+ * connection is told when its GOAWAY is sent (session_send.c), by the reason that stands there. */
 static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int error, void *user)
 {
     (void)h2;
     rpc__conn *conn = user;
-    if (conn->server && frame->hd.type == NGHTTP2_HEADERS &&
-        (error == NGHTTP2_ERR_REFUSED_STREAM || conn->call_count >= conn->limits->streams_max)) {
-        bool ends = error != NGHTTP2_ERR_REFUSED_STREAM; /* it knew our SETTINGS */
-        conn->ops->on_event(conn, ends ? RPC_EVENT_PROTOCOL_ERROR : RPC_EVENT_LIMIT,
-            RPC_LIMIT_STREAMS, "more streams at a time than streams_max");
-    } else if (nghttp2_is_fatal(error) || frame->hd.stream_id == 0) {
+    if (conn->server && frame->hd.type == NGHTTP2_HEADERS && error == NGHTTP2_ERR_REFUSED_STREAM)
         conn->ops->on_event(
-            conn, RPC_EVENT_PROTOCOL_ERROR, RPC_LIMIT_NONE, nghttp2_strerror(error));
-    }
+            conn, RPC_EVENT_LIMIT, RPC_LIMIT_STREAMS, "more streams at a time than streams_max");
+    else if (conn->server && frame->hd.type == NGHTTP2_HEADERS &&
+             conn->call_count >= conn->limits->streams_max)
+        conn->fault = RPC_LIMIT_STREAMS; /* it knew our SETTINGS */
+    else if (frame->hd.stream_id > 0)
+        rpc__flood_reset(conn);
     return 0;
 }
 
@@ -412,7 +413,9 @@ bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes)
             "more CONTINUATION frames than continuations_max");
     else
         rpc__conn_offence(conn, RPC_LIMIT_NONE,
-            used == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR,
+            used == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
+            : used == NGHTTP2_ERR_FLOODED        ? NGHTTP2_ENHANCE_YOUR_CALM
+                                                 : NGHTTP2_INTERNAL_ERROR,
             nghttp2_strerror((int)used));
     return false;
 }

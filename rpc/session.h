@@ -145,6 +145,7 @@ struct rpc__conn {
     int64_t opened_us, idle_since_us, progress_us, drain_us;
     uint64_t progress_bytes;
     rpc__flood flood;
+    rpc_limit_kind fault; /* the limit that the connection ends for, where nghttp2 ends it */
     rpc__object objects[RPC__OBJECTS];
     uint64_t object_clock;
     /* for the owner */
@@ -184,6 +185,8 @@ void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail);
 /* flood.c (strand) */
 /** For every frame received, as soon as its header is there. */
 void rpc__flood_frame(rpc__conn *conn, const nghttp2_frame_hd *head);
+/** A stream was reset by the peer, or by us for the peer's fault. */
+void rpc__flood_reset(rpc__conn *conn);
 /** DATA of nothing but padding, which the header does not show. */
 void rpc__flood_empty_data(rpc__conn *conn);
 /** A PING that is no answer. */

@@ -6,6 +6,8 @@
  * room come first; so send_data() never has to give up, and no slice outlives one mem_send. */
 #include "session.h"
 
+#include <stdio.h>
+
 #define FRAME_ROOM_MIN (2 * RPC__TLS_RECORD_MAX)
 
 static ssize_t read_length(nghttp2_session *h2, uint8_t type, int32_t stream_id, int32_t window,
@@ -184,9 +186,26 @@ static void answer_sent(rpc__conn *conn, int32_t stream_id)
         rpc__call_end(call, call->finish.code, call->finish.message, NGHTTP2_NO_ERROR);
 }
 
+/* nghttp2 has found the peer at fault and ends the connection; debug data tells why. What we
+ * found ourselves has been told already. */
+static void fault_told(rpc__conn *conn, const nghttp2_goaway *goaway)
+{
+    if (goaway->error_code == NGHTTP2_NO_ERROR || conn->state != RPC__CONN_OPEN)
+        return;
+    char text[160];
+    snprintf(text, sizeof text, "%s: %.*s", nghttp2_http2_strerror(goaway->error_code),
+        (int)goaway->opaque_data_len, (const char *)goaway->opaque_data);
+    conn->ops->on_event(conn, RPC_EVENT_PROTOCOL_ERROR, conn->fault, text);
+    if (conn->why.code == RPC_OK)
+        rpc_status_set(
+            &conn->why, RPC_UNAVAILABLE, "connection: closed after a protocol error: %s", text);
+}
+
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     rpc__conn *conn = user;
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        fault_told(conn, &frame->goaway);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     rpc__flood_traffic(conn, frame->hd.type == NGHTTP2_DATA);
