@@ -2,8 +2,9 @@
 /* Received messages: assembled within limits, handed over, and their credit given back.
  *
  * The connection's window is given back at receipt. The stream's is withheld until the message
- * is released; only a message larger than half the window gets credit while it is being
- * assembled, and only when the handler holds no other: otherwise it could never arrive. */
+ * is released. A message larger than half the window gets credit while it is being assembled,
+ * otherwise it could never arrive; but not while the handler holds as much, or a handler that
+ * releases slowly would be sent one such message after the other. */
 #include "session.h"
 
 #include <stdio.h>
@@ -48,7 +49,8 @@ static void give_credit(rpc_call *call, size_t size)
 static void credit_assembly(rpc_call *call)
 {
     rpc_message *message = call->message;
-    if (!message || call->messages_out > 0 || message->withheld < call->stream_window / 2)
+    if (!message || call->held_bytes >= call->stream_window / 2 ||
+        message->withheld < call->stream_window / 2)
         return;
     give_credit(call, message->withheld);
     message->withheld = 0;
@@ -59,11 +61,11 @@ void rpc__call_credit(rpc_call *call)
 {
     pthread_mutex_lock(&call->lock);
     size_t credit = call->credit;
-    unsigned released = call->released;
+    size_t released = call->released;
     call->credit = 0;
     call->released = 0;
     pthread_mutex_unlock(&call->lock);
-    call->messages_out -= released;
+    call->held_bytes -= released;
     (void)rpc__lane_charge(call->lane); /* less than before: never refused */
     give_credit(call, credit);
     credit_assembly(call);
@@ -250,7 +252,7 @@ static void deliver(rpc_call *call)
     call->last_compressed = message->compressed;
     call->message = NULL;
     call->prefix_size = 0;
-    call->messages_out++;
+    call->held_bytes += message->size;
     call->messages_in++;
     if (call->method && !call->method->has_handler)
         rpc__message_deliver_unary(call, message);
@@ -360,7 +362,7 @@ void rpc_message_release(rpc_message *message)
     rpc_call *call = message->call;
     pthread_mutex_lock(&call->lock);
     call->credit += message->withheld;
-    call->released++;
+    call->released += message->size;
     pthread_mutex_unlock(&call->lock);
     free_message(message);
     rpc__call_ask(call, RPC__ASK_CREDIT);

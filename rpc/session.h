@@ -318,7 +318,7 @@ struct rpc_call {
     uint8_t prefix[RPC__PREFIX_BYTES];
     size_t prefix_size;
     rpc_message *message;                 /* being assembled */
-    unsigned messages_out;                /* given to the handler, not released */
+    size_t held_bytes;                    /* of messages given to the handler, not released */
     unsigned messages_in;                 /* whole ones so far */
     rpc__waiting wait_receive, wait_send; /* for its peer; progress.c */
     /* sending (strand) */
@@ -342,7 +342,7 @@ struct rpc_call {
     rpc_status finish;
     rpc__out_header *out_headers, *out_trailers;
     size_t credit;
-    unsigned released;
+    size_t released; /* of held_bytes */
     rpc__after *afters;
 };
 

@@ -99,8 +99,8 @@ typedef struct trust_keyring trust_keyring;
  *  bytes, not printable ASCII or there twice, `use` other than sig, `key_ops` without verify, an
  *  `alg` that does not fit the key, RSA below 2,048 or above 4,096 bits or with an exponent that
  *  is 1, even or above 64 bits, an Ed25519 key that is no point of the group (those of small order
- *  verify what nobody signed), another `dacm_purpose`. Keys of a type we do not know are left out. INVALID_ARGUMENT names the kid and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64
- *  keys. */
+ *  verify what nobody signed), another `dacm_purpose`. Keys of a type we do not know are left out.
+ * INVALID_ARGUMENT names the kid and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64 keys. */
 RPC_API RPC_MUST_USE rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose,
     uint64_t version, trust_keyring **ret, rpc_status *reterr);
 RPC_API trust_keyring *trust_keyring_ref(trust_keyring *ring);

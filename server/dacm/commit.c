@@ -232,12 +232,21 @@ static void decided(void *arg, const rpc_status *status)
     upload_drop(u);
 }
 
-void upload_begin(upload *u)
+void upload_begin(upload *u, rpc_message *message)
 {
     ProtobufCMessage *unpacked = NULL;
     rpc_status status = {0};
-    if (rpc_message_unpack(u->start_message, &dacm__v1__upload_request__descriptor, &unpacked,
-            &status) != RPC_OK) {
+    u->start_arena = rpc_arena_new(START_ARENA);
+    if (!u->start_arena) {
+        rpc_message_release(message);
+        upload_fail(u, RPC_RESOURCE_EXHAUSTED, "upload: no memory for its start");
+        return;
+    }
+    /* The start is needed to the end: kept as a message it would keep its part of the window. */
+    rpc_code code = rpc_unpack(&dacm__v1__upload_request__descriptor, rpc_message_bytes(message),
+        u->start_arena, &unpacked, &status);
+    rpc_message_release(message);
+    if (code != RPC_OK) {
         upload_end(u, &status);
         return;
     }

@@ -34,12 +34,11 @@ void upload_drop(upload *u)
         return;
     release_messages(u->queue);
     release_messages(u->batch);
-    if (u->start_message)
-        rpc_message_release(u->start_message);
     if (u->assembling)
         dacm_assembler_done(&u->assembler);
     dacm_access_done(&u->access);
     rpc_arena_free(u->arena);
+    rpc_arena_free(u->start_arena);
     free(u->pages);
     rpc_call_unref(u->call);
     free(u);
@@ -373,8 +372,7 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     }
     u->last_us = rpc_clock_monotonic_us(u->service->clock);
     if (u->state == START) {
-        u->start_message = message;
-        upload_begin(u);
+        upload_begin(u, message);
         return;
     }
     struct held *held = malloc(sizeof *held);

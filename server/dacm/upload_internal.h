@@ -10,8 +10,9 @@
 
 #include <stdatomic.h>
 
-#define IN_FLIGHT_MAX    (2u << 20) /* bytes that wait for the store */
-#define UPLOAD_ARENA     (4u << 20) /* facts and records of the commit */
+#define IN_FLIGHT_MAX    (2u << 20)  /* bytes that wait for the store */
+#define UPLOAD_ARENA     (4u << 20)  /* facts and records of the commit */
+#define START_ARENA      (16u << 20) /* profile and list of a new asset, out of one message */
 #define COMMIT_TRIES_MAX 8u
 
 enum upload_state {
@@ -44,7 +45,7 @@ typedef struct upload {
     dacm_upload_slot slot;
     int64_t last_us;
 
-    rpc_message *start_message; /* owns start */
+    rpc_arena *start_arena; /* owns start */
     const Dacm__V1__UploadStart *start;
     bool is_new;
     uint64_t size, if_match, version, stale_version;
@@ -74,8 +75,8 @@ void upload_end(upload *u, const rpc_status *status);
 void upload_fail(upload *u, rpc_code code, const char *text);
 /** Sends the answer and ends. */
 void upload_answer(upload *u, dacm_object *object);
-/** From the start message up to REPLAY's end. */
-void upload_begin(upload *u);
+/** From the start message, which it takes, up to the end of REPLAY. */
+void upload_begin(upload *u, rpc_message *message);
 void upload_receive(upload *u);
 /** Everything is in the store: decide again, then record. */
 void upload_commit(upload *u);

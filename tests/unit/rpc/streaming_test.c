@@ -139,6 +139,31 @@ TEST(a_deadline_ends_a_stream_and_releases_what_was_queued)
     fixture_stop(&f);
 }
 
+/* A handler may keep a message for the length of the call: larger ones still arrive. */
+TEST(a_message_larger_than_the_window_arrives_while_a_small_one_is_held)
+{
+    fixture f;
+    fixture_init(&f);
+    f.client_limits.stream_window_bytes = 64 << 10;
+    fixture_start(&f);
+    client_call c = {.hold = true};
+    client_start(&c, &f, "/rpctest.Echo/Chat", NULL);
+    Rpctest__Item item = RPCTEST__ITEM__INIT;
+    assert_int_equal(client_send(&c, &item), RPC_SENT_OK);
+    flag_wait(&c.messages, 1);
+    item.data.len = 1 << 20;
+    item.data.data = calloc(1, item.data.len);
+    assert_int_equal(client_send(&c, &item), RPC_SENT_OK);
+    flag_wait(&c.messages, 2);
+    rpc_call_half_close(c.call);
+    client_release(&c);
+    flag_wait(&c.ended, 1);
+    assert_int_equal(c.status.code, RPC_OK);
+    free(item.data.data);
+    client_done(&c);
+    fixture_stop(&f);
+}
+
 TEST(an_upload_of_64_mib_is_counted_whole)
 {
     fixture f;
