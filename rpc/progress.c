@@ -37,7 +37,7 @@ static void end_late(rpc_call *call, rpc_limit_kind limit, const char *what, int
 /* Nothing of the peer's is in the handler's hands, which would hold its window back. */
 static bool awaits_message(const rpc_call *call)
 {
-    return call->headers_done && !call->remote_closed && call->messages_out == 0;
+    return call->headers_done && !call->remote_closed && call->held_bytes == 0;
 }
 
 static bool awaits_window(const rpc_call *call)
