@@ -136,10 +136,12 @@ static bool stop_server(dev_run *dev, const sigset_t *signals)
 static dacm_code died(const dev_run *dev, dacm_error *reterr)
 {
     if (WIFSIGNALED(dev->server_status))
-        return pki_fail(reterr, DACM_UNAVAILABLE,
-            "dacmd ended by signal %d; see its messages above", WTERMSIG(dev->server_status));
-    return pki_fail(reterr, DACM_UNAVAILABLE,
-        "dacmd ended with exit code %d; see its messages above", WEXITSTATUS(dev->server_status));
+        return pki_fail(reterr, DACM_INTERNAL, "dacmd ended by signal %d; see its messages above",
+            WTERMSIG(dev->server_status));
+    return pki_fail(reterr, DACM_FAILED_PRECONDITION,
+        "dacmd ended with exit code %d; its messages above say why (where a port is taken, "
+        "--ports-from chooses others)",
+        WEXITSTATUS(dev->server_status));
 }
 
 static dacm_code wait_healthy(
@@ -177,6 +179,11 @@ static int bring_up(dev_run *dev, const sigset_t *signals)
 
 static void print_next(const dev_run *dev)
 {
+    if (dev->cli->json) {
+        cli_print_json(json_pack(
+            "{s:s, s:s, s:s}", "env_file", dev->env_file, "grpc", dev->grpc, "https", dev->https));
+        return;
+    }
     printf("dacmd is ready: %s, %s\n\nIn a second terminal:\n\n"
            "    export DACM_ENV=%s\n"
            "    dacm ls --as %s\n"
@@ -236,7 +243,7 @@ int cli_dev(cli_context *cli, int argc, char **argv)
         "where the first stopped. DIR/env.json appears when all is healthy; other commands take "
         "it with --env or DACM_ENV.",
         children, NULL, NULL};
-    dev_run dev = {.cli = cli};
+    dev_run dev = {.cli = cli, .lock = -1};
     int code = cli_parse(&argp, "dacm dev", argc, argv, &dev);
     if (code < 0)
         code = run(&dev);

@@ -26,6 +26,7 @@ typedef struct dev_run {
     char *folder_made; /* absolute */
     const char *folder;
     unsigned ports_from; /* 0 = the defaults */
+    int lock;            /* held while the folder is ours; -1 = not held */
     pid_t server;        /* 0 = not running */
     int server_status;
     char *pki, *data, *config_file, *env_file, *assets_file;

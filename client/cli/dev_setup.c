@@ -4,7 +4,10 @@
 #include "glb.h"
 #include "pki.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 
 #define PORT_USERS      7443
 #define PORT_PEERS      7444
@@ -77,6 +80,23 @@ static dacm_code set_names(dev_run *dev, dacm_error *reterr)
                       dev->admin && dev->assets[0].file && dev->assets[1].file &&
                       dev->assets[2].file;
     return good ? DACM_OK : no_memory(reterr);
+}
+
+/** A folder serves one run at a time: the second would take env.json from under the first. */
+static dacm_code lock_folder(dev_run *dev, dacm_error *reterr)
+{
+    RPC_AUTOFREE char *path = pki_text("%s/dev.lock", dev->folder);
+    if (!path)
+        return no_memory(reterr);
+    dev->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (dev->lock >= 0 && flock(dev->lock, LOCK_EX | LOCK_NB) == 0)
+        return DACM_OK;
+    if (dev->lock >= 0 && errno == EWOULDBLOCK)
+        return pki_fail(reterr, DACM_FAILED_PRECONDITION,
+            "another `dacm dev` runs in '%.200s': use it (--env %.200s), stop it, or name another "
+            "folder with --dir",
+            dev->folder, dev->folder);
+    return pki_fail(reterr, DACM_LOCAL_FILE, "cannot lock '%.300s': %s", path, strerror(errno));
 }
 
 static dacm_code make_folders(dev_run *dev, dacm_error *reterr)
@@ -155,6 +175,8 @@ dacm_code dev__prepare(dev_run *dev, dacm_error *reterr)
         return pki_fail(reterr, DACM_LOCAL_FILE, "cannot use the folder '%.300s'", dev->folder);
     dev->folder = dev->folder_made;
     code = judge_folder(dev->folder, reterr);
+    if (code == DACM_OK)
+        code = lock_folder(dev, reterr);
     if (code == DACM_OK)
         code = set_names(dev, reterr);
     if (code == DACM_OK)
@@ -308,5 +330,7 @@ void dev__done(dev_run *dev)
         dev->assets[0].file, dev->assets[1].file, dev->assets[2].file};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
+    if (dev->lock >= 0)
+        close(dev->lock);
     dev->cli->env_file = NULL;
 }
