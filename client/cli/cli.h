@@ -139,6 +139,7 @@ int cli_deny(cli_context *cli, int argc, char **argv);
 int cli_rm(cli_context *cli, int argc, char **argv);
 int cli_pki_init(cli_context *cli, int argc, char **argv);
 int cli_pki_issue(cli_context *cli, int argc, char **argv);
+int cli_pki_keys(cli_context *cli, int argc, char **argv);
 int cli_token_issue(cli_context *cli, int argc, char **argv);
 int cli_token_revoke(cli_context *cli, int argc, char **argv);
 int cli_explain(cli_context *cli, int argc, char **argv);

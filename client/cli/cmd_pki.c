@@ -8,12 +8,12 @@
 
 static const struct argp_child children[] = {{&cli_json_argp, 0, NULL, 10}, {0}};
 
-enum { OPTION_DNS = 512, OPTION_IP, OPTION_URI };
+enum { OPTION_DNS = 512, OPTION_IP, OPTION_URI, OPTION_FOR };
 
 typedef struct pki_arguments {
     cli_context *cli;
     bool takes_name;
-    const char *folder, *name;
+    const char *folder, *name, *purpose;
     const char *dns[NAMES_MAX + 1], *ips[NAMES_MAX + 1], *uris[NAMES_MAX + 1];
 } pki_arguments;
 
@@ -43,6 +43,11 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_URI:
         add(pki->uris, argument, state);
         return 0;
+    case OPTION_FOR:
+        if (strcmp(argument, "manifest") != 0 && strcmp(argument, "token") != 0)
+            argp_error(state, "--for takes manifest or token, not '%s'", argument);
+        pki->purpose = argument;
+        return 0;
     case ARGP_KEY_ARG:
         if (!pki->folder)
             pki->folder = argument;
@@ -60,17 +65,45 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static int report(const cli_context *cli, const char *folder, const char *name)
+/** A pair of files of the folder, made or kept. */
+typedef struct made_pair {
+    const char *public_name, *public_end, *private_name, *private_end;
+} made_pair;
+
+static const made_pair certificate_pair = {"certificate", ".crt", "key", ".key"};
+static const made_pair keys_pair = {"public", ".pub.jwks", "private", ".jwks"};
+
+static bool is_there(const char *folder, const char *name, const char *end)
 {
-    RPC_AUTOFREE char *certificate = pki_text("%s/%s.crt", folder, name);
-    RPC_AUTOFREE char *key = pki_text("%s/%s.key", folder, name);
-    if (!certificate || !key)
+    RPC_AUTOFREE char *path = pki_text("%s/%s%s", folder, name, end);
+    return path && access(path, F_OK) == 0;
+}
+
+static int report(
+    const cli_context *cli, const made_pair *pair, const char *folder, const char *name, bool kept)
+{
+    RPC_AUTOFREE char *public_file = pki_text("%s/%s%s", folder, name, pair->public_end);
+    RPC_AUTOFREE char *private_file = pki_text("%s/%s%s", folder, name, pair->private_end);
+    if (!public_file || !private_file)
         return cli_fail_text(cli, DACM_RESOURCE_EXHAUSTED, "no memory");
     if (cli->json)
-        cli_print_json(json_pack("{s:s, s:s}", "certificate", certificate, "key", key));
+        cli_print_json(json_pack("{s:s, s:s, s:b}", pair->public_name, public_file,
+            pair->private_name, private_file, "kept", kept));
     else
-        printf("%s\n%s\n", certificate, key);
+        printf("%s\n%s\n", public_file, private_file);
+    if (kept)
+        fprintf(stderr, "dacm: both were there and are kept as they are; remove them to have them "
+                        "made anew\n");
     return CLI_EXIT_OK;
+}
+
+static int judge_name(const pki_arguments *pki)
+{
+    if (!strchr(pki->name, '/') && pki->name[0] != '.')
+        return CLI_EXIT_OK;
+    return cli_fail_text(pki->cli, DACM_INVALID_ARGUMENT,
+        "'%.100s' makes a bad file name; take one without '/' that does not begin with '.'",
+        pki->name);
 }
 
 int cli_pki_init(cli_context *cli, int argc, char **argv)
@@ -84,10 +117,11 @@ int cli_pki_init(cli_context *cli, int argc, char **argv)
     const int code = cli_parse(&argp, "dacm pki init", argc, argv, &pki);
     if (code >= 0)
         return code;
+    const bool kept = is_there(pki.folder, "ca", certificate_pair.private_end);
     if (pki_make_folder(pki.folder, &error) != DACM_OK ||
         pki_make_ca(pki.folder, "dacm pki", &error) != DACM_OK)
         return cli_fail(cli, &error);
-    return report(cli, pki.folder, "ca");
+    return report(cli, &certificate_pair, pki.folder, "ca", kept);
 }
 
 int cli_pki_issue(cli_context *cli, int argc, char **argv)
@@ -98,21 +132,49 @@ int cli_pki_issue(cli_context *cli, int argc, char **argv)
         {"uri", OPTION_URI, "URI", 0, "a URI it is valid for; again for more", 1}, {0}};
     static const struct argp argp = {options, parse, "DIR NAME",
         "Issues DIR/NAME.crt and DIR/NAME.key with DIR/ca.key, for servers and clients.\vWithout "
-        "--dns, --ip and --uri it is valid for the DNS name NAME.",
+        "--dns, --ip and --uri it is valid for the DNS name NAME. What is there already is kept.",
         children, NULL, NULL};
     pki_arguments pki = {.cli = cli, .takes_name = true};
     dacm_error error;
-    const int code = cli_parse(&argp, "dacm pki issue", argc, argv, &pki);
-    if (code >= 0)
+    int code = cli_parse(&argp, "dacm pki issue", argc, argv, &pki);
+    if (code >= 0 || (code = judge_name(&pki)) != CLI_EXIT_OK)
         return code;
-    if (strchr(pki.name, '/') || pki.name[0] == '.')
-        return cli_fail_text(
-            cli, DACM_INVALID_ARGUMENT, "'%.100s' makes a bad file name", pki.name);
     if (!pki.dns[0] && !pki.ips[0] && !pki.uris[0])
         pki.dns[0] = pki.name;
     const pki_names names = {
         .common_name = pki.name, .dns = pki.dns, .ips = pki.ips, .uris = pki.uris};
+    const bool kept = is_there(pki.folder, pki.name, certificate_pair.private_end);
     if (pki_issue(pki.folder, pki.name, &names, &error) != DACM_OK)
         return cli_fail(cli, &error);
-    return report(cli, pki.folder, pki.name);
+    return report(cli, &certificate_pair, pki.folder, pki.name, kept);
+}
+
+int cli_pki_keys(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"for", OPTION_FOR, "PURPOSE", 0, "what they sign: manifest (dacmd) or token (an issuer)",
+            1},
+        {0}};
+    static const struct argp argp = {options, parse, "DIR NAME",
+        "Makes a signing key: DIR/NAME.jwks, to be kept secret, and DIR/NAME.pub.jwks, for those "
+        "who verify.\vdacmd signs with a manifest key (signing.key_file) and its clients verify "
+        "with the public set (--keys). An issuer signs with a token key (dacm token issue "
+        "--signing-key) and dacmd verifies with the public set (issuers: jwks_file). What is there "
+        "already is kept.",
+        children, NULL, NULL};
+    pki_arguments pki = {.cli = cli, .takes_name = true};
+    dacm_error error;
+    int code = cli_parse(&argp, "dacm pki keys", argc, argv, &pki);
+    if (code >= 0 || (code = judge_name(&pki)) != CLI_EXIT_OK)
+        return code;
+    if (!pki.purpose)
+        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+            "what will the key sign? Give --for manifest or --for token; one key has one purpose");
+    const pki_key_purpose purpose = strcmp(pki.purpose, "token") == 0 ? PKI_KEY_TOKEN
+                                                                      : PKI_KEY_MANIFEST;
+    const bool kept = is_there(pki.folder, pki.name, keys_pair.public_end);
+    if (pki_make_folder(pki.folder, &error) != DACM_OK ||
+        pki_make_keys(pki.folder, pki.name, purpose, &error) != DACM_OK)
+        return cli_fail(cli, &error);
+    return report(cli, &keys_pair, pki.folder, pki.name, kept);
 }

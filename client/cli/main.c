@@ -22,6 +22,7 @@ const cli_command cli_commands[] = {
     {"explain", "REQUEST-ID", "why a request ended as it did (operator)", cli_explain},
     {"pki init", "DIR", "make a certificate authority for development", cli_pki_init},
     {"pki issue", "DIR NAME", "issue a certificate with it", cli_pki_issue},
+    {"pki keys", "DIR NAME", "make a key that signs manifests or tokens", cli_pki_keys},
     {"dev", "--dir DIR", "all servers for development, with everything they need", cli_dev},
     {"completion", "SHELL", "print a completion script for bash, zsh or fish", cli_completion},
     {0},
@@ -53,6 +54,47 @@ static int words_of(const cli_command *command, int argc, char **argv)
     return argc > 1 && strcmp(argv[1], blank + 1) == 0 ? 2 : 0;
 }
 
+/** "pki" alone: the commands of a group. */
+static bool print_group(FILE *stream, const char *group)
+{
+    const size_t size = strlen(group);
+    bool found = false;
+    for (const cli_command *at = cli_commands; at->name; at++) {
+        if (strncmp(at->name, group, size) != 0 || at->name[size] != ' ')
+            continue;
+        if (!found)
+            fprintf(stream, "Usage: dacm %s COMMAND [ARGUMENTS]\n\n", group);
+        found = true;
+        fprintf(stream, "  %s %-16s %s\n", at->name + size + 1, at->arguments, at->summary);
+    }
+    if (found)
+        fprintf(stream, "\n`dacm %s COMMAND --help` explains each.\n", group);
+    return found;
+}
+
+static bool asks_for_help(const char *text)
+{
+    return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0 || strcmp(text, "-?") == 0;
+}
+
+/** Nothing in the table: help of a group, or a complaint. */
+static int no_command(const cli_context *cli, int argc, char **argv)
+{
+    if (argc > 1 && asks_for_help(argv[1]) && print_group(stdout, argv[0]))
+        return CLI_EXIT_OK;
+    if (argc == 1 && !cli->json && print_group(stderr, argv[0]))
+        return CLI_EXIT_USAGE;
+    for (const cli_command *at = cli_commands; at->name; at++) {
+        const size_t size = strlen(argv[0]);
+        if (strncmp(at->name, argv[0], size) == 0 && at->name[size] == ' ')
+            return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+                "'%.40s' goes before one of its commands; dacm %.40s --help lists them", argv[0],
+                argv[0]);
+    }
+    return cli_fail_text(
+        cli, DACM_INVALID_ARGUMENT, "there is no command '%.40s'; dacm --help lists them", argv[0]);
+}
+
 static int dispatch(cli_context *cli, int argc, char **argv)
 {
     for (const cli_command *at = cli_commands; at->name; at++) {
@@ -60,8 +102,7 @@ static int dispatch(cli_context *cli, int argc, char **argv)
         if (words > 0)
             return at->run(cli, argc - words + 1, argv + words - 1);
     }
-    return cli_fail_text(
-        cli, DACM_INVALID_ARGUMENT, "there is no command '%.40s'; dacm --help lists them", argv[0]);
+    return no_command(cli, argc, argv);
 }
 
 int main(int argc, char **argv)
@@ -73,7 +114,7 @@ int main(int argc, char **argv)
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (strcmp(argv[at], "--json") == 0) {
             cli.json = true;
-        } else if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+        } else if (asks_for_help(argv[at])) {
             print_help(stdout);
             return CLI_EXIT_OK;
         } else if (strcmp(argv[at], "--version") == 0) {

@@ -2,7 +2,11 @@
 """The command dacm as a user types it: exit codes, one line of JSON, and what its failures say."""
 import json
 import os
+import pathlib
+import signal
 import subprocess
+import tempfile
+import time
 import unittest
 
 import harness
@@ -42,6 +46,92 @@ class Development(unittest.TestCase):
         self.assertEqual(second.returncode, 9, second)
         self.assertIn("--ports-from", second.stderr)
         self.assertNotIn("Is the server running", second.stderr)
+
+
+class Pki(unittest.TestCase):
+    """Files for a server of one's own."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="dacm-e2e-")
+        self.addCleanup(folder.cleanup)
+        self.dir = pathlib.Path(folder.name)
+
+    def good(self, *arguments):
+        result = run(*arguments)
+        self.assertEqual(result.returncode, 0, result)
+        return result
+
+    def test_group_alone_lists_its_commands(self):
+        for group, verb in (("pki", "keys"), ("token", "revoke")):
+            self.assertIn(verb, self.good(group, "--help").stdout)
+            alone = run(group)
+            self.assertEqual((alone.returncode, alone.stdout), (2, ""))
+            self.assertIn(verb, alone.stderr)
+            error = json.loads(run("--json", group, "nonsense").stdout)["error"]
+            self.assertIn(f"dacm {group} --help", error["message"])
+
+    def test_what_is_there_is_kept_and_the_user_is_told(self):
+        self.good("pki", "init", self.dir)
+        first = self.good("--json", "pki", "issue", self.dir, "server")
+        self.assertIs(json.loads(first.stdout)["kept"], False)
+        before = (self.dir / "server.crt").read_bytes()
+        again = self.good("--json", "pki", "issue", self.dir, "server", "--dns", "other.example")
+        self.assertIs(json.loads(again.stdout)["kept"], True)
+        self.assertIn("kept", again.stderr)
+        self.assertEqual((self.dir / "server.crt").read_bytes(), before)
+
+    def test_keys_say_what_they_are_for(self):
+        undecided = run("pki", "keys", self.dir, "some")
+        self.assertEqual(undecided.returncode, 2)
+        self.assertIn("--for", undecided.stderr)
+        self.good("pki", "keys", self.dir, "some", "--for", "token")
+        self.assertEqual((self.dir / "some.jwks").stat().st_mode & 0o777, 0o600)
+        self.assertEqual([path.name for path in sorted(self.dir.iterdir())],
+                         ["some.jwks", "some.pub.jwks"])
+        self.assertNotIn('"d"', (self.dir / "some.pub.jwks").read_text())
+
+    def test_example_and_what_pki_makes_are_a_server(self):
+        users = ["msisdn-4915100000001", "msisdn-4915100000002"]
+        ports = harness.free_ports(3)
+        (self.dir / "store").mkdir()
+        self.good("pki", "init", self.dir / "pki")
+        self.good("pki", "issue", self.dir / "pki", "dacmd", "--ip", "127.0.0.1")
+        self.good("pki", "keys", self.dir, "manifest", "--for", "manifest")
+        self.good("pki", "keys", self.dir, "sims", "--for", "token")
+        text = (harness.SOURCE / "server/dacm/dacmd.example.yaml").read_text()
+        for here, there in (("/etc/dacm", self.dir), ("/var/lib/dacm", self.dir / "store"),
+                            ("/run/dacmd", self.dir), (":7443", f":{ports}"),
+                            (":7444", f":{ports + 1}"), ("port: 7480", f"port: {ports + 2}")):
+            self.assertIn(here, text)
+            text = text.replace(here, str(there))
+        config = self.dir / "dacmd.yaml"
+        config.write_text(text)
+        log = open(self.dir / "log", "wb")
+        self.addCleanup(log.close)
+        server = subprocess.Popen([harness.BIN / "dacmd", "--config", config], stderr=log)
+        try:
+            where = ["--server", f"tls+tcp://127.0.0.1:{ports}", "--ca", self.dir / "pki/ca.crt",
+                     "--keys", self.dir / "manifest.pub.jwks", "--issuer", "https://dacm.example/"]
+            token = ["token", "issue", "--signing-key", self.dir / "sims.jwks", "--token-issuer",
+                     "https://sims.example", "--audience", "https://dacm.example/"]
+            create = self.good(*token, "--user", users[0], "--actions", "create").stdout.strip()
+            deadline = time.monotonic() + harness.START_SECONDS
+            put = ["--json", "put", config, "--as", users[0], "--allow", users[1], "--token",
+                   create, *where]
+            stored = run(*put)
+            while stored.returncode == 8 and time.monotonic() < deadline:
+                self.assertIsNone(server.poll(), (self.dir / "log").read_text())
+                stored = run(*put)
+            self.assertEqual(stored.returncode, 0, stored)
+            asset = json.loads(stored.stdout)["asset_id"]
+            get = self.good(*token, "--user", users[1], "--asset", asset,
+                            "--profile", users[1]).stdout.strip()
+            copy = self.dir / "copy"
+            self.good("get", asset, "--as", users[1], "-o", copy, "--token", get, *where)
+            self.assertEqual(copy.read_text(), text)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(harness.START_SECONDS), 0)
 
 
 if __name__ == "__main__":
