@@ -252,11 +252,13 @@ static const char *earlier_copy(const char *file)
 int cli_get(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {get_options, parse_get, "ID",
-        "Downloads an asset and verifies it.\vThe manifest stays beside it (FILE.jws), so that it "
+        "Downloads an asset and verifies it.\vInterrupted, the same command goes on where it "
+        "stopped: what was verified is kept in FILE.part. The manifest stays beside it (FILE.jws), "
+        "so that it "
         "can be verified again offline, and the list of chunks (FILE.chunks), so that the next "
         "version costs only what changed.",
         children, NULL, NULL};
-    get_arguments get = {.cli = cli};
+    get_arguments get = {.cli = cli, .download.resumable = true};
     int code = cli_parse(&argp, "dacm get", argc, argv, &get);
     if (code >= 0 || (code = cli_user(cli, &get.download.user)) != CLI_EXIT_OK)
         return code;

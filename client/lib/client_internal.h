@@ -174,8 +174,28 @@ dacm_code client__output_write(
 dacm_code client__output_commit(client_output *output, dacm_error *reterr);
 /** Removes what was not committed. */
 void client__output_done(client_output *output);
+/** What is there of it stays under its temporary name. */
+void client__output_leave(client_output *output);
 /** path with suffix; malloc'd, NULL when memory is short. */
 char *client__path(const char *path, const char *suffix);
+
+/* ---- what an interrupted download left (partial.c) ------------------------------------------- */
+
+typedef struct client_partial {
+    int fd;            /* locked; -1: none */
+    char *path, *list; /* FILE.part, FILE.part.chunks */
+} client_partial;
+
+/** Opens or makes FILE.part. OK with fd -1 when another download holds it. */
+dacm_code client__partial_open(client_partial *partial, const char *file, dacm_error *reterr);
+/** A new, empty one with this list; who has the old one open goes on reading it. */
+dacm_code client__partial_restart(client_partial *partial, rpc_bytes entries, dacm_error *reterr);
+/** The output of file goes there. */
+dacm_code client__partial_output(const client_partial *partial, const char *file, uint64_t size,
+    client_output *output, dacm_error *reterr);
+/** Both files, unless they have become the download's result. */
+void client__partial_remove(const client_partial *partial);
+void client__partial_done(client_partial *partial);
 
 /* ---- highest version seen (state.c)
  * ------------------------------------------------------------------- */

@@ -173,6 +173,9 @@ typedef struct dacm_download_options {
     const char
         *have_file;   /* optional, with file only: an earlier copy, best with its .chunks beside
                          it (may be file itself); its chunks are verified and not sent again */
+    bool resumable;   /* with file only: what was verified before the connection was lost, the
+                         call cancelled or the process killed stays in file.part, and the next
+                         resumable download to file goes on from it */
     unsigned streams; /* 0 = 1, at most DACM_STREAMS_MAX */
     dacm_progress_fn *progress; /* optional */
     void *progress_ctx;
@@ -195,7 +198,7 @@ typedef struct dacm_download_result {
     bool signature_valid;    /* false only with DACM_VERIFY_IF_KEY */
     bool not_modified;       /* have_file is the newest version already; it was copied to file */
     uint64_t received_bytes; /* of chunks, over the network */
-    uint64_t reused_bytes;   /* from have_file */
+    uint64_t reused_bytes;   /* from have_file, or file.part */
     unsigned resumed;        /* how often a broken connection was made again */
 } dacm_download_result;
 

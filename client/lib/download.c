@@ -9,8 +9,24 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DOWNLOAD_PATH "/dacm.v1.DigitalAssets/Download"
+
+/** The result takes the place of what is there: found out before anything is downloaded. */
+static dacm_code judge_file(const char *file, dacm_error *reterr)
+{
+    struct stat found;
+    if (!file || stat(file, &found) != 0 || S_ISREG(found.st_mode))
+        return DACM_OK;
+    if (S_ISDIR(found.st_mode))
+        return client__fail(
+            reterr, DACM_LOCAL_FILE, "'%.300s' is a folder; name a file in it", file);
+    return client__fail(reterr, DACM_LOCAL_FILE,
+        "'%.300s' is not a regular file, and a download takes the place of what is there; name "
+        "another",
+        file);
+}
 
 static dacm_code judge_options(client_download *download, dacm_error *reterr)
 {
@@ -32,7 +48,7 @@ static dacm_code judge_options(client_download *download, dacm_error *reterr)
     if (options->streams > DACM_STREAMS_MAX)
         return client__fail(reterr, DACM_INVALID_ARGUMENT, "%u streams are too many; at most %u",
             options->streams, DACM_STREAMS_MAX);
-    return DACM_OK;
+    return judge_file(options->file, reterr);
 }
 
 /** Digests of what need not be sent; *ret borrows from the lists, the array is malloc'd. The
@@ -275,20 +291,54 @@ static void download_done(client_download *download)
     client__mailbox_done(&download->mailbox);
     client__output_done(&download->output);
     client__have_done(&download->have);
+    client__partial_done(&download->partial);
     client__chunks_done(&download->chunks);
     client__manifest_done(&download->manifest);
     free(download->done);
 }
 
+/** What an interrupted download of this file has verified comes before an earlier copy: whatever
+ *  was right in that one was put into it first. */
+static dacm_code open_partial(client_download *download, dacm_error *reterr)
+{
+    const dacm_download_options *options = download->options;
+    if (!options->file || !options->resumable)
+        return DACM_OK;
+    dacm_code code = client__partial_open(&download->partial, options->file, reterr);
+    if (code != DACM_OK || download->partial.fd < 0 || access(download->partial.list, R_OK) != 0)
+        return code;
+    code = client__have_open(&download->have, download->partial.path, reterr);
+    download->have_is_partial = code == DACM_OK && download->have.good_count > 0;
+    if (!download->have_is_partial)
+        client__have_done(&download->have);
+    return code;
+}
+
 static dacm_code prepare(client_download *download, dacm_error *reterr)
 {
-    const dacm_code code = judge_options(download, reterr);
-    if (code != DACM_OK || !download->options->have_file)
-        return code;
-    const dacm_code opened = client__have_open(
-        &download->have, download->options->have_file, reterr);
-    download->ask_changed = opened == DACM_OK && download->have.whole;
-    return opened;
+    dacm_code code = judge_options(download, reterr);
+    if (code == DACM_OK)
+        code = open_partial(download, reterr);
+    if (code == DACM_OK && download->options->have_file && !download->have_is_partial)
+        code = client__have_open(&download->have, download->options->have_file, reterr);
+    download->ask_changed = code == DACM_OK && download->have.whole;
+    return code;
+}
+
+/** After these another try may go on; after any other nothing is left behind. */
+static bool is_interruption(dacm_code code)
+{
+    return code == DACM_CANCELLED || code == DACM_UNAVAILABLE || code == DACM_DEADLINE_EXCEEDED ||
+           code == DACM_UNAUTHENTICATED;
+}
+
+static void settle_partial(client_download *download, dacm_code code)
+{
+    if (download->partial.fd >= 0 && is_interruption(code) &&
+        (download->listed || download->have_is_partial))
+        client__output_leave(&download->output);
+    else
+        client__partial_remove(&download->partial);
 }
 
 dacm_code dacm_download(dacm_client *client, const dacm_download_options *options,
@@ -300,6 +350,7 @@ dacm_code dacm_download(dacm_client *client, const dacm_download_options *option
         .stream_count = options->streams > 0 ? options->streams : 1,
         .output = {.fd = -1},
         .have = {.fd = -1},
+        .partial = {.fd = -1},
     };
     client__mailbox_init(&download.mailbox);
     dacm_code code = prepare(&download, reterr);
@@ -315,6 +366,7 @@ dacm_code dacm_download(dacm_client *client, const dacm_download_options *option
         download.result.not_modified = download.copy_is_current;
         *ret = download.result;
     }
+    settle_partial(&download, code);
     download_done(&download);
     return code;
 }

@@ -37,6 +37,8 @@ typedef struct client_download {
 
     client_output output;
     client_have have;
+    client_partial partial;
+    bool have_is_partial;
     bool ask_changed; /* send if_none_match */
     bool copy_is_current;
     bool asked_again;  /* the same bytes, cut elsewhere: once */

@@ -56,6 +56,8 @@ static dacm_code use_earlier_copy(client_download *download, dacm_error *reterr)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory to read an earlier copy");
     for (uint32_t i = download->first; i < download->last; i++) {
         const uint32_t length = client__chunk_length(&download->chunks, i);
+        if (download->done[i])
+            continue;
         if (!client__have_read(
                 &download->have, client__chunk_digest(&download->chunks, i), length, data))
             continue;
@@ -90,6 +92,36 @@ static dacm_code set_range(client_download *download, download_stream *stream, d
     return DACM_OK;
 }
 
+/** The partial file is of this very list: what is good in it is in its place already. */
+static dacm_code go_on(client_download *download, dacm_error *reterr)
+{
+    for (uint32_t i = download->first; i < download->last; i++) {
+        if (!download->have.good[i])
+            continue;
+        download->done[i] = 1;
+        download->progress.done += client__chunk_length(&download->chunks, i);
+    }
+    download->result.reused_bytes = download->progress.done;
+    return report(download, reterr);
+}
+
+static dacm_code open_output(client_download *download, rpc_bytes entries, dacm_error *reterr)
+{
+    const char *file = download->options->file;
+    const uint64_t size = download->manifest.said.size;
+    if (download->partial.fd < 0)
+        return client__output_open(&download->output, file, size, reterr);
+    const client_chunks *held = &download->have.chunks;
+    const bool same = download->have_is_partial && held->count == download->chunks.count &&
+                      rpc_bytes_equal(entries, rpc_bytes_of(held->entries, entries.size));
+    dacm_code code = DACM_OK;
+    if (!same)
+        code = client__partial_restart(&download->partial, entries, reterr);
+    if (code == DACM_OK)
+        code = client__partial_output(&download->partial, file, size, &download->output, reterr);
+    return code == DACM_OK && same ? go_on(download, reterr) : code;
+}
+
 static dacm_code first_list(
     client_download *download, download_stream *stream, rpc_bytes entries, dacm_error *reterr)
 {
@@ -103,7 +135,7 @@ static dacm_code first_list(
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a list of chunks");
     code = set_range(download, stream, reterr);
     if (code == DACM_OK && download->options->file)
-        code = client__output_open(&download->output, download->options->file, size, reterr);
+        code = open_output(download, entries, reterr);
     if (code != DACM_OK)
         return code;
     download->listed = true;

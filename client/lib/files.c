@@ -106,6 +106,12 @@ dacm_code client__output_commit(client_output *output, dacm_error *reterr)
     return DACM_OK;
 }
 
+void client__output_leave(client_output *output)
+{
+    free(output->temporary);
+    output->temporary = NULL;
+}
+
 void client__output_done(client_output *output)
 {
     if (output->fd >= 0)

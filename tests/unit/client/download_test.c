@@ -4,6 +4,9 @@
 #include "fake_dacm.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -1042,6 +1045,15 @@ static void breaking_always(
     fake_reply_end(reply, RPC_UNAVAILABLE, "gone");
 }
 
+static void breaking_always_after_some(
+    fake_dacm *f, unsigned number, const fake_asked *asked, fake_reply *reply)
+{
+    (void)number, (void)asked;
+    reply_head(f, reply);
+    fake_reply_object(f, reply, 0, chunks_first);
+    fake_reply_end(reply, RPC_UNAVAILABLE, "gone");
+}
+
 TEST(download_whose_connection_breaks_every_time_is_unavailable_after_its_attempts)
 {
     fake_dacm f;
@@ -1152,6 +1164,194 @@ TEST(download_without_a_server_is_unavailable)
     assert_int_equal(dacm_download(client, &options, &result, &error), DACM_UNAVAILABLE);
     file_is(f.file, OLD, strlen(OLD));
     assert_int_equal(files_in(f.dir), 1);
+    dacm_client_free(client);
+    fake_stop(&f);
+}
+
+/* ---- interrupted, and gone on with by another call
+ * ------------------------------------------------------------------------------------------ */
+
+/* With resumable, against a server that breaks off after chunks_first chunks. */
+static void interrupted(fake_dacm *f, const char *file)
+{
+    dacm_client *client = fake_client(f, 1);
+    dacm_download_options options = to_file(f);
+    dacm_download_result result;
+    dacm_error error;
+    options.file = file;
+    options.resumable = true;
+    f->download = breaking_always_after_some;
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_UNAVAILABLE);
+    f->download = NULL;
+    dacm_client_free(client);
+}
+
+static void goes_on(fake_dacm *f, uint64_t received)
+{
+    dacm_client *client = fake_client(f, 1);
+    dacm_download_options options = to_file(f);
+    dacm_download_result result;
+    dacm_error error;
+    options.resumable = true;
+    if (dacm_download(client, &options, &result, &error) != DACM_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(result.received_bytes, received);
+    assert_int_equal(result.reused_bytes, f->object.size - received);
+    whole(f, &result);
+    dacm_client_free(client);
+}
+
+TEST(download_goes_on_where_an_earlier_call_was_interrupted)
+{
+    for (chunks_first = 0; chunks_first <= CHUNKS - 1; chunks_first++) {
+        fake_dacm f;
+        fake_start(&f, lengths, CHUNKS);
+        write_file(f.file, OLD, strlen(OLD));
+        interrupted(&f, f.file);
+        file_is(f.file, OLD, strlen(OLD));
+        goes_on(&f, f.object.size - f.object.offsets[chunks_first]);
+        fake_stop(&f);
+    }
+}
+
+TEST(download_of_an_object_that_repeats_itself_goes_on)
+{
+    static const uint32_t same[] = {5000, 5000, 5000, 5000, 5000, 5000};
+    fake_dacm f;
+    fake_start(&f, same, COUNT(same));
+    for (unsigned i = 2; i < COUNT(same); i += 2) { /* every other chunk is the first again */
+        memcpy(f.object.content + f.object.offsets[i], f.object.content, 5000);
+        memcpy(f.object.entries + i * FAKE_ENTRY_BYTES, f.object.entries, FAKE_ENTRY_BYTES);
+    }
+    chunks_first = 2;
+    interrupted(&f, f.file);
+    goes_on(&f, 2 * 5000); /* 3 and 5; 2 and 4 are 0 again */
+    fake_stop(&f);
+}
+
+TEST(download_goes_on_with_what_is_right_in_a_damaged_part)
+{
+    char path[600];
+    fake_dacm f;
+    fake_start(&f, lengths, CHUNKS);
+    chunks_first = 5;
+    interrupted(&f, f.file);
+    snprintf(path, sizeof path, "%s.part", f.file);
+    FILE *part = fopen(path, "r+");
+    assert_non_null(part);
+    assert_int_equal(fseek(part, (long)f.object.offsets[2] + 7, SEEK_SET), 0);
+    assert_int_not_equal(fputc(f.object.content[f.object.offsets[2] + 7] ^ 1, part), EOF);
+    assert_int_equal(fclose(part), 0);
+    goes_on(&f, f.object.size - f.object.offsets[5] + lengths[2]);
+    fake_stop(&f);
+}
+
+TEST(download_of_a_newer_version_takes_what_it_shares_with_an_interrupted_one)
+{
+    fake_dacm f;
+    fake_start(&f, lengths, CHUNKS);
+    chunks_first = 4;
+    interrupted(&f, f.file);
+    f.object.version++;
+    f.object.content[1] ^= 1; /* the first chunk is another one */
+    const rpc_bytes first = rpc_bytes_of(f.object.content, lengths[0]);
+    uint8_t digest[32];
+    assert_int_equal(EVP_Digest(first.data, first.size, digest, NULL, EVP_sha256(), NULL), 1);
+    memcpy(f.object.entries + 4, digest, sizeof digest);
+    goes_on(&f, f.object.size - f.object.offsets[4] + lengths[0]);
+    fake_stop(&f);
+}
+
+TEST(download_that_is_refused_leaves_no_part_of_an_interrupted_one)
+{
+    fake_dacm f;
+    fake_start(&f, lengths, CHUNKS);
+    chunks_first = 4;
+    interrupted(&f, f.file);
+    assert_int_equal(files_in(f.dir), 2); /* file.part and its list */
+    f.download = with_a_bit_of_the_list_flipped;
+    dacm_client *client = fake_client(&f, 1);
+    dacm_download_options options = to_file(&f);
+    dacm_download_result result;
+    dacm_error error;
+    options.resumable = true;
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_BAD_SIGNATURE);
+    assert_int_equal(files_in(f.dir), 0);
+    dacm_client_free(client);
+    fake_stop(&f);
+}
+
+TEST(download_writes_through_no_part_that_somebody_else_can_write)
+{
+    char path[600], other[600];
+    fake_dacm f;
+    fake_start(&f, lengths, CHUNKS);
+    dacm_client *client = fake_client(&f, 1);
+    dacm_download_options options = to_file(&f);
+    dacm_download_result result;
+    dacm_error error;
+    options.resumable = true;
+    snprintf(path, sizeof path, "%s.part", f.file);
+    snprintf(other, sizeof other, "%s.other", f.file);
+    write_file(other, OLD, strlen(OLD));
+    for (unsigned way = 0; way < 3; way++) {
+        if (way == 0)
+            assert_int_equal(symlink(other, path), 0);
+        else if (way == 1)
+            assert_int_equal(link(other, path), 0);
+        else
+            write_file(path, OLD, strlen(OLD));
+        if (way > 0)
+            assert_int_equal(chmod(path, way == 1 ? 0600 : 0622), 0);
+        assert_int_equal(dacm_download(client, &options, &result, &error), DACM_LOCAL_FILE);
+        assert_non_null(strstr(error.message, path));
+        file_is(other, OLD, strlen(OLD));
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(fake_calls(&f), 0);
+    dacm_client_free(client);
+    fake_stop(&f);
+}
+
+TEST(download_beside_another_to_the_same_file_uses_a_file_of_its_own)
+{
+    char path[600];
+    fake_dacm f;
+    fake_start(&f, lengths, CHUNKS);
+    chunks_first = 4;
+    interrupted(&f, f.file);
+    snprintf(path, sizeof path, "%s.part", f.file);
+    const int held = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(flock(held, LOCK_EX | LOCK_NB), 0);
+    dacm_client *client = fake_client(&f, 1);
+    dacm_download_options options = to_file(&f);
+    dacm_download_result result;
+    dacm_error error;
+    options.resumable = true;
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_OK);
+    assert_int_equal(result.received_bytes, f.object.size);
+    file_is(f.file, f.object.content, f.object.size);
+    assert_int_equal(files_in(f.dir), 5); /* the other's part and list are as they were */
+    close(held);
+    dacm_client_free(client);
+    fake_stop(&f);
+}
+
+TEST(download_to_what_is_no_regular_file_is_refused_before_it_begins)
+{
+    fake_dacm f;
+    fake_start(&f, lengths, CHUNKS);
+    dacm_client *client = fake_client(&f, 1);
+    dacm_download_options options = to_file(&f);
+    dacm_download_result result;
+    dacm_error error;
+    options.file = f.dir;
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_LOCAL_FILE);
+    says(&error, DACM_LOCAL_FILE, "is a folder");
+    options.file = "/dev/null";
+    assert_int_equal(dacm_download(client, &options, &result, &error), DACM_LOCAL_FILE);
+    says(&error, DACM_LOCAL_FILE, "not a regular file");
+    assert_int_equal(fake_calls(&f), 0);
     dacm_client_free(client);
     fake_stop(&f);
 }
