@@ -142,7 +142,9 @@ static void start_backoff_timer(rpc_channel *channel)
 static void back_off(rpc_channel *channel, const rpc_status *why)
 {
     snprintf(channel->last_error.message, sizeof channel->last_error.message,
-        "channel: no connection to %.200s: %.120s", channel->authority, why->message);
+        "channel: no connection to %.200s: %.120s",
+        channel->url.scheme == RPC__SCHEME_IPC ? channel->url.path : channel->authority,
+        why->message);
     uint32_t random;
     rpc_random(&random, sizeof random);
     channel->backoff_ms = channel->backoff_ms == 0 ? BACKOFF_FIRST_MS : channel->backoff_ms * 8 / 5;

@@ -121,14 +121,16 @@ static const char *media_type_of(const char *file)
 
 static void print_put(const cli_context *cli, const dacm_upload_result *result)
 {
+    const char *id = result->asset_id;
     if (cli->json) {
         cli_print_json(json_pack(
             "{s:s, s:I}", "asset_id", result->asset_id, "version", (json_int_t)result->version));
         return;
     }
-    printf("%s\n", result->asset_id);
-    fprintf(stderr, "stored as version %" PRIu64 "; next: dacm get %s, dacm allow %s GPSI\n",
-        result->version, result->asset_id, result->asset_id);
+    printf("%s\n", id);
+    fprintf(stderr,
+        "stored as version %" PRIu64 "; next: dacm get %s --as %s, dacm allow %s GPSI --as %s\n",
+        result->version, id, cli->as, id, cli->as);
 }
 
 int cli_put(cli_context *cli, int argc, char **argv)

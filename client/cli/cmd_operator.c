@@ -106,7 +106,9 @@ int cli_explain(cli_context *cli, int argc, char **argv)
 int cli_token_revoke(cli_context *cli, int argc, char **argv)
 {
     static const struct argp_option options[] = {{"jti", OPTION_JTI, "ID", 0, "this token", 1},
-        {"subject", OPTION_SUBJECT, "SUB", 0, "all tokens of this subject issued until now", 1},
+        {"subject", OPTION_SUBJECT, "SUB", 0,
+            "all tokens of this subject issued until now, and within the next 30 s (clocks differ)",
+            1},
         {"token-issuer", OPTION_TOKEN_ISSUER, "URI", 0, "who issued them", 1},
         {"reason", OPTION_REASON, "TEXT", 0, "for the audit trail", 1}, {0}};
     static const struct argp argp = {options, parse, NULL,

@@ -192,7 +192,10 @@ static void print_head(const dacm_profile *profile)
             profile->media_type, size, created);
     }
     if (profile->acl_total > 0)
-        printf("allowed     %" PRIu64 " users\n", profile->acl_total);
+        printf("allowed     %" PRIu64 " user%s\n", profile->acl_total,
+            profile->acl_total == 1 ? "" : "s");
+    else if (profile->acl_count > 0)
+        puts("allowed     you");
 }
 
 static void print_list(const dacm_profile *profile)
@@ -275,7 +278,7 @@ static int change(profile_arguments *arguments, const struct argp *argp, const c
     else
         printf("%s: %zu user%s %s (generation %" PRIu64 ")\n", arguments->asset_id,
             arguments->user_count, arguments->user_count == 1 ? "" : "s",
-            allow ? "allowed" : "taken off the list", generation);
+            allow ? "allowed" : "not on the list now", generation);
     return CLI_EXIT_OK;
 }
 

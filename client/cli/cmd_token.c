@@ -37,7 +37,7 @@ static const struct argp_option options[] = {
     {"actions", OPTION_ACTIONS, "LIST", 0,
         "get (default), update, delete, create, discovery; with commas", 1},
     {"profile", OPTION_PROFILE, "LIST", 0,
-        "Digital_profile: users allowed to use the asset, with single blanks", 1},
+        "Digital_profile: users allowed to use the asset, with single blanks; none: nobody is", 1},
     {"scope", OPTION_SCOPE, "SCOPE", 0, "seal.da (default), seal.km or seal.kp", 1},
     {"skeyprov", OPTION_SKEYPROV, "TEXT", 0, "SKeyProv: VAL service IDs, with seal.kp", 1},
     {"lifetime", OPTION_LIFETIME, "SECONDS", 0, "1 to 900; default 300", 1},
@@ -166,12 +166,23 @@ static void fill(token_arguments *token)
         token->key_file = env->token_key_file;
 }
 
+static bool names_an_asset(const token_arguments *token)
+{
+    for (size_t i = 0; i < token->claims.action_count; i++)
+        if (strcmp(token->actions[i], "create") != 0 && strcmp(token->actions[i], "discovery") != 0)
+            return true;
+    return false;
+}
+
 static int judge(const token_arguments *token)
 {
     const cli_claims *claims = &token->claims;
     if (!claims->issuer || !claims->audience || !token->key_file)
         return cli_fail_text(token->cli, DACM_INVALID_ARGUMENT,
             "a token needs --token-issuer, --audience and --signing-key (or --env)");
+    if (!claims->asset_id && names_an_asset(token) && strcmp(claims->scope, "seal.da") == 0)
+        return cli_fail_text(token->cli, DACM_INVALID_ARGUMENT,
+            "which asset? A token to get, update or delete is for one: give --asset");
     if ((claims->gpsi_count > 0) == (claims->user_count > 0))
         return cli_fail_text(token->cli, DACM_INVALID_ARGUMENT,
             "whose token? Give either --user, or --server-token with --users");

@@ -12,7 +12,7 @@
 static dacm_code fail(dacm_error *error, dacm_code code, const char *text, const char *what)
 {
     *error = (dacm_error){.code = code};
-    snprintf(error->message, sizeof error->message, "%.300s '%.180s'", text, what);
+    snprintf(error->message, sizeof error->message, "the signing key '%.180s': %.300s", what, text);
     return code;
 }
 

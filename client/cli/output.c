@@ -79,9 +79,11 @@ static const char *advice(dacm_code code)
         return "Give a fresh token with --token-file; dacm token issue makes one where you hold "
                "the issuer's key.";
     case DACM_UNAVAILABLE:
-        return "Is the server running, and is --server (or DACM_SERVER) right?";
+        return "Is the server running, is --server (or DACM_SERVER) right, and does --ca (or "
+               "DACM_CA) "
+               "name who signed its certificate?";
     case DACM_NO_KEY:
-        return "Give the DACM's public keys with --keys, or accept it unsigned with "
+        return "Give the DACM's public keys with --keys; dacm get also takes it unsigned, with "
                "--verify=if-key.";
     default:
         return NULL;

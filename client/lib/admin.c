@@ -48,7 +48,9 @@ dacm_code dacm_revoke(dacm_client *client, const char *issuer, const char *jti, 
 {
     if (!jti == !subject)
         return client__fail(reterr, DACM_INVALID_ARGUMENT,
-            "either one token (jti) or all of a subject can be revoked; name exactly one");
+            "either one token (jti, --jti) or all of a subject (subject, --subject) can be "
+            "revoked; name "
+            "exactly one");
     Dacm__V1__RevokeRequest request = DACM__V1__REVOKE_REQUEST__INIT;
     request.issuer = text_of(issuer);
     request.what_case = jti ? DACM__V1__REVOKE_REQUEST__WHAT_JTI

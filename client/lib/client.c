@@ -48,13 +48,28 @@ static dacm_code judge(const dacm_client_options *options, dacm_error *reterr)
             "a token and a token provider were given; give one of them");
     if (options->keys_file && !options->issuer)
         return client__fail(reterr, DACM_INVALID_ARGUMENT,
-            "manifest keys were given without the issuer that they speak for");
+            "manifest keys were given (keys_file, --keys) without the DACM that they speak for; "
+            "name its "
+            "resource URI (issuer, --issuer)");
     return DACM_OK;
+}
+
+static dacm_code judge_file(const char *file, dacm_error *reterr)
+{
+    return !file || access(file, R_OK) == 0 ? DACM_OK
+                                            : client__fail_file(reterr, "cannot read", file);
 }
 
 static dacm_code open_channel(
     dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
 {
+    dacm_code code = judge_file(options->ca_file, reterr);
+    if (code == DACM_OK)
+        code = judge_file(options->certificate_file, reterr);
+    if (code == DACM_OK)
+        code = judge_file(options->key_file, reterr);
+    if (code != DACM_OK)
+        return code;
     const rpc_channel_options channel = {
         .target = options->target,
         .allow_plain_text = options->allow_plain_text,

@@ -307,7 +307,8 @@ typedef struct dacm_explanation {
 /** Why a request ended as it did. NOT_FOUND: no such request in the audit trail. */
 DACM_API DACM_MUST_USE dacm_code dacm_explain(
     dacm_client *client, const char *request_id, dacm_explanation *ret, dacm_error *reterr);
-/** Refuses a token (jti) or all tokens of a subject issued until now; exactly one of the two.
+/** Refuses a token (jti) or all tokens of a subject issued until now, and those of the next 30 s,
+ *  since an issuer's clock may be ahead by that; exactly one of the two.
  *  expires_at: seconds since 1970 until which to remember it, 0 = as long as a token can live. */
 DACM_API DACM_MUST_USE dacm_code dacm_revoke(dacm_client *client, const char *issuer,
     const char *jti, const char *subject, int64_t expires_at, const char *reason,

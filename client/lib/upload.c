@@ -82,7 +82,8 @@ static dacm_code open_content(client_upload *upload, dacm_error *reterr)
         return DACM_OK;
     }
     struct stat found;
-    upload->fd = open(options->file, O_RDONLY | O_CLOEXEC);
+    upload->fd = open(
+        options->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     if (upload->fd < 0 || fstat(upload->fd, &found) != 0)
         return client__fail_file(reterr, "cannot open", options->file);
     if (!S_ISREG(found.st_mode))

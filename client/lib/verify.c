@@ -52,8 +52,15 @@ static dacm_code read_manifest(
     size_t size = 0;
     if (!beside)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a file name");
-    dacm_code code = client__read_file(
-        options->jws_file ? options->jws_file : beside, JWS_BYTES_MAX, &text, &size, reterr);
+    const char *jws_file = options->jws_file ? options->jws_file : beside;
+    if (access(options->file, F_OK) != 0)
+        return client__fail_file(reterr, "cannot open", options->file);
+    if (access(jws_file, F_OK) != 0)
+        return client__fail(reterr, DACM_LOCAL_FILE,
+            "there is no manifest '%.300s'; a download leaves it beside the file, name another "
+            "(jws_file, --jws)",
+            jws_file);
+    dacm_code code = client__read_file(jws_file, JWS_BYTES_MAX, &text, &size, reterr);
     if (code == DACM_OK && options->keys_file)
         code = client__keys_load(options->keys_file, &keys, reterr);
     if (code != DACM_OK)

@@ -265,7 +265,7 @@ void dacm_explain_request(Dacm__V1__Admin_Service *self, const Dacm__V1__Explain
         dacm_refuse_peer(u, NOT_OPERATOR);
     else if (host_request_id_ms(request->request_id) < 0)
         unary_fail_text(u, RPC_INVALID_ARGUMENT,
-            "request_id: is none; take the 26 characters from the text of the refusal");
+            "request_id: is no request ID; take the 26 characters from the text of the refusal");
     else
         dacm_access_record(&u->access, "", RPC_OK, "operator asked to explain", explain_audited, u);
 }

@@ -47,6 +47,42 @@ class Development(unittest.TestCase):
         self.assertIn("--ports-from", second.stderr)
         self.assertNotIn("Is the server running", second.stderr)
 
+    def test_what_put_proposes_works_as_it_stands(self):
+        env = {"DACM_ENV": str(self.dev.dir)}
+        file = self.dev.dir / "some.bin"
+        file.write_bytes(b"some bytes")
+        put = run("put", file, "--as", self.dev.users[0], env=env, cwd=self.dev.dir)
+        self.assertEqual(put.returncode, 0, put)
+        get = put.stderr.split("next: dacm ")[1].split(",")[0].split()
+        self.assertEqual(get[:2], ["get", put.stdout.strip()])
+        got = run(*get, env=env, cwd=self.dev.dir)
+        self.assertEqual(got.returncode, 0, got)
+        self.assertEqual((self.dev.dir / put.stdout.strip()).read_bytes(), b"some bytes")
+
+    def test_failures_name_what_failed(self):
+        env = {"DACM_ENV": str(self.dev.dir)}
+        owner = ["--as", self.dev.users[0]]
+        fifo, file = self.dev.dir / "fifo", self.dev.dir / "some.bin"
+        os.mkfifo(fifo)
+        file.write_bytes(b"some bytes")
+        for code, words, *arguments in (
+                (2, ["'nobody'"], "put", file, *owner, "--allow", "nobody"),
+                (2, ["'a b'"], "get", "a b", *owner),
+                (2, ["--asset"], "token", "issue", "--user", self.dev.users[0]),
+                (11, [str(fifo)], "put", fifo, *owner),
+                (11, ["'nothing'"], "verify", "nothing"),
+                (11, [f"{file}.jws", "--jws"], "verify", file),
+                (11, ["'nothing'"], "ls", *owner, "--ca", "nothing"),
+                (11, ["signing key", "'nothing'"], "token", "issue", "--user", self.dev.users[0],
+                 "--asset", "x", "--signing-key", "nothing"),
+                (8, ["/nowhere.sock", "--ca"], "explain", "x" * 26, "--server",
+                 "ipc:///nowhere.sock")):
+            with self.subTest(arguments=arguments):
+                failed = run(*arguments, env=env)
+                self.assertEqual(failed.returncode, code, failed)
+                for word in words:
+                    self.assertIn(word, failed.stderr)
+
 
 class Pki(unittest.TestCase):
     """Files for a server of one's own."""
