@@ -18,6 +18,13 @@ static rpc_code check_scheme(
     return RPC_OK;
 }
 
+rpc_code rpc_listener_check(const rpc_listener_options *options, rpc_status *reterr)
+{
+    rpc__url url;
+    const rpc_code code = rpc__url_parse(options->url, &url, reterr);
+    return code == RPC_OK ? check_scheme(options, &url, reterr) : code;
+}
+
 /* (lock) RPC_LIMIT_NONE with an objection: not for a limit's sake. NULL: come in. */
 static const char *objection(
     const rpc_server *server, const rpc__origin *origin, rpc_limit_kind *ret_limit)

@@ -438,6 +438,9 @@ typedef struct rpc_listener_options {
     rpc_tls_options tls;
 } rpc_listener_options;
 
+/** What rpc_server_listen() says of name, url and allow_plain_text, before it touches anything. */
+RPC_API RPC_MUST_USE rpc_code rpc_listener_check(
+    const rpc_listener_options *options, rpc_status *reterr);
 /** Opens a listener; calls are taken from rpc_server_start() on. ret may be NULL.
  *  INVALID_ARGUMENT for a url or TLS files that cannot be used, UNAVAILABLE when the address
  *  is taken. */

@@ -132,6 +132,19 @@ static rpc_code check_namespaces(const host_values *entry, size_t index, rpc_sta
     return RPC_OK;
 }
 
+rpc_code dacm_issuers_check(const host_values *settings, rpc_status *reterr)
+{
+    unsigned algorithms = 0;
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < host_list_count(settings, "issuers"); i++) {
+        const host_values *entry = host_map_list(settings, "issuers", i);
+        code = read_algorithms(entry, i, &algorithms, reterr);
+        if (code == RPC_OK)
+            code = check_namespaces(entry, i, reterr);
+    }
+    return code;
+}
+
 static char *copy_text(rpc_arena *arena, const host_values *values, const char *name)
 {
     const char *text = host_string(values, name);

@@ -31,6 +31,8 @@ typedef struct dacm_issuers {
     rpc_arena *arena;
 } dacm_issuers;
 
+/** What can be judged without the key files. INVALID_ARGUMENT names the setting. */
+RPC_MUST_USE rpc_code dacm_issuers_check(const host_values *settings, rpc_status *reterr);
 /** Reads every key file. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED: the message names
  *  setting and file. */
 RPC_MUST_USE rpc_code dacm_issuers_load(

@@ -63,12 +63,9 @@ static rpc_code read_admin_uids(dacm_server *server, rpc_status *reterr)
     if (!server->admin_uids)
         return no_memory(reterr);
     for (size_t i = 0; i < count; i++) {
-        char *end = NULL;
-        unsigned long uid = strtoul(list[i], &end, 10);
-        if (list[i][0] < '0' || list[i][0] > '9' || *end || uid > UINT32_MAX - 1)
-            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "'listen.admin.uids': '%.32s' is no user ID; write a number", list[i]);
-        server->admin_uids[i] = (uid_t)uid;
+        const rpc_code code = dacm_uid_parse(list[i], &server->admin_uids[i], reterr);
+        if (code != RPC_OK)
+            return code;
     }
     server->config.admin_uids = server->admin_uids;
     server->config.admin_uid_count = count;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include "issuers.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -134,6 +137,71 @@ static bool set(const host_values *values, const char *name)
     return host_string(values, name)[0] != '\0';
 }
 
+rpc_code dacm_uid_parse(const char *text, uid_t *ret, rpc_status *reterr)
+{
+    char *end = NULL;
+    const unsigned long uid = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || uid > UINT32_MAX - 1)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'listen.admin.uids': '%.32s' is no user ID; write a number", text);
+    *ret = (uid_t)uid;
+    return RPC_OK;
+}
+
+static rpc_code check_uids(const host_values *values, rpc_status *reterr)
+{
+    const char *const *list = host_string_list(values, "listen.admin.uids");
+    rpc_code code = RPC_OK;
+    uid_t uid = 0;
+    for (size_t i = 0; code == RPC_OK && i < host_list_count(values, "listen.admin.uids"); i++)
+        code = dacm_uid_parse(list[i], &uid, reterr);
+    return code;
+}
+
+static rpc_code check_listener(const host_values *values, const char *name, rpc_status *reterr)
+{
+    char setting[64], certificate[64];
+    rpc_status why;
+    snprintf(setting, sizeof setting, "listen.%s.url", name);
+    snprintf(certificate, sizeof certificate, "listen.%s.certificate", name);
+    const rpc_listener_options options = {.name = name,
+        .url = host_string(values, setting),
+        .allow_plain_text = strcmp(name, "users") == 0 &&
+                            host_bool(values, "listen.users.allow_plain_text")};
+    if (!options.url[0])
+        return RPC_OK;
+    const rpc_code code = rpc_listener_check(&options, &why);
+    if (code != RPC_OK)
+        return rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
+    if (strcmp(name, "admin") != 0 && strncmp(options.url, "tls", 3) == 0 &&
+        !set(values, certificate))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'%s': '%s' needs a certificate and its key", certificate, options.url);
+    return RPC_OK;
+}
+
+static rpc_code check_https(const host_values *values, rpc_status *reterr)
+{
+    rpc_status why;
+    const host_https_options options = {.address = host_string(values, "listen.https.address"),
+        .port = (unsigned)host_int(values, "listen.https.port"),
+        .certificate_file = host_string(values, "listen.https.certificate")};
+    const rpc_code code = host_https_check(&options, &why);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'listen.https.address': %s", why.message);
+}
+
+static rpc_code check_listeners(const host_values *values, rpc_status *reterr)
+{
+    static const char *const names[] = {"users", "peers", "admin"};
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < COUNT(names); i++)
+        code = check_listener(values, names[i], reterr);
+    if (code == RPC_OK)
+        code = check_uids(values, reterr);
+    return code == RPC_OK ? check_https(values, reterr) : code;
+}
+
 static rpc_code check_pair(
     const host_values *values, const char *certificate, const char *key, rpc_status *reterr)
 {
@@ -191,6 +259,10 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
     if (set(values, "listen.peers.url") && !set(values, "listen.peers.client_ca"))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "'listen.peers.client_ca': peers need a client certificate; say who signs it");
-    rpc_code code = check_issuers(values, allow_literal, reterr);
+    rpc_code code = check_listeners(values, reterr);
+    if (code == RPC_OK)
+        code = dacm_issuers_check(values, reterr);
+    if (code == RPC_OK)
+        code = check_issuers(values, allow_literal, reterr);
     return code == RPC_OK ? check_sims(values, reterr) : code;
 }

@@ -291,14 +291,19 @@ typedef struct host_https_options {
     size_t route_count;
 } host_https_options;
 
-/** Serves the routes on a thread of its own (TLS 1.2 or 1.3, HTTP/1.1). Limits: 64 connections, 16
- *  of an address, 32 KiB of memory a connection, 10 s without a byte. GET and HEAD without a body
- *  only: 405, 413; 400 for a request whose end two servers could see differently; unknown path 404.
+/** host_https_check() says what host_https_start() says of address, port and plain HTTP, before it
+ *  touches anything.
+ *
+ *  host_https_start() serves the routes on a thread of its own (TLS 1.2 or 1.3, HTTP/1.1). Limits:
+ * 64 connections, 16 of an address, 32 KiB of memory a connection, 10 s without a byte. GET and
+ * HEAD without a body only: 405, 413; 400 for a request whose end two servers could see
+ * differently; unknown path 404.
  *
  *  INVALID_ARGUMENT (address, port, plain HTTP beyond loopback, a file that is no PEM or a key that
  *  is not the certificate's), NOT_FOUND and PERMISSION_DENIED (a file, or a port below 1024),
  *  UNAVAILABLE (address and port are in use), FAILED_PRECONDITION (no such address here),
  *  RESOURCE_EXHAUSTED (memory, descriptors, threads). */
+RPC_MUST_USE rpc_code host_https_check(const host_https_options *options, rpc_status *reterr);
 RPC_MUST_USE rpc_code host_https_start(
     const host_https_options *options, host_https **ret, rpc_status *reterr);
 /** "https://127.0.0.1:7480" with the real port; lives as long as the server. */

@@ -340,6 +340,11 @@ static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *t
 /* ---- start and stop ----------------------------------------------------------------------------
  */
 
+static bool given(const char *text)
+{
+    return text && *text;
+}
+
 static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET6)
@@ -367,24 +372,38 @@ static rpc_code listen_error(const host_https_options *options, int error, rpc_s
                             : strerror(error));
 }
 
-static rpc_code open_listener(
-    const host_https_options *options, bool plain, int *ret, rpc_status *reterr)
+static rpc_code resolve(
+    const host_https_options *options, struct addrinfo **ret, rpc_status *reterr)
 {
     char port[16];
     snprintf(port, sizeof port, "%u", options->port);
     struct addrinfo hints = {
         .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = NULL;
     if (!options->address || options->port > PORT_MAX ||
-        getaddrinfo(options->address, port, &hints, &found) != 0)
+        getaddrinfo(options->address, port, &hints, ret) != 0)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "https: '%.60s' port %u is no IP address with a port of 0 to 65535",
             options->address ? options->address : "", options->port);
-    if (plain && !is_loopback(found->ai_addr))
+    if (!given(options->certificate_file) && !is_loopback((*ret)->ai_addr))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "https: plain HTTP on '%.60s' is refused; give a certificate and a key, or listen on "
             "127.0.0.1 or ::1",
             options->address);
+    return RPC_OK;
+}
+
+rpc_code host_https_check(const host_https_options *options, rpc_status *reterr)
+{
+    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = NULL;
+    return resolve(options, &found, reterr);
+}
+
+static rpc_code open_listener(const host_https_options *options, int *ret, rpc_status *reterr)
+{
+    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = NULL;
+    const rpc_code code = resolve(options, &found, reterr);
+    if (code != RPC_OK)
+        return code;
     RPC_AUTOCLOSE int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return listen_error(options, errno, reterr);
@@ -410,11 +429,6 @@ static void write_url(host_https *https, int fd)
     bool v6 = bound.ss_family == AF_INET6;
     snprintf(https->url, sizeof https->url, "%s://%s%.45s%s:%s",
         https->certificate_file ? "https" : "http", v6 ? "[" : "", host, v6 ? "]" : "", port);
-}
-
-static bool given(const char *text)
-{
-    return text && *text;
 }
 
 static bool copy_options(host_https *https, const host_https_options *options)
@@ -484,7 +498,7 @@ rpc_code host_https_start(const host_https_options *options, host_https **ret, r
     if (code == RPC_OK && !plain)
         code = credentials_read(https, &https->credentials, reterr);
     if (code == RPC_OK)
-        code = open_listener(options, plain, &fd, reterr);
+        code = open_listener(options, &fd, reterr);
     if (code == RPC_OK)
         code = serve(https, fd, reterr);
     if (code == RPC_OK)

@@ -65,6 +65,34 @@ TEST(literal_mode_needs_the_operators_word)
     assert_int_equal(judge(true, NULL), RPC_OK);
 }
 
+TEST(value_that_can_never_work_is_found_by_the_check)
+{
+    static const struct {
+        const char *from, *to, *setting, *word;
+    } rows[] = {
+        {"url: tls+tcp://127.0.0.1:7443", "url: somewhere", "listen.users.url", "scheme"},
+        {"url: tls+tcp://127.0.0.1:7443", "url: tcp://127.0.0.1:7443", "listen.users.url",
+            "plain text"},
+        {"url: tls+tcp://127.0.0.1:7444", "url: tls+tcp://127.0.0.1:x", "listen.peers.url", "port"},
+        {"    certificate: /etc/dacm/pki/dacmd.crt\n    key: /etc/dacm/pki/dacmd.key\n", "",
+            "listen.users.certificate", "needs a certificate"},
+        {"# uids: [0] ", "uids: [root] ", "listen.admin.uids", "'root'"},
+        {"address: 127.0.0.1", "address: 0.0.0.0", "listen.https.address", "plain HTTP"},
+        {"address: 127.0.0.1", "address: localhost", "listen.https.address", "no IP address"},
+        {"# algorithms: [EdDSA] ", "algorithms: [HS256] ", "issuers[0].algorithms", "'HS256'"},
+        {"# gpsi_namespaces: [] ", "gpsi_namespaces: [4915] ", "issuers[0].gpsi_namespaces",
+            "'4915'"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        rpc_status status = {0};
+        read_example();
+        replace(rows[i].from, rows[i].to);
+        if (judge(false, &status) != RPC_INVALID_ARGUMENT ||
+            !strstr(status.message, rows[i].setting) || !strstr(status.message, rows[i].word))
+            fail_msg("%s: '%s'", rows[i].to, status.message);
+    }
+}
+
 TEST(certificate_without_its_key_is_refused)
 {
     rpc_status status = {0};
