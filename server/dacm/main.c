@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version = "dacmd " DACM_VERSION;
+/* argp looks it up by name, from the C library */
+__attribute__((visibility("default"))) const char *argp_program_version = "dacmd " DACM_VERSION;
 
 enum { OPTION_LITERAL = 1024, OPTION_CHECK, OPTION_BACKUP, OPTION_STAT, OPTION_JSON, OPTION_AUDIT };
 
@@ -17,6 +18,7 @@ typedef struct arguments {
     host_options host;
     bool allow_literal, check, stat, audit, json;
     const char *backup;
+    unsigned tools; /* how many were asked for */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -48,21 +50,30 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_CHECK:
         args->check = true;
+        args->tools++;
         return 0;
     case OPTION_BACKUP:
         args->backup = argument;
+        args->tools++;
         return 0;
     case OPTION_STAT:
         args->stat = true;
+        args->tools++;
         return 0;
     case OPTION_AUDIT:
         args->audit = true;
+        args->tools++;
         return 0;
     case OPTION_JSON:
         args->json = true;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "what is '%s'?", argument);
+        return 0;
+    case ARGP_KEY_END:
+        if (args->tools > 1)
+            argp_error(state, "one of --store-check, --store-backup, --store-stat and "
+                              "--audit-verify at a time");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

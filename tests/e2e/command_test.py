@@ -10,6 +10,7 @@ import time
 import unittest
 
 import harness
+from configured import Server, wait_until
 
 
 def run(*arguments, env=None, **options):
@@ -168,6 +169,37 @@ class Pki(unittest.TestCase):
         finally:
             server.send_signal(signal.SIGTERM)
             self.assertEqual(server.wait(harness.START_SECONDS), 0)
+
+
+class Daemon(unittest.TestCase):
+    """dacmd's own command line and what it refuses to start with."""
+
+    def setUp(self):
+        self.server = Server()
+
+    def tearDown(self):
+        self.assertEqual(self.server.stop(), 0)
+
+    def dacmd(self, *arguments):
+        return subprocess.run([harness.BIN / "dacmd", *arguments], capture_output=True, text=True,
+                              timeout=120)
+
+    def test_version_and_one_tool_at_a_time(self):
+        self.assertRegex(self.dacmd("--version").stdout, r"^dacmd \d+\.\d+\.\d+\n$")
+        two = self.dacmd("--config", self.server.config_file, "--store-check", "--audit-verify")
+        self.assertEqual((two.returncode, two.stdout), (64, ""))
+        self.assertIn("at a time", two.stderr)
+
+    def test_key_that_others_can_read_is_refused(self):
+        key = pathlib.Path(self.server.config["signing"]["key_file"])
+        for mode, taken in ((0o600, True), (0o640, True), (0o644, False), (0o660, False)):
+            with self.subTest(mode=oct(mode)):
+                key.chmod(mode)
+                before = len(self.server.read_log())
+                self.server.daemon.send_signal(signal.SIGHUP)
+                wait_until("the reload", lambda: "reload" in self.server.read_log()[before:])
+                log = self.server.read_log()[before:]
+                self.assertEqual("chmod 600" in log, not taken, log)
 
 
 if __name__ == "__main__":
