@@ -453,9 +453,9 @@ static rpc_code open_runtime(dacm_server *server, rpc_status *reterr)
     return code;
 }
 
-static void warn_of_literal(dacm_server *server)
+static void warn_of_literal(dacm_server *server, const host_values *values)
 {
-    const host_values *values = values_of(server);
+    host_health_warn(server->health, "literal", NULL);
     for (size_t i = 0; i < host_list_count(values, "issuers"); i++) {
         const host_values *issuer = host_map_list(values, "issuers", i);
         if (host_enum(issuer, "mode") != DACM_MODE_LITERAL)
@@ -512,7 +512,7 @@ rpc_code dacm_server_start(
         dacm_server_stop(server);
         return code;
     }
-    warn_of_literal(server);
+    warn_of_literal(server, values_of(server));
     host_health_set(server->health, "store", true, "");
     rpc_server_set_health(server->rpc, "", true);
     rpc_server_set_health(server->rpc, "dacm.v1.DigitalAssets", true);
@@ -556,6 +556,8 @@ rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, 
     rpc_code code = dacm_server_check(values, reterr);
     if (code == RPC_OK)
         code = dacm_trust_load(&server->trust, values, reterr);
+    if (code == RPC_OK)
+        warn_of_literal(server, values);
     if (code == RPC_OK)
         code = reload_tls(server->users, "users", values, reterr);
     if (code == RPC_OK)

@@ -12,6 +12,12 @@
         .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
         .description = (text)                                                                      \
     }
+/* What SIGHUP reads again. */
+#define RELOADED(n, least, fb, text)                                                               \
+    {                                                                                              \
+        .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
+        .reloadable = true, .description = (text)                                                  \
+    }
 #define NUMBER(n, u, least, most, fb, text)                                                        \
     {                                                                                              \
         .name = (n), .kind = HOST_INT, .unit = (u), .min = (least), .max = (most),                 \
@@ -61,14 +67,14 @@ static const host_setting sims_fields[] = {
 const host_setting dacm_settings[] = {
     TEXT("resource", 1, NULL, "resource URI: audience of tokens and issuer of manifests"),
     TEXT("listen.users.url", 1, NULL, "where VAL clients, SEAL clients and VAL servers call"),
-    TEXT("listen.users.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
-    TEXT("listen.users.key", 0, "", "PEM file of its private key"),
-    TEXT("listen.users.client_ca", 0, "", "who may have signed client certificates"),
+    RELOADED("listen.users.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
+    RELOADED("listen.users.key", 0, "", "PEM file of its private key"),
+    RELOADED("listen.users.client_ca", 0, "", "who may have signed client certificates"),
     FLAG("listen.users.allow_plain_text", "false", "allows a tcp:// url, on loopback only"),
     TEXT("listen.peers.url", 0, "", "where a SIM-S calls; empty: nowhere"),
-    TEXT("listen.peers.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
-    TEXT("listen.peers.key", 0, "", "PEM file of its private key"),
-    TEXT("listen.peers.client_ca", 0, "", "who signs the certificates that are required"),
+    RELOADED("listen.peers.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
+    RELOADED("listen.peers.key", 0, "", "PEM file of its private key"),
+    RELOADED("listen.peers.client_ca", 0, "", "who signs the certificates that are required"),
     TEXT("listen.admin.url", 0, "", "ipc:// socket of the operator; empty: none"),
     {.name = "listen.admin.uids",
         .kind = HOST_STRING_LIST,
@@ -85,16 +91,18 @@ const host_setting dacm_settings[] = {
         .fields = issuer_fields,
         .field_count = COUNT(issuer_fields),
         .required_list = true,
+        .reloadable = true,
         .description = "who may issue access tokens"},
     {.name = "peers.sims",
         .kind = HOST_MAP_LIST,
         .fields = sims_fields,
         .field_count = COUNT(sims_fields),
+        .reloadable = true,
         .description = "who may ask for consumer lists"},
     CHOICE("policy.create", creates, "any", "who may create assets"),
     TEXTS("policy.create_users", "GPSIs that may create where policy.create is list"),
     CHOICE("signing.source", sources, "file", "where the manifest key comes from"),
-    TEXT("signing.key_file", 1, NULL,
+    RELOADED("signing.key_file", 1, NULL,
         "private manifest keys, a JWK set of mode 0600 (0640 at most)"),
     NUMBER("signing.manifest_life_s", "s", 60, 86400, "86400",
         "life of a manifest; it is signed again with a quarter left"),

@@ -282,11 +282,13 @@ static void help_range(const host_setting *setting, FILE *out)
                                                 : "list of maps");
 }
 
-static void help_table(const host_setting *table, size_t count, const char *indent, FILE *out)
+/* item stands before a name, indent before what is said of it. */
+static void help_table(
+    const host_setting *table, size_t count, const char *item, const char *indent, FILE *out)
 {
     for (size_t i = 0; i < count; i++) {
         const host_setting *setting = &table[i];
-        fprintf(out, "%s%s  (", indent, setting->name);
+        fprintf(out, "%s%s  (", item, setting->name);
         help_range(setting, out);
         bool list = setting->kind == HOST_STRING_LIST || setting->kind == HOST_MAP_LIST;
         if (list ? setting->required_list : !setting->fallback)
@@ -296,11 +298,11 @@ static void help_table(const host_setting *table, size_t count, const char *inde
         fprintf(out, "%s)\n%s    %s\n", setting->reloadable ? "; reloadable" : "", indent,
             setting->description);
         if (setting->kind == HOST_MAP_LIST)
-            help_table(setting->fields, setting->field_count, "    - ", out);
+            help_table(setting->fields, setting->field_count, "    - ", "      ", out);
     }
 }
 
 void host_settings_help(const host_setting *table, size_t count, FILE *out)
 {
-    help_table(table, count, "", out);
+    help_table(table, count, "", "", out);
 }

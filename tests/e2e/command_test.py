@@ -190,6 +190,27 @@ class Daemon(unittest.TestCase):
         self.assertEqual((two.returncode, two.stdout), (64, ""))
         self.assertIn("at a time", two.stderr)
 
+    def test_reload_uses_changed_issuers_and_says_so_of_what_needs_a_restart(self):
+        before = len(self.server.read_log())
+        self.server.config["issuers"][0]["require_binding"] = True
+        self.server.config["limits"] = {"streams": 50}
+        self.server.write_config()
+        self.assertTrue(self.server.reload())
+        log = self.server.read_log()[before:]
+        self.assertIn("limits.streams", log)
+        self.assertNotIn('"issuers"', log)
+
+    def test_reload_into_and_out_of_literal_mode_is_seen_in_the_health(self):
+        self.server.terminate()
+        self.server.arguments = ["--allow-literal"]
+        self.server.run()
+        for mode, warned in (("literal", ["literal"]), ("token", [])):
+            self.server.config["issuers"][0]["mode"] = mode
+            self.server.write_config()
+            self.assertTrue(self.server.reload())
+            warnings = self.server.health()["warnings"]
+            self.assertEqual([warning["name"] for warning in warnings], warned)
+
     def test_key_that_others_can_read_is_refused(self):
         key = pathlib.Path(self.server.config["signing"]["key_file"])
         for mode, taken in ((0o600, True), (0o640, True), (0o644, False), (0o660, False)):

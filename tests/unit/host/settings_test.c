@@ -209,7 +209,8 @@ TEST(settings_help_lists_every_setting)
     fclose(out);
     assert_non_null(strstr(text, "resource  (text; required)"));
     assert_non_null(strstr(text, "limits.streams  (1 to 1000 streams; default 100; reloadable)"));
-    assert_non_null(strstr(text, "- mode  (token+profile, profile, token; default token+profile)"));
+    assert_non_null(
+        strstr(text, "- mode  (token+profile, profile, token; default token+profile)\n          "));
     free(text);
 }
 
