@@ -44,22 +44,30 @@ static void bash_word(const char *word, size_t size, const char *summary)
 
 static void bash_second(const char *group, size_t size, const cli_command *command)
 {
-    printf("    [[ ${COMP_WORDS[1]} = %.*s && $COMP_CWORD = 2 ]] && words+=' %s'\n", (int)size,
-        group, strchr(command->name, ' ') + 1);
+    printf("    [[ $first = %.*s && $at = 2 ]] && words+=' %s'\n", (int)size, group,
+        strchr(command->name, ' ') + 1);
 }
 
-/** zsh loads bash's completion through bashcompinit. */
+/** The options of a command are those of its own --help, so that none is missing. --json may stand
+ *  before the command. zsh loads bash's completion through bashcompinit. */
 static void print_bash(bool zsh)
 {
     if (zsh)
         puts("autoload -U +X bashcompinit && bashcompinit");
-    puts("_dacm() {\n    local current=${COMP_WORDS[COMP_CWORD]} words=");
-    printf("    [[ $COMP_CWORD = 1 ]] && words='");
+    puts("_dacm() {\n"
+         "    local current=${COMP_WORDS[COMP_CWORD]} at=$COMP_CWORD skip=0 words=\n"
+         "    [[ $COMP_CWORD -gt 1 && ${COMP_WORDS[1]} = --json ]] && skip=1 && at=$((at - 1))\n"
+         "    local first=${COMP_WORDS[1 + skip]} second=${COMP_WORDS[2 + skip]}");
+    printf("    [[ $at = 1 ]] && words='");
     first_words(bash_word);
     puts("--json --help --version'");
     second_words(bash_second);
-    puts("    [[ $current = -* && $COMP_CWORD != 1 ]] && words='--as --server --ca --cert --key "
-         "--token-file --keys --issuer --verify --env --json --help'\n"
+    puts("    if [[ $at -gt 1 && $current = -* ]]; then\n"
+         "        [[ $at = 2 || $second = -* ]] && second=\n"
+         "        words=$({ \"${COMP_WORDS[0]}\" \"$first\" $second --help ||\n"
+         "            \"${COMP_WORDS[0]}\" \"$first\" --help; } 2>/dev/null |\n"
+         "            grep -oE '^ {2,6}(-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+')\n"
+         "    fi\n"
          "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
          "    [[ ${#COMPREPLY[@]} = 0 ]] && COMPREPLY=($(compgen -f -- \"$current\"))\n"
          "}\ncomplete -o filenames -F _dacm dacm");

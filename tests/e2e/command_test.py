@@ -85,6 +85,31 @@ class Development(unittest.TestCase):
                     self.assertIn(word, failed.stderr)
 
 
+class Completion(unittest.TestCase):
+    """What bash proposes."""
+
+    def proposed(self, line):
+        words = line.split(" ")
+        script = ("source <(dacm completion bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); "
+                  "_dacm; printf '%s\\n' \"${COMPREPLY[@]}\"")
+        done = subprocess.run(["bash", "--norc", "-c", script, "bash", *words], text=True,
+                              env={**os.environ, "PATH": f"{harness.BIN}:{os.environ['PATH']}"},
+                              capture_output=True, timeout=120)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.split()
+
+    def test_commands_and_their_own_options(self):
+        for line, expected in (("dacm au", ["authorize"]), ("dacm --json au", ["authorize"]),
+                               ("dacm pki k", ["keys"]), ("dacm get --st", ["--streams"]),
+                               ("dacm get ID --token-f", ["--token-file"]),
+                               ("dacm token issue --li", ["--lifetime"]),
+                               ("dacm --json token issue --li", ["--lifetime"]),
+                               ("dacm pki keys DIR --f", ["--for"])):
+            with self.subTest(line=line):
+                self.assertEqual(self.proposed(line), expected)
+        self.assertNotIn("--streams", self.proposed("dacm ls --"))
+
+
 class Pki(unittest.TestCase):
     """Files for a server of one's own."""
 
