@@ -100,6 +100,8 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret);
 /** The user of --as; fails with a usage error when there is none. */
 int cli_user(const cli_context *cli, const char **ret);
 
+/** From now on wrong arguments are told as an object on standard output. */
+void cli_parse_tells_json(void);
 /** Parses argv with the command's own options and children; returns an exit code, or -1 to go
  *  on. name is "dacm put". */
 int cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);

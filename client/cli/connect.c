@@ -3,7 +3,9 @@
 #include "cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define TOKEN_FILE_BYTES_MAX 65536
@@ -105,13 +107,82 @@ static const struct argp_option json_options[] = {
 };
 const struct argp cli_json_argp = {.options = json_options, .parser = parse_connection};
 
+/* ---- wrong arguments ------------------------------------------------------------------------ */
+
+/* argp and getopt write to standard error and end the program. With --json what they wrote is
+ * caught and becomes the object that every failure is. */
+static struct {
+    bool wanted;
+    int caught, saved; /* descriptors; saved < 0: nothing is being caught */
+} usage = {.caught = -1, .saved = -1};
+
+void cli_parse_tells_json(void)
+{
+    usage.wanted = true;
+}
+
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
+/** "dacm put: which file?" and what follows: the sentence alone. */
+static void tell_usage(char *text)
+{
+    text[strcspn(text, "\n")] = 0;
+    char *command_end = strstr(text, ": ");
+    if (!command_end)
+        return;
+    *command_end = 0;
+    const cli_context json = {.json = true};
+    cli_fail_text(&json, DACM_INVALID_ARGUMENT, "%s (%s --help explains)", command_end + 2, text);
+}
+
+static void end_catching(void)
+{
+    if (usage.saved < 0)
+        return;
+    char text[1024];
+    fflush(stderr);
+    dup2(usage.saved, STDERR_FILENO);
+    close(usage.saved);
+    usage.saved = -1;
+    const ssize_t size = pread(usage.caught, text, sizeof text - 1, 0);
+    close(usage.caught);
+    if (size <= 0)
+        return;
+    text[size] = 0;
+    tell_usage(text);
+}
+
+static void begin_catching(int argc, char **argv)
+{
+    static bool registered;
+    if (!usage.wanted && !asks_for_json(argc, argv))
+        return;
+    if (!registered && atexit(end_catching) != 0)
+        return;
+    registered = true;
+    usage.caught = memfd_create("usage", MFD_CLOEXEC);
+    usage.saved = usage.caught < 0 ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (usage.saved >= 0)
+        dup2(usage.caught, STDERR_FILENO);
+    else if (usage.caught >= 0)
+        close(usage.caught);
+}
+
 int cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input)
 {
     char *program = strdup(name);
     char *saved = argv[0];
     argv[0] = program ? program : saved;
     argp_err_exit_status = CLI_EXIT_USAGE;
+    begin_catching(argc, argv);
     const error_t failed = argp_parse(argp, argc, argv, 0, NULL, input);
+    end_catching();
     argv[0] = saved;
     free(program);
     return failed ? CLI_EXIT_USAGE : -1;

@@ -114,6 +114,7 @@ int main(int argc, char **argv)
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (strcmp(argv[at], "--json") == 0) {
             cli.json = true;
+            cli_parse_tells_json();
         } else if (asks_for_help(argv[at])) {
             print_help(stdout);
             return CLI_EXIT_OK;

@@ -85,6 +85,30 @@ class Development(unittest.TestCase):
                     self.assertIn(word, failed.stderr)
 
 
+class Json(unittest.TestCase):
+    """With --json standard output holds objects and nothing else, whatever happens."""
+
+    def test_wrong_arguments_are_an_object_too(self):
+        for word, *arguments in (("which asset", "--json", "get"), ("which file", "put", "--json"),
+                                 ("--bogus", "--json", "ls", "--bogus"),
+                                 ("--streams", "get", "x", "--streams", "9", "--json"),
+                                 ("no command", "--json", "nonsense"),
+                                 ("who are you", "ls", "--json")):
+            with self.subTest(arguments=arguments):
+                failed = run(*arguments)
+                self.assertEqual((failed.returncode, failed.stderr), (2, ""))
+                lines = failed.stdout.splitlines()
+                self.assertEqual(len(lines), 1)
+                error = json.loads(lines[0])["error"]
+                self.assertEqual(error["code"], "INVALID_ARGUMENT")
+                self.assertIn(word, error["message"])
+
+    def test_help_stays_help(self):
+        shown = run("--json", "get", "--help")
+        self.assertEqual((shown.returncode, shown.stderr), (0, ""))
+        self.assertTrue(shown.stdout.startswith("Usage: dacm get"))
+
+
 class Completion(unittest.TestCase):
     """What bash proposes."""
 
