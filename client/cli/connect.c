@@ -234,7 +234,8 @@ static dacm_code fail_env(dacm_error *error, const char *path, const char *why)
 {
     *error = (dacm_error){.code = DACM_LOCAL_FILE};
     snprintf(error->message, sizeof error->message,
-        "cannot use the environment '%.200s': %.100s; is `dacm dev` running?", path, why);
+        "cannot use the environment '%.200s' (--env, DACM_ENV): %.100s; is `dacm dev` running?",
+        path, why);
     return error->code;
 }
 

@@ -3,7 +3,7 @@
 proto/ alone, tokens of any shape, and helpers to upload and download over the wire.
 
 Environment (set by CMake): DACM_BIN, the folder of the programs; DACM_STUBS, the folder of the
-generated Python stubs; DACM_SOURCE_DIR; DACM_TEST_DATA and DACM_REQUIRE_DATA as in the README."""
+generated Python stubs; DACM_SOURCE_DIR; DACM_TEST_DATA and DACM_REQUIRE_DATA as in CONTRIBUTING.md."""
 import base64
 import hashlib
 import json
