@@ -180,6 +180,9 @@ static rpc_code listen_failed(int error, const char *url, rpc_status *reterr)
             "rpc: cannot listen on '%s': the address is taken; stop who holds it or choose "
             "another port",
             url);
+    case NNG_ENOENT:
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "rpc: cannot listen on '%s': there is no such folder; make it first", url);
     case NNG_EPERM:
         return rpc_status_set(
             reterr, RPC_PERMISSION_DENIED, "rpc: cannot listen on '%s': permission denied", url);

@@ -40,6 +40,9 @@ rpc_code rpc__nng_status(int error, const char *what, rpc_status *reterr)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "rpc: %s: %s; raise the limit on open files (ulimit -n) or memory", what,
             nng_strerror(error));
+    case NNG_EADDRINVAL:
+        return rpc_status_set(
+            reterr, RPC_UNAVAILABLE, "rpc: %s: the host's name is not known here", what);
     case NNG_EPERM:
         return rpc_status_set(reterr, RPC_PERMISSION_DENIED, "rpc: %s: permission denied", what);
     default:

@@ -47,6 +47,9 @@ static rpc_code take_lock(const char *directory, int *ret_fd, rpc_status *reterr
 {
     RPC_AUTOCLOSE int fd = open_lock(directory, O_RDWR | O_CREAT);
     char text[32];
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return rpc_status_set(reterr, RPC_NOT_FOUND,
+            "store: there is no directory '%.200s'; make it, with this server as owner", directory);
     if (fd < 0) {
         lmdb_env place = {.name = "lock"};
         return lmdb_status(reterr, &place, errno, "cannot open");

@@ -76,6 +76,8 @@ class Development(unittest.TestCase):
                 (11, ["'nothing'"], "ls", *owner, "--ca", "nothing"),
                 (11, ["signing key", "'nothing'"], "token", "issue", "--user", self.dev.users[0],
                  "--asset", "x", "--signing-key", "nothing"),
+                (8, ["no.such.invalid", "name is not known"], "ls", *owner, "--server",
+                 "tls+tcp://no.such.invalid:7443"),
                 (8, ["/nowhere.sock", "--ca"], "explain", "x" * 26, "--server",
                  "ipc:///nowhere.sock")):
             with self.subTest(arguments=arguments):
