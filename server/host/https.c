@@ -372,38 +372,42 @@ static rpc_code listen_error(const host_https_options *options, int error, rpc_s
                             : strerror(error));
 }
 
-static rpc_code resolve(
-    const host_https_options *options, struct addrinfo **ret, rpc_status *reterr)
+/** NULL with reterr: INVALID_ARGUMENT. */
+static struct addrinfo *resolve(const host_https_options *options, rpc_status *reterr)
 {
     char port[16];
     snprintf(port, sizeof port, "%u", options->port);
     struct addrinfo hints = {
         .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
     if (!options->address || options->port > PORT_MAX ||
-        getaddrinfo(options->address, port, &hints, ret) != 0)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        getaddrinfo(options->address, port, &hints, &found) != 0) {
+        rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "https: '%.60s' port %u is no IP address with a port of 0 to 65535",
             options->address ? options->address : "", options->port);
-    if (!given(options->certificate_file) && !is_loopback((*ret)->ai_addr))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "https: plain HTTP on '%.60s' is refused; give a certificate and a key, or listen on "
-            "127.0.0.1 or ::1",
-            options->address);
-    return RPC_OK;
+        return NULL;
+    }
+    if (given(options->certificate_file) || is_loopback(found->ai_addr))
+        return found;
+    freeaddrinfo(found);
+    rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "https: plain HTTP on '%.60s' is refused; give a certificate and a key, or listen on "
+        "127.0.0.1 or ::1",
+        options->address);
+    return NULL;
 }
 
 rpc_code host_https_check(const host_https_options *options, rpc_status *reterr)
 {
-    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = NULL;
-    return resolve(options, &found, reterr);
+    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = resolve(options, reterr);
+    return found ? RPC_OK : RPC_INVALID_ARGUMENT;
 }
 
 static rpc_code open_listener(const host_https_options *options, int *ret, rpc_status *reterr)
 {
-    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = NULL;
-    const rpc_code code = resolve(options, &found, reterr);
-    if (code != RPC_OK)
-        return code;
+    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = resolve(options, reterr);
+    if (!found)
+        return RPC_INVALID_ARGUMENT;
     RPC_AUTOCLOSE int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return listen_error(options, errno, reterr);
