@@ -269,6 +269,20 @@ void rpc__call_deliver(rpc_call *call)
 /* ---- asking
  * ---------------------------------------------------------------------------------------- */
 
+static void deadline_passed(rpc_call *call)
+{
+    static const char passed[] = "call: its deadline has passed";
+    char text[128];
+    if (!call->server) {
+        rpc__call_end(call, RPC_DEADLINE_EXCEEDED, passed, NGHTTP2_CANCEL);
+        return;
+    }
+    if (call->deadline_setting)
+        snprintf(text, sizeof text, "%s: %s of this method is %lld", passed, call->deadline_setting,
+            (long long)(call->deadline_us - call->started_us) / 1000);
+    rpc__call_refuse(call, RPC_DEADLINE_EXCEEDED, call->deadline_setting ? text : passed);
+}
+
 static void act(rpc_call *call, unsigned asked)
 {
     if (call->over)
@@ -280,11 +294,7 @@ static void act(rpc_call *call, unsigned asked)
         return;
     }
     if (asked & RPC__ASK_DEADLINE) {
-        if (call->server)
-            rpc__call_refuse(call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed");
-        else
-            rpc__call_end(
-                call, RPC_DEADLINE_EXCEEDED, "call: its deadline has passed", NGHTTP2_CANCEL);
+        deadline_passed(call);
         return;
     }
     rpc__call_take_inbox(call);

@@ -133,6 +133,12 @@ static bool encoding_good(rpc_call *call)
     return false;
 }
 
+static const char *whose_limit(const rpc_call *call)
+{
+    return call->method && call->method->options.message_receive_bytes_max > 0 ? " of the method"
+                                                                               : "";
+}
+
 static bool check_prefix(rpc_call *call, size_t size)
 {
     char text[256];
@@ -146,8 +152,8 @@ static bool check_prefix(rpc_call *call, size_t size)
     if (size <= call->receive_max)
         return true;
     snprintf(text, sizeof text,
-        "message: %zu bytes, more than message_receive_bytes_max of %zu; send less or raise it",
-        size, call->receive_max);
+        "message: %zu bytes, more than message_receive_bytes_max%s of %zu; send less or raise it",
+        size, whose_limit(call), call->receive_max);
     fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_MESSAGE, text);
     return false;
 }
@@ -177,8 +183,9 @@ static void too_large(rpc_call *call, size_t max)
     char text[256];
     bool message = max == call->receive_max;
     snprintf(text, sizeof text,
-        "message: it inflates to more than %s of %zu; send less or raise it",
-        message ? "message_receive_bytes_max" : "call_memory_bytes_max", max);
+        "message: it inflates to more than %s%s of %zu; send less or raise it",
+        message ? "message_receive_bytes_max" : "call_memory_bytes_max",
+        message ? whose_limit(call) : "", max);
     fail_message(
         call, RPC_RESOURCE_EXHAUSTED, message ? RPC_LIMIT_MESSAGE : RPC_LIMIT_CALL_MEMORY, text);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STATUS_DETAILS "grpc-status-details-bin"
+
 static rpc__header *new_header(rpc_call *call, rpc__headers *headers, rpc_bytes name)
 {
     rpc__header *header = rpc_arena_alloc(call->arena, sizeof *header);
@@ -239,6 +241,38 @@ rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value)
     rpc_code code = add(&call->out_headers, late, name, value);
     pthread_mutex_unlock(&call->lock);
     return code;
+}
+
+static void remove_header(rpc__out_header **list, const char *name)
+{
+    size_t size = strlen(name);
+    while (*list) {
+        rpc__out_header *header = *list;
+        if (header->name_size != size || memcmp(header->text, name, size) != 0) {
+            list = &header->next;
+            continue;
+        }
+        *list = header->next;
+        free(header);
+    }
+}
+
+rpc_code rpc_call_set_status_details(rpc_call *call, rpc_bytes details)
+{
+    if (details.size > RPC_STATUS_DETAILS_BYTES_MAX)
+        return RPC_INVALID_ARGUMENT;
+    pthread_mutex_lock(&call->lock);
+    bool late = call->finish_asked || call->inbox_over || !call->server;
+    if (!late)
+        remove_header(&call->out_trailers, STATUS_DETAILS);
+    rpc_code code = add(&call->out_trailers, late, STATUS_DETAILS, details);
+    pthread_mutex_unlock(&call->lock);
+    return code;
+}
+
+bool rpc_call_status_details(const rpc_call *call, rpc_bytes *ret_details)
+{
+    return rpc_call_trailer(call, STATUS_DETAILS, ret_details);
 }
 
 rpc_code rpc_call_add_trailer(rpc_call *call, const char *name, rpc_bytes value)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEADLINE_MS_MAX (INT64_MAX / 4000)
+
 /* ---- the few fields of descriptor.proto that matter
  * ------------------------------------------------- */
 
@@ -243,8 +245,28 @@ rpc_code rpc_server_set_handler(rpc_server *server, const char *path, const rpc_
     method->handler = *handler;
     method->user = user;
     method->has_handler = true;
-    if (options)
-        method->options = *options;
+    return options ? rpc_server_set_method(server, path, options, reterr) : RPC_OK;
+}
+
+rpc_code rpc_server_set_method(
+    rpc_server *server, const char *path, const rpc_method_options *options, rpc_status *reterr)
+{
+    rpc__method *method = find_slowly(server, path);
+    if (!method)
+        return rpc_status_set(reterr, RPC_NOT_FOUND, "server: no registered service has %s", path);
+    if (server->started)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "server: the options of %s come after the start", path);
+    if (options->message_receive_bytes_max > UINT32_MAX || options->deadline_max_ms < 0 ||
+        options->deadline_max_ms > DEADLINE_MS_MAX || options->deadline_default_ms < 0 ||
+        options->deadline_default_ms > DEADLINE_MS_MAX || options->stream_receive_ms < 0 ||
+        options->stream_send_ms < 0)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "server: %s: message_receive_bytes_max must be under 4 GiB, stream_receive_ms and "
+            "stream_send_ms at least 0, deadline_max_ms and "
+            "deadline_default_ms 0..%lld",
+            path, (long long)DEADLINE_MS_MAX);
+    method->options = *options;
     return RPC_OK;
 }
 

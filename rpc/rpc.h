@@ -321,6 +321,16 @@ RPC_API void rpc_call_want_writable(rpc_call *call);
 /** After RPC_PULL_LATER. Any thread. */
 RPC_API void rpc_call_resume(rpc_call *call);
 
+/** Server: what explains an error to a program: packed google.rpc.Status as a rule, in the trailing
+ *  metadata `grpc-status-details-bin`. Before the call is finished; the last one counts.
+ *  INVALID_ARGUMENT beyond RPC_STATUS_DETAILS_BYTES_MAX (other implementations refuse trailers of
+ *  more than 8 KiB), FAILED_PRECONDITION when too late or on a client. Any thread. */
+#define RPC_STATUS_DETAILS_BYTES_MAX 4096
+RPC_API rpc_code rpc_call_set_status_details(rpc_call *call, rpc_bytes details);
+/** Client, inside on_end: the details that came with the status. False when there are none.
+ *  Borrowed as long as the call. */
+RPC_API bool rpc_call_status_details(const rpc_call *call, rpc_bytes *ret_details);
+
 /** Server: messages of this call are compressed so, before the first is sent. UNIMPLEMENTED when
  *  the client does not accept that encoding, FAILED_PRECONDITION when headers have gone or on a
  *  client (whose options say it at the start); messages then go on as they would have. Messages
@@ -466,16 +476,23 @@ typedef struct rpc_service_options {
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
     const rpc_service_options *options, rpc_status *reterr);
 
+/** What one method allows, unary or streaming. */
 typedef struct rpc_method_options {
-    size_t message_receive_bytes_max; /* 0 = the server's */
+    size_t message_receive_bytes_max; /* 0 = the server's; under 4 GiB */
     int64_t deadline_max_ms;          /* 0 = none; caps what the client asks for */
+    int64_t deadline_default_ms;      /* where the client asks for none; 0 = deadline_max_ms */
     int64_t stream_receive_ms;        /* 0 = the server's; RPC_NO_TIMEOUT: a stream that may
                                        * rest for ever */
     int64_t stream_send_ms;           /* 0 = the server's */
 } rpc_method_options;
 
+/** Limits and deadlines of a registered method. NOT_FOUND when there is no such method,
+ *  INVALID_ARGUMENT for what cannot be, FAILED_PRECONDITION after the start. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_set_method(
+    rpc_server *server, const char *path, const rpc_method_options *options, rpc_status *reterr);
+
 /** The handler of a streaming method of a registered service. NOT_FOUND when there is no such
- *  method, INVALID_ARGUMENT when it is unary. options may be NULL. */
+ *  method, INVALID_ARGUMENT when it is unary. options may be NULL: rpc_server_set_method(). */
 RPC_API RPC_MUST_USE rpc_code rpc_server_set_handler(rpc_server *server, const char *path,
     const rpc_handler *handler, void *user, const rpc_method_options *options, rpc_status *reterr);
 
@@ -534,6 +551,8 @@ typedef struct rpc_call_options {
     size_t message_receive_bytes_max; /* 0 = the channel's */
     size_t stream_window_bytes;       /* 0 = the channel's */
     rpc_encoding encoding; /* of what we send: RPC_ENCODING_GZIP for a server known to take it */
+    rpc_bytes *ret_status_details; /* rpc_channel_unary() only, may be NULL: on failure the
+                                    * status's details, empty where there are none; in arena */
 } rpc_call_options;
 
 /** Starts a call of any kind; its callbacks come on the connection's strand. The caller owns a
@@ -561,6 +580,8 @@ RPC_API RPC_MUST_USE rpc_code rpc_stub_new(rpc_channel *channel,
     rpc_status *reterr);
 RPC_API ProtobufCService *rpc_stub_service(rpc_stub *stub);
 RPC_API const rpc_status *rpc_stub_status(const rpc_stub *stub);
+/** Its details, inside the closure; empty where there are none. */
+RPC_API rpc_bytes rpc_stub_status_details(const rpc_stub *stub);
 RPC_API void rpc_stub_free(rpc_stub *stub);
 
 #ifdef __cplusplus

@@ -171,12 +171,18 @@ static void unimplemented(rpc_call *call)
 
 static void begin_deadline(rpc_call *call)
 {
-    int64_t limit_us = call->method->options.deadline_max_ms * 1000;
-    bool asked = call->timeout_seen;
-    int64_t timeout_us = call->timeout_us;
-    if (limit_us > 0 && (!asked || timeout_us > limit_us))
+    const rpc_method_options *options = &call->method->options;
+    int64_t limit_us = options->deadline_max_ms * 1000;
+    int64_t timeout_us = call->timeout_seen ? call->timeout_us : RPC_NO_DEADLINE;
+    if (!call->timeout_seen && options->deadline_default_ms > 0) {
+        timeout_us = options->deadline_default_ms * 1000;
+        call->deadline_setting = "deadline_default_ms";
+    }
+    if (limit_us > 0 && timeout_us > limit_us) {
         timeout_us = limit_us;
-    if (asked || limit_us > 0)
+        call->deadline_setting = "deadline_max_ms";
+    }
+    if (timeout_us != RPC_NO_DEADLINE)
         rpc__call_set_deadline(call, call->started_us + timeout_us);
 }
 

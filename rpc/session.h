@@ -289,6 +289,7 @@ struct rpc_call {
     void *user;
     int64_t started_us, deadline_us, timeout_us;
     rpc_timer *deadline_timer;
+    const char *deadline_setting; /* server: of the method, where it is not the client's */
     atomic_bool cancelled;
     atomic_uint_least64_t received_bytes, sent_bytes;
     void *context, *trace;

@@ -16,6 +16,8 @@ typedef struct waiter {
     rpc_message *message;
     bool twice, ended;
     rpc_status status;
+    rpc_arena *arena; /* the caller's, who waits */
+    rpc_bytes details;
 } waiter;
 
 static void wait_message(rpc_call *call, rpc_message *message, void *user)
@@ -32,9 +34,13 @@ static void wait_message(rpc_call *call, rpc_message *message, void *user)
 
 static void wait_end(rpc_call *call, const rpc_status *status, void *user)
 {
-    (void)call;
     waiter *wait = user;
+    rpc_bytes details;
     pthread_mutex_lock(&wait->lock);
+    if (status->code != RPC_OK && rpc_call_status_details(call, &details)) {
+        char *copy = rpc_arena_strndup(wait->arena, (const char *)details.data, details.size);
+        wait->details = rpc_bytes_of(copy, copy ? details.size : 0);
+    }
     wait->ended = true;
     wait->status = *status;
     pthread_cond_signal(&wait->changed);
@@ -65,7 +71,8 @@ rpc_code rpc_channel_unary(rpc_channel *channel, const char *path, const rpc_cal
     rpc_arena *arena, ProtobufCMessage **ret, rpc_status *reterr)
 {
     static const rpc_handler handler = {.on_message = wait_message, .on_end = wait_end};
-    waiter wait = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    waiter wait = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .arena = arena};
     rpc_call *call = NULL;
     rpc_code code = rpc_channel_start(channel, path, options, &handler, &wait, &call, reterr);
     if (code != RPC_OK)
@@ -75,6 +82,8 @@ rpc_code rpc_channel_unary(rpc_channel *channel, const char *path, const rpc_cal
     while (!wait.ended)
         pthread_cond_wait(&wait.changed, &wait.lock);
     pthread_mutex_unlock(&wait.lock);
+    if (options && options->ret_status_details)
+        *options->ret_status_details = wait.details;
     code = check_reply(&wait.status, wait.message, wait.twice, reterr);
     if (code == RPC_OK)
         code = rpc_unpack(reply_descriptor, rpc_message_bytes(wait.message), arena, ret, reterr);
@@ -95,6 +104,7 @@ struct rpc_stub {
     rpc_call_options options;
     rpc_metadatum *metadata; /* names and values are ours */
     rpc_status status;       /* of the closure that is running */
+    rpc_bytes details;       /* the same */
 };
 
 typedef struct stub_call {
@@ -120,9 +130,11 @@ static void stub_message(rpc_call *call, rpc_message *message, void *user)
 
 static void stub_end(rpc_call *call, const rpc_status *status, void *user)
 {
-    (void)call;
     stub_call *running = user;
     rpc_status *result = &running->stub->status;
+    rpc_bytes *details = &running->stub->details;
+    if (!rpc_call_status_details(call, details))
+        *details = rpc_bytes_of(NULL, 0);
     ProtobufCMessage *reply = NULL;
     *result = *status;
     rpc_code code = check_reply(status, running->message, running->twice, result);
@@ -146,6 +158,7 @@ static void stub_invoke(ProtobufCService *service, unsigned index, const Protobu
     rpc_call *call = NULL;
     if (!running) {
         rpc_status_set(&stub->status, RPC_RESOURCE_EXHAUSTED, "stub: no memory");
+        stub->details = rpc_bytes_of(NULL, 0);
         closure(NULL, closure_data);
         return;
     }
@@ -153,6 +166,7 @@ static void stub_invoke(ProtobufCService *service, unsigned index, const Protobu
     if (rpc_channel_start(stub->channel, path, &stub->options, &handler, running, &call,
             &stub->status) != RPC_OK) {
         free(running);
+        stub->details = rpc_bytes_of(NULL, 0);
         closure(NULL, closure_data);
         return;
     }
@@ -210,6 +224,11 @@ ProtobufCService *rpc_stub_service(rpc_stub *stub)
 const rpc_status *rpc_stub_status(const rpc_stub *stub)
 {
     return &stub->status;
+}
+
+rpc_bytes rpc_stub_status_details(const rpc_stub *stub)
+{
+    return stub->details;
 }
 
 void rpc_stub_free(rpc_stub *stub)

@@ -58,6 +58,13 @@ def compression(echo):
     assert "message_receive_bytes_max" in error.details(), error.details()
 
 
+def details(echo):
+    packed = b"\x08\x05\x12\x04fail\xff\x00"
+    error = expect_error(grpc.StatusCode.NOT_FOUND, lambda: echo.Unary(
+        pb.Item(text="fail"), metadata=[("x-details-bin", packed)]))
+    assert ("grpc-status-details-bin", packed) in error.trailing_metadata()
+
+
 def main():
     target, ca = sys.argv[1:]
     with open(ca, "rb") as file:
@@ -67,6 +74,7 @@ def main():
         unary(echo)
         streams(echo)
         compression(echo)
+        details(echo)
         expect_error(grpc.StatusCode.UNIMPLEMENTED,
                      lambda: stubs.OtherStub(channel).Unary(pb.Item()))
         assert echo.Unary(pb.Item(text="after all")).text == "after all"

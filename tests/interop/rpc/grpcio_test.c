@@ -182,3 +182,27 @@ TEST(our_channel_exchanges_compressed_messages_with_grpcio)
     chat_compressed(&s, "deflate", RPC_ENCODING_DEFLATE);
     foreign_stop(&s);
 }
+
+TEST(our_channel_gets_the_details_of_a_status_of_grpcio)
+{
+    static const uint8_t packed[] = {8, 5, 18, 4, 'f', 'a', 'i', 'l', 255, 0};
+    foreign s;
+    foreign_start(&s);
+    rpc_status status = {0};
+    rpc_bytes details = {0};
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    rpc_metadatum metadata = {"x-details-bin", rpc_bytes_of(packed, sizeof packed), false};
+    rpc_call_options options = {
+        .metadata = &metadata, .metadata_count = 1, .ret_status_details = &details};
+    Rpctest__Item item = RPCTEST__ITEM__INIT;
+    char text[] = "fail";
+    item.text = text;
+    ProtobufCMessage *reply = NULL;
+    assert_int_equal(rpc_channel_unary(s.f.channel, "/rpctest.Echo/Unary", &options, &item.base,
+                         &rpctest__item__descriptor, arena, &reply, &status),
+        RPC_NOT_FOUND);
+    assert_int_equal(details.size, sizeof packed);
+    assert_memory_equal(details.data, packed, sizeof packed);
+    rpc_arena_free(arena);
+    foreign_stop(&s);
+}

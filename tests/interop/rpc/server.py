@@ -10,6 +10,9 @@ import test_pb2_grpc as stubs
 
 class Echo(stubs.EchoServicer):
     def Unary(self, request, context):
+        for name, value in context.invocation_metadata():
+            if name == "x-details-bin":
+                context.set_trailing_metadata((("grpc-status-details-bin", value),))
         if request.text == "fail":
             context.abort(grpc.StatusCode.NOT_FOUND, "100 % nø such\nthing")
         for name, value in context.invocation_metadata():

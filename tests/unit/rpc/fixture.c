@@ -89,6 +89,14 @@ static void echo_metadata(rpc_call *call)
     }
 }
 
+/* grpc-status-details-bin */
+static void give_details(rpc_call *call)
+{
+    rpc_bytes value;
+    if (rpc_call_metadata(call, "x-details-bin", &value))
+        assert_int_equal(rpc_call_set_status_details(call, value), RPC_OK);
+}
+
 static void compress_answer(fixture *f, rpc_call *call)
 {
     rpc_bytes value;
@@ -120,16 +128,21 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
     rpc_status status;
     note_peer(f, call);
     echo_metadata(call);
+    give_details(call);
     compress_answer(f, call);
     f->request_compressed = rpc_call_message_compressed(call);
-    flag_raise(&f->started);
-    if (strcmp(request->text, "fail") == 0) {
-        rpc_status_set(&status, RPC_NOT_FOUND, "100 %% n\xc3\xb8 such\nthing");
-        rpc_call_fail(call, &status);
-    } else if (strcmp(request->text, "never") == 0) {
+    bool never = strcmp(request->text, "never") == 0;
+    if (never) {
         rpc_call_unref(f->held); /* the last one is kept */
         f->held = rpc_call_ref(call);
         rpc_call_on_cancel(call, on_cancel, f);
+    }
+    flag_raise(&f->started);
+    if (never)
+        return;
+    if (strcmp(request->text, "fail") == 0) {
+        rpc_status_set(&status, RPC_NOT_FOUND, "100 %% n\xc3\xb8 such\nthing");
+        rpc_call_fail(call, &status);
     } else if (strcmp(request->text, "thread") == 0) {
         slow_answer *slow = calloc(1, sizeof *slow);
         slow->closure = closure;
@@ -404,6 +417,8 @@ static void add_services(fixture *f)
     if (code == RPC_OK)
         code = rpc_server_set_handler(
             f->server, "/rpctest.Echo/Chat", &chats, f, &f->chat_options, &status);
+    if (code == RPC_OK)
+        code = rpc_server_set_method(f->server, "/rpctest.Echo/Unary", &f->unary_options, &status);
     if (code != RPC_OK)
         fail_msg("%s", status.message);
 }
@@ -530,6 +545,11 @@ static void client_end(rpc_call *call, const rpc_status *status, void *user)
     if (rpc_call_trailer(call, c->trailer_name ? c->trailer_name : "x-tail", &value))
         copy_value(c->trailer, sizeof c->trailer, value);
     c->status = *status;
+    c->details_size = SIZE_MAX;
+    if (rpc_call_status_details(call, &value)) {
+        c->details_size = value.size < sizeof c->details ? value.size : sizeof c->details;
+        memcpy(c->details, value.data, c->details_size);
+    }
     flag_raise(&c->ended);
 }
 

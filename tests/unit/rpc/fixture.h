@@ -33,11 +33,11 @@ typedef struct fixture {
     rpc_channel *channel;
     test_cert ca, server_cert, client_cert;
     rpc_limits limits, client_limits;
-    rpc_method_options chat_options;
     bool plain, no_client_cert;
     bool with_other; /* rpctest.Other is served, its method's function NULL */
     unsigned accept_encodings, client_accept_encodings;
     rpc_encoding client_encoding;
+    rpc_method_options unary_options, chat_options;
     rpc_pool *pool;
     flag events[RPC_EVENT_KINDS];
     flag limits_hit[RPC_LIMIT_KINDS];
@@ -84,6 +84,8 @@ typedef struct client_call {
     unsigned held_count;
     rpc_status status;
     bool compressed; /* the last message */
+    uint8_t details[64];
+    size_t details_size; /* SIZE_MAX: none */
     char header[128], trailer[128];
     const char *trailer_name; /* which to keep; NULL: "x-tail" */
 } client_call;
