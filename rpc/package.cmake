@@ -74,6 +74,16 @@ file(RELATIVE_PATH DACM_RPC_PC_TO_PREFIX
     /${CMAKE_INSTALL_LIBDIR}/pkgconfig /) # the prefix may be chosen when installing
 string(REGEX REPLACE "/$" "" DACM_RPC_PC_TO_PREFIX ${DACM_RPC_PC_TO_PREFIX})
 
+# The reference is made from the headers, here and nowhere else: it cannot be older than they are.
+find_program(DACM_PYTHON3 python3 REQUIRED)
+set(reference ${CMAKE_CURRENT_BINARY_DIR}/reference.md)
+list(TRANSFORM DACM_RPC_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE headers)
+add_custom_command(OUTPUT ${reference}
+    COMMAND ${DACM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/reference.py ${headers} ${reference}
+    DEPENDS ${headers} ${CMAKE_CURRENT_SOURCE_DIR}/reference.py
+    VERBATIM)
+add_custom_target(dacm_rpc_reference ALL DEPENDS ${reference})
+
 include(CMakePackageConfigHelpers)
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/dacm-rpc)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/dacm-rpc-config.cmake.in
@@ -95,3 +105,5 @@ install(FILES
     DESTINATION ${package} COMPONENT rpc)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/dacm-rpc.pc COMPONENT rpc
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${reference} ${PROJECT_SOURCE_DIR}/LICENSE COMPONENT rpc
+    DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/dacm-rpc)

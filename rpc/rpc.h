@@ -147,6 +147,7 @@ typedef struct rpc_limits {
 
 #define RPC_NO_TIMEOUT INT64_MAX
 
+/** What to start from: the values above. */
 RPC_API rpc_limits rpc_limits_default(void);        /* for servers */
 RPC_API rpc_limits rpc_limits_default_client(void); /* windows of 8 MiB and 16 MiB */
 
@@ -259,6 +260,7 @@ typedef struct rpc_handler {
     void (*on_end)(rpc_call *call, const rpc_status *status, void *user);
 } rpc_handler;
 
+/** Holds a call beyond the callback that was given it, until rpc_call_unref(). Any thread. */
 RPC_API rpc_call *rpc_call_ref(rpc_call *call);
 RPC_API void rpc_call_unref(rpc_call *call);
 
@@ -366,6 +368,7 @@ RPC_API void rpc_call_receive_window(rpc_call *call, size_t bytes);
 
 /* ---- received messages ---------------------------------------------------------------- */
 
+/** Bytes of the packed message. */
 RPC_API size_t rpc_message_size(const rpc_message *message);
 /** The packed bytes, contiguous; until release. */
 RPC_API rpc_bytes rpc_message_bytes(const rpc_message *message);
@@ -436,6 +439,8 @@ typedef struct rpc_server_options {
     unsigned accept_encodings;
 } rpc_server_options;
 
+/** A server without listeners or services. INVALID_ARGUMENT names a limit out of its range,
+ *  RESOURCE_EXHAUSTED when memory is short. runtime outlives it. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_new(
     rpc_runtime *runtime, const rpc_server_options *options, rpc_server **ret, rpc_status *reterr);
 
@@ -516,6 +521,7 @@ typedef struct rpc_server_stats {
     unsigned connections, unauthenticated;
     size_t memory_bytes; /* what server_memory_bytes_max judges */
 } rpc_server_stats;
+/** Counters since the start, and what there is now. Any thread. */
 RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
 
 /* ---- client ------------------------------------------------------------------------------ */

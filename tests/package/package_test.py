@@ -8,6 +8,7 @@ import tempfile
 import unittest
 
 import programs
+import tutorial
 from programs import BINARY, CMAKE, SOURCE, run
 
 OUTSIDE = pathlib.Path(__file__).resolve().parent / "projects" / "outside"
@@ -19,6 +20,12 @@ def version():
 
 
 class Package(unittest.TestCase):
+    METHODS = ["greeter.Greeter/Greet(greeter.Hello) returns (greeter.Greeting)",
+               *(f"grpc.reflection.{v}.ServerReflection/ServerReflectionInfo("
+                 f"stream grpc.reflection.{v}.ServerReflectionRequest) returns "
+                 f"(stream grpc.reflection.{v}.ServerReflectionResponse)"
+                 for v in ("v1", "v1alpha"))]
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -36,6 +43,14 @@ class Package(unittest.TestCase):
 
     def pkg_config(self, *arguments):
         return run("pkg-config", *arguments, "dacm-rpc", env=self.env).split()
+
+    def declared_functions(self):
+        declared = set()
+        for name in ("rpc.h", "base.h"):
+            text = (self.prefix / "include" / "dacm-rpc" / name).read_text()
+            text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+            declared |= set(re.findall(r"RPC_API[^;{]*?\b(rpc_\w+)\s*\(", text))
+        return declared
 
     def outside(self, *definitions):
         build = self.folder / "build"
@@ -56,6 +71,7 @@ class Package(unittest.TestCase):
         short = version().rpartition(".")[0]
         self.assertEqual(installed, sorted([
             "include/dacm-rpc/base.h", "include/dacm-rpc/rpc.h",
+            "share/doc/dacm-rpc/LICENSE", "share/doc/dacm-rpc/reference.md",
             f"{lib}/libdacm-rpc.a", f"{lib}/libdacm-rpc.so", f"{lib}/libdacm-rpc.so.{short}",
             f"{lib}/libdacm-rpc.so.{version()}", f"{lib}/pkgconfig/dacm-rpc.pc",
             *(f"{lib}/cmake/dacm-rpc/{name}" for name in (
@@ -73,16 +89,27 @@ class Package(unittest.TestCase):
                          {path.name for path in self.prefix.rglob("*")})
 
     def test_both_libraries_export_the_functions_of_the_headers_only(self):
-        declared = set()
-        for name in ("rpc.h", "base.h"):
-            text = (self.prefix / "include" / "dacm-rpc" / name).read_text()
-            text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-            declared |= set(re.findall(r"RPC_API[^;{]*?\b(rpc_\w+)\s*\(", text))
+        declared = self.declared_functions()
         self.assertGreater(len(declared), 80)
         for library, option in (("libdacm-rpc.so", "-D"), ("libdacm-rpc.a", "-g")):
             lines = run("nm", option, "--defined-only", self.lib / library).splitlines()
             exported = {line.split()[2] for line in lines if len(line.split()) == 3}
             self.assertEqual(exported, declared, library)
+
+    def test_the_reference_has_every_function(self):
+        text = (self.prefix / "share" / "doc" / "dacm-rpc" / "reference.md").read_text()
+        headings = set(re.findall(r"`(rpc_\w+)`", "".join(
+            line for line in text.splitlines() if line.startswith("### "))))
+        self.assertEqual(self.declared_functions() - headings, set())
+
+    def test_a_function_without_a_comment_has_no_place_in_the_reference(self):
+        header = self.folder / "bare.h"
+        header.write_text("/** Says what it does. */\nRPC_API void rpc_said(void);\n\n"
+                          "RPC_API void rpc_unsaid(void);\n")
+        done = subprocess.run(["python3", SOURCE / "rpc" / "reference.py", header,
+                               self.folder / "out.md"], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no comment says what these do: rpc_unsaid", done.stderr)
 
     def test_the_soname_changes_with_the_minor_version(self):
         dynamic = run("readelf", "-d", self.lib / "libdacm-rpc.so")
@@ -128,6 +155,33 @@ class Package(unittest.TestCase):
         program = self.build_with_pkg_config("STATIC=1")
         self.calls_and_serves(program)
         self.assertNotIn("NEEDED", run("readelf", "-d", program))
+
+    def test_every_block_of_the_tutorial_compiles_and_runs(self):
+        document = SOURCE / "docs" / "librpc" / "tutorial.md"
+        folder = self.folder / "tutorial"
+        folder.mkdir()
+        tutorial.run(document, folder, dict(
+            self.env, CMAKE_PREFIX_PATH=str(self.prefix), CFLAGS="-Wall -Wextra -Werror"))
+
+    def test_the_five_minutes_of_the_readme_work_as_they_are_typed(self):
+        document = (SOURCE / "docs" / "librpc" / "README.md").read_text()
+        script = next(code for language, _, code in tutorial.blocks(document)
+                      if language == "sh" and "greeter_server" in code)
+        (self.folder / "examples").symlink_to(SOURCE / "examples")
+        env = dict(self.env, CMAKE_PREFIX_PATH=str(self.prefix))
+        printed = run("/bin/bash", "-euc", script + "wait\n", cwd=self.folder, env=env)
+        self.assertTrue(printed.endswith("Hello, World!\n" + "".join(
+            line + "\n" for line in printed.splitlines()[-len(self.METHODS):])), printed)
+        self.assertEqual(sorted(printed.splitlines()[-len(self.METHODS):]), self.METHODS)
+
+    def test_a_block_that_prints_something_else_is_found(self):
+        document = self.folder / "document.md"
+        document.write_text("```sh\necho one\n```\n```text\ntwo\n```\n")
+        with self.assertRaisesRegex(AssertionError, "this was printed\none"):
+            tutorial.run(document, self.folder, self.env)
+        document.write_text("```sh\nfalse\n```\n")
+        with self.assertRaises(AssertionError):
+            tutorial.run(document, self.folder, self.env)
 
     def test_examples_build_and_run_outside_the_tree(self):
         build = self.folder / "build"
