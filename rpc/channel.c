@@ -204,7 +204,7 @@ static void conn_gone(rpc__conn *conn, const rpc_status *why)
 }
 
 static const rpc__conn_owner channel_conn_owner = {
-    conn_ready, conn_request, conn_goaway, conn_event, conn_gone};
+    conn_ready, NULL, conn_request, conn_goaway, conn_event, conn_gone};
 
 static rpc__conn *make_conn(rpc_channel *channel, rpc_status *reterr)
 {

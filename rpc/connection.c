@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define TICK_MS   1000
+#define JUDGE_MS  60000   /* how often the peer's certificate is looked at again */
 #define LINGER_US 1000000 /* for the peer to read our last words */
 #define NOTICE_US 200000  /* between the two GOAWAYs of a drain */
 
@@ -451,6 +452,8 @@ static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
         delay = earliest(now, conn->progress_us, limits->write_progress_ms, delay);
     if (conn->drain_us > 0)
         delay = earliest(now, conn->drain_us, 0, delay);
+    if (conn->server && conn->peer.has_certificate)
+        delay = earliest(now, conn->judged_us, JUDGE_MS, delay);
     return delay < 1 ? 1 : delay;
 }
 
@@ -526,6 +529,21 @@ static void check_limits(rpc__conn *conn, int64_t now)
     }
 }
 
+static void judge_peer(rpc__conn *conn, int64_t now)
+{
+    if (!conn->server || !conn->peer.has_certificate || conn->state != RPC__CONN_OPEN ||
+        !passed(now, conn->judged_us, JUDGE_MS))
+        return;
+    conn->judged_us = now;
+    const char *objection = conn->ops->objection(conn);
+    if (!objection)
+        return;
+    conn->ops->on_event(conn, RPC_EVENT_CERTIFICATE_ENDED, RPC_LIMIT_NONE, objection);
+    rpc_status why;
+    rpc_status_set(&why, RPC_UNAUTHENTICATED, "connection: closed: %s", objection);
+    rpc__conn_close(conn, &why);
+}
+
 static void tick_task(void *arg)
 {
     rpc__conn *conn = arg;
@@ -536,6 +554,7 @@ static void tick_task(void *arg)
     if (conn->stream && conn->state < RPC__CONN_CLOSED) {
         int64_t now = rpc__conn_now_us(conn);
         check_limits(conn, now);
+        judge_peer(conn, now);
         rpc__conn_check_calls(conn, now);
         if (conn->stream && !conn->out_used && conn->state == RPC__CONN_OPEN &&
             !rpc__stream_writing(conn->stream) && output_size(conn) == 0 && conn->staged == 0 &&
@@ -554,7 +573,7 @@ static void tick_task(void *arg)
 static void ready(rpc__conn *conn)
 {
     conn->state = RPC__CONN_OPEN;
-    conn->idle_since_us = rpc__conn_now_us(conn);
+    conn->idle_since_us = conn->judged_us = rpc__conn_now_us(conn);
     rpc_status why;
     if (conn->tls && rpc__tls_peer(conn->tls, &conn->peer, &why) != RPC_OK) {
         conn->ops->on_event(conn, RPC_EVENT_HANDSHAKE_FAILED, RPC_LIMIT_NONE, why.message);

@@ -156,6 +156,7 @@ static void on_accept(void *user, rpc__stream *stream)
         return;
     }
     conn->listener = listener->name;
+    conn->from = listener;
     conn->origin = origin;
     snprintf(conn->address, sizeof conn->address, "%s", address);
     if (!enrol(server, conn)) {
@@ -203,7 +204,8 @@ rpc_code rpc_server_listen(
     }
     listener->server = server;
     if (url.scheme == RPC__SCHEME_TLS_TCP)
-        code = rpc__tls_context_new_server(&options->tls, &listener->tls, reterr);
+        code = rpc__tls_context_new_server(
+            &options->tls, rpc__runtime_clock(server->runtime), &listener->tls, reterr);
     if (code == RPC_OK)
         code = rpc__stream_listen(
             server->runtime, &url, on_accept, on_trouble, listener, &listener->stream, reterr);
@@ -233,7 +235,8 @@ rpc_code rpc_listener_set_tls(
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "listener %s: its url has no TLS; use tls+tcp://", listener->name);
     rpc__tls_context *context = NULL;
-    rpc_code code = rpc__tls_context_new_server(tls, &context, reterr);
+    rpc_code code = rpc__tls_context_new_server(
+        tls, rpc__runtime_clock(listener->server->runtime), &context, reterr);
     if (code != RPC_OK)
         return code;
     pthread_mutex_lock(&listener->server->lock);

@@ -84,13 +84,23 @@ typedef enum rpc_client_auth {
 } rpc_client_auth;
 
 /** PEM, in files or in memory (*_pem wins when not empty). Certificate and key belong together:
- *  both or neither. TLS 1.3, ALPN h2, no early data. */
+ *  both or neither. TLS 1.3, ALPN h2, no early data.
+ *
+ *  A listener resumes sessions by tickets of at most an hour, whose keys rotate and die with the
+ *  certificate and trust they were made under (rpc_listener_set_tls()); the identity is the
+ *  session's certificate, judged anew. A connection whose client certificate expires or is revoked
+ *  ends within a minute (RPC_EVENT_CERTIFICATE_ENDED). */
 typedef struct rpc_tls_options {
     const char *certificate_file; /* chain, leaf first */
     const char *key_file;
     const char *ca_file; /* who may sign the other side's certificate */
-    rpc_bytes certificate_pem, key_pem, ca_pem;
+    /** Revocation lists of the CAs that sign the other side's certificates: one for each, signed
+     *  by it, in date; a certificate of a CA without one is refused. NULL: revocation is not
+     *  looked at. */
+    const char *crl_file;
+    rpc_bytes certificate_pem, key_pem, ca_pem, crl_pem;
     rpc_client_auth client_auth; /* listeners only */
+    bool no_resumption;          /* listeners only: every handshake is a full one */
     const char *server_name;     /* channels only: verified name; NULL = host of the target */
 } rpc_tls_options;
 
@@ -418,7 +428,8 @@ typedef enum rpc_event_kind {
     RPC_EVENT_PROTOCOL_ERROR, /* HTTP/2 or gRPC violated; the connection is closed */
     RPC_EVENT_TIMEOUT,        /* handshake, first request, idle or write progress; closed */
     RPC_EVENT_CLOSED,
-    RPC_EVENT_LIMIT, /* a call reached a limit and ended; the connection goes on */
+    RPC_EVENT_LIMIT,             /* a call reached a limit and ended; the connection goes on */
+    RPC_EVENT_CERTIFICATE_ENDED, /* the client's expired or was revoked; the connection is closed */
     RPC_EVENT_KINDS
 } rpc_event_kind;
 typedef struct rpc_event {
@@ -518,6 +529,7 @@ typedef struct rpc_server_stats {
     uint64_t events[RPC_EVENT_KINDS];
     uint64_t limits[RPC_LIMIT_KINDS]; /* how often each was reached */
     uint64_t calls_started, calls_ended;
+    uint64_t handshakes, resumed; /* of TLS that succeeded; those that took up a session */
     unsigned connections, unauthenticated;
     size_t memory_bytes; /* what server_memory_bytes_max judges */
 } rpc_server_stats;

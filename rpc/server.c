@@ -33,7 +33,27 @@ static void conn_event(
 
 static void conn_ready(rpc__conn *conn)
 {
-    (void)conn;
+    rpc_server *server = conn->owner;
+    if (!conn->tls)
+        return;
+    atomic_fetch_add_explicit(&server->handshakes, 1, memory_order_relaxed);
+    if (rpc__tls_resumed(conn->tls))
+        atomic_fetch_add_explicit(&server->resumed, 1, memory_order_relaxed);
+}
+
+/* By the listener's lists of now: those that the connection began with may be old. */
+static const char *conn_objection(rpc__conn *conn)
+{
+    rpc_server *server = conn->owner;
+    if (!conn->peer.has_certificate)
+        return NULL;
+    int64_t now = rpc_clock_wall_ms(rpc__runtime_clock(server->runtime)) / 1000;
+    pthread_mutex_lock(&server->lock);
+    rpc__tls_context *context = rpc__tls_context_ref(conn->from->tls);
+    pthread_mutex_unlock(&server->lock);
+    const char *objection = rpc__tls_peer_objection(conn->tls, context, now);
+    rpc__tls_context_unref(context);
+    return objection;
 }
 
 static void conn_goaway(rpc__conn *conn)
@@ -262,7 +282,7 @@ void rpc__message_deliver_unary(rpc_call *call, rpc_message *message)
 }
 
 const rpc__conn_owner rpc__server_conn_owner = {
-    conn_ready, conn_request, conn_goaway, conn_event, conn_gone};
+    conn_ready, conn_objection, conn_request, conn_goaway, conn_event, conn_gone};
 
 /* ---- the server
  * ------------------------------------------------------------------------------------------------
@@ -402,6 +422,8 @@ rpc_server_stats rpc_server_get_stats(const rpc_server *server)
     stats.calls_ended = atomic_load_explicit(&server->calls_ended, memory_order_relaxed);
     stats.calls_started = atomic_load_explicit(&server->calls_started, memory_order_relaxed);
     pthread_mutex_lock(&mutable->lock);
+    stats.handshakes = atomic_load_explicit(&server->handshakes, memory_order_relaxed);
+    stats.resumed = atomic_load_explicit(&server->resumed, memory_order_relaxed);
     stats.memory_bytes = rpc__memory_used(server->memory);
     stats.connections = server->connections;
     stats.unauthenticated = server->unauthenticated;

@@ -43,7 +43,7 @@ struct rpc_server {
     bool stopping;                         /* (lock) */
     atomic_uint_least64_t events[RPC_EVENT_KINDS];
     atomic_uint_least64_t limit_counts[RPC_LIMIT_KINDS];
-    atomic_uint_least64_t calls_started, calls_ended;
+    atomic_uint_least64_t calls_started, calls_ended, handshakes, resumed;
 };
 
 /* registry.c */

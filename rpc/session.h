@@ -71,7 +71,9 @@ void rpc__lane_settle(rpc__lane *lane);
 
 /** What a server or channel does about its connections; all on the strand. */
 typedef struct rpc__conn_owner {
-    void (*on_ready)(rpc__conn *conn);                   /* HTTP/2 may be spoken */
+    void (*on_ready)(rpc__conn *conn); /* HTTP/2 may be spoken */
+    /** Server, once a minute: why the peer may not go on, or NULL. */
+    const char *(*objection)(rpc__conn *conn);
     void (*on_request)(rpc__conn *conn, rpc_call *call); /* server: all headers are there */
     void (*on_goaway)(rpc__conn *conn);                  /* no new calls on this connection */
     void (*on_event)(
@@ -142,7 +144,7 @@ struct rpc__conn {
     rpc_timer *timer;
     bool tick_queued, timer_slow;
     rpc__task tick, start, drain, abort;
-    int64_t opened_us, idle_since_us, progress_us, drain_us;
+    int64_t opened_us, idle_since_us, progress_us, drain_us, judged_us;
     uint64_t progress_bytes;
     rpc__flood flood;
     rpc_limit_kind fault; /* the limit that the connection ends for, where nghttp2 ends it */
@@ -151,6 +153,7 @@ struct rpc__conn {
     /* for the owner */
     rpc__conn *owner_next, **owner_link;
     struct rpc__origin *origin; /* server */
+    struct rpc_listener *from;  /* server */
     void *owner_data;
 };
 

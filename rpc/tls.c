@@ -131,6 +131,11 @@ rpc_code rpc__tls_new(rpc__tls_context *context, rpc__tls **ret, rpc_status *ret
     return RPC_OK;
 }
 
+SSL *rpc__tls_ssl(const rpc__tls *tls)
+{
+    return tls->ssl;
+}
+
 void rpc__tls_free(rpc__tls *tls)
 {
     if (!tls)

@@ -5,7 +5,8 @@
  *  buffer given by rpc__tls_set_output(). One thread at a time for an rpc__tls (its connection's
  *  strand); a context may be shared by any number of threads.
  *
- *  RFC 8446; ALPN (RFC 7301) must choose "h2". No early data, no tickets. */
+ *  RFC 8446; ALPN (RFC 7301) must choose "h2". No early data. A server's sessions are resumed by
+ *  tickets of at most an hour, which only the context that made them can read. */
 #ifndef DACM_RPC_TLS_H
 #define DACM_RPC_TLS_H
 
@@ -21,8 +22,9 @@ typedef struct rpc__tls rpc__tls;                 /* one connection */
 
 /** A server needs certificate and key; with client_auth REQUEST or REQUIRE also a CA.
  *  INVALID_ARGUMENT names the file and what was expected. */
-RPC_MUST_USE rpc_code rpc__tls_context_new_server(
-    const rpc_tls_options *options, rpc__tls_context **ret, rpc_status *reterr);
+/** clock: for the age of ticket keys and the validity of resumed certificates; outlives it. */
+RPC_MUST_USE rpc_code rpc__tls_context_new_server(const rpc_tls_options *options,
+    const rpc_clock *clock, rpc__tls_context **ret, rpc_status *reterr);
 /** host: name or address of the target, verified unless options->server_name is given. Without
  *  ca_file and ca_pem the system's trust store is used. */
 RPC_MUST_USE rpc_code rpc__tls_context_new_client(
@@ -68,6 +70,14 @@ RPC_MUST_USE rpc__tls_result rpc__tls_write(
     rpc__tls *tls, rpc_bytes bytes, size_t *ret_taken, rpc_status *reterr);
 /** Appends close_notify to the output; once. */
 void rpc__tls_shutdown(rpc__tls *tls);
+
+/** True: the handshake took up an earlier session. After it. */
+bool rpc__tls_resumed(const rpc__tls *tls);
+/** Why the peer's certificate may no longer be used (expired, revoked by context's lists), for
+ *  people; NULL: it may, or there is none. context: the newest of the listener, which may not be
+ *  the connection's own. now: seconds since 1970. */
+const char *rpc__tls_peer_objection(
+    const rpc__tls *tls, const rpc__tls_context *context, int64_t now);
 
 /** Fills the certificate fields of peer (the others are untouched), only from a certificate
  *  that was verified. They live as long as tls. RESOURCE_EXHAUSTED; INVALID_ARGUMENT for a

@@ -198,6 +198,20 @@ static rpc_code load_trust(
     return RPC_OK;
 }
 
+static rpc_code load_crls(
+    rpc__tls_context *context, const rpc_tls_options *options, rpc_status *reterr)
+{
+    RPC_CLEANUP(pem_donep) pem_text lists = {0};
+    rpc_code code = get_pem(options->crl_pem, options->crl_file, "revocation list", &lists, reterr);
+    if (code != RPC_OK || !lists.data)
+        return code;
+    const char *fault = rpc__tls_use_crls(context, lists.data, lists.size);
+    ERR_clear_error();
+    return fault ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "rpc: revocation list '%s': %s",
+                       name_of(options->crl_file), fault)
+                 : RPC_OK;
+}
+
 static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_size,
     const unsigned char *in, unsigned in_size, void *arg)
 {
@@ -254,8 +268,8 @@ static rpc_code require_identity(const rpc_tls_options *options, rpc_status *ret
         reterr, RPC_INVALID_ARGUMENT, "rpc: a TLS listener needs a certificate and its key");
 }
 
-rpc_code rpc__tls_context_new_server(
-    const rpc_tls_options *options, rpc__tls_context **ret, rpc_status *reterr)
+rpc_code rpc__tls_context_new_server(const rpc_tls_options *options, const rpc_clock *clock,
+    rpc__tls_context **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(context_unrefp) rpc__tls_context *context = NULL;
     rpc_code code = require_identity(options, reterr);
@@ -265,6 +279,8 @@ rpc_code rpc__tls_context_new_server(
         code = load_identity(context->ssl, options, reterr);
     if (code == RPC_OK)
         code = load_trust(context->ssl, options, true, reterr);
+    if (code == RPC_OK)
+        code = load_crls(context, options, reterr);
     if (code != RPC_OK)
         return code;
     context->server = true;
@@ -274,6 +290,10 @@ rpc_code rpc__tls_context_new_server(
     if (options->client_auth == RPC_CLIENT_AUTH_REQUIRE)
         verify |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
     SSL_CTX_set_verify(context->ssl, verify, NULL);
+    if (!options->no_resumption)
+        code = rpc__tls_allow_resumption(context, clock, reterr);
+    if (code != RPC_OK)
+        return code;
     SSL_CTX_set_alpn_select_cb(context->ssl, select_h2, NULL);
     *ret = RPC_TAKE(context);
     return RPC_OK;
@@ -282,7 +302,7 @@ rpc_code rpc__tls_context_new_server(
 rpc_code rpc_tls_check_listener(const rpc_tls_options *options, rpc_status *reterr)
 {
     RPC_CLEANUP(context_unrefp) rpc__tls_context *context = NULL;
-    return rpc__tls_context_new_server(options, &context, reterr);
+    return rpc__tls_context_new_server(options, rpc_clock_system(), &context, reterr);
 }
 
 static bool verify_name(rpc__tls_context *context, const char *name)
@@ -305,6 +325,8 @@ rpc_code rpc__tls_context_new_client(
         code = load_identity(context->ssl, options, reterr);
     if (code == RPC_OK)
         code = load_trust(context->ssl, options, false, reterr);
+    if (code == RPC_OK)
+        code = load_crls(context, options, reterr);
     if (code != RPC_OK)
         return code;
     const char *name = options->server_name ? options->server_name : host;
@@ -329,6 +351,8 @@ void rpc__tls_context_unref(rpc__tls_context *context)
     if (!context || atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(context->ssl);
+    rpc__tickets_free(context->tickets);
+    sk_X509_CRL_pop_free(context->crls, X509_CRL_free);
     free(context->server_name);
     free(context);
 }

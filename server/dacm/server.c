@@ -288,10 +288,10 @@ static rpc_tls_options tls_of(const host_values *values, const char *listener)
 {
     char name[64];
     rpc_tls_options tls = {0};
-    const char *const parts[] = {"certificate", "key", "client_ca"};
-    const char **const into[] = {&tls.certificate_file, &tls.key_file, &tls.ca_file};
+    const char *const parts[] = {"certificate", "key", "client_ca", "client_crl"};
+    const char **const into[] = {&tls.certificate_file, &tls.key_file, &tls.ca_file, &tls.crl_file};
     bool https = strcmp(listener, "https") == 0; /* knows no clients' certificates */
-    for (size_t i = 0; i < (https ? 2 : 3); i++) {
+    for (size_t i = 0; i < (https ? 2 : 4); i++) {
         snprintf(name, sizeof name, "listen.%s.%s", listener, parts[i]);
         const char *file = host_string(values, name);
         *into[i] = file[0] ? file : NULL;

@@ -70,11 +70,13 @@ const host_setting dacm_settings[] = {
     RELOADED("listen.users.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
     RELOADED("listen.users.key", 0, "", "PEM file of its private key"),
     RELOADED("listen.users.client_ca", 0, "", "who may have signed client certificates"),
+    RELOADED("listen.users.client_crl", 0, "", "their revocation lists, one for each CA, PEM"),
     FLAG("listen.users.allow_plain_text", "false", "allows a tcp:// url, on loopback only"),
     TEXT("listen.peers.url", 0, "", "where a SIM-S calls; empty: nowhere"),
     RELOADED("listen.peers.certificate", 0, "", "PEM file of the certificate chain, leaf first"),
     RELOADED("listen.peers.key", 0, "", "PEM file of its private key"),
     RELOADED("listen.peers.client_ca", 0, "", "who signs the certificates that are required"),
+    RELOADED("listen.peers.client_crl", 0, "", "their revocation lists, one for each CA, PEM"),
     TEXT("listen.admin.url", 0, "", "ipc:// socket of the operator; empty: none"),
     {.name = "listen.admin.uids",
         .kind = HOST_STRING_LIST,
@@ -265,6 +267,14 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
         if (code != RPC_OK)
             return code;
     }
+    static const char *const lists[][2] = {
+        {"listen.users.client_crl", "listen.users.client_ca"},
+        {"listen.peers.client_crl", "listen.peers.client_ca"},
+    };
+    for (size_t i = 0; i < COUNT(lists); i++)
+        if (set(values, lists[i][0]) && !set(values, lists[i][1]))
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'%s': revokes certificates of '%s'; set that as well", lists[i][0], lists[i][1]);
     if (set(values, "listen.peers.url") && !set(values, "listen.peers.client_ca"))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "'listen.peers.client_ca': peers need a client certificate; say who signs it");

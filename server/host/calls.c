@@ -93,6 +93,7 @@ host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *cl
         [RPC_EVENT_TIMEOUT] = "kind=\"timeout\"",
         [RPC_EVENT_CLOSED] = "kind=\"closed\"",
         [RPC_EVENT_LIMIT] = "kind=\"limit\"",
+        [RPC_EVENT_CERTIFICATE_ENDED] = "kind=\"certificate_ended\"",
     };
     host_rpc *watch = calloc(1, sizeof *watch);
     if (!watch)

@@ -119,3 +119,13 @@ TEST(peers_listener_without_a_ca_is_refused)
     assert_int_equal(judge(false, &status), RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "listen.peers.client_ca"));
 }
+
+TEST(revocation_list_without_its_ca_is_refused)
+{
+    rpc_status status = {0};
+    read_example();
+    replace("    client_ca: /etc/dacm/pki/ca.crt    # client", "    # client");
+    replace("    # client_crl: /etc", "    client_crl: /etc");
+    assert_int_equal(judge(false, &status), RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "listen.users.client_ca"));
+}

@@ -269,7 +269,7 @@ TEST(a_peer_that_takes_no_output_is_cut_off)
 TEST(a_call_whose_next_message_does_not_come_is_ended)
 {
     fixture f;
-    fixture_init(&f);
+    init_plain(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     client_call c = {0};
@@ -290,7 +290,7 @@ TEST(a_call_whose_next_message_does_not_come_is_ended)
 TEST(messages_now_and_then_keep_a_call)
 {
     fixture f;
-    fixture_init(&f);
+    init_plain(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     client_call c = {0};
@@ -336,7 +336,7 @@ TEST(a_message_that_trickles_in_is_no_progress)
 TEST(a_method_may_wait_for_ever_for_its_peer)
 {
     fixture f;
-    fixture_init(&f);
+    init_plain(&f);
     f.chat_options.stream_receive_ms = RPC_NO_TIMEOUT;
     only_streams_are_timed(&f);
     fixture_start(&f);
@@ -358,7 +358,7 @@ TEST(a_method_may_wait_for_ever_for_its_peer)
 TEST(a_call_whose_answer_is_not_read_is_ended)
 {
     fixture f;
-    fixture_init(&f);
+    init_plain(&f);
     f.client_limits.stream_window_bytes = 65536;
     only_streams_are_timed(&f);
     fixture_start(&f);

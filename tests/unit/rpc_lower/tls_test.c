@@ -55,7 +55,8 @@ static void open_pair(
 {
     rpc_status status;
     rpc__tls_context *context;
-    assert_int_equal(rpc__tls_context_new_server(server, &context, &status), RPC_OK);
+    assert_int_equal(
+        rpc__tls_context_new_server(server, rpc_clock_system(), &context, &status), RPC_OK);
     attach(&pair->server, context);
     assert_int_equal(rpc__tls_context_new_client(client, host, &context, &status), RPC_OK);
     attach(&pair->client, context);
@@ -380,25 +381,25 @@ TEST(tls_context_says_what_is_wrong_with_its_files)
     rpc__tls_context *context;
     rpc_tls_options options = identity(&pair.ca, &pair.server_cert);
     options.key_pem = rpc_bytes_str(pair.client_cert.key_pem);
-    assert_int_equal(
-        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(rpc__tls_context_new_server(&options, rpc_clock_system(), &context, &status),
+        RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "does not belong"));
     options.key_pem = rpc_bytes_str("nonsense");
-    assert_int_equal(
-        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(rpc__tls_context_new_server(&options, rpc_clock_system(), &context, &status),
+        RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "unencrypted PEM private key"));
     options.key_pem = rpc_bytes_of(NULL, 0);
-    assert_int_equal(
-        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(rpc__tls_context_new_server(&options, rpc_clock_system(), &context, &status),
+        RPC_INVALID_ARGUMENT);
     options.key_file = "/no/such/file";
-    assert_int_equal(
-        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(rpc__tls_context_new_server(&options, rpc_clock_system(), &context, &status),
+        RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "/no/such/file"));
     options = identity(&pair.ca, &pair.server_cert);
     options.ca_pem = rpc_bytes_of(NULL, 0);
     options.client_auth = RPC_CLIENT_AUTH_REQUIRE;
-    assert_int_equal(
-        rpc__tls_context_new_server(&options, &context, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(rpc__tls_context_new_server(&options, rpc_clock_system(), &context, &status),
+        RPC_INVALID_ARGUMENT);
     assert_non_null(strstr(status.message, "no CA"));
     test_cert_free(&pair.ca);
     test_cert_free(&pair.server_cert);
