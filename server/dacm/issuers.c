@@ -151,8 +151,8 @@ static char *copy_text(rpc_arena *arena, const host_values *values, const char *
     return rpc_arena_strndup(arena, text, strlen(text));
 }
 
-static rpc_code read_issuer(
-    dacm_issuers *set, const host_values *settings, size_t index, rpc_status *reterr)
+static rpc_code read_issuer(dacm_issuers *set, const host_values *settings, const char *audience,
+    size_t index, rpc_status *reterr)
 {
     const host_values *entry = host_map_list(settings, "issuers", index);
     trust_issuer *issuer = &set->issuers[index];
@@ -167,7 +167,7 @@ static rpc_code read_issuer(
     issuer->keys = keys;
     set->count = index + 1;
     issuer->issuer = copy_text(set->arena, entry, "issuer");
-    issuer->audience = copy_text(set->arena, settings, "resource");
+    issuer->audience = rpc_arena_strndup(set->arena, audience, strlen(audience));
     issuer->gpsi_claim = copy_text(set->arena, entry, "gpsi_claim");
     issuer->profile_claim = copy_text(set->arena, entry, "profile_claim");
     issuer->typs = copy_list(set->arena, entry, "typ");
@@ -196,7 +196,8 @@ static rpc_code read_sims(dacm_issuers *set, const host_values *settings, rpc_st
     return RPC_OK;
 }
 
-rpc_code dacm_issuers_load(const host_values *settings, dacm_issuers **ret, rpc_status *reterr)
+rpc_code dacm_issuers_load(
+    const host_values *settings, const char *audience, dacm_issuers **ret, rpc_status *reterr)
 {
     size_t count = host_list_count(settings, "issuers");
     dacm_issuers *set = calloc(1, sizeof *set);
@@ -211,7 +212,7 @@ rpc_code dacm_issuers_load(const host_values *settings, dacm_issuers **ret, rpc_
     if (!set->arena || !set->issuers || !set->rules)
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers");
     for (size_t i = 0; code == RPC_OK && i < count; i++)
-        code = read_issuer(set, settings, i, reterr);
+        code = read_issuer(set, settings, audience, i, reterr);
     if (code == RPC_OK)
         code = read_sims(set, settings, reterr);
     if (code == RPC_OK)

@@ -33,10 +33,10 @@ typedef struct dacm_issuers {
 
 /** What can be judged without the key files. INVALID_ARGUMENT names the setting. */
 RPC_MUST_USE rpc_code dacm_issuers_check(const host_values *settings, rpc_status *reterr);
-/** Reads every key file. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED: the message names
- *  setting and file. */
+/** Reads every key file. audience: what tokens must be for. INVALID_ARGUMENT, NOT_FOUND,
+ * RESOURCE_EXHAUSTED: the message names setting and file. */
 RPC_MUST_USE rpc_code dacm_issuers_load(
-    const host_values *settings, dacm_issuers **ret, rpc_status *reterr);
+    const host_values *settings, const char *audience, dacm_issuers **ret, rpc_status *reterr);
 dacm_issuers *dacm_issuers_ref(dacm_issuers *issuers);
 void dacm_issuers_unref(dacm_issuers *issuers);
 /** The index of that issuer; count when there is none. */

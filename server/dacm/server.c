@@ -106,6 +106,7 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
     pthread_rwlock_init(&trust->lock, NULL);
     server->service.trust = trust;
     trust->log = server->log;
+    trust->audience = server->config.resource;
     trust->tokens = trust_token_cache_new(CACHED_TOKENS, CACHED_TOKEN_BYTES);
     trust->revocations = trust_revocations_new(REVOCATIONS_MAX);
     if (!trust->tokens || !trust->revocations)

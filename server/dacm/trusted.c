@@ -86,9 +86,10 @@ static rpc_code check_purposes(const loaded *l, rpc_status *reterr)
     return RPC_OK;
 }
 
-static rpc_code read_all(const host_values *settings, loaded *ret, rpc_status *reterr)
+static rpc_code read_all(
+    const host_values *settings, const char *audience, loaded *ret, rpc_status *reterr)
 {
-    rpc_code code = dacm_issuers_load(settings, &ret->issuers, reterr);
+    rpc_code code = dacm_issuers_load(settings, audience, &ret->issuers, reterr);
     if (code == RPC_OK)
         code = load_signer(settings, &ret->signer, &ret->jwks, reterr);
     return code == RPC_OK ? check_purposes(ret, reterr) : code;
@@ -97,13 +98,13 @@ static rpc_code read_all(const host_values *settings, loaded *ret, rpc_status *r
 rpc_code dacm_trust_check(const host_values *settings, rpc_status *reterr)
 {
     RPC_CLEANUP(loaded_donep) loaded l = {0};
-    return read_all(settings, &l, reterr);
+    return read_all(settings, host_string(settings, "resource"), &l, reterr);
 }
 
 rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_status *reterr)
 {
     RPC_CLEANUP(loaded_donep) loaded l = {0};
-    rpc_code code = read_all(settings, &l, reterr);
+    rpc_code code = read_all(settings, trust->audience, &l, reterr);
     if (code != RPC_OK)
         return code;
     pthread_rwlock_wrlock(&trust->lock);

@@ -19,6 +19,7 @@ typedef struct dacm_trust {
     trust_token_cache *tokens;
     trust_revocations *revocations;
     trust_audit *audit;
+    const char *audience; /* of tokens, as the server was started: a reload does not change it */
     host_log *log;
     host_counter *decisions[TRUST_REASONS];
 } dacm_trust;

@@ -236,5 +236,24 @@ class Purpose(Case):
         self.assertNotEqual(os.path.getsize(file), 0)
 
 
+class Reload(Case):
+    def test_resource_of_a_running_server_stays_for_tokens_and_manifests(self):
+        """Both or neither: a server that took tokens for one name and signed under another would
+        be two."""
+        before = server.config["resource"]
+        server.config["resource"] = "https://renamed.example/"
+        server.write_config()
+        try:
+            self.assertTrue(server.reload())
+            self.assertIn("restart to use it", server.read_log())
+            self.assertEqual(server.download(asset, listed)[1]["iss"], before)
+            claims = server.claims(listed, asset, ["get"], [listed])
+            claims["aud"] = "https://renamed.example/"
+            self.assert_refused(server.sign(claims))
+        finally:
+            server.config["resource"] = before
+            server.write_config()
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
