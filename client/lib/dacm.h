@@ -309,7 +309,8 @@ DACM_API DACM_MUST_USE dacm_code dacm_explain(
     dacm_client *client, const char *request_id, dacm_explanation *ret, dacm_error *reterr);
 /** Refuses a token (jti) or all tokens of a subject issued until now, and those of the next 30 s,
  *  since an issuer's clock may be ahead by that; exactly one of the two.
- *  expires_at: seconds since 1970 until which to remember it, 0 = as long as a token can live. */
+ *  expires_at: seconds since 1970 until which to remember it; 0, and whatever is earlier, is as
+ *  long as a token can live. */
 DACM_API DACM_MUST_USE dacm_code dacm_revoke(dacm_client *client, const char *issuer,
     const char *jti, const char *subject, int64_t expires_at, const char *reason,
     uint64_t *ret_sequence, dacm_error *reterr);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIFETIME_S       900 /* the longest that any token lives */
+#define LIFETIME_S       900          /* the longest that any token lives */
+#define EXPIRES_MAX      253402300799 /* the last second of the year 9999 */
 #define REASON_MAX       256u
 #define REVOKED_NAME_MAX 255u
 /* What a request's records may differ in time from its ID. */
@@ -62,8 +63,9 @@ static rpc_code take_revocation(
             reterr, RPC_INVALID_ARGUMENT, "issuer: is none of the configured issuers");
     if (strlen(request->reason) > REASON_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "reason: at most %u bytes", REASON_MAX);
-    if (request->expires_at < 0)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "expires_at: seconds since 1970, or 0");
+    if (request->expires_at < 0 || request->expires_at > EXPIRES_MAX)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "expires_at: seconds since 1970, at most %lld, or 0", (long long)EXPIRES_MAX);
     *r = (revoking){.revocation = {.issuer = request->issuer}};
     if (request->what_case == DACM__V1__REVOKE_REQUEST__WHAT_JTI)
         r->revocation.jti = request->jti;
@@ -75,10 +77,11 @@ static rpc_code take_revocation(
             "what: name a jti or a subject, of 1 to %u bytes", REVOKED_NAME_MAX);
     /* An issuer's clock may be ahead by the skew that tokens are allowed. */
     r->revocation.issued_until = now + TRUST_SKEW_S;
+    /* Nobody but the issuer knows when a token ends: what is revoked stays so for as long as any
+     * token may live, whatever was asked for. */
     int64_t least = now + LIFETIME_S + 2 * TRUST_SKEW_S;
-    r->revocation.expires_at = request->expires_at ? request->expires_at + TRUST_SKEW_S : least;
-    if (r->revocation.subject && r->revocation.expires_at < least)
-        r->revocation.expires_at = least;
+    int64_t wanted = request->expires_at + TRUST_SKEW_S;
+    r->revocation.expires_at = wanted > least ? wanted : least;
     return trust_revocations_add(u->service->trust->revocations, &r->revocation, now, reterr);
 }
 

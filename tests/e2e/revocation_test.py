@@ -234,6 +234,19 @@ class Revocation(Case):
             admin_pb2_grpc.TokenStatusStub(channel).Revoke(request, timeout=60)
         self.assertEqual(self.new_code(token), UNAUTHENTICATED)
 
+    def test_revoked_is_revoked_however_long_it_is_to_be_remembered(self):
+        peers = server.env["dacm"]["peers"].split("://")[-1]
+        now = int(time.time())
+        with server.channel(*server.certificate("admin"), target=peers) as channel:
+            stub = admin_pb2_grpc.TokenStatusStub(channel)
+            for expires_at in (1, now - 1000, now - 31, now + 1, 253402300799):
+                claims, token = new_token()
+                with self.subTest(expires_at=expires_at):
+                    self.assertIsNone(self.new_code(token))
+                    stub.Revoke(admin_pb2.RevokeRequest(issuer=server.issuer, jti=claims["jti"],
+                                                        expires_at=expires_at), timeout=60)
+                    self.assertEqual(self.new_code(token), UNAUTHENTICATED)
+
     def test_what_is_no_revocation_is_refused(self):
         peers = server.env["dacm"]["peers"].split("://")[-1]
         with server.channel(*server.certificate("admin"), target=peers) as channel:
@@ -242,7 +255,9 @@ class Revocation(Case):
                                  ("what", {}), ("what", {"jti": ""}),
                                  ("what", {"jti": "x" * 256}), ("what", {"subject": "x" * 256}),
                                  ("reason", {"jti": "x", "reason": "r" * 257}),
-                                 ("expires_at", {"jti": "x", "expires_at": -1})):
+                                 ("expires_at", {"jti": "x", "expires_at": -1}),
+                                 ("expires_at", {"jti": "x", "expires_at": 2**63 - 1}),
+                                 ("expires_at", {"jti": "x", "expires_at": 2**63 - 30})):
                 with self.subTest(fields=fields), self.assertRaises(grpc.RpcError) as error:
                     stub.Revoke(admin_pb2.RevokeRequest(**{"issuer": server.issuer, **fields}),
                                 timeout=60)
