@@ -126,10 +126,12 @@ dacm_code call_list_services(call_reflection *reflection, json_t **ret, dacm_err
     else if (got->list_services_response->n_service > SERVICES_MAX)
         code = fail(reterr, DACM_RESOURCE_EXHAUSTED, "the server lists more than %u services",
             SERVICES_MAX);
-    for (size_t i = 0; code == DACM_OK && i < got->list_services_response->n_service; i++)
-        if (json_array_append_new(
-                names, json_string(got->list_services_response->service[i]->name)) != 0)
+    for (size_t i = 0; code == DACM_OK && i < got->list_services_response->n_service; i++) {
+        char *name = got->list_services_response->service[i]->name;
+        rpc_text_printable(name);
+        if (json_array_append_new(names, json_string(name)) != 0)
             code = fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for the server's list");
+    }
     rpc_message_release(message);
     if (code == DACM_OK)
         *ret = names;

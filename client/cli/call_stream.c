@@ -33,12 +33,7 @@ dacm_code call_fail_status(dacm_error *error, const rpc_status *status)
     *error = (dacm_error){.code = (dacm_code)status->code};
     snprintf(error->message, sizeof error->message, "%s",
         status->message[0] ? status->message : rpc_code_name(status->code));
-    size_t size = strlen(error->message);
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)error->message[i] < ' ' || error->message[i] == 0x7f)
-            error->message[i] = '?';
-    while (size > 0 && !rpc_utf8_valid(rpc_bytes_of(error->message, size)))
-        error->message[--size] = 0;
+    rpc_text_printable(error->message);
     return error->code;
 }
 

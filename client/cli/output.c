@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 #include "cleanup.h"
+#include "dynamic.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -63,7 +64,7 @@ char *cli_exit_help(void)
 
 void cli_print_json(json_t *object)
 {
-    RPC_AUTOFREE char *text = json_dumps(object, JSON_COMPACT);
+    RPC_AUTOFREE char *text = dynamic_print(object, false);
     printf("%s\n", text ? text : "{}");
     fflush(stdout);
     json_decref(object);

@@ -14,14 +14,14 @@ static char *text_of(const char *text)
 static void set_explanation(dacm_explanation *ret, const Dacm__V1__ExplainResponse *answer)
 {
     *ret = (dacm_explanation){.time_ms = answer->time_ms};
-    snprintf(ret->request_id, sizeof ret->request_id, "%s", answer->request_id);
-    snprintf(ret->method, sizeof ret->method, "%s", answer->method);
-    snprintf(ret->asset_id, sizeof ret->asset_id, "%s", answer->asset_id);
-    snprintf(ret->outcome, sizeof ret->outcome, "%s", answer->outcome);
-    snprintf(ret->reason, sizeof ret->reason, "%s", answer->reason);
-    snprintf(ret->detail, sizeof ret->detail, "%s", answer->detail);
-    snprintf(ret->subject, sizeof ret->subject, "%s", answer->subject);
-    snprintf(ret->user, sizeof ret->user, "%s", answer->user);
+    client__copy_text(ret->request_id, sizeof ret->request_id, answer->request_id);
+    client__copy_text(ret->method, sizeof ret->method, answer->method);
+    client__copy_text(ret->asset_id, sizeof ret->asset_id, answer->asset_id);
+    client__copy_text(ret->outcome, sizeof ret->outcome, answer->outcome);
+    client__copy_text(ret->reason, sizeof ret->reason, answer->reason);
+    client__copy_text(ret->detail, sizeof ret->detail, answer->detail);
+    client__copy_text(ret->subject, sizeof ret->subject, answer->subject);
+    client__copy_text(ret->user, sizeof ret->user, answer->user);
 }
 
 dacm_code dacm_explain(

@@ -200,7 +200,7 @@ dacm_code dacm_authorize(dacm_client *client, const char *asset_id, const char *
         return code;
     const Dacm__V1__AuthorizeResponse *answer = (const Dacm__V1__AuthorizeResponse *)reply;
     *ret = (dacm_authorization){.allowed = answer->allowed, .valid_until = answer->valid_until};
-    snprintf(ret->request_id, sizeof ret->request_id, "%s", answer->request_id);
+    client__copy_text(ret->request_id, sizeof ret->request_id, answer->request_id);
     rpc_message_release(message);
     return DACM_OK;
 }

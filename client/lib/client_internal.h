@@ -23,6 +23,8 @@ dacm_code client__fail(dacm_error *error, dacm_code code, const char *format, ..
 dacm_code client__fail_status(dacm_error *error, const rpc_status *status);
 /** "what 'path': why" with the text of errno; LOCAL_FILE. */
 dacm_code client__fail_file(dacm_error *error, const char *what, const char *path);
+/** Text of the server's for a caller who may print it: cut to room, without control characters. */
+void client__copy_text(char *ret, size_t room, const char *text);
 
 /* ---- the client (client.c) ---------------------------------------------------------------- */
 

@@ -20,18 +20,6 @@ const char *dacm_code_name(dacm_code code)
     }
 }
 
-/** Foreign text may end up on a terminal: no control characters, and no half character at the
- *  end. */
-static void make_printable(char *text)
-{
-    size_t size = strlen(text);
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-            text[i] = '?';
-    while (size > 0 && !rpc_utf8_valid(rpc_bytes_of(text, size)))
-        text[--size] = 0;
-}
-
 dacm_code client__fail(dacm_error *error, dacm_code code, const char *format, ...)
 {
     if (!error)
@@ -42,8 +30,14 @@ dacm_code client__fail(dacm_error *error, dacm_code code, const char *format, ..
     error->request_id[0] = 0;
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
-    make_printable(error->message);
+    rpc_text_printable(error->message);
     return code;
+}
+
+void client__copy_text(char *ret, size_t room, const char *text)
+{
+    snprintf(ret, room, "%s", text);
+    rpc_text_printable(ret);
 }
 
 dacm_code client__fail_status(dacm_error *error, const rpc_status *status)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "acl.h"
 #include "cleanup.h"
+#include "trust.h"
 
 #include <string.h>
 
@@ -123,6 +124,19 @@ static bool set_profile(
     return true;
 }
 
+/** Whoever prints a profile must not be steered by it: names are what they are said to be. */
+static bool is_sound(const Dacm__V1__DigitalAssetProfile *from)
+{
+    bool sound = trust_asset_id_valid(rpc_bytes_str(from->asset_id));
+    for (size_t i = 0; sound && i < from->n_owners; i++)
+        sound = trust_gpsi_valid(rpc_bytes_str(from->owners[i]));
+    for (size_t i = 0; sound && i < from->n_access_control_list; i++)
+        sound = trust_gpsi_valid(rpc_bytes_str(from->access_control_list[i]->allowed_user));
+    for (const char *c = from->media ? from->media->media_type : ""; sound && *c; c++)
+        sound = *c > ' ' && *c <= '~';
+    return sound;
+}
+
 /** Takes message with success only. */
 static dacm_code make_profiles(rpc_message *message, Dacm__V1__DigitalAssetProfile *const *from,
     size_t count, const char *next_page_token, dacm_profiles **ret, dacm_error *reterr)
@@ -140,8 +154,12 @@ static dacm_code make_profiles(rpc_message *message, Dacm__V1__DigitalAssetProfi
         held->count = count;
         good = held->lists && profiles->items;
     }
-    for (size_t i = 0; good && i < count; i++)
+    for (size_t i = 0; good && i < count; i++) {
+        if (!is_sound(from[i]))
+            return client__fail(reterr, DACM_INTERNAL,
+                "the server's answer is malformed: an asset, a user or a media type is none");
         good = set_profile(&profiles->items[i], from[i], &held->lists[i]);
+    }
     if (!good)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a page of profiles");
     profiles->count = count;
@@ -176,8 +194,9 @@ dacm_code dacm_get_profile(dacm_client *client, const char *asset_id, const char
     if (code != DACM_OK)
         return code;
     const Dacm__V1__GetProfileResponse *answer = (const Dacm__V1__GetProfileResponse *)reply;
-    if (!answer->profile)
-        code = client__fail(reterr, DACM_INTERNAL, "the server's answer holds no profile");
+    if (!answer->profile || strcmp(answer->profile->asset_id, asset_id) != 0)
+        code = client__fail(
+            reterr, DACM_INTERNAL, "the server's answer holds no profile of that asset");
     else
         code = make_profiles(message, &answer->profile, 1, answer->next_page_token, ret, reterr);
     if (code != DACM_OK)

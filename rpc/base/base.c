@@ -142,6 +142,21 @@ bool rpc_utf8_valid(rpc_bytes bytes)
     return true;
 }
 
+void rpc_text_printable(char *text)
+{
+    size_t size = strlen(text);
+    for (size_t i = 0, length; i < size; i += length) {
+        uint8_t c = (uint8_t)text[i], next = (uint8_t)text[i + 1];
+        length = utf8_sequence((const uint8_t *)text + i, size - i);
+        if (length == 0) {
+            text[i] = '\0';
+            return;
+        }
+        if (c < ' ' || c == 0x7f || (c == 0xc2 && next < 0xa0))
+            memset(text + i, '?', length);
+    }
+}
+
 static int64_t system_monotonic_us(void *ctx)
 {
     (void)ctx;

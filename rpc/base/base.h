@@ -80,6 +80,9 @@ RPC_API void rpc_hex(rpc_bytes bytes, char *ret_text);
 RPC_API bool rpc_unhex(rpc_bytes text, uint8_t *ret_data, size_t size);
 /** True when bytes are valid UTF-8 (no overlong forms, no surrogates) without NUL. */
 RPC_API bool rpc_utf8_valid(rpc_bytes bytes);
+/** Foreign text that may end up on a terminal: '?' in place of each byte of a control character
+ *  (C0, DEL and, as UTF-8, C1), and nothing from the first byte on that is no UTF-8. */
+RPC_API void rpc_text_printable(char *text);
 
 /** Time is passed in, so that any module runs in a test with time under control. */
 typedef struct rpc_clock {

@@ -24,6 +24,27 @@ TEST(code_names_cover_the_seventeen_codes_of_grpc)
     assert_string_equal(rpc_code_name((rpc_code)-1), "UNKNOWN");
 }
 
+TEST(printable_text_has_no_control_characters_and_no_half_ones)
+{
+    static const struct {
+        const char *text, *printable;
+    } rows[] = {{"", ""}, {"a b\xc3\xa9~", "a b\xc3\xa9~"}, {"a\033[2J\177b\n", "a?[2J?b?"},
+        {"\xc2\x9b"
+         "1m",
+            "??1m"},
+        {"\xc2\x80\xc2\x9f\xc2\xa0", "????\xc2\xa0"},
+        {"a\x9b"
+         "b",
+            "a"},
+        {"a\xc2", "a"}, {"a\xe2\x82", "a"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[16];
+        assert_true(rpc_text_copy(text, sizeof text, rows[i].text));
+        rpc_text_printable(text);
+        assert_string_equal(text, rows[i].printable);
+    }
+}
+
 TEST(utf8_refuses_overlong_surrogate_nul_and_truncated)
 {
     const char *good[] = {"", "msisdn-1", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};

@@ -24,6 +24,8 @@ TEST(error_text_from_a_server_cannot_steer_a_terminal)
     dacm_error error;
     client__fail(&error, DACM_INTERNAL, "%s", "a\033[2Jb\r\nc");
     assert_string_equal(error.message, "a?[2Jb??c");
+    client__fail(&error, DACM_INTERNAL, "%s", "a\302\2332Jb");
+    assert_string_equal(error.message, "a??2Jb");
 }
 
 TEST(sizes_are_told_in_decimal_units)
