@@ -138,7 +138,9 @@ static void have_earlier_facts(void *arg, const dacm_facts *facts, const rpc_sta
         upload_drop(u);
         return;
     }
-    if (!facts->profile) {
+    /* Who owns an asset no longer is told as much of it as of one that was deleted: nothing. For a
+     * new version the decision has been made. */
+    if (!facts->profile || (u->is_new && !facts->owner)) {
         begin_new(u);
         upload_drop(u);
         return;
@@ -171,7 +173,7 @@ static void have_earlier(void *arg)
         rpc_text_copy(u->asset_id, sizeof u->asset_id, record->asset_id);
         u->version = record->version;
         dacm_facts_get(&u->access.load, u->service->store, &u->executor, u->arena, u->asset_id,
-            NULL, have_earlier_facts, u);
+            u->access.gpsi, have_earlier_facts, u);
         return;
     }
     upload_drop(u);

@@ -104,6 +104,26 @@ class Upload(unittest.TestCase):
         self.assertEqual(dev.upload(b"z" * 5000, owner, upload_id="again-1").asset_id,
                          first.asset_id)
 
+    def test_repetition_by_a_former_owner_tells_as_much_as_one_of_a_deleted_asset(self):
+        answers = []
+        for delete in (False, True):
+            upload_id = f"former-{delete}"
+            asset = dev.upload(b"f" * 5000, owner, upload_id=upload_id).asset_id
+            token = bearer(dev.token(owner, asset, ["update"], [owner]))
+            dev.stub().UpdateProfile(da.UpdateProfileRequest(
+                asset_id=asset, gpsi=owner, add_owners=[listed], remove_owners=[owner]),
+                metadata=token, timeout=60)
+            if delete:
+                dev.stub().DeleteProfile(
+                    da.DeleteProfileRequest(asset_id=asset, gpsi=listed),
+                    metadata=bearer(dev.token(listed, asset, ["delete"], [listed])), timeout=60)
+            again = dev.upload(b"f" * 5000, owner, upload_id=upload_id)
+            self.assertNotEqual(again.asset_id, asset)
+            self.assertEqual(dev.download(again.asset_id, owner)[0], b"f" * 5000)
+            answers.append(again)
+        self.assertEqual(answers[0].version, answers[1].version)
+        self.assertEqual(answers[0].ByteSize(), answers[1].ByteSize())
+
     def test_stale_if_match_is_refused_and_changes_nothing(self):
         asset = dev.upload(b"1" * 1000, owner).asset_id
         dev.upload(b"2" * 1000, owner, asset=asset, if_match=1)
