@@ -32,6 +32,7 @@ typedef struct dacm_service {
     dacm_ring *ring;
     dacm_trust *trust;
     host_log *log;
+    uint8_t page_key[32]; /* seals page tokens */
 } dacm_service;
 
 typedef enum dacm_action {

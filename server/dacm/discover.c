@@ -49,7 +49,7 @@ static void answer(unary *u)
     response.profiles = d->found;
     response.n_profiles = d->count;
     if (d->page->more) {
-        response.next_page_token = dacm_page_token_of(&d->page->next, u->arena);
+        response.next_page_token = dacm_page_token_of(u->service, &d->page->next, u->arena);
         if (!response.next_page_token) {
             end_no_memory(u);
             return;
@@ -153,7 +153,7 @@ static void discover(unary *u)
     }
     *d = (discovery){.page = NULL};
     u->state = d;
-    if (dacm_cursor_of(request->page_token, &cursor, &is_start, &status) != RPC_OK) {
+    if (dacm_cursor_of(u->service, request->page_token, &cursor, &is_start, &status) != RPC_OK) {
         unary_fail(u, &status);
         return;
     }

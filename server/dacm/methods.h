@@ -40,10 +40,11 @@ void dacm_discover_profiles(Dacm__V1__DigitalAssets_Service *self,
             (wanted).external_id = (request)->external_id;                                         \
     } while (0)
 
-/** Page tokens carry a store cursor, in base64url; empty is the start. INVALID_ARGUMENT. */
-RPC_MUST_USE rpc_code dacm_cursor_of(
-    const char *page_token, store_cursor *ret, bool *ret_is_start, rpc_status *reterr);
+/** Page tokens carry a store cursor, sealed until the server ends: it names assets that their
+ *  bearer may not see. Empty is the start. INVALID_ARGUMENT. */
+RPC_MUST_USE rpc_code dacm_cursor_of(const dacm_service *service, const char *page_token,
+    store_cursor *ret, bool *ret_is_start, rpc_status *reterr);
 /** In arena; NULL when it is used up. */
-char *dacm_page_token_of(const store_cursor *cursor, rpc_arena *arena);
+char *dacm_page_token_of(const dacm_service *service, const store_cursor *cursor, rpc_arena *arena);
 
 #endif

@@ -10,31 +10,42 @@
 
 /* ---- page tokens ---- */
 
-rpc_code dacm_cursor_of(
-    const char *page_token, store_cursor *ret, bool *ret_is_start, rpc_status *reterr)
+#define SEAL_BYTES (crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES)
+
+_Static_assert(sizeof((dacm_service *)0)->page_key == crypto_secretbox_KEYBYTES, "a whole key");
+
+rpc_code dacm_cursor_of(const dacm_service *service, const char *page_token, store_cursor *ret,
+    bool *ret_is_start, rpc_status *reterr)
 {
-    store_cursor cursor = {0};
+    uint8_t sealed[SEAL_BYTES + sizeof ret->key];
     size_t size = 0;
     *ret_is_start = page_token[0] == '\0';
     if (*ret_is_start)
         return RPC_OK;
-    if (strlen(page_token) > 4 * sizeof cursor.key / 3 + 4 ||
-        sodium_base642bin(cursor.key, sizeof cursor.key, page_token, strlen(page_token), NULL,
-            &size, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+    *ret = (store_cursor){0};
+    if (sodium_base642bin(sealed, sizeof sealed, page_token, strlen(page_token), NULL, &size, NULL,
+            sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+        size <= SEAL_BYTES ||
+        crypto_secretbox_open_easy(ret->key, sealed + crypto_secretbox_NONCEBYTES,
+            size - crypto_secretbox_NONCEBYTES, sealed, service->page_key) != 0)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "page_token: is none that this method gave; begin with an empty one");
-    cursor.size = (uint16_t)size;
-    *ret = cursor;
+            "page_token: is none that this method gave since the server started; begin with an "
+            "empty one");
+    ret->size = (uint16_t)(size - SEAL_BYTES);
     return RPC_OK;
 }
 
-char *dacm_page_token_of(const store_cursor *cursor, rpc_arena *arena)
+char *dacm_page_token_of(const dacm_service *service, const store_cursor *cursor, rpc_arena *arena)
 {
-    size_t room = sodium_base64_encoded_len(cursor->size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    uint8_t sealed[SEAL_BYTES + sizeof cursor->key];
+    size_t size = SEAL_BYTES + cursor->size;
+    rpc_random(sealed, crypto_secretbox_NONCEBYTES);
+    crypto_secretbox_easy(
+        sealed + crypto_secretbox_NONCEBYTES, cursor->key, cursor->size, sealed, service->page_key);
+    size_t room = sodium_base64_encoded_len(size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     char *text = rpc_arena_alloc(arena, room);
     if (text)
-        sodium_bin2base64(
-            text, room, cursor->key, cursor->size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+        sodium_bin2base64(text, room, sealed, size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     return text;
 }
 
@@ -188,7 +199,7 @@ static void have_list(unary *u)
     response.access_control_count = facts->profile->grant_count;
     bool ok = response.profile && put_entries(response.profile, page, u);
     if (ok && page->more) {
-        response.next_page_token = dacm_page_token_of(&page->next, u->arena);
+        response.next_page_token = dacm_page_token_of(u->service, &page->next, u->arena);
         ok = response.next_page_token != NULL;
     }
     store_page_free(page);
@@ -233,7 +244,7 @@ static void show(unary *u)
         reply_own_entry(u);
         return;
     }
-    if (dacm_cursor_of(request->page_token, &cursor, &is_start, &status) != RPC_OK) {
+    if (dacm_cursor_of(u->service, request->page_token, &cursor, &is_start, &status) != RPC_OK) {
         unary_fail(u, &status);
         return;
     }

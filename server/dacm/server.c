@@ -508,6 +508,7 @@ rpc_code dacm_server_start(
     server->log = server->service.log = log;
     server->service.config = &server->config;
     server->service.clock = rpc_clock_system();
+    rpc_random(server->service.page_key, sizeof server->service.page_key);
     rpc_code code = open_all(server, reterr);
     if (code != RPC_OK) {
         dacm_server_stop(server);
@@ -618,5 +619,6 @@ void dacm_server_stop(dacm_server *server)
     host_metrics_free(server->metrics);
     host_settings_free(server->settings);
     free(server->admin_uids);
+    explicit_bzero(server->service.page_key, sizeof server->service.page_key);
     free(server);
 }

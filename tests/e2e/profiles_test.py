@@ -158,6 +158,34 @@ class Profiles(Case):
 
 
 class Discovery(Case):
+    def assert_pages_hide(self, user, asset):
+        """Neither the pages nor their tokens name it, and a token says nothing twice."""
+        seen, token = set(), ""
+        while True:
+            page = self.discover(user, page_size=1, page_token=token)
+            token = page.next_page_token
+            self.assertNotIn(asset, [profile.asset_id for profile in page.profiles])
+            self.assertNotIn(asset.encode(), harness.unb64url(token))
+            self.assertNotIn(token, seen)
+            seen.add(token)
+            if not token:
+                break
+        self.assertGreater(len(seen), 1)
+
+    def test_page_token_of_another_user_or_list_or_changed_is_refused(self):
+        user, stranger = "msisdn-4915999000002", "msisdn-4915999000003"
+        asset = [self.create(user, access_control_list=[entry(listed), entry(other)]).asset_id
+                 for _ in range(2)][0]
+        token = self.discover(user, page_size=1).next_page_token
+        of_list = self.get(asset, user, page_size=1).next_page_token
+        changed = [token[:at] + ("B" if token[at] == "A" else "A") + token[at + 1:]
+                   for at in range(len(token) - 1)]
+        for bad in (of_list, token[:-4], token + "AAAA", "AAAA", "A" * 2000, *changed):
+            self.refused(INVALID, self.discover, user, page_token=bad)
+        self.refused(INVALID, self.discover, stranger, page_token=token)
+        self.refused(INVALID, self.get, asset, user, page_token=token)
+        self.assertEqual(len(self.discover(user, page_size=1, page_token=token).profiles), 1)
+
     def test_own_assets_and_those_one_may_discover_in_pages(self):
         user = "msisdn-4915999000001"
         mine = {self.create(user).asset_id for _ in range(7)}
@@ -177,6 +205,7 @@ class Discovery(Case):
         self.assertEqual(set(seen), mine | {shown})
         self.assertNotIn(hidden, seen)
         self.update(shown, deny=[user])
+        self.assert_pages_hide(user, shown)
         self.assertNotIn(shown, [p.asset_id for p in self.discover(user, page_size=1000).profiles])
 
     def test_token_for_one_asset_is_none_for_discovery(self):
