@@ -183,6 +183,7 @@ static void sort_users(trust_users *users)
     users->count = kept;
 }
 
+/* What is there and not what might be: verified tokens are kept by their size. */
 static bool users_room(trust_token *token, trust_users *users, size_t count)
 {
     users->users = rpc_arena_alloc(memory_of(token)->arena, (count + 1) * sizeof *users->users);
@@ -192,7 +193,8 @@ static bool users_room(trust_token *token, trust_users *users, size_t count)
 /* A string, or an array of 1..max strings. */
 static bool take_users(trust_token *token, const json_t *claim, size_t max, trust_users *ret)
 {
-    if (!users_room(token, ret, max))
+    size_t count = json_is_array(claim) ? json_array_size(claim) : 1;
+    if (!users_room(token, ret, count < max ? count : max))
         return false;
     if (json_is_string(claim))
         return add_user(
@@ -212,10 +214,15 @@ static bool take_users(trust_token *token, const json_t *claim, size_t max, trus
 /* One string, single spaces, nothing before or behind; empty = nobody. */
 static bool take_profile(trust_token *token, const json_t *claim)
 {
-    if (!json_is_string(claim) || !users_room(token, &token->profile, PROFILE_USERS_MAX))
+    if (!json_is_string(claim))
+        return false;
+    const char *text = json_string_value(claim);
+    size_t count = 1;
+    for (const char *c = text; *c && count < PROFILE_USERS_MAX; c++)
+        count += *c == ' ';
+    if (!users_room(token, &token->profile, count))
         return false;
     token->has_profile = true;
-    const char *text = json_string_value(claim);
     while (*text) {
         size_t size = strcspn(text, " ");
         if (!add_user(token, &token->profile, PROFILE_USERS_MAX, rpc_bytes_of(text, size)))
@@ -292,6 +299,8 @@ static rpc_code take_details(trust_token *token, const json_t *details, rpc_stat
             return bad(reterr, "`identifier` is no asset ID");
         token->asset_id = rpc_arena_strndup(
             memory_of(token)->arena, (const char *)id.data, id.size);
+        if (!token->asset_id) /* without it the token would be one for no asset */
+            return bad(reterr, "no memory for `identifier`");
     }
     const json_t *users = json_object_get(detail, "users");
     token->has_users = users != NULL;

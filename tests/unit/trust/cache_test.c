@@ -260,6 +260,48 @@ TEST(token_cache_keeps_no_more_bytes_than_it_was_made_for)
     drop();
 }
 
+/* As users have them: a list of a few, not of as many as a token can name. */
+TEST(token_cache_charges_a_token_what_is_in_it)
+{
+    enum { PUT = 4000 };
+    static const char *const users[] = {"msisdn-4915100000001", "msisdn-4915100000002", NULL};
+    static const char *const actions[] = {"get", NULL};
+    start();
+    const trust_token_claims claims = {.issuer = issuer.issuer,
+        .subject = "alice",
+        .audience = issuer.audience,
+        .client_id = "c",
+        .scope = "seal.da",
+        .issued_at = NOW,
+        .lifetime_s = LIFETIME,
+        .asset_id = "a",
+        .actions = actions,
+        .gpsis = users,
+        .profile = users};
+    char *text = NULL;
+    rpc_status status;
+    trust_token *token;
+    assert_int_equal(trust_token_mint(signer, &claims, &text, &status), RPC_OK);
+    assert_int_equal(
+        trust_token_verify(rpc_bytes_str(text), &issuer, NOW, &token, &status), RPC_OK);
+    trust_token_cache *cache = trust_token_cache_new(65536, BYTES);
+    uint8_t sha256[32];
+    unsigned kept = 0;
+    for (unsigned i = 0; i < PUT; i++) {
+        digest_of(i, sha256);
+        trust_token_cache_put(cache, sha256, token, &issuer);
+    }
+    for (unsigned i = 0; i < PUT; i++) {
+        digest_of(i, sha256);
+        kept += found(cache, sha256, &issuer, 1, NOW);
+    }
+    assert_in_range(kept, PUT - 10, PUT); /* two may want the same place */
+    trust_token_unref(token);
+    trust_token_cache_free(cache);
+    free(text);
+    drop();
+}
+
 TEST(token_cache_without_room_for_a_token_keeps_none)
 {
     start();
