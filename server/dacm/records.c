@@ -13,12 +13,12 @@ static dacm_key key_of(const char *prefix, const char *name)
     dacm_key key;
     size_t prefix_size = strlen(prefix), size = strlen(name);
     memcpy(key.data, prefix, prefix_size);
-    if (size <= NAME_BYTES_MAX) {
+    if (size <= NAME_BYTES_MAX && name[0] != '#') {
         memcpy(key.data + prefix_size, name, size);
         key.size = prefix_size + size;
         return key;
     }
-    /* '#' begins no identifier, so a digest never meets a name. */
+    /* A jti or sub may begin with anything; no name is kept that could be taken for a digest. */
     key.data[prefix_size] = '#';
     crypto_hash_sha256(key.data + prefix_size + 1, (const uint8_t *)name, size);
     key.size = prefix_size + 1 + crypto_hash_sha256_BYTES;

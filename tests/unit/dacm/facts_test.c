@@ -2,6 +2,7 @@
 #include "changes.h"
 #include "facts.h"
 #include "store.h"
+#include "trust.h"
 
 #include "test.h"
 
@@ -127,4 +128,18 @@ TEST(deleted_asset_allows_nobody_and_its_id_is_used_up)
     assert_false(facts.owner);
     rpc_arena_free(arena);
     store_close(db);
+}
+
+TEST(no_name_has_the_key_of_one_that_is_kept_by_its_digest)
+{
+    char long_name[251] = {0}, digest_name[1 + STORE_DIGEST_BYTES + 1] = "#";
+    memset(long_name, 'x', sizeof long_name - 1);
+    do { /* a name is text: its digest must have no zero byte */
+        long_name[0]++;
+        trust_sha256(rpc_bytes_str(long_name), (uint8_t *)digest_name + 1);
+    } while (strlen(digest_name) != 1 + STORE_DIGEST_BYTES);
+    const dacm_key kept = dacm_key_revoked_token(long_name);
+    const dacm_key other = dacm_key_revoked_token(digest_name);
+    assert_int_equal(kept.size, 2 + 1 + STORE_DIGEST_BYTES);
+    assert_false(rpc_bytes_equal(dacm_key_bytes(&kept), dacm_key_bytes(&other)));
 }
