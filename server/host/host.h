@@ -195,8 +195,9 @@ void host_log_write(
 void host_log_access(host_log *log, const host_field *fields, size_t count);
 uint64_t host_log_dropped(const host_log *log);
 
-/** The fields as one JSON object, as log lines have them: for the audit trail. Its bytes; 0 when
- *  room is short. */
+/** The fields as one JSON object, as log lines have them: for the audit trail. Its bytes; a field
+ *  for which there is no room is left out, so that foreign text keeps no record from being
+ *  written. 0 when there is no room for an object. */
 size_t host_fields_json(
     host_log *log, const host_field *fields, size_t count, char *ret, size_t room);
 

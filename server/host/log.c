@@ -140,8 +140,12 @@ size_t host_fields_json(
 {
     log_line line = {.size = 0};
     put_str(&line, "{");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        size_t before = line.size;
         put_field(log, &line, &fields[i]);
+        if (line.size + 1 > room) /* '}' comes behind it */
+            line.size = before;
+    }
     line.text[line.size++] = '}';
     if (line.size > room)
         return 0;

@@ -75,6 +75,29 @@ TEST(log_line_that_is_too_long_loses_whole_fields)
     json_decref(lines);
 }
 
+TEST(record_without_room_for_a_field_is_made_without_it)
+{
+    char foreign[1025], out[256];
+    memset(foreign, 1, sizeof foreign - 1); /* six characters each */
+    foreign[sizeof foreign - 1] = '\0';
+    const host_field fields[] = {
+        host_text("outcome", "denied"), host_text("jti", foreign), host_number("uid", 7)};
+    host_log *log = open_log();
+    for (size_t room = 0; room <= sizeof out; room++) {
+        size_t size = host_fields_json(log, fields, 3, out, room);
+        assert_in_range(size, 0, room);
+        json_t *record = json_loadb(out, size, JSON_REJECT_DUPLICATES, NULL);
+        assert_int_equal(record != NULL, room >= 2);
+        assert_null(json_object_get(record, "jti"));
+        if (room >= 40) {
+            assert_string_equal(json_string_value(json_object_get(record, "outcome")), "denied");
+            assert_int_equal(json_integer_value(json_object_get(record, "uid")), 7);
+        }
+        json_decref(record);
+    }
+    host_log_close(log);
+}
+
 TEST(log_never_holds_who_and_the_same_person_has_the_same_pseudonym)
 {
     host_log *log = open_log();
