@@ -44,7 +44,8 @@ typedef struct cli_context {
     const char *keys_file, *issuer;
     bool verify_if_key;
     cli_env env;
-    bool warned; /* that tokens are minted with a development key */
+    bool warned;    /* that tokens are minted with a development key */
+    bool forgetful; /* there is no folder to keep the highest versions in */
 } cli_context;
 
 typedef struct cli_command {

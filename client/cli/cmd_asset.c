@@ -275,6 +275,11 @@ int cli_get(cli_context *cli, int argc, char **argv)
     RPC_CLEANUP(client_freep) dacm_client *client = NULL;
     if ((code = cli_connect(cli, false, &client)) != CLI_EXIT_OK)
         return code;
+    if (cli->forgetful)
+        fputs(
+            "dacm: no folder to keep the highest version seen in, so an older one would pass; set "
+            "HOME or XDG_STATE_HOME to one that can be written\n",
+            stderr);
     cli_progress progress;
     cli_progress_start(&progress, cli, "getting");
     get.download.progress = cli_progress_step;

@@ -373,6 +373,7 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
             "no server was named; give --server %s, or --env for development",
             admin ? "ipc:///run/dacmd/admin.sock" : "tls+tcp://host:7443");
     RPC_AUTOFREE char *state = admin ? NULL : state_folder();
+    cli->forgetful = !state;
     const char *keys = cli->keys_file ? cli->keys_file : env->keys_file;
     dacm_client_options options = {
         .target = server,

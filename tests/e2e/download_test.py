@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A signed avatar, end to end, by a client that knows nothing but proto/."""
 import hashlib
+import os
+import subprocess
 import unittest
 
 import grpc
@@ -123,6 +125,23 @@ class Upload(unittest.TestCase):
             answers.append(again)
         self.assertEqual(answers[0].version, answers[1].version)
         self.assertEqual(answers[0].ByteSize(), answers[1].ByteSize())
+
+    def test_command_says_when_it_cannot_remember_versions(self):
+        blocked = dev.dir / "no-folder"
+        blocked.write_text("a file where the folder should be")
+        asset = dev.upload(b"1" * 1000, owner).asset_id
+        for state, told in ((dev.dir / "state", False), (blocked / "state", True), (None, True)):
+            environment = dict(os.environ, DACM_ENV=str(dev.dir / "env.json"))
+            for name in ("HOME", "XDG_STATE_HOME"):
+                environment.pop(name, None)
+                if state:
+                    environment[name] = str(state)
+            done = subprocess.run(
+                [harness.BIN / "dacm", "get", asset, "--as", owner, "-o",
+                 dev.dir / "avatar.glb"], env=environment, text=True, capture_output=True,
+                timeout=300)
+            self.assertEqual((done.returncode, "an older one would pass" in done.stderr),
+                             (0, told), done.stderr)
 
     def test_stale_if_match_is_refused_and_changes_nothing(self):
         asset = dev.upload(b"1" * 1000, owner).asset_id
