@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Beside its bytes: the message, what the heap and a handler's list add to it. */
+#define MESSAGE_COST (sizeof(struct rpc_message) + 64)
+
 struct rpc_message {
     rpc_call *call; /* a reference */
     uint8_t *data;
@@ -81,20 +84,13 @@ static void fail_message(rpc_call *call, rpc_code code, rpc_limit_kind limit, co
         rpc__call_end(call, code, text, NGHTTP2_CANCEL);
 }
 
-/* Room for need bytes, at once for more but never for more than max. */
-static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t max)
+/* What the message costs from now on, itself included: empty ones are not free. */
+static bool charge(rpc_call *call, rpc_message *message, size_t bytes)
 {
-    if (need <= message->capacity)
-        return true;
-    size_t capacity = message->capacity ? 2 * message->capacity : 512;
-    if (capacity < need)
-        capacity = need;
-    if (capacity > max)
-        capacity = max;
-    size_t more = capacity - message->charged;
+    size_t more = bytes + MESSAGE_COST - message->charged;
     size_t total = atomic_fetch_add_explicit(
         &call->lane->request_bytes, more, memory_order_relaxed);
-    message->charged = capacity;
+    message->charged += more;
     if (call->server && total + more > call->conn->limits->connection_request_bytes_max) {
         char text[256];
         snprintf(text, sizeof text,
@@ -110,6 +106,21 @@ static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t ma
             "later");
         return false;
     }
+    return true;
+}
+
+/* Room for need bytes, at once for more but never for more than max. */
+static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t max)
+{
+    if (need <= message->capacity)
+        return true;
+    size_t capacity = message->capacity ? 2 * message->capacity : 512;
+    if (capacity < need)
+        capacity = need;
+    if (capacity > max)
+        capacity = max;
+    if (!charge(call, message, capacity))
+        return false;
     uint8_t *data = realloc(message->data, capacity);
     if (!data) {
         fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_NONE, "message: no memory");
@@ -173,7 +184,8 @@ static bool begin_message(rpc_call *call)
     message->compressed = call->prefix[0] == 1;
     call->message = message;
     size_t first = size < RPC__MESSAGE_FIRST_MAX ? size : RPC__MESSAGE_FIRST_MAX;
-    return size == 0 || reserve(call, message, first, size);
+    message->withheld = RPC__PREFIX_BYTES;
+    return size == 0 ? charge(call, message, 0) : reserve(call, message, first, size);
 }
 
 /* ---- compressed ones ------------------------------------------------------------------------ */
@@ -280,7 +292,6 @@ void rpc__call_data(rpc_call *call, const uint8_t *data, size_t size)
             call->prefix_size += take;
             data += take;
             size -= take;
-            give_credit(call, take);
             if (call->prefix_size < RPC__PREFIX_BYTES || !begin_message(call))
                 continue;
         }

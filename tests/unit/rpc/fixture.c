@@ -266,21 +266,45 @@ static void server_end(rpc_call *call, const rpc_status *status, void *user)
     flag_raise(&f->server_ended);
 }
 
+typedef struct kept {
+    rpc_message *message;
+    struct kept *next;
+} kept;
+
 typedef struct upload {
     uint64_t bytes;
+    kept *kept;
 } upload;
+
+static void free_upload(void *arg)
+{
+    upload *u = arg;
+    while (u->kept) {
+        kept *k = u->kept;
+        u->kept = k->next;
+        rpc_message_release(k->message);
+        free(k);
+    }
+    free(u);
+}
 
 static void upload_start(rpc_call *call, void *user)
 {
     fixture *f = user;
-    rpc_call_set_context(call, calloc(1, sizeof(upload)), free);
+    rpc_call_set_context(call, calloc(1, sizeof(upload)), free_upload);
     flag_raise(&f->started);
 }
 
 static void upload_message(rpc_call *call, rpc_message *message, void *user)
 {
-    (void)user;
+    fixture *f = user;
     upload *u = rpc_call_context(call);
+    if (f->keep) {
+        kept *k = calloc(1, sizeof *k);
+        *k = (kept){message, u->kept};
+        u->kept = k;
+        return;
+    }
     ProtobufCMessage *item;
     rpc_status status;
     if (rpc_message_unpack(message, &rpctest__item__descriptor, &item, &status) == RPC_OK)

@@ -53,6 +53,7 @@ typedef struct fixture {
     bool request_compressed;   /* of Unary and Chat */
     rpc_code compression_code; /* what x-compress (gzip, deflate) of a request got */
     size_t download_sent;      /* bytes taken by rpc_call_send, atomic */
+    bool keep;                 /* Upload holds its messages until its call has ended */
 } fixture;
 
 /** Limits may be changed between init and start. */

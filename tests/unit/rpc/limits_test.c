@@ -571,6 +571,28 @@ TEST(more_than_connection_request_bytes_max_waiting_is_refused)
     refuse_large(&f, 500001, RPC_LIMIT_CONNECTION_MEMORY, "connection_request_bytes_max");
 }
 
+/* They fit the window a thousand times over, and are not free. */
+TEST(empty_messages_that_wait_count_for_what_they_cost)
+{
+    fixture f;
+    init_plain(&f);
+    f.keep = true;
+    f.limits.connection_request_bytes_max = 100000;
+    fixture_start(&f);
+    raw_bytes *w = calloc(1, sizeof *w);
+    raw_preface(w);
+    raw_request(w, 1, "/rpctest.Echo/Upload", "application/grpc", 0);
+    static const uint8_t empty[10000]; /* prefixes of 2,000 messages without a byte */
+    raw_frame(w, sizeof empty, 0, 0, 1, empty);
+    int fd = raw_dial(&f);
+    send_wire(fd, w);
+    fixture_wait_limit(&f, RPC_LIMIT_CONNECTION_MEMORY, 1);
+    raw_still_serves(&f);
+    close(fd);
+    free(w);
+    fixture_stop(&f);
+}
+
 TEST(a_message_beyond_the_servers_memory_is_refused)
 {
     fixture f;
