@@ -21,7 +21,8 @@ typedef enum pki_key_purpose { PKI_KEY_TOKEN, PKI_KEY_MANIFEST } pki_key_purpose
 /** DIR/NAME.jwks (private, 0600) and DIR/NAME.pub.jwks. */
 dacm_code pki_make_keys(
     const char *folder, const char *name, pki_key_purpose purpose, dacm_error *reterr);
-/** A folder and those above it, mode 0700. */
+/** A folder and those above it, mode 0700. LOCAL_FILE also for one that is there and that others
+ *  could put files into: keys will lie in it. */
 dacm_code pki_make_folder(const char *folder, dacm_error *reterr);
 /** mode 0600 or 0644; beside and renamed. */
 dacm_code pki_write_file(

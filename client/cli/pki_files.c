@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 dacm_code pki_fail(dacm_error *error, dacm_code code, const char *format, ...)
 {
@@ -28,6 +29,23 @@ char *pki_text(const char *format, ...)
     return size < 0 ? NULL : text;
 }
 
+/* In /tmp anybody may have made it first. */
+static dacm_code check_own(const char *folder, dacm_error *reterr)
+{
+    struct stat st;
+    if (stat(folder, &st) != 0)
+        return pki_fail(reterr, DACM_LOCAL_FILE, "cannot look at the folder '%.300s': %s", folder,
+            strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return pki_fail(reterr, DACM_LOCAL_FILE, "'%.300s' is no folder", folder);
+    if (st.st_uid == geteuid() && !(st.st_mode & S_IWOTH))
+        return DACM_OK;
+    return pki_fail(reterr, DACM_LOCAL_FILE,
+        "'%.300s' belongs to somebody else or can be written by everybody, and keys would lie in "
+        "it; name a folder of your own",
+        folder);
+}
+
 dacm_code pki_make_folder(const char *folder, dacm_error *reterr)
 {
     RPC_AUTOFREE char *path = strdup(folder);
@@ -43,7 +61,7 @@ dacm_code pki_make_folder(const char *folder, dacm_error *reterr)
                 strerror(errno));
         *at = saved;
         if (!saved)
-            return DACM_OK;
+            return check_own(path, reterr);
     }
 }
 

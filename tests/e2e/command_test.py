@@ -168,6 +168,20 @@ class Pki(unittest.TestCase):
         self.assertIn("kept", again.stderr)
         self.assertEqual((self.dir / "server.crt").read_bytes(), before)
 
+    def test_folder_that_others_can_write_gets_no_keys(self):
+        folder = self.dir / "open"
+        folder.mkdir()
+        folder.chmod(0o777)
+        done = run("pki", "init", folder)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("a folder of your own", done.stderr)
+        self.assertEqual(list(folder.iterdir()), [])
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+            os.chown(folder, 65534, 65534)
+            self.assertNotEqual(run("pki", "init", folder).returncode, 0)
+            self.assertEqual(list(folder.iterdir()), [])
+
     def test_keys_say_what_they_are_for(self):
         undecided = run("pki", "keys", self.dir, "some")
         self.assertEqual(undecided.returncode, 2)
