@@ -53,7 +53,7 @@ static rpc_call *fresh(rpc__lane *lane, size_t arena_budget)
     return call;
 }
 
-rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget)
+rpc_call *rpc__call_new(rpc__lane *lane, rpc__lane *home, bool server, size_t arena_budget)
 {
     rpc_call *call = recycled(lane);
     if (!call)
@@ -66,8 +66,9 @@ rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget)
         rpc__memory_give(lane->memory, sizeof *call);
         return NULL;
     }
-    rpc__lane_ref(lane);
-    call->lane = lane;
+    rpc__lane_ref(home);
+    call->home = home;
+    atomic_init(&call->lane, lane);
     call->server = server;
     atomic_init(&call->refs, 1);
     call->deadline_us = RPC_NO_DEADLINE;
@@ -96,7 +97,7 @@ void rpc_call_unref(rpc_call *call)
 {
     if (!call || atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
         return;
-    rpc__lane *lane = call->lane;
+    rpc__lane *lane = call->lane, *home = call->home;
     rpc__conn *conn = call->conn;
     rpc__out_headers_free(&call->out_headers);
     rpc__out_headers_free(&call->out_trailers);
@@ -110,7 +111,7 @@ void rpc_call_unref(rpc_call *call)
     }
     if (conn)
         rpc__conn_unref(conn);
-    rpc__lane_unref(lane);
+    rpc__lane_unref(home);
 }
 
 void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id)
@@ -160,8 +161,9 @@ void rpc__call_pend(rpc_call *call)
     call->pending = true;
     rpc_call_ref(call);
     call->pending_next = NULL;
-    *call->lane->pending_end = call;
-    call->lane->pending_end = &call->pending_next;
+    rpc__lane *lane = call->lane;
+    *lane->pending_end = call;
+    lane->pending_end = &call->pending_next;
 }
 
 static void stop_deadline(rpc_call *call)
@@ -253,17 +255,35 @@ static void deliver_end(rpc_call *call)
     call->handler = (rpc_handler){0};
 }
 
+void rpc__call_move(rpc_call *call, rpc__lane *lane)
+{
+    call->move_to = lane;
+    rpc__call_pend(call);
+}
+
+/* Here none of its callbacks is running, and no list of this lane holds it. */
+static void move(rpc_call *call)
+{
+    rpc__lane *to = call->move_to;
+    if (!to || call->over || call->pending)
+        return;
+    call->move_to = NULL;
+    call->lane = to;
+    rpc__call_ask(call, RPC__ASK_START);
+}
+
 void rpc__call_deliver(rpc_call *call)
 {
     if (call->over) {
         deliver_end(call);
         return;
     }
-    if (!call->writable_due)
-        return;
-    call->writable_due = false;
-    if (call->handler.on_writable)
-        call->handler.on_writable(call, call->user);
+    if (call->writable_due) {
+        call->writable_due = false;
+        if (call->handler.on_writable)
+            call->handler.on_writable(call, call->user);
+    }
+    move(call);
 }
 
 /* ---- asking
@@ -324,20 +344,34 @@ static unsigned take_asked(rpc_call *call)
     return asked;
 }
 
+/* True: the call has moved, and the task goes after it. */
+static bool follow(rpc_call *call, rpc__task *task)
+{
+    rpc__lane *lane = call->lane;
+    if (rpc__lane_here(lane))
+        return false;
+    rpc__strand_post(&lane->strand, task);
+    return true;
+}
+
 static void poke_task(void *arg)
 {
     rpc_call *call = arg;
+    if (follow(call, &call->poke))
+        return;
+    rpc__lane *lane = call->lane;
     pthread_mutex_lock(&call->lock);
     call->poke_queued = false;
     pthread_mutex_unlock(&call->lock);
     act(call, take_asked(call));
-    rpc__lane_settle(call->lane);
+    rpc__lane_settle(lane);
     rpc_call_unref(call);
 }
 
 void rpc__call_ask(rpc_call *call, unsigned what)
 {
-    bool here = rpc__lane_here(call->lane);
+    rpc__lane *lane = call->lane;
+    bool here = rpc__lane_here(lane);
     pthread_mutex_lock(&call->lock);
     call->asked |= what;
     bool post = !here && !call->poke_queued;
@@ -348,7 +382,7 @@ void rpc__call_ask(rpc_call *call, unsigned what)
         act(call, take_asked(call));
     } else if (post) {
         rpc_call_ref(call);
-        rpc__strand_post(&call->lane->strand, &call->poke);
+        rpc__strand_post(&lane->strand, &call->poke);
     }
 }
 
@@ -469,9 +503,12 @@ static void run_posted(void *arg)
 {
     posted *post = arg;
     rpc_call *call = post->call;
+    if (follow(call, &post->task))
+        return;
+    rpc__lane *lane = call->lane;
     post->fn(post->arg);
     free(post);
-    rpc__lane_settle(call->lane);
+    rpc__lane_settle(lane);
     rpc_call_unref(call);
 }
 
@@ -485,13 +522,17 @@ void rpc_call_post(rpc_call *call, rpc_task_fn *fn, void *arg)
     }
     *post = (posted){.call = rpc_call_ref(call), .fn = fn, .arg = arg};
     rpc__task_init(&post->task, run_posted, post);
-    rpc__strand_post(&call->lane->strand, &post->task);
+    rpc__lane *lane = call->lane;
+    rpc__strand_post(&lane->strand, &post->task);
 }
 
 static void run_after(void *arg)
 {
     rpc__after *after = arg;
     rpc_call *call = after->call;
+    if (follow(call, &after->task))
+        return;
+    rpc__lane *lane = call->lane;
     pthread_mutex_lock(&call->lock);
     for (rpc__after **at = &call->afters; *at; at = &(*at)->next)
         if (*at == after) {
@@ -505,14 +546,15 @@ static void run_after(void *arg)
     if (!call->over)
         after->fn(call, after->arg);
     free(after);
-    rpc__lane_settle(call->lane);
+    rpc__lane_settle(lane);
     rpc_call_unref(call);
 }
 
 static void after_fired(void *arg)
 {
     rpc__after *after = arg;
-    rpc__strand_post(&after->call->lane->strand, &after->task);
+    rpc__lane *lane = after->call->lane;
+    rpc__strand_post(&lane->strand, &after->task);
 }
 
 rpc_code rpc_call_after(

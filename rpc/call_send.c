@@ -276,9 +276,8 @@ static size_t fill_encodings(const rpc_call *call, unsigned accept, nghttp2_nv *
     return count;
 }
 
-bool rpc__call_submit_request(rpc_call *call)
+bool rpc__call_submit_request(rpc_call *call, rpc__conn *conn)
 {
-    rpc__conn *conn = call->conn;
     nghttp2_nv nv[NV_MAX + 16];
     size_t count = 0;
     nv[count++] = STATIC_NV(":method", "POST");
@@ -303,7 +302,6 @@ bool rpc__call_submit_request(rpc_call *call)
     int32_t id = nghttp2_submit_request(conn->h2, NULL, nv, count, &provider, call);
     if (id < 0)
         return false;
-    call->conn = NULL;
     rpc__call_attach(call, conn, id);
     freeze_headers(call);
     return true;

@@ -1,302 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A channel: its connection made when it is needed and again after back-off, calls that wait for
- * it, and its end.
- *
- *  IDLE ──call──▶ CONNECTING ──▶ READY ──lost, GOAWAY──▶ IDLE
- *                     └──failed──▶ BACKOFF ──time, waiting calls──▶ CONNECTING
- *
- * channel->lock guards the members marked (lock); the others belong to the lane. */
-#include "session.h"
+/* A channel as its user sees it: made, called on, looked at, closed. Its connections are in
+ * subchannel.c, the choice among them in balance.c. */
+#include "channel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKOFF_FIRST_MS   1000
-#define BACKOFF_MAX_MS     30000
-#define CONNECT_DEFAULT_MS 10000
+#define CONNECT_DEFAULT_MS  10000
+#define CONNECT_MAX_MS      3600000
+#define BACKOFF_INITIAL_MS  1000
+#define BACKOFF_MAX_MS      120000
+#define BACKOFF_LIMIT_MS    86400000
+#define WAITING_DEFAULT_MAX 100000
 
-struct rpc_channel {
-    rpc_runtime *runtime;
-    rpc__lane *lane;
-    rpc_limits limits;
-    rpc__url url;
-    char authority[300];
-    int64_t connect_ms;
-    rpc_encoding encoding;
-    unsigned accept;
-    rpc__tls_context *tls;
-    rpc__conn *conn; /* for new calls; NULL: none */
-    bool ready, closed;
-    rpc_call *waiting; /* through call->next; a reference each */
-    rpc_status last_error;
-    int64_t backoff_ms, next_attempt_us;
-    rpc_timer *timer;
-    rpc__task retry, close;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned calls, conns; /* (lock) */
-    bool closing;          /* (lock) */
-};
-
-static void count(rpc_channel *channel, unsigned *what, int change)
+void rpc__channel_conns(rpc_channel *channel, int change)
 {
     pthread_mutex_lock(&channel->lock);
-    *what = (unsigned)((int)*what + change);
+    channel->conns = (unsigned)((int)channel->conns + change);
     pthread_cond_broadcast(&channel->changed);
     pthread_mutex_unlock(&channel->lock);
 }
 
-/* ---- waiting calls
- * ------------------------------------------------------------------------------------- */
-
-static void wait_in_line(rpc_channel *channel, rpc_call *call)
+void rpc__channel_sub_closed(rpc_channel *channel)
 {
-    rpc_call **at = &channel->waiting;
-    while (*at)
-        at = &(*at)->next;
-    *at = rpc_call_ref(call);
-    call->waiting = true;
+    pthread_mutex_lock(&channel->lock);
+    channel->open_subs--;
+    pthread_cond_broadcast(&channel->changed);
+    pthread_mutex_unlock(&channel->lock);
 }
 
-static void leave_line(rpc_channel *channel, rpc_call *call)
+/* ---- calls ---------------------------------------------------------------------------------- */
+
+/* The lock only for rpc_channel_free(), which looks at calls after it has set closing. */
+static void call_gone(rpc_channel *channel)
 {
-    for (rpc_call **at = &channel->waiting; *at; at = &(*at)->next)
-        if (*at == call) {
-            *at = call->next;
-            break;
-        }
-    call->next = NULL;
-    call->waiting = false;
-    rpc_call_unref(call);
-}
-
-static void send_waiting(rpc_channel *channel)
-{
-    rpc_call *call = channel->waiting;
-    channel->waiting = NULL;
-    while (call) {
-        rpc_call *next = call->next;
-        call->next = NULL;
-        call->waiting = false;
-        if (!call->over)
-            rpc__channel_begin(call);
-        rpc_call_unref(call);
-        call = next;
-    }
-}
-
-static void fail_waiting(rpc_channel *channel, bool all, rpc_code code, const char *text)
-{
-    for (rpc_call *call = channel->waiting, *next; call; call = next) {
-        next = call->next;
-        if (!all && call->wait_for_ready)
-            continue;
-        rpc_call_ref(call);
-        leave_line(channel, call);
-        rpc__call_end(call, code, text, NGHTTP2_NO_ERROR);
-        rpc_call_unref(call);
-    }
-}
-
-/* ---- connecting
- * -------------------------------------------------------------------------------------------- */
-
-static void connect_now(rpc_channel *channel);
-
-static void retry_task(void *arg)
-{
-    rpc_channel *channel = arg;
-    rpc__lane *lane = channel->lane;
-    if (channel->timer)
-        (void)rpc_timer_cancel(channel->timer);
-    channel->timer = NULL;
-    if (!channel->closed && !channel->conn && channel->waiting)
-        connect_now(channel);
-    rpc__lane_settle(lane);
-    rpc__lane_unref(lane);
-}
-
-static void on_backoff_over(void *arg)
-{
-    rpc_channel *channel = arg;
-    rpc__strand_post(&channel->lane->strand, &channel->retry);
-}
-
-static void start_backoff_timer(rpc_channel *channel)
-{
-    if (channel->timer || channel->closed || !channel->waiting)
+    if (atomic_fetch_sub(&channel->calls, 1) != 1 || !atomic_load(&channel->closing))
         return;
-    int64_t left = (channel->next_attempt_us - rpc__runtime_now_us(channel->runtime)) / 1000 + 1;
-    rpc__lane_ref(channel->lane);
-    if (rpc_timer_start(channel->runtime, left > 1 ? left : 1, on_backoff_over, channel,
-            &channel->timer) == RPC_OK)
-        return;
-    channel->timer = NULL;
-    rpc__lane_unref(channel->lane);
-    fail_waiting(channel, true, RPC_RESOURCE_EXHAUSTED, "channel: no memory for a timer");
-}
-
-/* 1 s, 1.6 times longer each time up to 30 s, and a fifth more or less so that clients of a
- * server that comes back do not come all at once. */
-static void back_off(rpc_channel *channel, const rpc_status *why)
-{
-    snprintf(channel->last_error.message, sizeof channel->last_error.message,
-        "channel: no connection to %.200s: %.120s",
-        channel->url.scheme == RPC__SCHEME_IPC ? channel->url.path : channel->authority,
-        why->message);
-    uint32_t random;
-    rpc_random(&random, sizeof random);
-    channel->backoff_ms = channel->backoff_ms == 0 ? BACKOFF_FIRST_MS : channel->backoff_ms * 8 / 5;
-    if (channel->backoff_ms > BACKOFF_MAX_MS)
-        channel->backoff_ms = BACKOFF_MAX_MS;
-    int64_t jitter = channel->backoff_ms * (int64_t)(random % 401) / 1000 - channel->backoff_ms / 5;
-    channel->next_attempt_us = rpc__runtime_now_us(channel->runtime) +
-                               (channel->backoff_ms + jitter) * 1000;
-    fail_waiting(channel, false, RPC_UNAVAILABLE, channel->last_error.message);
-    start_backoff_timer(channel);
-}
-
-static void conn_ready(rpc__conn *conn)
-{
-    rpc_channel *channel = conn->owner;
-    if (channel->conn != conn)
-        return;
-    channel->ready = true;
-    channel->backoff_ms = 0;
-    channel->next_attempt_us = 0;
-    send_waiting(channel);
-}
-
-static void conn_request(rpc__conn *conn, rpc_call *call)
-{
-    (void)conn, (void)call;
-}
-
-static void conn_goaway(rpc__conn *conn)
-{
-    rpc_channel *channel = conn->owner;
-    if (channel->conn != conn)
-        return;
-    channel->conn = NULL;
-    channel->ready = false;
-}
-
-static void conn_event(
-    rpc__conn *conn, rpc_event_kind kind, rpc_limit_kind limit, const char *detail)
-{
-    (void)conn, (void)kind, (void)limit, (void)detail;
-}
-
-static void conn_gone(rpc__conn *conn, const rpc_status *why)
-{
-    rpc_channel *channel = conn->owner;
-    if (channel->conn == conn) {
-        bool was_ready = channel->ready;
-        channel->conn = NULL;
-        channel->ready = false;
-        if (!was_ready)
-            back_off(channel, why);
-        else if (channel->waiting && !channel->closed)
-            connect_now(channel);
-    }
-    count(channel, &channel->conns, -1);
-}
-
-static const rpc__conn_owner channel_conn_owner = {
-    conn_ready, NULL, conn_request, conn_goaway, conn_event, conn_gone};
-
-static rpc__conn *make_conn(rpc_channel *channel, rpc_status *reterr)
-{
-    rpc__tls *tls = NULL;
-    if (channel->tls && rpc__tls_new(channel->tls, &tls, reterr) != RPC_OK)
-        return NULL;
-    rpc__conn *conn = rpc__conn_new(
-        channel->lane, false, &channel->limits, &channel_conn_owner, channel, tls);
-    if (conn)
-        return conn;
-    rpc__tls_free(tls);
-    rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory");
-    return NULL;
-}
-
-static void connect_now(rpc_channel *channel)
-{
-    rpc_status why = {0};
-    rpc__conn *conn = make_conn(channel, &why);
-    if (!conn) {
-        back_off(channel, &why);
-        return;
-    }
-    if (rpc__stream_dial(channel->runtime, &channel->url, channel->connect_ms,
-            &channel->lane->strand, &rpc__conn_stream_handler, conn, &conn->stream,
-            &why) != RPC_OK) {
-        rpc__conn_unref(conn);
-        back_off(channel, &why);
-        return;
-    }
-    channel->conn = conn;
-    channel->ready = false;
-    conn->next = channel->lane->conns;
-    channel->lane->conns = conn;
-    count(channel, &channel->conns, 1);
-}
-
-/* ---- calls
- * ------------------------------------------------------------------------------------------------------
- */
-
-static bool conn_usable(const rpc_channel *channel)
-{
-    const rpc__conn *conn = channel->conn;
-    return conn && channel->ready && conn->state == RPC__CONN_OPEN && !conn->goaway_seen;
-}
-
-void rpc__channel_begin(rpc_call *call)
-{
-    rpc_channel *channel = call->owner;
-    if (call->over)
-        return;
-    if (channel->closed) {
-        rpc__call_end(call, RPC_CANCELLED, "channel: it is being closed", NGHTTP2_NO_ERROR);
-        return;
-    }
-    if (call->deadline_us != RPC_NO_DEADLINE && !call->deadline_timer)
-        rpc__call_set_deadline(call, call->deadline_us);
-    if (call->over)
-        return;
-    if (conn_usable(channel)) {
-        call->conn = channel->conn;
-        if (!rpc__call_submit_request(call)) {
-            call->conn = NULL;
-            rpc__call_end(call, RPC_RESOURCE_EXHAUSTED,
-                "channel: no memory for the request, or more than 512 metadata entries",
-                NGHTTP2_NO_ERROR);
-        }
-        return;
-    }
-    if (channel->conn && channel->conn->state >= RPC__CONN_CLOSING)
-        channel->conn = NULL; /* still saying goodbye */
-    bool early = !channel->conn && rpc__runtime_now_us(channel->runtime) < channel->next_attempt_us;
-    if (early && !call->wait_for_ready) {
-        rpc__call_end(call, RPC_UNAVAILABLE, channel->last_error.message, NGHTTP2_NO_ERROR);
-        return;
-    }
-    wait_in_line(channel, call);
-    if (early)
-        start_backoff_timer(channel);
-    else if (!channel->conn)
-        connect_now(channel);
+    pthread_mutex_lock(&channel->lock);
+    pthread_cond_broadcast(&channel->changed);
+    pthread_mutex_unlock(&channel->lock);
 }
 
 static void call_over(rpc_call *call, const rpc_status *status)
 {
     (void)status;
     rpc_channel *channel = call->owner;
-    if (call->waiting)
-        leave_line(channel, call);
+    rpc__balance_leave_line(channel, call);
+    call_gone(channel);
     rpc_call_unref(call); /* the library's */
-    count(channel, &channel->calls, -1);
 }
 
 static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path,
@@ -307,11 +59,13 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     call->owner = channel;
     call->on_over = call_over;
-    call->authority = rpc_bytes_str(channel->authority);
     call->receive_max = options->message_receive_bytes_max > 0
                             ? options->message_receive_bytes_max
                             : channel->limits.message_receive_bytes_max;
     call->stream_window = channel->limits.stream_window_bytes;
+    if (options->stream_window_bytes > call->stream_window &&
+        options->stream_window_bytes <= INT32_MAX)
+        call->window_wanted = options->stream_window_bytes;
     call->wait_for_ready = options->wait_for_ready;
     call->accept = channel->accept;
     call->send_encoding = options->encoding ? options->encoding : channel->encoding;
@@ -330,6 +84,17 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
     return RPC_OK;
 }
 
+static rpc_call *new_call(rpc_channel *channel)
+{
+    rpc__sub *sub = rpc__balance_pick(channel);
+    rpc__lane *home = rpc__channel_home(channel);
+    rpc_call *call = rpc__call_new(
+        sub ? sub->lane : home, home, false, channel->limits.call_memory_bytes_max);
+    if (call)
+        call->sub = sub;
+    return call;
+}
+
 rpc_code rpc_channel_start(rpc_channel *channel, const char *path, const rpc_call_options *options,
     const rpc_handler *handler, void *user, rpc_call **ret, rpc_status *reterr)
 {
@@ -337,107 +102,219 @@ rpc_code rpc_channel_start(rpc_channel *channel, const char *path, const rpc_cal
     if (path[0] != '/' || !rpc__metadata_value_valid(rpc_bytes_str(path)))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "channel: a path is written /package.Service/Method, not %.100s", path);
-    pthread_mutex_lock(&channel->lock);
-    bool closing = channel->closing;
-    channel->calls += !closing;
-    pthread_mutex_unlock(&channel->lock);
-    if (closing)
+    atomic_fetch_add(&channel->calls, 1);
+    if (atomic_load(&channel->closing)) {
+        call_gone(channel);
         return rpc_status_set(reterr, RPC_CANCELLED, "channel: it is being closed");
-    rpc_call *call = rpc__call_new(channel->lane, false, channel->limits.call_memory_bytes_max);
+    }
+    rpc_call *call = new_call(channel);
     rpc_code code = call ? fill_call(channel, call, path, options ? options : &none, reterr)
                          : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code != RPC_OK) {
+        call_gone(channel);
         rpc_call_unref(call);
-        count(channel, &channel->calls, -1);
         return code;
     }
     call->handler = *handler;
     call->user = user;
-    if (options && options->stream_window_bytes > call->stream_window &&
-        options->stream_window_bytes <= INT32_MAX)
-        call->window_wanted = options->stream_window_bytes;
     *ret = rpc_call_ref(call);
     rpc__call_ask(call, RPC__ASK_START);
     return RPC_OK;
 }
 
-/* ---- the channel
- * --------------------------------------------------------------------------------------------------
+/* ---- state ------------------------------------------------------------------------------------
+ */
+
+const char *rpc_channel_state_name(rpc_channel_state state)
+{
+    static const char *const names[] = {
+        "IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "SHUTDOWN"};
+    return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "UNKNOWN";
+}
+
+rpc_channel_state rpc_channel_get_state(const rpc_channel *channel)
+{
+    return atomic_load(&channel->state);
+}
+
+void rpc_channel_connect(rpc_channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    channel->asked_us = rpc__runtime_now_us(channel->runtime);
+    pthread_mutex_unlock(&channel->lock);
+    rpc__balance_wake(channel);
+}
+
+static void tell_state(void *arg)
+{
+    rpc_channel *channel = arg;
+    rpc__lane *home = rpc__channel_home(channel);
+    pthread_mutex_lock(&channel->lock);
+    rpc_channel_state state = channel->state;
+    channel->state_queued = false;
+    pthread_mutex_unlock(&channel->lock);
+    /* Once it is closed nobody may be called any more: see rpc_channel_free(). */
+    if (state != channel->told && channel->told != RPC_CHANNEL_SHUTDOWN) {
+        channel->told = state;
+        channel->on_state(channel->state_ctx, state);
+    }
+    if (state == RPC_CHANNEL_SHUTDOWN) {
+        pthread_mutex_lock(&channel->lock);
+        channel->shutdown_told = true;
+        pthread_cond_broadcast(&channel->changed);
+        pthread_mutex_unlock(&channel->lock);
+    }
+    rpc__lane_unref(home);
+}
+
+/* ---- making and closing -------------------------------------------------------------------------
  */
 
 static void free_channel(void *owner)
 {
     rpc_channel *channel = owner;
+    for (unsigned i = 1; i < channel->sub_count; i++)
+        if (channel->subs[i].lane)
+            rpc__lane_unref(channel->subs[i].lane);
     rpc__tls_context_unref(channel->tls);
     pthread_cond_destroy(&channel->changed);
     pthread_mutex_destroy(&channel->lock);
     free(channel);
 }
 
-static void close_task(void *arg)
+static rpc_code check_range(
+    const char *name, int64_t value, int64_t min, int64_t max, rpc_status *reterr)
 {
-    rpc_channel *channel = arg;
-    rpc__lane *lane = channel->lane;
-    rpc_status why;
-    rpc_status_set(&why, RPC_CANCELLED, "channel: it is being closed");
-    channel->closed = true;
-    if (channel->timer && rpc_timer_cancel(channel->timer))
-        rpc__lane_unref(lane);
-    channel->timer = NULL;
-    fail_waiting(channel, true, RPC_CANCELLED, why.message);
-    for (rpc__conn *conn = lane->conns; conn; conn = conn->next) {
-        while (conn->calls)
-            rpc__call_end(conn->calls, RPC_CANCELLED, why.message, NGHTTP2_CANCEL);
-        rpc__conn_close(conn, &why);
-    }
-    rpc__lane_settle(lane);
-    rpc__lane_unref(lane);
+    if (value == 0 || (value >= min && value <= max))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "channel: %s must be %lld..%lld, or 0 for the default", name, (long long)min,
+        (long long)max);
 }
 
-static rpc_code set_up(rpc_channel *channel, const rpc_channel_options *options, rpc_status *reterr)
+static rpc_code check_options(const rpc_channel_options *options, rpc_status *reterr)
 {
-    rpc_code code = rpc__url_parse(options->target, &channel->url, reterr);
-    if (code != RPC_OK)
-        return code;
-    if (channel->url.scheme == RPC__SCHEME_TCP &&
-        (!options->allow_plain_text || !channel->url.loopback))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "channel: tcp:// is for loopback and with plain text allowed only; use tls+tcp://");
-    const char *host = channel->url.host;
-    if (channel->url.scheme == RPC__SCHEME_IPC)
-        snprintf(channel->authority, sizeof channel->authority, "localhost");
-    else
-        snprintf(channel->authority, sizeof channel->authority,
-            strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, channel->url.port);
-    channel->limits = options->limits;
-    channel->encoding = options->encoding;
-    channel->accept = rpc__accept_of(options->accept_encodings);
-    channel->connect_ms = options->connect_ms > 0 ? options->connect_ms : CONNECT_DEFAULT_MS;
-    if (channel->url.scheme == RPC__SCHEME_TLS_TCP)
-        code = rpc__tls_context_new_client(&options->tls, host, &channel->tls, reterr);
+    rpc_code code = rpc__limits_check(&options->limits, reterr);
+    if (code == RPC_OK)
+        code = check_range("connect_ms", options->connect_ms, 1, CONNECT_MAX_MS, reterr);
+    if (code == RPC_OK)
+        code = check_range(
+            "backoff_initial_ms", options->backoff_initial_ms, 1, BACKOFF_LIMIT_MS, reterr);
+    if (code == RPC_OK)
+        code = check_range("backoff_max_ms", options->backoff_max_ms, 1, BACKOFF_LIMIT_MS, reterr);
     return code;
 }
 
-rpc_code rpc_channel_new(
-    rpc_runtime *runtime, const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr)
+/* The next of a target's addresses, with the scheme of the first: "tls+tcp://a:1,b:2". */
+static rpc_code next_url(
+    const char *target, const char **at, rpc__url *ret_url, bool *ret_last, rpc_status *reterr)
 {
-    rpc_code code = rpc__limits_check(&options->limits, reterr);
-    if (code != RPC_OK)
-        return code;
-    rpc_channel *channel = calloc(1, sizeof *channel);
+    char text[RPC__URL_MAX + 1] = "";
+    const char *rest = strstr(target, "://");
+    size_t scheme = rest && strncmp(target, "ipc://", 6) != 0 ? (size_t)(rest + 3 - target) : 0;
+    const char *begin = *at ? *at : target + scheme;
+    size_t size = scheme ? strcspn(begin, ",") : strlen(begin);
+    if (scheme + size >= sizeof text)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "channel: an address of the target is longer than %d bytes", RPC__URL_MAX - 1);
+    memcpy(text, target, scheme);
+    memcpy(text + scheme, begin, size);
+    *ret_last = begin[size] == '\0';
+    *at = begin + size + !*ret_last;
+    return rpc__url_parse(text, ret_url, reterr);
+}
+
+static rpc_code check_url(
+    const rpc_channel_options *options, const rpc__url *url, rpc_status *reterr)
+{
+    if (url->scheme != RPC__SCHEME_TCP || (options->allow_plain_text && url->loopback))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "channel: tcp:// is for loopback and with plain text allowed only; use tls+tcp://");
+}
+
+static rpc_code parse_target(const rpc_channel_options *options,
+    rpc__url ret_urls[RPC_CONNECTIONS_MAX], unsigned *ret_count, rpc_status *reterr)
+{
+    const char *at = NULL;
+    bool last = false;
+    for (*ret_count = 0; !last; (*ret_count)++) {
+        if (*ret_count == RPC_CONNECTIONS_MAX)
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "channel: the target has more than %d addresses", RPC_CONNECTIONS_MAX);
+        rpc_code code = next_url(options->target, &at, &ret_urls[*ret_count], &last, reterr);
+        if (code == RPC_OK)
+            code = check_url(options, &ret_urls[*ret_count], reterr);
+        if (code != RPC_OK)
+            return code;
+    }
+    return RPC_OK;
+}
+
+static void set_options(rpc_channel *channel, const rpc_channel_options *options)
+{
+    channel->limits = options->limits;
+    channel->connect_ms = options->connect_ms ? options->connect_ms : CONNECT_DEFAULT_MS;
+    channel->backoff_initial_ms = options->backoff_initial_ms ? options->backoff_initial_ms
+                                                              : BACKOFF_INITIAL_MS;
+    channel->backoff_max_ms = options->backoff_max_ms ? options->backoff_max_ms : BACKOFF_MAX_MS;
+    channel->line_max = options->waiting_calls_max ? options->waiting_calls_max
+                                                   : WAITING_DEFAULT_MAX;
+    channel->encoding = options->encoding;
+    channel->accept = rpc__accept_of(options->accept_encodings);
+    channel->own_name = options->tls.server_name != NULL;
+    channel->resolve = options->resolve;
+    channel->resolve_ctx = options->resolve_ctx;
+    channel->on_state = options->on_state;
+    channel->state_ctx = options->state_ctx;
+}
+
+static bool add_sub(rpc_channel *channel, unsigned index, unsigned turn, const rpc__url *url)
+{
+    rpc__sub *sub = &channel->subs[index];
+    sub->channel = channel;
+    sub->index = index;
+    sub->turn = turn;
+    sub->url = *url;
+    rpc__sub_init(sub);
+    sub->lane = rpc__lane_new(channel->runtime, NULL, index == 0 ? free_channel : NULL, channel);
+    return sub->lane != NULL;
+}
+
+static bool add_subs(
+    rpc_channel *channel, const rpc__url *urls, unsigned url_count, unsigned connections)
+{
+    /* The home comes last: once it is there, it alone frees the channel. */
+    for (unsigned i = url_count * connections; i-- > 0;)
+        if (!add_sub(channel, i, i / url_count, &urls[i % url_count]))
+            return false;
+    return true;
+}
+
+static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, const rpc__url *urls,
+    unsigned url_count, rpc_channel **ret, rpc_status *reterr)
+{
+    unsigned connections = options->connections ? options->connections : 1;
+    if (connections > RPC_CONNECTIONS_MAX / url_count)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "channel: %u connections to each of %u addresses are more than %d", connections,
+            url_count, RPC_CONNECTIONS_MAX);
+    unsigned count = url_count * connections;
+    rpc_channel *channel = calloc(1, sizeof *channel + count * sizeof channel->subs[0]);
     if (!channel)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     channel->runtime = runtime;
+    channel->sub_count = channel->open_subs = count;
+    channel->idle_subs = count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->changed, NULL);
-    rpc__task_init(&channel->retry, retry_task, channel);
-    rpc__task_init(&channel->close, close_task, channel);
-    code = set_up(channel, options, reterr);
-    if (code == RPC_OK) {
-        channel->lane = rpc__lane_new(runtime, NULL, free_channel, channel);
-        if (!channel->lane)
-            code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
-    }
+    rpc__task_init(&channel->state_task, tell_state, channel);
+    set_options(channel, options);
+    rpc_code code = RPC_OK;
+    if (urls[0].scheme == RPC__SCHEME_TLS_TCP)
+        code = rpc__tls_context_new_client(&options->tls, urls[0].host, &channel->tls, reterr);
+    if (code == RPC_OK && !add_subs(channel, urls, url_count, connections))
+        code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code != RPC_OK) {
         free_channel(channel);
         return code;
@@ -446,19 +323,53 @@ rpc_code rpc_channel_new(
     return RPC_OK;
 }
 
+rpc_code rpc_channel_new(
+    rpc_runtime *runtime, const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr)
+{
+    rpc_code code = check_options(options, reterr);
+    if (code != RPC_OK)
+        return code;
+    rpc__url *urls = calloc(RPC_CONNECTIONS_MAX, sizeof *urls);
+    if (!urls)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
+    unsigned count = 0;
+    code = parse_target(options, urls, &count, reterr);
+    if (code == RPC_OK)
+        code = make(runtime, options, urls, count, ret, reterr);
+    free(urls);
+    return code;
+}
+
+static void shut_down(rpc_channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    channel->state = RPC_CHANNEL_SHUTDOWN;
+    bool tell = channel->on_state && !channel->state_queued;
+    channel->state_queued |= tell;
+    channel->shutdown_told = !channel->on_state;
+    pthread_mutex_unlock(&channel->lock);
+    if (!tell)
+        return;
+    rpc__lane_ref(rpc__channel_home(channel));
+    rpc__strand_post(&rpc__channel_home(channel)->strand, &channel->state_task);
+}
+
 void rpc_channel_free(rpc_channel *channel)
 {
     if (!channel)
         return;
-    rpc__lane *lane = channel->lane;
+    atomic_store(&channel->closing, true);
+    for (unsigned i = 0; i < channel->sub_count; i++)
+        rpc__sub_ask(&channel->subs[i], RPC__SUB_ASK_CLOSE);
+    rpc__balance_close(channel);
     pthread_mutex_lock(&channel->lock);
-    channel->closing = true;
-    pthread_mutex_unlock(&channel->lock);
-    rpc__lane_ref(lane);
-    rpc__strand_post(&lane->strand, &channel->close);
-    pthread_mutex_lock(&channel->lock);
-    while (channel->calls > 0 || channel->conns > 0)
+    while (channel->open_subs > 0 || channel->conns > 0 || atomic_load(&channel->calls) > 0)
         pthread_cond_wait(&channel->changed, &channel->lock);
     pthread_mutex_unlock(&channel->lock);
-    rpc__lane_unref(lane);
+    shut_down(channel);
+    pthread_mutex_lock(&channel->lock);
+    while (!channel->shutdown_told)
+        pthread_cond_wait(&channel->changed, &channel->lock);
+    pthread_mutex_unlock(&channel->lock);
+    rpc__lane_unref(rpc__channel_home(channel));
 }

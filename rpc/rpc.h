@@ -3,10 +3,11 @@
  *  messages and stubs by protobuf-c as its generator writes them.
  *
  *  THREADS. Every connection has a strand: callbacks of one call never overlap and never come
- *  after its on_end. Every function that takes an rpc_call may be called from any thread, while
- *  the caller holds the call (inside a callback, or with rpc_call_ref()); what it asks for
- *  happens on the strand. Functions marked "strand" are for callbacks of that call only.
- *  Callbacks must not block: slow work goes to an rpc_pool and comes back by rpc_call_post().
+ *  after its on_end; those of different calls may. Every function that takes an rpc_call may be
+ * called from any thread, while the caller holds the call (inside a callback, or with
+ * rpc_call_ref()); what it asks for happens on the strand. Functions marked "strand" are for
+ * callbacks of that call only. Callbacks must not block: slow work goes to an rpc_pool and comes
+ * back by rpc_call_post().
  *
  *  MEMORY. What a callback is given is borrowed until it returns, unless it says otherwise.
  *
@@ -538,20 +539,66 @@ RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
 
 /* ---- client ------------------------------------------------------------------------------ */
 
+/** As gRPC's connectivity semantics have it. TRANSIENT_FAILURE stays until READY, also while a
+ *  new attempt is made. With several addresses: READY when one is, TRANSIENT_FAILURE when all
+ *  are. */
+typedef enum rpc_channel_state {
+    RPC_CHANNEL_IDLE,              /* no connection; the next call makes one */
+    RPC_CHANNEL_CONNECTING,        /* calls wait */
+    RPC_CHANNEL_READY,             /* calls are sent */
+    RPC_CHANNEL_TRANSIENT_FAILURE, /* calls fail with UNAVAILABLE, but for wait_for_ready */
+    RPC_CHANNEL_SHUTDOWN,          /* rpc_channel_free() runs */
+} rpc_channel_state;
+/** "READY" and so on. */
+RPC_API const char *rpc_channel_state_name(rpc_channel_state state);
+
+#define RPC_ADDRESSES_MAX   16 /* that a name resolves to; more are left out */
+#define RPC_CONNECTIONS_MAX 64 /* of a channel */
+
+/** What a name resolves to: "192.0.2.1", "2001:db8::1". */
+typedef struct rpc_addresses {
+    unsigned count;
+    char text[RPC_ADDRESSES_MAX][46];
+} rpc_addresses;
+/** Resolves host, or says why not (UNAVAILABLE: try again later). On a thread where it may
+ *  block; possibly several at once. */
+typedef rpc_code rpc_resolve_fn(
+    void *ctx, const char *host, rpc_addresses *ret_addresses, rpc_status *reterr);
+
 typedef struct rpc_channel_options {
-    const char *target; /* "tls+tcp://host:port", "tcp://…" (loopback), "ipc:///path" */
+    /** "tls+tcp://host:port", "tcp://…" (loopback), "ipc:///path". Several addresses are
+     *  separated by commas, "tls+tcp://a:7443,b:7443": one connection each, calls go round
+     *  robin over those that are ready. Of the addresses that one name resolves to, the first
+     *  that answers is taken. The name in the target is the one verified, each its own. */
+    const char *target;
     bool allow_plain_text;
     rpc_tls_options tls;
     rpc_limits limits;
-    int64_t connect_ms;        /* connecting and handshake; 0 = 10,000 */
+    int64_t connect_ms; /* to one address, handshake apart; 0 = 10,000; 1..3,600,000 */
+    /** Connections for each address of the target, spread over what its name resolves to;
+     *  0 = 1, at most RPC_CONNECTIONS_MAX in all. */
+    unsigned connections;
+    /** An address that cannot be reached is tried again after initial, then 1.6 times longer
+     *  each time up to max, a fifth more or less. 0 = 1,000 and 120,000. */
+    int64_t backoff_initial_ms, backoff_max_ms;
+    unsigned waiting_calls_max; /* for a connection; 0 = 100,000: then RESOURCE_EXHAUSTED */
+    rpc_resolve_fn *resolve;    /* NULL = getaddrinfo() */
+    void *resolve_ctx;
+    /** Each new state, in order and never two at once; the last is SHUTDOWN. Must not block. */
+    void (*on_state)(void *ctx, rpc_channel_state state);
+    void *state_ctx;
     rpc_encoding encoding;     /* of requests, where the call's options say nothing */
     unsigned accept_encodings; /* of answers; 0 = all there are */
 } rpc_channel_options;
 
-/** Makes a channel; the connection is made at the first call and again, after back-off with
- *  jitter, when it was lost. INVALID_ARGUMENT for what can never work. */
+/** Makes a channel; connections are made at the first call, and at the next call when they were
+ *  lost or given up for idleness (limits.idle_ms). INVALID_ARGUMENT for what can never work. */
 RPC_API RPC_MUST_USE rpc_code rpc_channel_new(rpc_runtime *runtime,
     const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr);
+/** Any thread, as all that follow. */
+RPC_API rpc_channel_state rpc_channel_get_state(const rpc_channel *channel);
+/** Connects now what is idle, without a call. */
+RPC_API void rpc_channel_connect(rpc_channel *channel);
 /** Ends running calls with CANCELLED and waits for their on_end; not from a callback. */
 RPC_API void rpc_channel_free(rpc_channel *channel);
 
@@ -573,7 +620,7 @@ typedef struct rpc_call_options {
                                     * status's details, empty where there are none; in arena */
 } rpc_call_options;
 
-/** Starts a call of any kind; its callbacks come on the connection's strand. The caller owns a
+/** Starts a call of any kind; its callbacks come one at a time, on any thread. The caller owns a
  *  reference to *ret (rpc_call_unref). options may be NULL. Errors that come before any network
  *  are returned; all others come by on_end. */
 RPC_API RPC_MUST_USE rpc_code rpc_channel_start(rpc_channel *channel, const char *path,

@@ -56,9 +56,9 @@ static const char *conn_objection(rpc__conn *conn)
     return objection;
 }
 
-static void conn_goaway(rpc__conn *conn)
+static void conn_goaway(rpc__conn *conn, uint32_t h2_error, rpc_bytes debug)
 {
-    (void)conn;
+    (void)conn, (void)h2_error, (void)debug;
 }
 
 /* (lock) */

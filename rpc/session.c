@@ -29,7 +29,8 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
     rpc__conn *conn = user;
     if (!conn->server || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    rpc_call *call = rpc__call_new(conn->lane, true, conn->limits->call_memory_bytes_max);
+    rpc_call *call = rpc__call_new(
+        conn->lane, conn->lane, true, conn->limits->call_memory_bytes_max);
     if (!call)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     call->listener = conn->listener;
@@ -166,6 +167,7 @@ static void answer_headers_done(rpc_call *call, bool end)
     }
     if (!call->headers_done) {
         call->headers_done = true;
+        call->conn->served = true;
         if (end && !call->trailers.first)
             call->trailers = call->headers;
         if (call->handler.on_headers && !end)
@@ -233,7 +235,8 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         return 0;
     case NGHTTP2_GOAWAY:
         conn->goaway_seen = true;
-        conn->ops->on_goaway(conn);
+        conn->ops->on_goaway(conn, frame->goaway.error_code,
+            rpc_bytes_of(frame->goaway.opaque_data, frame->goaway.opaque_data_len));
         return 0;
     default:
         return 0;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** Lanes, connections and calls: what both ends of gRPC over HTTP/2 share. Private to rpc/.
  *
- *  LANE   a strand and what lives on it: one connection of a server, or a channel with its
- *         connections one after another. Everything below marked (strand) is touched by the
- *         lane's tasks only. Every task ends with rpc__lane_settle(): there, never deeper,
- *         on_end and on_writable are called and output is made and written.
- *  LOCKS  call->lock guards the call's inbox (marked (lock)); nothing else is taken, no callback
- *         runs and neither nghttp2 nor OpenSSL is entered while it is held.
- *  REFS   a call holds its connection and its lane, a connection holds its lane; the last
- *         reference of a lane posts its last task, which frees it. */
+ *  LANE   a strand and what lives on it: one connection of a server, or the connections, one
+ *         after another, of a channel to one address. Everything below marked (strand) is
+ *         touched by the lane's tasks only. A call of a channel may move to another lane while
+ *         it is on no stream (rpc__call_move); a task that finds its call elsewhere follows it.
+ * Every task ends with rpc__lane_settle(): there, never deeper, on_end and on_writable are called
+ * and output is made and written. LOCKS  call->lock guards the call's inbox (marked (lock));
+ * nothing else is taken, no callback runs and neither nghttp2 nor OpenSSL is entered while it is
+ * held. REFS   a call holds its connection and its home, the lane it was made for (of a channel:
+ * the one that keeps all the others), a connection holds its lane; the last reference of a lane
+ * posts its last task, which frees it. */
 #ifndef DACM_RPC_SESSION_H
 #define DACM_RPC_SESSION_H
 
@@ -75,7 +77,8 @@ typedef struct rpc__conn_owner {
     /** Server, once a minute: why the peer may not go on, or NULL. */
     const char *(*objection)(rpc__conn *conn);
     void (*on_request)(rpc__conn *conn, rpc_call *call); /* server: all headers are there */
-    void (*on_goaway)(rpc__conn *conn);                  /* no new calls on this connection */
+    /** Client: no new calls on this connection; debug is what the server said about it. */
+    void (*on_goaway)(rpc__conn *conn, uint32_t h2_error, rpc_bytes debug);
     void (*on_event)(
         rpc__conn *conn, rpc_event_kind kind, rpc_limit_kind limit, const char *detail);
     void (*on_gone)(rpc__conn *conn, const rpc_status *why); /* last */
@@ -128,6 +131,7 @@ struct rpc__conn {
     bool had_request; /* client: the server's SETTINGS have come */
     bool accept_told; /* server: the client knows our encodings */
     bool goaway_seen, draining, drain_final;
+    bool served; /* client: a call was answered on it */
     /* output */
     uint8_t *out[2];
     size_t out_size; /* plain text only: bytes in out[out_now] */
@@ -278,11 +282,14 @@ typedef struct rpc__waiting {
 struct rpc_call {
     atomic_uint refs;
     bool server;
-    rpc__lane *lane;
-    rpc__conn *conn;        /* NULL: client, not begun */
-    rpc_call *next, *prev;  /* conn->calls */
-    rpc_call *pending_next; /* lane->pending, lane->free_calls, channel's queue */
-    bool pending, attached, waiting;
+    rpc__lane *home;           /* a reference */
+    _Atomic(rpc__lane *) lane; /* where it is; only a task of that lane changes it */
+    rpc__lane *move_to;        /* at the next settle */
+    rpc__conn *conn;           /* NULL: client, on no stream */
+    rpc_call *next, *prev;     /* conn->calls, the channel's line */
+    rpc_call *pending_next;    /* lane->pending, lane->free_calls */
+    bool pending, attached;
+    bool waiting; /* in the channel's line (its lock) */
     int32_t stream_id;
     rpc_arena *arena;
     const char *path;
@@ -303,6 +310,7 @@ struct rpc_call {
     void *owner;                                               /* rpc_server or rpc_channel */
     void (*on_over)(rpc_call *call, const rpc_status *status); /* the owner's, after on_end */
     size_t interceptors_run;
+    struct rpc__sub *sub; /* client: chosen, not yet tried */
     bool wait_for_ready;
     size_t stream_window, window_wanted;
     /* received (strand) */
@@ -350,10 +358,12 @@ struct rpc_call {
     rpc__after *afters;
 };
 
-/** refs 1. NULL: no memory. */
-rpc_call *rpc__call_new(rpc__lane *lane, bool server, size_t arena_budget);
+/** refs 1; home holds lane. NULL: no memory. */
+rpc_call *rpc__call_new(rpc__lane *lane, rpc__lane *home, bool server, size_t arena_budget);
 /** Without references; lane: its own, on which nothing else of it is left. */
 void rpc__call_destroy(rpc_call *call, rpc__lane *lane);
+/** A call that is on no stream goes on with RPC__ASK_START on that lane. (strand) */
+void rpc__call_move(rpc_call *call, rpc__lane *lane);
 void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id);
 /** Asks (any thread); takes effect on the strand, at once when this is it. */
 void rpc__call_ask(rpc_call *call, unsigned what);
@@ -379,8 +389,8 @@ void rpc__call_out_done(rpc_call *call);
 /** Past the queue's bounds. True: taken. */
 bool rpc__call_send_unbounded(rpc_call *call, const ProtobufCMessage *message);
 void rpc__call_closure(const ProtobufCMessage *reply, void *call);
-/** Request or answer headers. (strand) False: out of memory. */
-bool rpc__call_submit_request(rpc_call *call);
+/** Request headers on a new stream of conn. (strand) False: out of memory. */
+bool rpc__call_submit_request(rpc_call *call, rpc__conn *conn);
 /** Received bytes of DATA. (strand) */
 void rpc__call_data(rpc_call *call, const uint8_t *data, size_t size);
 void rpc__call_remote_close(rpc_call *call);

@@ -40,6 +40,9 @@ RPC_MUST_USE rpc_code rpc__url_parse(const char *text, rpc__url *ret, rpc_status
 /** Writes it back; ret_text holds RPC__URL_MAX bytes. */
 void rpc__url_format(const rpc__url *url, char *ret_text);
 
+/** The host is an address, not a name. */
+bool rpc__url_numeric(const rpc__url *url);
+
 typedef struct rpc__stream rpc__stream;
 
 typedef struct rpc__stream_handler {

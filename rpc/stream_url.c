@@ -121,6 +121,13 @@ rpc_code rpc__url_parse(const char *text, rpc__url *ret, rpc_status *reterr)
         "rpc: scheme of url '%.64s' is not known; expected tls+tcp://, tcp:// or ipc://", text);
 }
 
+bool rpc__url_numeric(const rpc__url *url)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    return inet_pton(AF_INET, url->host, &v4) == 1 || inet_pton(AF_INET6, url->host, &v6) == 1;
+}
+
 void rpc__url_format(const rpc__url *url, char *ret_text)
 {
     if (url->scheme == RPC__SCHEME_IPC) {

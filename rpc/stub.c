@@ -103,12 +103,26 @@ struct rpc_stub {
     rpc_channel *channel;
     rpc_call_options options;
     rpc_metadatum *metadata; /* names and values are ours */
-    rpc_status status;       /* of the closure that is running */
-    rpc_bytes details;       /* the same */
 };
 
+/* The closure that this thread is running: those of different calls may run at once. */
+typedef struct running_closure {
+    rpc_status status;
+    rpc_bytes details;
+} running_closure;
+
+static _Thread_local const running_closure *current_closure;
+
+static void run_closure(const running_closure *result, const ProtobufCMessage *reply,
+    ProtobufCClosure closure, void *closure_data)
+{
+    const running_closure *outer = current_closure;
+    current_closure = result;
+    closure(reply, closure_data);
+    current_closure = outer;
+}
+
 typedef struct stub_call {
-    rpc_stub *stub;
     const ProtobufCMessageDescriptor *reply;
     ProtobufCClosure closure;
     void *closure_data;
@@ -131,17 +145,14 @@ static void stub_message(rpc_call *call, rpc_message *message, void *user)
 static void stub_end(rpc_call *call, const rpc_status *status, void *user)
 {
     stub_call *running = user;
-    rpc_status *result = &running->stub->status;
-    rpc_bytes *details = &running->stub->details;
-    if (!rpc_call_status_details(call, details))
-        *details = rpc_bytes_of(NULL, 0);
+    running_closure result = {.status = *status};
     ProtobufCMessage *reply = NULL;
-    *result = *status;
-    rpc_code code = check_reply(status, running->message, running->twice, result);
+    (void)rpc_call_status_details(call, &result.details);
+    rpc_code code = check_reply(status, running->message, running->twice, &result.status);
     if (code == RPC_OK)
-        code = rpc_message_unpack(running->message, running->reply, &reply, result);
-    result->code = code;
-    running->closure(reply, running->closure_data);
+        code = rpc_message_unpack(running->message, running->reply, &reply, &result.status);
+    result.status.code = code;
+    run_closure(&result, reply, running->closure, running->closure_data);
     rpc_message_release(running->message);
     free(running);
 }
@@ -156,18 +167,17 @@ static void stub_invoke(ProtobufCService *service, unsigned index, const Protobu
     int size = snprintf(path, sizeof path, "/%s/%s", service->descriptor->name, method->name);
     stub_call *running = size < (int)sizeof path ? calloc(1, sizeof *running) : NULL;
     rpc_call *call = NULL;
+    running_closure why = {0};
     if (!running) {
-        rpc_status_set(&stub->status, RPC_RESOURCE_EXHAUSTED, "stub: no memory");
-        stub->details = rpc_bytes_of(NULL, 0);
-        closure(NULL, closure_data);
+        rpc_status_set(&why.status, RPC_RESOURCE_EXHAUSTED, "stub: no memory");
+        run_closure(&why, NULL, closure, closure_data);
         return;
     }
-    *running = (stub_call){stub, method->output, closure, closure_data, NULL, false};
-    if (rpc_channel_start(stub->channel, path, &stub->options, &handler, running, &call,
-            &stub->status) != RPC_OK) {
+    *running = (stub_call){method->output, closure, closure_data, NULL, false};
+    if (rpc_channel_start(
+            stub->channel, path, &stub->options, &handler, running, &call, &why.status) != RPC_OK) {
         free(running);
-        stub->details = rpc_bytes_of(NULL, 0);
-        closure(NULL, closure_data);
+        run_closure(&why, NULL, closure, closure_data);
         return;
     }
     send_request(call, input);
@@ -223,12 +233,16 @@ ProtobufCService *rpc_stub_service(rpc_stub *stub)
 
 const rpc_status *rpc_stub_status(const rpc_stub *stub)
 {
-    return &stub->status;
+    (void)stub;
+    static const rpc_status outside = {.code = RPC_FAILED_PRECONDITION,
+        .message = "stub: rpc_stub_status() is for the inside of a closure"};
+    return current_closure ? &current_closure->status : &outside;
 }
 
 rpc_bytes rpc_stub_status_details(const rpc_stub *stub)
 {
-    return stub->details;
+    (void)stub;
+    return current_closure ? current_closure->details : rpc_bytes_of(NULL, 0);
 }
 
 void rpc_stub_free(rpc_stub *stub)

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
@@ -134,6 +135,21 @@ rpc_code rpc__tls_new(rpc__tls_context *context, rpc__tls **ret, rpc_status *ret
 SSL *rpc__tls_ssl(const rpc__tls *tls)
 {
     return tls->ssl;
+}
+
+bool rpc__tls_set_name(rpc__tls *tls, const char *name)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(tls->ssl);
+    uint8_t address[16];
+    bool numeric = inet_pton(AF_INET, name, address) == 1 ||
+                   inet_pton(AF_INET6, name, address) == 1;
+    if (numeric) /* an address is never sent as a name (RFC 6066, 3) */
+        return X509_VERIFY_PARAM_set1_host(param, NULL, 0) == 1 &&
+               X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1 &&
+               SSL_set_tlsext_host_name(tls->ssl, NULL) == 1;
+    return X509_VERIFY_PARAM_set1_ip(param, NULL, 0) == 1 &&
+           X509_VERIFY_PARAM_set1_host(param, name, 0) == 1 &&
+           SSL_set_tlsext_host_name(tls->ssl, name) == 1;
 }
 
 void rpc__tls_free(rpc__tls *tls)

@@ -19,6 +19,9 @@ list(APPEND RPC_SOURCES
     listener.c
     origins.c
     channel.c
+    subchannel.c
+    balance.c
+    resolve.c
     stub.c
     limits.c
 )

@@ -108,9 +108,11 @@ static void compress_answer(fixture *f, rpc_call *call)
 static void note_peer(fixture *f, rpc_call *call)
 {
     const rpc_peer *peer = rpc_call_peer(call);
+    pthread_mutex_lock(&f->started.lock); /* calls of several connections come at once */
     f->peer_certificate = peer->has_certificate;
     if (peer->has_certificate && peer->uri_names && peer->uri_names[0])
         snprintf(f->peer_uri, sizeof f->peer_uri, "%s", peer->uri_names[0]);
+    pthread_mutex_unlock(&f->started.lock);
 }
 
 static void object_released(void *object)
