@@ -103,7 +103,8 @@ FEATURES = [
     ("every limit a setting with a counter", "[yes](limits.md)", "some, as channel arguments"),
     ("health, reflection", "v1 and v1alpha", "v1alpha (1.51)"),
     ("interceptors", "calls, start and end", "every operation"),
-    ("name resolution, load balancing, service configuration, xDS", "no", "yes"),
+    ("several addresses, round robin, connection made again with jitter", "yes", "yes"),
+    ("other policies of balancing, service configuration, xDS", "no", "yes"),
     ("Windows, macOS", "no", "yes"),
 ]
 
