@@ -30,6 +30,7 @@ rpc__conn *rpc__conn_new(rpc__lane *lane, bool server, const rpc_limits *limits,
     conn->ops = ops;
     conn->owner = owner;
     conn->tls = tls;
+    conn->in_wanted = server ? RPC__INPUT_FIRST_BYTES : RPC__INPUT_BYTES;
     conn->scheme = tls ? "https" : "http";
     conn->peer.address = conn->address;
     rpc__memory_add(lane->memory, RPC__CONN_BYTES);
@@ -65,61 +66,11 @@ int64_t rpc__conn_now_us(const rpc__conn *conn)
 
 static void fail(rpc__conn *conn, const rpc_status *why);
 
-static size_t output_size(const rpc__conn *conn)
-{
-    return conn->tls ? rpc__tls_output_size(conn->tls) : conn->out_size;
-}
-
-static uint8_t *new_buffer(rpc__conn *conn, size_t size)
-{
-    uint8_t *buffer = malloc(size);
-    if (buffer)
-        rpc__memory_add(conn->lane->memory, size);
-    return buffer;
-}
-
-static void free_buffer(rpc__conn *conn, uint8_t **buffer, size_t size)
-{
-    if (*buffer)
-        rpc__memory_give(conn->lane->memory, size);
-    free(*buffer);
-    *buffer = NULL;
-}
-
-static bool output_ready(rpc__conn *conn)
-{
-    if (!conn->staging)
-        conn->staging = new_buffer(conn, RPC__STAGING_BYTES);
-    if (!conn->staging)
-        return false;
-    conn->out_used = true;
-    if (conn->out[conn->out_now])
-        return true;
-    uint8_t *buffer = new_buffer(conn, RPC__OUTPUT_BYTES);
-    if (!buffer)
-        return false;
-    conn->out[conn->out_now] = buffer;
-    conn->out_size = 0;
-    if (conn->tls)
-        rpc__tls_set_output(conn->tls, buffer, RPC__OUTPUT_BYTES);
-    return true;
-}
-
-static void free_output(rpc__conn *conn)
-{
-    if (conn->tls)
-        rpc__tls_set_output(conn->tls, NULL, 0);
-    for (int i = 0; i < 2; i++)
-        free_buffer(conn, &conn->out[i], RPC__OUTPUT_BYTES);
-    free_buffer(conn, &conn->staging, RPC__STAGING_BYTES);
-    conn->staged = conn->out_size = 0;
-}
-
 size_t rpc__conn_room(rpc__conn *conn)
 {
-    if (!output_ready(conn))
+    if (!rpc__conn_output_ready(conn))
         return 0;
-    size_t left = RPC__OUTPUT_BYTES - output_size(conn);
+    size_t left = RPC__OUTPUT_BYTES - rpc__conn_output_size(conn);
     if (!conn->tls)
         return left - conn->staged;
     /* Two records are kept back: what is staged, and a short one between slices. */
@@ -170,7 +121,7 @@ static bool start_write(rpc__conn *conn)
 {
     if (!conn->stream || conn->state >= RPC__CONN_CLOSED || rpc__stream_writing(conn->stream))
         return false;
-    size_t size = output_size(conn);
+    size_t size = rpc__conn_output_size(conn);
     if (size == 0)
         return false;
     rpc_bytes piece = rpc_bytes_of(conn->out[conn->out_now], size);
@@ -178,7 +129,7 @@ static bool start_write(rpc__conn *conn)
     conn->out_size = 0;
     if (conn->out[conn->out_now] && conn->tls)
         rpc__tls_set_output(conn->tls, conn->out[conn->out_now], RPC__OUTPUT_BYTES);
-    else if (!output_ready(conn)) {
+    else if (!rpc__conn_output_ready(conn)) {
         conn->out_now ^= 1;
         rpc_status why;
         rpc_status_set(&why, RPC_RESOURCE_EXHAUSTED, "connection: no memory for output");
@@ -223,10 +174,8 @@ static void resume_reading(rpc__conn *conn)
     if (conn->h2 && nghttp2_session_get_outbound_queue_size(conn->h2) > RPC__OUTBOUND_QUEUE_MAX &&
         rpc__stream_writing(conn->stream))
         return;
-    if (!conn->in)
-        conn->in = new_buffer(conn, RPC__INPUT_BYTES);
-    if (conn->in) {
-        rpc__stream_read(conn->stream, conn->in, RPC__INPUT_BYTES);
+    if (rpc__conn_input_ready(conn)) {
+        rpc__stream_read(conn->stream, conn->in, conn->in_size);
         return;
     }
     rpc_status why;
@@ -323,11 +272,11 @@ void rpc__conn_close(rpc__conn *conn, const rpc_status *why)
 
 static void last_words(rpc__conn *conn)
 {
-    if (rpc__stream_writing(conn->stream) || output_size(conn) > 0)
+    if (rpc__stream_writing(conn->stream) || rpc__conn_output_size(conn) > 0)
         return;
     if (conn->drain_us == 0) {
         conn->drain_us = rpc__conn_now_us(conn) + LINGER_US;
-        if (conn->tls && rpc__tls_handshake_done(conn->tls) && output_ready(conn))
+        if (conn->tls && rpc__tls_handshake_done(conn->tls) && rpc__conn_output_ready(conn))
             rpc__tls_shutdown(conn->tls);
         if (start_write(conn))
             return;
@@ -402,8 +351,7 @@ static void gone(rpc__conn *conn)
     rpc__objects_clear(conn);
     nghttp2_session_del(conn->h2);
     conn->h2 = NULL;
-    free_output(conn);
-    free_buffer(conn, &conn->in, RPC__INPUT_BYTES);
+    rpc__conn_free_buffers(conn);
     conn->ops->on_gone(conn, &conn->why);
     rpc__conn_unref(conn);
     rpc__lane_settle(lane);
@@ -440,7 +388,8 @@ static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
 {
     const rpc_limits *limits = conn->limits;
     bool quiet = conn->calls == NULL && conn->state == RPC__CONN_OPEN && conn->had_request &&
-                 !conn->draining && !conn->out_used && !rpc__stream_writing(conn->stream);
+                 !conn->draining && !conn->out_used && !rpc__stream_writing(conn->stream) &&
+                 (!conn->server || rpc__conn_rests(conn));
     int64_t delay = quiet ? INT64_MAX : TICK_MS;
     if (conn->state == RPC__CONN_HANDSHAKE)
         delay = earliest(now, conn->opened_us, limits->handshake_ms, delay);
@@ -556,11 +505,8 @@ static void tick_task(void *arg)
         check_limits(conn, now);
         judge_peer(conn, now);
         rpc__conn_check_calls(conn, now);
-        if (conn->stream && !conn->out_used && conn->state == RPC__CONN_OPEN &&
-            !rpc__stream_writing(conn->stream) && output_size(conn) == 0 && conn->staged == 0 &&
-            !(conn->tls && rpc__tls_output_waiting(conn->tls)))
-            free_output(conn);
-        conn->out_used = false;
+        if (conn->stream && conn->state < RPC__CONN_CLOSED)
+            rpc__conn_rest(conn);
         rpc__lane_settle(conn->lane);
         start_timer(conn);
     }
@@ -592,7 +538,7 @@ static void ready(rpc__conn *conn)
 static void handshake(rpc__conn *conn)
 {
     rpc_status why = {0};
-    if (!output_ready(conn)) {
+    if (!rpc__conn_output_ready(conn)) {
         rpc_status_set(&why, RPC_RESOURCE_EXHAUSTED, "connection: no memory for output");
         fail(conn, &why);
         return;
@@ -669,7 +615,9 @@ static void on_read(void *user, size_t size, const rpc_status *status)
     rpc__lane *lane = conn->lane;
     rpc__conn_ref(conn);
     if (status->code == RPC_OK) {
-        receive(conn, rpc_bytes_of(conn->in, size));
+        rpc__conn_input_took(conn, size);
+        if (size > 0)
+            receive(conn, rpc_bytes_of(conn->in, size));
     } else {
         rpc_status why = *status;
         if (status->code == RPC_OUT_OF_RANGE)

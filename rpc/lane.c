@@ -27,15 +27,21 @@ void rpc__lane_ref(rpc__lane *lane)
     atomic_fetch_add_explicit(&lane->refs, 1, memory_order_relaxed);
 }
 
-static void free_lane(void *arg)
+void rpc__lane_free_calls(rpc__lane *lane)
 {
-    rpc__lane *lane = arg;
-    rpc_runtime *runtime = lane->runtime;
     while (lane->free_calls) {
         rpc_call *call = lane->free_calls;
         lane->free_calls = call->pending_next;
         rpc__call_destroy(call, lane);
     }
+    lane->free_count = 0;
+}
+
+static void free_lane(void *arg)
+{
+    rpc__lane *lane = arg;
+    rpc_runtime *runtime = lane->runtime;
+    rpc__lane_free_calls(lane);
     rpc__memory_give(lane->memory, lane->charged);
     rpc__memory_unref(lane->memory);
     rpc__strand_done(&lane->strand);

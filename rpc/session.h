@@ -28,6 +28,7 @@
 
 #define RPC__OUTPUT_BYTES       (256 * 1024)
 #define RPC__INPUT_BYTES        (128 * 1024)
+#define RPC__INPUT_FIRST_BYTES  (4 * 1024) /* of a server's: until a read has filled it */
 #define RPC__STAGING_BYTES      RPC__TLS_RECORD_MAX
 #define RPC__DIRECT_MIN         1024 /* slices from here on are encrypted where they are */
 #define RPC__OBJECTS            8
@@ -66,6 +67,8 @@ rpc__lane *rpc__lane_new(
 /** Charges request_bytes as they are now. False: that would be over the server's limit; nothing
  *  was charged. Never false when less is needed. (strand) */
 bool rpc__lane_charge(rpc__lane *lane);
+/** Frees the calls that are kept to be used again. (strand) */
+void rpc__lane_free_calls(rpc__lane *lane);
 void rpc__lane_ref(rpc__lane *lane);
 void rpc__lane_unref(rpc__lane *lane);
 bool rpc__lane_here(const rpc__lane *lane);
@@ -143,6 +146,8 @@ struct rpc__conn {
     rpc_call *view_call;
     /* input */
     uint8_t *in;
+    size_t in_size, in_wanted; /* of in: as it is, as the next read shall have it */
+    unsigned in_small;         /* small reads in a row */
     bool peer_finished;
     /* limits */
     rpc_timer *timer;
@@ -175,6 +180,20 @@ void rpc__conn_close(rpc__conn *conn, const rpc_status *why);
 void rpc__conn_drain(rpc__conn *conn);
 void rpc__conn_tick_soon(rpc__conn *conn);
 int64_t rpc__conn_now_us(const rpc__conn *conn);
+/* buffers.c (strand) */
+size_t rpc__conn_output_size(const rpc__conn *conn);
+/** There is a buffer to put output into. False: no memory. */
+bool rpc__conn_output_ready(rpc__conn *conn);
+/** The same for the next read: conn->in has in_size bytes. Only while no read is in flight. */
+bool rpc__conn_input_ready(rpc__conn *conn);
+/** A read has brought so much. */
+void rpc__conn_input_took(rpc__conn *conn, size_t size);
+/** With each tick: frees what has not been used since the last. */
+void rpc__conn_rest(rpc__conn *conn);
+/** There is nothing left that rest() would free. */
+bool rpc__conn_rests(const rpc__conn *conn);
+void rpc__conn_free_buffers(rpc__conn *conn);
+
 /** Sends what can be sent. (strand) */
 void rpc__conn_pump(rpc__conn *conn);
 /** Appends to the output; there is room (rpc__conn_room). False: the connection failed. */

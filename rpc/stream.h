@@ -48,7 +48,7 @@ typedef struct rpc__stream rpc__stream;
 typedef struct rpc__stream_handler {
     /** Dialled streams only: RPC_OK, or why there is no connection. */
     void (*on_open)(void *user, const rpc_status *status);
-    /** size is 1..n with RPC_OK and 0 with any other code. */
+    /** size is 1..n with RPC_OK (0 after rpc__stream_read_back()) and 0 with any other code. */
     void (*on_read)(void *user, size_t size, const rpc_status *status);
     /** RPC_OK: all of it has been taken by the kernel. */
     void (*on_written)(void *user, const rpc_status *status);
@@ -65,6 +65,9 @@ RPC_MUST_USE rpc_code rpc__stream_dial(rpc_runtime *runtime, const rpc__url *url
 
 /** Reads 1..size bytes into buffer, which is borrowed until on_read (or on_closed). */
 void rpc__stream_read(rpc__stream *stream, void *buffer, size_t size);
+/** Takes the read in flight back, where there is one: on_read comes with RPC_OK and what has been
+ *  read, or with 0 bytes; the buffer is the caller's again. */
+void rpc__stream_read_back(rpc__stream *stream);
 /** Writes all of count (1..4) pieces, which are borrowed until on_written (or on_closed); the
  *  array itself is copied. Not all empty. */
 void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count);

@@ -187,8 +187,11 @@ static void read_done(void *arg)
     int error = nng_aio_result(stream->read_aio);
     size_t size = error == 0 ? nng_aio_count(stream->read_aio) : 0;
     rpc_status status;
-    /* A read of nothing would be asked again for ever. */
-    rpc__nng_status(error == 0 && size == 0 ? NNG_ECONNSHUT : error, "reading", &status);
+    if (error == NNG_ECANCELED) /* by rpc__stream_read_back() */
+        error = 0;
+    else if (error == 0 && size == 0) /* a read of nothing would be asked again for ever */
+        error = NNG_ECONNSHUT;
+    rpc__nng_status(error, "reading", &status);
     stream->handler->on_read(stream->user, size, &status);
 }
 
@@ -338,6 +341,12 @@ void rpc__stream_read(rpc__stream *stream, void *buffer, size_t size)
         abort(); /* one piece is always taken */
     stream->reading = true;
     nng_stream_recv(stream->raw, stream->read_aio);
+}
+
+void rpc__stream_read_back(rpc__stream *stream)
+{
+    if (stream->reading && !stream->closing)
+        nng_aio_cancel(stream->read_aio);
 }
 
 void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count)

@@ -7,6 +7,7 @@ list(APPEND RPC_SOURCES
     memory.c
     progress.c
     connection.c
+    buffers.c
     session.c
     session_send.c
     flood.c

@@ -112,6 +112,11 @@ void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned co
     rpc__strand_post(stream->strand, &stream->written);
 }
 
+void rpc__stream_read_back(rpc__stream *stream)
+{
+    (void)stream; /* its reads are answered from memory, at once */
+}
+
 bool rpc__stream_reading(const rpc__stream *stream)
 {
     return stream->reading;

@@ -762,3 +762,19 @@ TEST(the_table_in_the_manual_names_every_limit)
             fail_msg("docs/librpc/limits.md does not name %s", cell);
     }
 }
+
+TEST(a_connection_that_rests_keeps_no_buffers)
+{
+    fixture f;
+    fixture_init(&f);
+    fixture_start(&f);
+    rpc_status status = {0};
+    assert_int_equal(unary_of(&f, 3 << 20, &status), RPC_OK); /* makes all of them large */
+    while (rpc_server_get_stats(f.server).memory_bytes > 32 * 1024)
+        if (!flag_wait_for(&f.events[RPC_EVENT_CLOSED], 1, 10))
+            fixture_skip(&f, 500); /* two ticks without traffic */
+    assert_int_equal(flag_count(&f.events[RPC_EVENT_CLOSED]), 0);
+    assert_int_equal(unary_of(&f, 3 << 20, &status), RPC_OK);
+    assert_int_equal(flag_count(&f.events[RPC_EVENT_ACCEPTED]), 1);
+    fixture_stop(&f);
+}
