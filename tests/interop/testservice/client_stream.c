@@ -92,9 +92,16 @@ void case_client_compressed_streaming(client *c)
     talk_end(&t, RPC_OK);
 }
 
+/* The case is about the server, so there is a connection before it begins. */
+static void connect_first(client *c)
+{
+    case_empty_unary(c);
+}
+
 void case_cancel_after_begin(client *c)
 {
     talk t;
+    connect_first(c);
     talk_start(&t, c->channel, input_path, NULL);
     talk_cancel(&t);
     talk_end(&t, RPC_CANCELLED);
@@ -213,6 +220,7 @@ void case_timeout_on_sleeping_server(client *c)
     Grpc__Testing__Payload payload = payload_of(27182);
     request.payload = &payload;
     talk t;
+    connect_first(c);
     talk_start(&t, c->channel, duplex_path, &options);
     talk_send(&t, &request.base); /* asks for nothing: the server waits for more */
     talk_end(&t, RPC_DEADLINE_EXCEEDED);

@@ -144,7 +144,11 @@ void EmptyStream() {
     MustBe(stream->Finish(), StatusCode::OK);
 }
 
+// The case is about the server, so there is a connection before it begins.
+void ConnectFirst() { EmptyUnary(); }
+
 void CancelAfterBegin() {
+    ConnectFirst();
     Context context;
     StreamingInputCallResponse response;
     auto writer = stub->StreamingInputCall(&context, &response);
@@ -164,6 +168,7 @@ void CancelAfterFirstResponse() {
 }
 
 void TimeoutOnSleepingServer() {
+    ConnectFirst();
     ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(1));
     auto stream = stub->FullDuplexCall(&context);

@@ -112,7 +112,12 @@ class Cases:
     def empty_stream(self):
         must(not list(self.stub.FullDuplexCall(iter(()), timeout=TIMEOUT)), "a response")
 
+    def _connect_first(self):
+        """The case is about the server, so there is a connection before it begins."""
+        self.empty_unary()
+
     def cancel_after_begin(self):
+        self._connect_first()
         pipe = Pipe()
         call = self.stub.StreamingInputCall.future(pipe, timeout=TIMEOUT)
         call.cancel()
@@ -129,6 +134,7 @@ class Cases:
         pipe.close()
 
     def timeout_on_sleeping_server(self):
+        self._connect_first()
         pipe = Pipe()
         call = self.stub.FullDuplexCall(pipe, timeout=0.001)
         pipe.send(output_request(payload=payload(27182)))
