@@ -254,6 +254,7 @@ static rpc_code parse_target(const rpc_channel_options *options,
 static void set_options(rpc_channel *channel, const rpc_channel_options *options)
 {
     channel->limits = options->limits;
+    atomic_init(&channel->keepalive_ms, options->limits.keepalive_ms);
     channel->connect_ms = options->connect_ms ? options->connect_ms : CONNECT_DEFAULT_MS;
     channel->backoff_initial_ms = options->backoff_initial_ms ? options->backoff_initial_ms
                                                               : BACKOFF_INITIAL_MS;

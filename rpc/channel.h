@@ -82,6 +82,7 @@ struct rpc_channel {
     rpc_channel_state told;                 /* (home) */
     _Atomic uint64_t ready_subs, idle_subs; /* bits; set and cleared under lock */
     atomic_uint turn;
+    atomic_int_least64_t keepalive_ms; /* of new connections */
     atomic_uint calls;
     atomic_bool closing;
     pthread_mutex_t lock;

@@ -27,6 +27,7 @@ rpc__conn *rpc__conn_new(rpc__lane *lane, bool server, const rpc_limits *limits,
     conn->lane = lane;
     conn->server = server;
     conn->limits = limits;
+    conn->keepalive_ms = limits->keepalive_ms;
     conn->ops = ops;
     conn->owner = owner;
     conn->tls = tls;
@@ -293,6 +294,11 @@ void rpc__conn_offence(rpc__conn *conn, rpc_limit_kind limit, uint32_t h2_error,
     conn->ops->on_event(conn, RPC_EVENT_PROTOCOL_ERROR, limit, detail);
     rpc_status why;
     rpc_status_set(&why, RPC_UNAVAILABLE, "connection: closed after a protocol error: %s", detail);
+    /* gRPC's clients slow down when they read this word. */
+    if (conn->h2 && limit == RPC_LIMIT_PINGS)
+        (void)nghttp2_submit_goaway(conn->h2, NGHTTP2_FLAG_NONE,
+            nghttp2_session_get_last_proc_stream_id(conn->h2), h2_error,
+            (const uint8_t *)RPC__TOO_MANY_PINGS, sizeof RPC__TOO_MANY_PINGS - 1);
     if (conn->h2)
         (void)nghttp2_session_terminate_session(conn->h2, h2_error);
     rpc__conn_close(conn, &why);
@@ -403,6 +409,7 @@ static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
         delay = earliest(now, conn->drain_us, 0, delay);
     if (conn->server && conn->peer.has_certificate)
         delay = earliest(now, conn->judged_us, JUDGE_MS, delay);
+    delay = rpc__keepalive_next_ms(conn, now, delay);
     return delay < 1 ? 1 : delay;
 }
 
@@ -478,6 +485,17 @@ static void check_limits(rpc__conn *conn, int64_t now)
     }
 }
 
+static void check_alive(rpc__conn *conn, int64_t now)
+{
+    static const char what[] = "the peer answered no PING within keepalive_timeout_ms";
+    if (!rpc__keepalive_dead(conn, now))
+        return;
+    conn->ops->on_event(conn, RPC_EVENT_TIMEOUT, RPC_LIMIT_KEEPALIVE, what);
+    rpc_status why;
+    rpc_status_set(&why, RPC_UNAVAILABLE, "connection: closed: %s", what);
+    fail(conn, &why); /* nobody is there to read last words */
+}
+
 static void judge_peer(rpc__conn *conn, int64_t now)
 {
     if (!conn->server || !conn->peer.has_certificate || conn->state != RPC__CONN_OPEN ||
@@ -503,6 +521,7 @@ static void tick_task(void *arg)
     if (conn->stream && conn->state < RPC__CONN_CLOSED) {
         int64_t now = rpc__conn_now_us(conn);
         check_limits(conn, now);
+        check_alive(conn, now);
         judge_peer(conn, now);
         rpc__conn_check_calls(conn, now);
         if (conn->stream && conn->state < RPC__CONN_CLOSED)
@@ -615,6 +634,8 @@ static void on_read(void *user, size_t size, const rpc_status *status)
     rpc__lane *lane = conn->lane;
     rpc__conn_ref(conn);
     if (status->code == RPC_OK) {
+        if (conn->keepalive_ms > 0)
+            conn->heard_us = rpc__conn_now_us(conn);
         rpc__conn_input_took(conn, size);
         if (size > 0)
             receive(conn, rpc_bytes_of(conn->in, size));
@@ -671,6 +692,7 @@ void rpc__conn_begin(rpc__conn *conn)
         snprintf(conn->address, sizeof conn->address, "%s", rpc__stream_address(conn->stream));
     conn->peer.has_uid = rpc__stream_uid(conn->stream, &conn->peer.uid);
     conn->opened_us = conn->idle_since_us = conn->progress_us = rpc__conn_now_us(conn);
+    conn->heard_us = conn->opened_us;
     conn->state = RPC__CONN_HANDSHAKE;
     conn->ops->on_event(conn, RPC_EVENT_ACCEPTED, RPC_LIMIT_NONE, "");
     if (!conn->tls)

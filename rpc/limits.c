@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #define HOUR_MS 3600000
+#define YEAR_MS 31536000000
 
 rpc_limits rpc_limits_default(void)
 {
@@ -19,6 +20,8 @@ rpc_limits rpc_limits_default(void)
         .write_progress_ms = 30000,
         .stream_receive_ms = 300000,
         .stream_send_ms = 300000,
+        .keepalive_ms = 7200000,
+        .keepalive_timeout_ms = 20000,
         .streams_max = 100,
         .header_list_bytes_max = 64 * 1024,
         .header_count_max = 256,
@@ -46,6 +49,7 @@ rpc_limits rpc_limits_default(void)
 rpc_limits rpc_limits_default_client(void)
 {
     rpc_limits limits = rpc_limits_default();
+    limits.keepalive_ms = 0;
     limits.stream_window_bytes = 8 * 1024 * 1024;
     limits.connection_window_bytes = 16 * 1024 * 1024;
     return limits;
@@ -75,6 +79,9 @@ static const limit_range ranges[] = {
     RANGE(write_progress_ms, " ms", 1, HOUR_MS),
     RANGE(stream_receive_ms, " ms", 1, RPC_NO_TIMEOUT),
     RANGE(stream_send_ms, " ms", 1, RPC_NO_TIMEOUT),
+    RANGE(keepalive_ms, " ms", 0, YEAR_MS),
+    RANGE(keepalive_timeout_ms, " ms", 1, HOUR_MS),
+    RANGE(keepalive_without_calls, "", 0, 1),
     RANGE(streams_max, "", 1, 1000000),
     RANGE(header_list_bytes_max, " bytes", 1024, 16777216),
     RANGE(header_count_max, "", 8, 65536),
@@ -140,6 +147,7 @@ const char *rpc_limit_name(rpc_limit_kind kind)
         [RPC_LIMIT_WRITE_PROGRESS] = "write_progress",
         [RPC_LIMIT_STREAM_RECEIVE] = "stream_receive",
         [RPC_LIMIT_STREAM_SEND] = "stream_send",
+        [RPC_LIMIT_KEEPALIVE] = "keepalive",
         [RPC_LIMIT_STREAMS] = "streams",
         [RPC_LIMIT_HEADER_LIST] = "header_list",
         [RPC_LIMIT_HEADER_COUNT] = "header_count",

@@ -128,6 +128,10 @@ typedef struct rpc_limits {
     int64_t stream_receive_ms; /* 300,000: a call of a server waits for the peer's next message or
                                 * half-close; RPC_NO_TIMEOUT = for ever */
     int64_t stream_send_ms;    /* 300,000: the same for the peer's window */
+    int64_t keepalive_ms;      /* server 7,200,000, client 0 (never): without a byte from the peer a
+                                * PING is sent. A client that is told too_many_pings doubles it */
+    int64_t keepalive_timeout_ms;     /* 20,000 without a byte after that PING: the peer is dead */
+    unsigned keepalive_without_calls; /* 0; 1: also while no call runs */
     /* streams and headers */
     unsigned streams_max;         /* 100 a connection */
     size_t header_list_bytes_max; /* 64 KiB */
@@ -175,6 +179,7 @@ typedef enum rpc_limit_kind {
     RPC_LIMIT_WRITE_PROGRESS,
     RPC_LIMIT_STREAM_RECEIVE,
     RPC_LIMIT_STREAM_SEND,
+    RPC_LIMIT_KEEPALIVE,
     RPC_LIMIT_STREAMS,
     RPC_LIMIT_HEADER_LIST,
     RPC_LIMIT_HEADER_COUNT,

@@ -37,6 +37,7 @@
 #define RPC__SEND_BODIES_MAX    2
 #define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
 #define RPC__OUTBOUND_QUEUE_MAX 1000
+#define RPC__TOO_MANY_PINGS     "too_many_pings"
 #define RPC__CONN_BYTES         (20 * 1024) /* TLS and HTTP/2 of an idle one, as measured */
 #define RPC__REQUEST_STEP       (64 * 1024) /* in which request_bytes are charged to the server */
 #define RPC__REPLY_COUNTED_MIN  (16 * 1024) /* smaller replies are not worth an atomic */
@@ -153,6 +154,7 @@ struct rpc__conn {
     rpc_timer *timer;
     bool tick_queued, timer_slow;
     rpc__task tick, start, drain, abort;
+    int64_t keepalive_ms, heard_us, ping_sent_us; /* keepalive.c */
     int64_t opened_us, idle_since_us, progress_us, drain_us, judged_us;
     uint64_t progress_bytes;
     rpc__flood flood;
@@ -207,6 +209,12 @@ void rpc__conn_offence(
 void rpc__conn_check_calls(rpc__conn *conn, int64_t now);
 /** A call reached a limit: counted and told. The call is for the caller to end. */
 void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail);
+
+/* keepalive.c (strand) */
+/** When rpc__keepalive_dead() has to be asked again, if that is before best. */
+int64_t rpc__keepalive_next_ms(const rpc__conn *conn, int64_t now, int64_t best);
+/** Sends a PING when it is due. True: the last one was not answered in time. */
+bool rpc__keepalive_dead(rpc__conn *conn, int64_t now);
 
 /* flood.c (strand) */
 /** For every frame received, as soon as its header is there. */

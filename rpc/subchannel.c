@@ -154,10 +154,20 @@ static void conn_request(rpc__conn *conn, rpc_call *call)
     (void)conn, (void)call;
 }
 
+/* The server finds our pings too many: half as many from now on, on every connection. */
+static void slow_down(rpc__conn *conn, rpc_channel *channel)
+{
+    int64_t doubled = 2 * conn->keepalive_ms, old = atomic_load(&channel->keepalive_ms);
+    while (old < doubled && !atomic_compare_exchange_weak(&channel->keepalive_ms, &old, doubled))
+        continue;
+}
+
 static void conn_goaway(rpc__conn *conn, uint32_t h2_error, rpc_bytes debug)
 {
     rpc__sub *sub = conn->owner;
-    (void)h2_error, (void)debug;
+    if (h2_error == NGHTTP2_ENHANCE_YOUR_CALM &&
+        rpc_bytes_equal(debug, rpc_bytes_str(RPC__TOO_MANY_PINGS)))
+        slow_down(conn, sub->channel);
     if (sub->conn == conn)
         rpc__sub_lost(sub);
 }
@@ -199,8 +209,10 @@ static rpc__conn *make_conn(rpc__sub *sub)
         rpc_status_set(&sub->error, RPC_RESOURCE_EXHAUSTED, "no memory");
     else
         conn = rpc__conn_new(sub->lane, false, &channel->limits, &conn_owner, sub, tls);
-    if (conn)
+    if (conn) {
+        conn->keepalive_ms = atomic_load(&channel->keepalive_ms);
         return conn;
+    }
     rpc__tls_free(tls);
     rpc_status_set(&sub->error, RPC_RESOURCE_EXHAUSTED, "no memory");
     return NULL;

@@ -8,6 +8,7 @@ list(APPEND RPC_SOURCES
     progress.c
     connection.c
     buffers.c
+    keepalive.c
     session.c
     session_send.c
     flood.c

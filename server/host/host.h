@@ -89,6 +89,10 @@ void host_settings_diff(const host_settings *old_settings, const host_settings *
         "a call waits for the caller's next message or its end; 0: for ever")                      \
     X(stream_send_ms, "limits.stream_send_ms", "ms", 0, 31536000000, "300000",                     \
         "a call waits for the caller to take what is sent; 0: for ever")                           \
+    X(keepalive_ms, "limits.keepalive_ms", "ms", 0, 31536000000, "7200000",                        \
+        "after so long without a byte of a peer with calls it is sent a PING; 0: never")           \
+    X(keepalive_timeout_ms, "limits.keepalive_timeout_ms", "ms", 1, 3600000, "20000",              \
+        "without a byte after that PING the peer is taken for dead")                               \
     X(streams_max, "limits.streams", NULL, 1, 10000, "100", "calls at a time on a connection")     \
     X(header_list_bytes_max, "limits.header_list_bytes", "bytes", 1024, 16777216, "65536",         \
         "headers of a request")                                                                    \
