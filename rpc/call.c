@@ -243,6 +243,7 @@ static void deliver_end(rpc_call *call)
         on_cancel(call, call->on_cancel_arg);
     if (call->handler.on_end)
         call->handler.on_end(call, &call->status, call->user);
+    rpc__intercept_end(call, &call->status);
     if (call->on_over)
         call->on_over(call, &call->status);
     if (call->context_release)
@@ -303,6 +304,17 @@ static void deadline_passed(rpc_call *call)
     rpc__call_refuse(call, RPC_DEADLINE_EXCEEDED, call->deadline_setting ? text : passed);
 }
 
+/* Client: before the call looks for a connection. */
+static bool intercept(rpc_call *call)
+{
+    rpc_status status = {0};
+    if (rpc__intercept_start(call, &status))
+        return true;
+    if (status.code != RPC_OK)
+        rpc__call_end(call, status.code, status.message, NGHTTP2_NO_ERROR);
+    return false;
+}
+
 static void act(rpc_call *call, unsigned asked)
 {
     if (call->over)
@@ -318,7 +330,7 @@ static void act(rpc_call *call, unsigned asked)
         return;
     }
     rpc__call_take_inbox(call);
-    if (asked & RPC__ASK_START)
+    if (asked & RPC__ASK_START && intercept(call))
         rpc__channel_begin(call);
     if (call->over)
         return;

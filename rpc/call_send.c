@@ -257,7 +257,6 @@ static void freeze_headers(rpc_call *call)
     pthread_mutex_lock(&call->lock);
     call->headers_frozen = true;
     pthread_mutex_unlock(&call->lock);
-    call->headers_sent = true;
 }
 
 /* The encoding of what we send, and of what we take unless accept is 0. All are constants. */
@@ -278,6 +277,7 @@ static size_t fill_encodings(const rpc_call *call, unsigned accept, nghttp2_nv *
 
 bool rpc__call_submit_request(rpc_call *call, rpc__conn *conn)
 {
+    freeze_headers(call);
     nghttp2_nv nv[NV_MAX + 16];
     size_t count = 0;
     nv[count++] = STATIC_NV(":method", "POST");
@@ -303,7 +303,7 @@ bool rpc__call_submit_request(rpc_call *call, rpc__conn *conn)
     if (id < 0)
         return false;
     rpc__call_attach(call, conn, id);
-    freeze_headers(call);
+    call->headers_sent = true;
     return true;
 }
 
@@ -330,6 +330,7 @@ static size_t fill_headers(rpc_call *call, nghttp2_nv *nv)
 {
     size_t count = 0;
     freeze_headers(call);
+    call->headers_sent = true;
     nv[count++] = STATIC_NV(":status", "200");
     nv[count++] = STATIC_NV("content-type", "application/grpc");
     bool tell = call->encoding_seen || !call->conn->accept_told;

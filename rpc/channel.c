@@ -59,6 +59,7 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     call->owner = channel;
     call->on_over = call_over;
+    call->interceptors = &channel->interceptors;
     call->receive_max = options->message_receive_bytes_max > 0
                             ? options->message_receive_bytes_max
                             : channel->limits.message_receive_bytes_max;
@@ -176,6 +177,7 @@ static void free_channel(void *owner)
     for (unsigned i = 1; i < channel->sub_count; i++)
         if (channel->subs[i].lane)
             rpc__lane_unref(channel->subs[i].lane);
+    rpc__interceptors_done(&channel->interceptors);
     rpc__tls_context_unref(channel->tls);
     pthread_cond_destroy(&channel->changed);
     pthread_mutex_destroy(&channel->lock);
@@ -314,6 +316,9 @@ static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, c
     rpc_code code = RPC_OK;
     if (urls[0].scheme == RPC__SCHEME_TLS_TCP)
         code = rpc__tls_context_new_client(&options->tls, urls[0].host, &channel->tls, reterr);
+    if (code == RPC_OK && !rpc__interceptors_init(&channel->interceptors, options->interceptors,
+                              options->interceptor_count))
+        code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code == RPC_OK && !add_subs(channel, urls, url_count, connections))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code != RPC_OK) {

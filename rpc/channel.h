@@ -71,6 +71,7 @@ struct rpc_channel {
     rpc_limits limits;
     int64_t connect_ms, backoff_initial_ms, backoff_max_ms;
     bool own_name; /* tls.server_name was given: not the names of the target */
+    rpc__interceptors interceptors;
     rpc_encoding encoding;
     unsigned accept;
     rpc_resolve_fn *resolve;

@@ -234,11 +234,40 @@ static rpc_code add(rpc__out_header **list, bool late, const char *name, rpc_byt
     return late ? RPC_FAILED_PRECONDITION : rpc__out_header_add(list, name, value, true);
 }
 
+/* What an interceptor adds is as a rule the same for all calls: a token, the caller's name. */
+static rpc_code add_to_request(rpc_call *call, const char *name, rpc_bytes value)
+{
+    bool late = call->headers_frozen || call->inbox_over;
+    return late ? RPC_FAILED_PRECONDITION
+                : rpc__out_header_add(&call->out_headers, name, value, false);
+}
+
+bool rpc_call_request_metadata(rpc_call *call, const char *name, rpc_bytes *ret_value)
+{
+    size_t size = strlen(name);
+    const rpc__out_header *header = call->server ? NULL : call->out_headers;
+    while (header && (header->name_size != size || memcmp(header->text, name, size) != 0))
+        header = header->next;
+    if (!header)
+        return false;
+    rpc_bytes value = rpc_bytes_of(header->text + size, header->value_size);
+    uint8_t *data = NULL;
+    if (rpc__metadata_name_binary(rpc_bytes_str(name))) {
+        data = rpc_arena_alloc(call->arena, value.size + 1);
+        if (!data || !rpc__base64_decode(value, data, &value.size))
+            return false;
+        value.data = data;
+    }
+    *ret_value = value;
+    return true;
+}
+
 rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value)
 {
     pthread_mutex_lock(&call->lock);
-    bool late = call->headers_frozen || call->inbox_over || !call->server;
-    rpc_code code = add(&call->out_headers, late, name, value);
+    bool late = call->headers_frozen || call->inbox_over;
+    rpc_code code = call->server ? add(&call->out_headers, late, name, value)
+                                 : add_to_request(call, name, value);
     pthread_mutex_unlock(&call->lock);
     return code;
 }

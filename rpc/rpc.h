@@ -322,7 +322,12 @@ RPC_API void *rpc_call_context(const rpc_call *call);
 RPC_API void rpc_call_set_trace(rpc_call *call, void *trace, void (*release)(void *trace));
 RPC_API void *rpc_call_trace(const rpc_call *call);
 
-/** Adds to initial (before the first message) or trailing metadata; the bytes are copied.
+/** Client: what the request carries, as rpc_call_metadata(); borrowed as long as the call. In
+ *  interceptors, or once the call has begun. Strand. */
+RPC_API bool rpc_call_request_metadata(rpc_call *call, const char *name, rpc_bytes *ret_value);
+
+/** Adds to initial (server: before the first message; client: in an interceptor's on_start) or
+ *  trailing metadata (server only); the bytes are copied.
  *  INVALID_ARGUMENT for a name or value that gRPC forbids, FAILED_PRECONDITION when too late. */
 RPC_API rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value);
 RPC_API rpc_code rpc_call_add_trailer(rpc_call *call, const char *name, rpc_bytes value);
@@ -417,11 +422,16 @@ RPC_API RPC_MUST_USE rpc_code rpc_unpack(const ProtobufCMessageDescriptor *descr
 
 /* ---- server ----------------------------------------------------------------------------- */
 
-/** Sees every call of a server or channel. */
+/** Sees every call of a server or channel. on_start of several runs in the order given, on_end in
+ *  reverse, and only of those whose on_start ran; so the first is outermost. */
 typedef struct rpc_interceptor {
-    /** Before the handler; anything but RPC_OK ends the call with *reterr. Strand. */
+    /** Server: the request's metadata is there, the handler comes next. Client: nothing has been
+     *  sent yet; rpc_call_add_header() adds to the request (credentials, a trace), and
+     *  rpc_call_request_metadata() shows it. Anything but RPC_OK ends the call with *reterr, on a
+     *  client before it has reached the network. May be NULL. Strand. */
     rpc_code (*on_start)(void *ctx, rpc_call *call, rpc_status *reterr);
-    /** After the last callback of the call. Strand. */
+    /** After the last callback of the call; metadata, trailers and counts are still there. May be
+     *  NULL. Strand. */
     void (*on_end)(void *ctx, rpc_call *call, const rpc_status *status);
     void *ctx;
 } rpc_interceptor;
@@ -447,7 +457,7 @@ typedef void rpc_event_fn(void *ctx, const rpc_event *event);
 
 typedef struct rpc_server_options {
     rpc_limits limits;
-    const rpc_interceptor *interceptors; /* copied; run in this order, on_end in reverse */
+    const rpc_interceptor *interceptors; /* copied */
     size_t interceptor_count;
     rpc_event_fn *on_event; /* any thread; must not block */
     void *event_ctx;
@@ -592,6 +602,8 @@ typedef struct rpc_channel_options {
     /** Each new state, in order and never two at once; the last is SHUTDOWN. Must not block. */
     void (*on_state)(void *ctx, rpc_channel_state state);
     void *state_ctx;
+    const rpc_interceptor *interceptors; /* copied */
+    size_t interceptor_count;
     rpc_encoding encoding;     /* of requests, where the call's options say nothing */
     unsigned accept_encodings; /* of answers; 0 = all there are */
 } rpc_channel_options;

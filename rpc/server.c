@@ -105,11 +105,7 @@ static void make_known(rpc__conn *conn)
 static void call_over(rpc_call *call, const rpc_status *status)
 {
     rpc_server *server = call->owner;
-    while (call->interceptors_run > 0) {
-        const rpc_interceptor *interceptor = &server->interceptors[--call->interceptors_run];
-        if (interceptor->on_end)
-            interceptor->on_end(interceptor->ctx, call, status);
-    }
+    (void)status;
     atomic_fetch_add_explicit(&server->calls_ended, 1, memory_order_relaxed);
 }
 
@@ -208,20 +204,13 @@ static void begin_deadline(rpc_call *call)
 
 static bool intercept(rpc_server *server, rpc_call *call)
 {
-    while (call->interceptors_run < server->interceptor_count) {
-        const rpc_interceptor *interceptor = &server->interceptors[call->interceptors_run++];
-        rpc_status status = {0};
-        if (!interceptor->on_start)
-            continue;
-        rpc_code code = interceptor->on_start(interceptor->ctx, call, &status);
-        if (code != RPC_OK) {
-            rpc__call_refuse(call, code, status.message);
-            return false;
-        }
-        if (call->over)
-            return false;
-    }
-    return true;
+    rpc_status status = {0};
+    call->interceptors = &server->interceptors;
+    if (rpc__intercept_start(call, &status))
+        return true;
+    if (status.code != RPC_OK)
+        rpc__call_refuse(call, status.code, status.message);
+    return false;
 }
 
 static void conn_request(rpc__conn *conn, rpc_call *call)
@@ -307,14 +296,14 @@ rpc_code rpc_server_new(
     if (code != RPC_OK)
         return code;
     rpc_server *server = calloc(1, sizeof *server);
-    if (server && options->interceptor_count > 0)
-        server->interceptors = calloc(options->interceptor_count, sizeof *server->interceptors);
-    if (!server || (options->interceptor_count > 0 && !server->interceptors) ||
+    if (!server ||
+        !rpc__interceptors_init(
+            &server->interceptors, options->interceptors, options->interceptor_count) ||
         !rpc__origins_init(&server->origins) ||
         !(server->memory = rpc__memory_new(options->limits.server_memory_bytes_max)) ||
         !init_sync(server)) {
         if (server) {
-            free(server->interceptors);
+            rpc__interceptors_done(&server->interceptors);
             rpc__memory_unref(server->memory);
             rpc__origins_done(&server->origins);
         }
@@ -323,10 +312,6 @@ rpc_code rpc_server_new(
     }
     server->runtime = runtime;
     server->limits = options->limits;
-    server->interceptor_count = options->interceptor_count;
-    if (options->interceptor_count > 0)
-        memcpy(server->interceptors, options->interceptors,
-            options->interceptor_count * sizeof *server->interceptors);
     server->accept = rpc__accept_of(options->accept_encodings);
     server->on_event = options->on_event;
     server->event_ctx = options->event_ctx;
@@ -403,7 +388,7 @@ void rpc_server_free(rpc_server *server)
             server->slot_releases[i](server->slots[i]);
     rpc__listeners_done(server);
     rpc__registry_done(server);
-    free(server->interceptors);
+    rpc__interceptors_done(&server->interceptors);
     rpc__memory_unref(server->memory);
     rpc__origins_done(&server->origins);
     pthread_cond_destroy(&server->changed);

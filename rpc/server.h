@@ -21,8 +21,7 @@ struct rpc_server {
     rpc_runtime *runtime;
     rpc_limits limits;
     rpc__memory *memory;
-    rpc_interceptor *interceptors;
-    size_t interceptor_count;
+    rpc__interceptors interceptors;
     unsigned accept; /* encodings */
     rpc_event_fn *on_event;
     void *event_ctx;

@@ -15,6 +15,7 @@
 #define DACM_RPC_SESSION_H
 
 #include "compression.h"
+#include "intercept.h"
 #include "memory.h"
 #include "rpc_internal.h"
 #include "stream.h"
@@ -336,6 +337,7 @@ struct rpc_call {
     void *on_cancel_arg;
     void *owner;                                               /* rpc_server or rpc_channel */
     void (*on_over)(rpc_call *call, const rpc_status *status); /* the owner's, after on_end */
+    const rpc__interceptors *interceptors;                     /* the owner's */
     size_t interceptors_run;
     struct rpc__sub *sub; /* client: chosen, not yet tried */
     bool wait_for_ready;

@@ -3,6 +3,7 @@
 list(APPEND RPC_SOURCES
     wire.c
     compression.c
+    intercept.c
     lane.c
     memory.c
     progress.c

@@ -455,6 +455,8 @@ void fixture_listen(fixture *f, const char *url)
     rpc_server_options options = {.limits = f->limits,
         .on_event = on_event,
         .event_ctx = f,
+        .interceptors = f->interceptors,
+        .interceptor_count = f->interceptor_count,
         .accept_encodings = f->accept_encodings};
     rpc_listener_options listen = {.name = "users",
         .url = url,
@@ -478,6 +480,8 @@ rpc_channel *fixture_channel(fixture *f)
         .allow_plain_text = true,
         .limits = f->client_limits,
         .encoding = f->client_encoding,
+        .interceptors = f->client_interceptors,
+        .interceptor_count = f->client_interceptor_count,
         .accept_encodings = f->client_accept_encodings,
         .tls = {.ca_pem = rpc_bytes_str(f->ca.cert_pem)}};
     if (!f->no_client_cert) {

@@ -37,6 +37,8 @@ typedef struct fixture {
     bool with_other; /* rpctest.Other is served, its method's function NULL */
     unsigned accept_encodings, client_accept_encodings;
     rpc_encoding client_encoding;
+    const rpc_interceptor *interceptors, *client_interceptors;
+    size_t interceptor_count, client_interceptor_count;
     rpc_method_options unary_options, chat_options;
     rpc_pool *pool;
     flag events[RPC_EVENT_KINDS];
