@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct rpc__after {
     rpc__after *next;
@@ -14,13 +15,6 @@ struct rpc__after {
     void (*fn)(rpc_call *call, void *arg);
     void *arg;
 };
-
-typedef struct posted {
-    rpc__task task;
-    rpc_call *call;
-    rpc_task_fn *fn;
-    void *arg;
-} posted;
 
 static void poke_task(void *arg);
 
@@ -513,26 +507,59 @@ bool rpc_call_message_compressed(const rpc_call *call)
 
 static void run_posted(void *arg)
 {
-    posted *post = arg;
+    rpc__posted *post = arg;
     rpc_call *call = post->call;
     if (follow(call, &post->task))
         return;
     rpc__lane *lane = call->lane;
-    post->fn(post->arg);
-    free(post);
+    rpc_task_fn *fn = post->fn;
+    void *fn_arg = post->arg;
+    if (post->spare) {
+        pthread_mutex_lock(&call->lock);
+        post->call = NULL;
+        pthread_mutex_unlock(&call->lock);
+    } else {
+        free(post);
+    }
+    fn(fn_arg);
     rpc__lane_settle(lane);
     rpc_call_unref(call);
 }
 
+/* Whoever posts counts on fn; so without memory one of the call's own is used, and when all of
+ * them are under way, waited for. NULL: waiting would be for ourselves. */
+static rpc__posted *spare_post(rpc_call *call)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    while (true) {
+        rpc__posted *found = NULL;
+        pthread_mutex_lock(&call->lock);
+        for (size_t i = 0; i < RPC__POSTS_SPARE && !found; i++)
+            if (!call->posts[i].call)
+                found = &call->posts[i];
+        if (found)
+            *found = (rpc__posted){.call = call, .spare = true};
+        pthread_mutex_unlock(&call->lock);
+        if (found || rpc__lane_here(call->lane))
+            return found;
+        nanosleep(&moment, NULL);
+    }
+}
+
 void rpc_call_post(rpc_call *call, rpc_task_fn *fn, void *arg)
 {
-    posted *post = malloc(sizeof *post);
+    rpc__posted *post = malloc(sizeof *post);
+    if (post)
+        *post = (rpc__posted){.call = call};
+    else
+        post = spare_post(call);
     if (!post) {
-        /* The caller counts on fn: nothing sound can follow. */
-        fputs("rpc: no memory to post to a call\n", stderr);
-        abort();
+        fn(arg);
+        return;
     }
-    *post = (posted){.call = rpc_call_ref(call), .fn = fn, .arg = arg};
+    rpc_call_ref(call);
+    post->fn = fn;
+    post->arg = arg;
     rpc__task_init(&post->task, run_posted, post);
     rpc__lane *lane = call->lane;
     rpc__strand_post(&lane->strand, &post->task);

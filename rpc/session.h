@@ -39,6 +39,7 @@
 #define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
 #define RPC__OUTBOUND_QUEUE_MAX 1000
 #define RPC__TOO_MANY_PINGS     "too_many_pings"
+#define RPC__POSTS_SPARE        2
 #define RPC__CONN_BYTES         (20 * 1024) /* TLS and HTTP/2 of an idle one, as measured */
 #define RPC__REQUEST_STEP       (64 * 1024) /* in which request_bytes are charged to the server */
 #define RPC__REPLY_COUNTED_MIN  (16 * 1024) /* smaller replies are not worth an atomic */
@@ -300,6 +301,15 @@ enum { /* asked of a call from any thread */
 
 typedef struct rpc__after rpc__after;
 
+/** A function that was posted to a call. */
+typedef struct rpc__posted {
+    rpc__task task;
+    rpc_call *call; /* a reference; NULL: this spare one is free */
+    rpc_task_fn *fn;
+    void *arg;
+    bool spare;
+} rpc__posted;
+
 /** How long a call has waited for its peer. */
 typedef struct rpc__waiting {
     int64_t since_us; /* 0: it does not */
@@ -385,6 +395,7 @@ struct rpc_call {
     size_t credit;
     size_t released; /* of held_bytes */
     rpc__after *afters;
+    rpc__posted posts[RPC__POSTS_SPARE]; /* for when there is no memory */
 };
 
 /** refs 1; home holds lane. NULL: no memory. */

@@ -31,12 +31,22 @@ static void pem_donep(pem_text *pem)
     pem->data = NULL;
 }
 
-/* The reason of OpenSSL's last error, for people. */
-static const char *openssl_reason(void)
+/* What OpenSSL failed for: RESOURCE_EXHAUSTED where memory was short, else INVALID_ARGUMENT for
+ * what it was given, with the reason of its last error for people. Its errors are cleared. */
+static rpc_code fault(const char **ret_reason)
 {
-    unsigned long error = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(error);
-    return reason ? reason : "not in PEM form";
+    unsigned long error;
+    bool memory = false;
+    *ret_reason = NULL;
+    while ((error = ERR_get_error()) != 0) {
+        memory = memory || ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+        *ret_reason = ERR_reason_error_string(error);
+    }
+    if (!*ret_reason)
+        *ret_reason = "not in PEM form";
+    if (memory)
+        *ret_reason = "no memory";
+    return memory ? RPC_RESOURCE_EXHAUSTED : RPC_INVALID_ARGUMENT;
 }
 
 static rpc_code read_file(const char *path, const char *what, pem_text *ret, rpc_status *reterr)
@@ -97,6 +107,15 @@ static int no_password(char *buffer, int size, int writing, void *ctx)
     return -1;
 }
 
+bool rpc__tls_pem_ended(void)
+{
+    unsigned long error = ERR_peek_last_error();
+    bool ended = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+    if (ended)
+        ERR_clear_error();
+    return ended;
+}
+
 static void bio_freep(BIO **bio)
 {
     BIO_free(*bio);
@@ -114,9 +133,7 @@ static bool use_chain(SSL_CTX *ssl, const pem_text *pem)
         if (!ok)
             X509_free(issuer);
     }
-    if (ok)
-        ERR_clear_error(); /* the end of the file was reported as one */
-    return ok;
+    return ok && rpc__tls_pem_ended();
 }
 
 static bool use_key(SSL_CTX *ssl, const pem_text *pem)
@@ -140,13 +157,12 @@ static bool use_trust(SSL_CTX *ssl, const pem_text *pem, bool server)
         X509_free(ca);
         count++;
     }
-    if (ok && count > 0)
-        ERR_clear_error();
-    return ok && count > 0;
+    return ok && count > 0 && rpc__tls_pem_ended();
 }
 
 static rpc_code load_identity(SSL_CTX *ssl, const rpc_tls_options *options, rpc_status *reterr)
 {
+    ERR_clear_error(); /* of others */
     RPC_CLEANUP(pem_donep) pem_text chain = {0};
     RPC_CLEANUP(pem_donep) pem_text key = {0};
     rpc_code code = get_pem(
@@ -161,20 +177,24 @@ static rpc_code load_identity(SSL_CTX *ssl, const rpc_tls_options *options, rpc_
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: certificate and key belong together; %s is missing",
             chain.data ? "the key" : "the certificate");
-    if (!use_chain(ssl, &chain))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+    const char *reason;
+    if (!use_chain(ssl, &chain)) {
+        code = fault(&reason);
+        return rpc_status_set(reterr, code,
             "rpc: certificate '%s': %s; expected a PEM chain, leaf first",
-            name_of(options->certificate_file), openssl_reason());
+            name_of(options->certificate_file), reason);
+    }
     if (use_key(ssl, &key))
         return RPC_OK;
-    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
-        ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH)
+    int why = ERR_GET_REASON(ERR_peek_last_error());
+    code = fault(&reason);
+    if (why == X509_R_KEY_VALUES_MISMATCH || why == X509_R_KEY_TYPE_MISMATCH)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: key '%s' does not belong to certificate '%s'", name_of(options->key_file),
             name_of(options->certificate_file));
-    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+    return rpc_status_set(reterr, code,
         "rpc: key '%s': %s; expected an unencrypted PEM private key", name_of(options->key_file),
-        openssl_reason());
+        reason);
 }
 
 static rpc_code load_trust(
@@ -184,11 +204,14 @@ static rpc_code load_trust(
     rpc_code code = get_pem(options->ca_pem, options->ca_file, "CA", &ca, reterr);
     if (code != RPC_OK)
         return code;
+    if (ca.data && !use_trust(ssl, &ca, server)) {
+        const char *reason;
+        code = fault(&reason);
+        return rpc_status_set(reterr, code, "rpc: CA '%s': %s; expected PEM certificates",
+            name_of(options->ca_file), reason);
+    }
     if (ca.data)
-        return use_trust(ssl, &ca, server) ? RPC_OK
-                                           : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                                                 "rpc: CA '%s': %s; expected PEM certificates",
-                                                 name_of(options->ca_file), openssl_reason());
+        return RPC_OK;
     if (server && options->client_auth != RPC_CLIENT_AUTH_NONE)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: client certificates are asked for but no CA is given that may sign them");
@@ -205,11 +228,13 @@ static rpc_code load_crls(
     rpc_code code = get_pem(options->crl_pem, options->crl_file, "revocation list", &lists, reterr);
     if (code != RPC_OK || !lists.data)
         return code;
-    const char *fault = rpc__tls_use_crls(context, lists.data, lists.size);
-    ERR_clear_error();
-    return fault ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "rpc: revocation list '%s': %s",
-                       name_of(options->crl_file), fault)
-                 : RPC_OK;
+    const char *wrong = rpc__tls_use_crls(context, lists.data, lists.size);
+    if (!wrong)
+        return RPC_OK;
+    const char *reason;
+    code = fault(&reason);
+    return rpc_status_set(reterr, code, "rpc: revocation list '%s': %s", name_of(options->crl_file),
+        code == RPC_RESOURCE_EXHAUSTED ? reason : wrong);
 }
 
 static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_size,

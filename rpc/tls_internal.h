@@ -24,6 +24,9 @@ struct rpc__tls_context {
 };
 
 SSL *rpc__tls_ssl(const rpc__tls *tls);
+/** True: the PEM reader stopped because there is no more, and not for want of memory or at
+ *  something broken, when what follows would be lost without a word. Clears OpenSSL's errors. */
+bool rpc__tls_pem_ended(void);
 
 /* tls_session.c */
 void rpc__tickets_free(rpc__tickets *tickets);

@@ -231,7 +231,7 @@ const char *rpc__tls_use_crls(rpc__tls_context *context, const uint8_t *pem, siz
             X509_CRL_free(crl);
     }
     BIO_free(bio);
-    if (!fault && sk_X509_CRL_num(context->crls) == 0)
+    if (!fault && (sk_X509_CRL_num(context->crls) == 0 || !rpc__tls_pem_ended()))
         fault = "expected certificate revocation lists in PEM form";
     if (!fault && X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) != 1)
         fault = "no memory";

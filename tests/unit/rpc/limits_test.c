@@ -320,6 +320,9 @@ TEST(a_message_that_trickles_in_is_no_progress)
     raw_request(w, 1, "/rpctest.Echo/Upload", "application/grpc", 0);
     static const uint8_t prefix[5] = {0, 0, 1, 0, 0};
     raw_frame(w, sizeof prefix, 0, 0, 1, prefix);
+    send_wire(fd, w);
+    w->size = 0;
+    flag_wait(&f.started, 1);
     do { /* a byte a minute */
         raw_frame(w, 1, 0, 0, 1, "x");
         send_wire(fd, w);
