@@ -444,7 +444,7 @@ void rpc__conn_tick_soon(rpc__conn *conn)
     start_timer(conn);
 }
 
-static void time_out(rpc__conn *conn, rpc_limit_kind limit, const char *what)
+void rpc__conn_time_out(rpc__conn *conn, rpc_limit_kind limit, const char *what)
 {
     conn->ops->on_event(conn, RPC_EVENT_TIMEOUT, limit, what);
     rpc_status why;
@@ -464,18 +464,19 @@ static void check_limits(rpc__conn *conn, int64_t now)
         conn->progress_us = now;
     }
     if (conn->state == RPC__CONN_HANDSHAKE && passed(now, conn->opened_us, limits->handshake_ms))
-        time_out(conn, RPC_LIMIT_HANDSHAKE, "no TLS handshake within handshake_ms");
+        rpc__conn_time_out(conn, RPC_LIMIT_HANDSHAKE, "no TLS handshake within handshake_ms");
     else if (conn->state == RPC__CONN_OPEN && !conn->had_request &&
              passed(now, conn->opened_us, first_limit_ms(conn)))
-        time_out(conn, conn->server ? RPC_LIMIT_FIRST_REQUEST : RPC_LIMIT_HANDSHAKE,
+        rpc__conn_time_out(conn, conn->server ? RPC_LIMIT_FIRST_REQUEST : RPC_LIMIT_HANDSHAKE,
             conn->server ? "no request within first_request_ms"
                          : "no HTTP/2 SETTINGS within handshake_ms");
     else if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL &&
              passed(now, conn->idle_since_us, limits->idle_ms))
-        time_out(conn, RPC_LIMIT_IDLE, "idle for idle_ms");
+        rpc__conn_time_out(conn, RPC_LIMIT_IDLE, "idle for idle_ms");
     else if (rpc__stream_writing(conn->stream) &&
              passed(now, conn->progress_us, limits->write_progress_ms))
-        time_out(conn, RPC_LIMIT_WRITE_PROGRESS, "the peer took no output for write_progress_ms");
+        rpc__conn_time_out(
+            conn, RPC_LIMIT_WRITE_PROGRESS, "the peer took no output for write_progress_ms");
     else if (conn->drain_us > 0 && now >= conn->drain_us) {
         if (conn->state == RPC__CONN_CLOSING)
             close_stream(conn);

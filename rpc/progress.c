@@ -48,6 +48,13 @@ static bool awaits_window(const rpc_call *call)
                nghttp2_session_get_remote_window_size(h2) <= 0);
 }
 
+/* A header block that was begun holds up everything else on its connection. */
+static bool headers_late(rpc_call *call, int64_t now)
+{
+    return !call->headers_done &&
+           late(&call->wait_receive, true, 0, 0, now, call->conn->limits->first_request_ms);
+}
+
 static void check_call(rpc_call *call, int64_t now)
 {
     const rpc_limits *limits = call->conn->limits;
@@ -73,7 +80,12 @@ void rpc__conn_check_calls(rpc__conn *conn, int64_t now)
         return;
     for (rpc_call *call = conn->calls, *next; call; call = next) {
         next = call->next;
-        if (!call->over)
+        if (headers_late(call, now)) {
+            rpc__conn_time_out(conn, RPC_LIMIT_FIRST_REQUEST,
+                "headers were begun and did not end within first_request_ms");
+            return;
+        }
+        if (call->headers_done)
             check_call(call, now);
     }
 }

@@ -207,6 +207,8 @@ size_t rpc__conn_room(rpc__conn *conn);
 /** HTTP/2 violated (RPC_LIMIT_NONE) or a limit on the connection reached: GOAWAY, event, close. */
 void rpc__conn_offence(
     rpc__conn *conn, rpc_limit_kind limit, uint32_t h2_error, const char *detail);
+/** Event and close: with GOAWAY where it can be written. */
+void rpc__conn_time_out(rpc__conn *conn, rpc_limit_kind limit, const char *what);
 /** Ends calls that have waited too long for their peer. (strand) */
 void rpc__conn_check_calls(rpc__conn *conn, int64_t now);
 /** A call reached a limit: counted and told. The call is for the caller to end. */

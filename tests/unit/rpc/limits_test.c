@@ -195,6 +195,28 @@ TEST(a_connection_without_a_request_is_closed)
     fixture_stop(&f);
 }
 
+TEST(headers_that_are_begun_and_do_not_end_close_the_connection)
+{
+    fixture f;
+    init_plain(&f);
+    only_streams_are_timed(&f);
+    fixture_start(&f);
+    int fd = raw_dial(&f);
+    raw_bytes *w = calloc(1, sizeof *w);
+    static const uint8_t block[] = {0, 1, 'x', 1, 'y'};
+    raw_preface(w);
+    raw_request(w, 1, "/rpctest.Echo/Chat", "application/grpc", 0);
+    raw_frame(w, sizeof block, 1, 0, 3, block); /* without END_HEADERS */
+    send_wire(fd, w);
+    free(w);
+    flag_wait(&f.started, 1);
+    fixture_skip_until_limit(&f, RPC_LIMIT_FIRST_REQUEST, f.limits.first_request_ms + 1);
+    expect_end(fd);
+    flag_wait(&f.server_ended, 1);
+    raw_still_serves(&f);
+    fixture_stop(&f);
+}
+
 TEST(an_idle_connection_is_closed)
 {
     fixture f;
