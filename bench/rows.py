@@ -6,6 +6,7 @@ import statistics
 import typing
 
 import connections
+import hostile
 import load
 from servers import LARGE, SMALL
 
@@ -181,6 +182,12 @@ def objects_100k(name, peer, connections, inflight, mark):
                        objects, SMALL, connections, inflight, 4000)
 
 
+def hostile_memory(name, what, attack, count):
+    """Tells only: how it is bounded is a matter of limits, and the peer has few."""
+    return Row(name, f"anonymous memory of the server for a connection that sends {what}", "kB",
+               GRPC, None, False, hostile.memory_kb(attack, count))
+
+
 ROWS = [
     unary("unary-1x1-p50", 1, 1, "p50_us", 1.0),
     unary("unary-1x1-p99", 1, 1, "p99_us", 1.0),
@@ -216,6 +223,12 @@ ROWS = [
         "made a call", "kB", GRPC, round(1 / 0.65, 3), False, connections.idle_kb),
     Row("handshake-full", "server's CPU for a full handshake and the first SETTINGS", "us", "nginx",
         round(1 / 1.2, 3), False, connections.handshake_us),
+    hostile_memory("memory-half-handshake", "half a ClientHello and nothing more",
+                   hostile.half_handshake, hostile.STRANGERS),
+    hostile_memory("memory-half-request", "a message of 100 KB of which half comes",
+                   hostile.half_request, hostile.HALF_REQUESTS),
+    hostile_memory("memory-slow-reader", "a download of 64 MiB of which nothing is read, with "
+                   "every window open", hostile.slow_reader, hostile.READERS),
     uniform("uniform-answers-1", 1),
     uniform("uniform-answers-1k", 1000),
     uniform("uniform-answers-100k", 100_000),
