@@ -155,7 +155,7 @@ void rpc__conn_rest(rpc__conn *conn)
     if (output_rests(conn))
         free_output(conn);
     if (!conn->out_used && conn->calls == NULL && conn->server) {
-        rpc__lane_free_calls(conn->lane);
+        rpc__lane_rest(conn->lane);
         if (conn->in_size > RPC__INPUT_FIRST_BYTES) {
             conn->in_wanted = RPC__INPUT_FIRST_BYTES;
             rpc__stream_read_back(conn->stream);

@@ -27,7 +27,7 @@ void rpc__lane_ref(rpc__lane *lane)
     atomic_fetch_add_explicit(&lane->refs, 1, memory_order_relaxed);
 }
 
-void rpc__lane_free_calls(rpc__lane *lane)
+static void free_calls(rpc__lane *lane)
 {
     while (lane->free_calls) {
         rpc_call *call = lane->free_calls;
@@ -37,11 +37,20 @@ void rpc__lane_free_calls(rpc__lane *lane)
     lane->free_count = 0;
 }
 
+void rpc__lane_rest(rpc__lane *lane)
+{
+    free_calls(lane);
+    if (atomic_load_explicit(&lane->request_bytes, memory_order_relaxed) > 0)
+        return;
+    rpc__memory_give(lane->memory, lane->charged);
+    lane->charged = 0;
+}
+
 static void free_lane(void *arg)
 {
     rpc__lane *lane = arg;
     rpc_runtime *runtime = lane->runtime;
-    rpc__lane_free_calls(lane);
+    free_calls(lane);
     rpc__memory_give(lane->memory, lane->charged);
     rpc__memory_unref(lane->memory);
     rpc__strand_done(&lane->strand);

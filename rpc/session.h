@@ -70,8 +70,8 @@ rpc__lane *rpc__lane_new(
 /** Charges request_bytes as they are now. False: that would be over the server's limit; nothing
  *  was charged. Never false when less is needed. (strand) */
 bool rpc__lane_charge(rpc__lane *lane);
-/** Frees the calls that are kept to be used again. (strand) */
-void rpc__lane_free_calls(rpc__lane *lane);
+/** Gives back what is kept for the next call: there has been none for a while. (strand) */
+void rpc__lane_rest(rpc__lane *lane);
 void rpc__lane_ref(rpc__lane *lane);
 void rpc__lane_unref(rpc__lane *lane);
 bool rpc__lane_here(const rpc__lane *lane);

@@ -2,33 +2,8 @@
 #include "conform.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-
-static unsigned descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    unsigned count = 0;
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
-/* nng closes a socket on a thread of its own that tells nobody. */
-static void wait_descriptors(unsigned count)
-{
-    unsigned now = descriptors();
-    for (int i = 0; now != count && i < 10000; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        now = descriptors();
-    }
-    if (now != count)
-        fail_msg("%u descriptors were open before, %u are now", count, now);
-}
 
 static void describe(h2_peer *peer, char *text, size_t room)
 {
@@ -123,7 +98,7 @@ void h2_server_case(const h2_case *c)
     if (c->prepare)
         c->prepare(&f);
     fixture_start(&f);
-    unsigned before = descriptors();
+    unsigned before = h2_descriptors();
     h2_peer *peer = h2_peer_new(h2_dial(&f));
     if (!c->raw)
         h2_peer_put_preface(peer, true);
@@ -138,7 +113,7 @@ void h2_server_case(const h2_case *c)
         assert_int_equal(flag_count(&f.events[RPC_EVENT_PROTOCOL_ERROR]), 0);
     rpc_server_stats stats = rpc_server_get_stats(f.server);
     assert_int_equal(stats.calls_started, stats.calls_ended);
-    wait_descriptors(before);
+    h2_wait_descriptors(before);
     rpc_status status = {0};
     if (fixture_unary(&f, NULL, "another caller", NULL, &status) != RPC_OK)
         fail_msg("another caller: %s", status.message);
@@ -198,7 +173,7 @@ void h2_client_case(const h2_case *c)
     if (c->half_closed)
         rpc_call_half_close(call.call);
     h2_peer *peer = h2_peer_new(accept(listener, NULL, NULL));
-    unsigned open = descriptors();
+    unsigned open = h2_descriptors();
     if (!c->raw) {
         h2_peer_put_preface(peer, false);
         assert_true(h2_peer_run(peer, h2_peer_asked, 1));
@@ -211,7 +186,7 @@ void h2_client_case(const h2_case *c)
     h2_peer_free(peer);
     close(listener);
     flag_wait(&call.ended, 1);
-    wait_descriptors(open - 3); /* the peer's, the client's and the listener */
+    h2_wait_descriptors(open - 3); /* the peer's, the client's and the listener */
     client_done(&call);
     fixture_stop(&f);
 }

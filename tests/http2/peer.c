@@ -2,11 +2,13 @@
 #include "peer.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 int h2_dial(fixture *f)
@@ -56,6 +58,28 @@ h2_stream *h2_peer_stream(h2_peer *peer, uint32_t id)
     unsigned at = peer->stream_count < 63 ? peer->stream_count++ : 63;
     peer->streams[at] = (h2_stream){.id = id, .http_status = -1, .grpc_status = -1};
     return &peer->streams[at];
+}
+
+unsigned h2_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    unsigned count = 0;
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+void h2_wait_descriptors(unsigned count)
+{
+    unsigned now = h2_descriptors();
+    for (int i = 0; now > count && i < 10000; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        now = h2_descriptors();
+    }
+    if (now > count)
+        fail_msg("%u descriptors were open before, %u are now", count, now);
 }
 
 /* ---- out --------------------------------------------------------------------------------------
@@ -319,6 +343,12 @@ bool h2_peer_asked(const h2_peer *peer, uint32_t count)
 static bool acked(const h2_peer *peer, uint32_t count)
 {
     return peer->acks >= count;
+}
+
+bool h2_peer_gone(const h2_peer *peer, uint32_t arg)
+{
+    (void)arg;
+    return peer->goaway;
 }
 
 bool h2_peer_never(const h2_peer *peer, uint32_t arg)

@@ -140,6 +140,10 @@ typedef struct h2_peer {
 
 /** TCP to the fixture's plain listener, non-blocking. */
 int h2_dial(fixture *f);
+/** Open descriptors of this process. */
+unsigned h2_descriptors(void);
+/** nng closes a socket on a thread of its own that tells nobody: waits, at most for seconds. */
+void h2_wait_descriptors(unsigned count);
 /** fd: connected; owned. */
 h2_peer *h2_peer_new(int fd);
 /** Closes. */
@@ -157,6 +161,7 @@ bool h2_peer_over(const h2_peer *peer, uint32_t stream);
 bool h2_peer_reset(const h2_peer *peer, uint32_t stream);
 bool h2_peer_answered(const h2_peer *peer, uint32_t stream);
 bool h2_peer_asked(const h2_peer *peer, uint32_t count);
+bool h2_peer_gone(const h2_peer *peer, uint32_t arg);
 bool h2_peer_never(const h2_peer *peer, uint32_t arg);
 /** Puts and runs each step. False: the connection has ended. */
 bool h2_peer_play(h2_peer *peer, const h2_step *steps, size_t count);

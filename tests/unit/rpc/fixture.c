@@ -52,6 +52,25 @@ unsigned flag_count(flag *f)
 
 static fixture *current; /* one fixture a test */
 
+/* Connections run side by side: what their handlers note is the last of them, whole. */
+static pthread_mutex_t notes = PTHREAD_MUTEX_INITIALIZER;
+
+static void hold_call(fixture *f, rpc_call *call)
+{
+    pthread_mutex_lock(&notes);
+    rpc_call *last = f->held;
+    f->held = rpc_call_ref(call);
+    pthread_mutex_unlock(&notes);
+    rpc_call_unref(last);
+}
+
+static void note_compressed(fixture *f, rpc_call *call)
+{
+    pthread_mutex_lock(&notes);
+    f->request_compressed = rpc_call_message_compressed(call);
+    pthread_mutex_unlock(&notes);
+}
+
 /* ---- the service -------------------------------------------------------------------------------
  */
 
@@ -108,11 +127,11 @@ static void compress_answer(fixture *f, rpc_call *call)
 static void note_peer(fixture *f, rpc_call *call)
 {
     const rpc_peer *peer = rpc_call_peer(call);
-    pthread_mutex_lock(&f->started.lock); /* calls of several connections come at once */
+    pthread_mutex_lock(&notes);
     f->peer_certificate = peer->has_certificate;
     if (peer->has_certificate && peer->uri_names && peer->uri_names[0])
         snprintf(f->peer_uri, sizeof f->peer_uri, "%s", peer->uri_names[0]);
-    pthread_mutex_unlock(&f->started.lock);
+    pthread_mutex_unlock(&notes);
 }
 
 static void object_released(void *object)
@@ -132,11 +151,10 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
     echo_metadata(call);
     give_details(call);
     compress_answer(f, call);
-    f->request_compressed = rpc_call_message_compressed(call);
+    note_compressed(f, call);
     bool never = strcmp(request->text, "never") == 0;
     if (never) {
-        rpc_call_unref(f->held); /* the last one is kept */
-        f->held = rpc_call_ref(call);
+        hold_call(f, call);
         rpc_call_on_cancel(call, on_cancel, f);
     }
     flag_raise(&f->started);
@@ -246,8 +264,7 @@ static void download_message(rpc_call *call, rpc_message *message, void *user)
     memcpy(d->bytes, request->data.data, d->size);
     rpc_call_set_context(call, d, free_download);
     rpc_message_release(message);
-    rpc_call_unref(f->held); /* the last one is kept */
-    f->held = rpc_call_ref(call);
+    hold_call(f, call);
     flag_raise(&f->started);
     download_more(call);
 }
@@ -262,7 +279,9 @@ static void server_end(rpc_call *call, const rpc_status *status, void *user)
 {
     (void)call;
     fixture *f = user;
+    pthread_mutex_lock(&notes);
     f->server_end = status->code;
+    pthread_mutex_unlock(&notes);
     if (status->code == RPC_CANCELLED)
         flag_raise(&f->cancelled);
     flag_raise(&f->server_ended);
@@ -336,8 +355,8 @@ static void chat_start(rpc_call *call, void *user)
 static void chat_message(rpc_call *call, rpc_message *message, void *user)
 {
     fixture *f = user;
-    f->request_compressed = rpc_call_message_compressed(call);
-    rpc_call_compress_messages(call, f->request_compressed);
+    note_compressed(f, call);
+    rpc_call_compress_messages(call, rpc_call_message_compressed(call));
     rpc_sent sent = rpc_call_send(call, rpc_message_bytes(message), NULL);
     if (sent == RPC_SENT_BUSY)
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "chat: read faster");
