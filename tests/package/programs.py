@@ -8,7 +8,7 @@ import tempfile
 SOURCE = pathlib.Path(os.environ["DACM_SOURCE_DIR"])
 BINARY = pathlib.Path(os.environ["DACM_BINARY_DIR"])
 CMAKE = os.environ["CMAKE"]
-HANG_S = 120
+HANG_S = 280
 
 
 def run(*command, cwd=None, env=None, expect=0):

@@ -109,6 +109,16 @@ const cases = {
         call.end();
         assert.equal(await next(), undefined);
     },
+    async half_duplex() {
+        const rounds = [[31415, 27182], [9, 8], [2653, 1828], [58979, 45904]];
+        const call = client.HalfDuplexCall(deadline());
+        const next = reader(call);
+        for (const [size, sent] of rounds)
+            call.write({ response_parameters: [{ size, interval_us: 1000 }], payload: payload(sent) });
+        call.end();
+        for (const [size] of rounds) checkPayload(await next(), size);
+        assert.equal(await next(), undefined);
+    },
     async empty_stream() {
         const call = client.FullDuplexCall(deadline());
         const next = reader(call);

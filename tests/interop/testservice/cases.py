@@ -11,6 +11,7 @@ CASES = {
     "client_streaming": "four requests, their sum back",
     "server_streaming": "one request, four replies",
     "ping_pong": "four requests, each answered before the next",
+    "half_duplex": "four requests first, then four replies with a pause before each",
     "empty_stream": "a stream of nothing both ways",
     "cancel_after_begin": "CANCELLED before the first message",
     "cancel_after_first_response": "CANCELLED in the middle of a stream",

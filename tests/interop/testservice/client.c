@@ -19,6 +19,7 @@ static const struct {
     {"client_streaming", case_client_streaming},
     {"server_streaming", case_server_streaming},
     {"ping_pong", case_ping_pong},
+    {"half_duplex", case_half_duplex},
     {"empty_stream", case_empty_stream},
     {"cancel_after_begin", case_cancel_after_begin},
     {"cancel_after_first_response", case_cancel_after_first_response},

@@ -27,9 +27,10 @@ case_fn case_empty_unary, case_large_unary, case_custom_metadata, case_status_co
     case_special_status_message, case_unimplemented_method, case_unimplemented_service,
     case_per_rpc_creds, case_client_compressed_unary, case_server_compressed_unary, case_rpc_soak,
     case_channel_soak; /* client_unary.c */
-case_fn case_client_streaming, case_server_streaming, case_ping_pong, case_empty_stream,
-    case_cancel_after_begin, case_cancel_after_first_response, case_timeout_on_sleeping_server,
-    case_client_compressed_streaming, case_server_compressed_streaming; /* client_stream.c */
+case_fn case_client_streaming, case_server_streaming, case_ping_pong, case_half_duplex,
+    case_empty_stream, case_cancel_after_begin, case_cancel_after_first_response,
+    case_timeout_on_sleeping_server, case_client_compressed_streaming,
+    case_server_compressed_streaming; /* client_stream.c */
 
 /** size bytes of zeros, size 0..LARGE_REQUEST_BYTES. */
 Grpc__Testing__Payload payload_of(size_t size);

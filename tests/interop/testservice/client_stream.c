@@ -164,25 +164,45 @@ void case_server_compressed_streaming(client *c)
 /* ---- both ---------------------------------------------------------------------------------------
  */
 
-static void ask(talk *t, int32_t response_size, size_t payload_size)
+static void ask_after(talk *t, int32_t interval_us, int32_t response_size, size_t payload_size)
 {
     Grpc__Testing__ResponseParameters parameters = GRPC__TESTING__RESPONSE_PARAMETERS__INIT;
     Grpc__Testing__ResponseParameters *list[] = {&parameters};
     output_request request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
     Grpc__Testing__Payload payload = payload_of(payload_size);
     parameters.size = response_size;
+    parameters.interval_us = interval_us;
     request.n_response_parameters = 1;
     request.response_parameters = list;
     request.payload = &payload;
     talk_send(t, &request.base);
 }
 
+static void ask(talk *t, int32_t response_size, size_t payload_size)
+{
+    ask_after(t, 0, response_size, payload_size);
+}
+
+static const struct {
+    int32_t response;
+    size_t payload;
+} rounds[] = {{31415, 27182}, {9, 8}, {2653, 1828}, {58979, 45904}};
+
+void case_half_duplex(client *c)
+{
+    talk t;
+    talk_start(&t, c->channel, TEST_SERVICE "HalfDuplexCall", NULL);
+    for (size_t i = 0; i < 4; i++)
+        ask_after(&t, 1000, rounds[i].response, rounds[i].payload);
+    talk_half_close(&t);
+    for (size_t i = 0; i < 4; i++)
+        receive_payload(&t, (size_t)rounds[i].response, NULL);
+    nothing_more(&t);
+    talk_end(&t, RPC_OK);
+}
+
 void case_ping_pong(client *c)
 {
-    static const struct {
-        int32_t response;
-        size_t payload;
-    } rounds[] = {{31415, 27182}, {9, 8}, {2653, 1828}, {58979, 45904}};
     talk t;
     talk_start(&t, c->channel, duplex_path, NULL);
     for (size_t i = 0; i < 4; i++) {

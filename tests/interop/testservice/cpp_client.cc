@@ -135,6 +135,25 @@ void PingPong() {
     MustBe(stream->Finish(), StatusCode::OK);
 }
 
+void HalfDuplex() {
+    const std::pair<int, int> rounds[] = {{31415, 27182}, {9, 8}, {2653, 1828}, {58979, 45904}};
+    Context context;
+    auto stream = stub->HalfDuplexCall(&context);
+    for (const auto &[size, payload] : rounds) {
+        StreamingOutputCallRequest request = Ask(size, payload);
+        request.mutable_response_parameters(0)->set_interval_us(1000);
+        Must(stream->Write(request), "write");
+    }
+    stream->WritesDone();
+    StreamingOutputCallResponse response;
+    for (const auto &[size, payload] : rounds) {
+        Must(stream->Read(&response), "read");
+        CheckPayload(response, size);
+    }
+    Must(!stream->Read(&response), "too many responses");
+    MustBe(stream->Finish(), StatusCode::OK);
+}
+
 void EmptyStream() {
     Context context;
     auto stream = stub->FullDuplexCall(&context);
@@ -372,6 +391,7 @@ const std::map<std::string, std::function<void()>> cases = {
     {"client_streaming", ClientStreaming},
     {"server_streaming", ServerStreaming},
     {"ping_pong", PingPong},
+    {"half_duplex", HalfDuplex},
     {"empty_stream", EmptyStream},
     {"cancel_after_begin", CancelAfterBegin},
     {"cancel_after_first_response", CancelAfterFirstResponse},

@@ -109,6 +109,15 @@ class Cases:
         pipe.close()
         must(not list(responses), "too many responses")
 
+    def half_duplex(self):
+        rounds = ((31415, 27182), (9, 8), (2653, 1828), (58979, 45904))
+        responses = list(self.stub.HalfDuplexCall((messages_pb2.StreamingOutputCallRequest(
+            response_parameters=[messages_pb2.ResponseParameters(size=size, interval_us=1000)],
+            payload=payload(sent)) for size, sent in rounds), timeout=TIMEOUT))
+        must(len(responses) == 4, "not four responses")
+        for response, (size, _) in zip(responses, rounds):
+            check_payload(response, size)
+
     def empty_stream(self):
         must(not list(self.stub.FullDuplexCall(iter(()), timeout=TIMEOUT)), "a response")
 
