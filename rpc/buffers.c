@@ -142,6 +142,7 @@ void rpc__conn_free_buffers(rpc__conn *conn)
 {
     free_output(conn);
     free_buffer(conn, &conn->in, conn->in_size);
+    rpc__h2_memory_trim(&conn->h2_memory);
 }
 
 bool rpc__conn_rests(const rpc__conn *conn)
@@ -154,6 +155,8 @@ void rpc__conn_rest(rpc__conn *conn)
 {
     if (output_rests(conn))
         free_output(conn);
+    if (!conn->out_used && conn->calls == NULL)
+        rpc__h2_memory_trim(&conn->h2_memory);
     if (!conn->out_used && conn->calls == NULL && conn->server) {
         rpc__lane_rest(conn->lane);
         if (conn->in_size > RPC__INPUT_FIRST_BYTES) {

@@ -66,7 +66,8 @@ rpc_call *rpc__call_new(rpc__lane *lane, rpc__lane *home, bool server, size_t ar
     call->server = server;
     atomic_init(&call->refs, 1);
     call->deadline_us = RPC_NO_DEADLINE;
-    call->started_us = rpc__runtime_now_us(lane->runtime);
+    /* One look at the clock for all requests that arrived together. */
+    call->started_us = server ? lane->now_us : rpc__runtime_now_us(lane->runtime);
     call->queue_end = &call->queue;
     call->inbox_end = &call->inbox;
     rpc__task_init(&call->poke, poke_task, call);
@@ -172,7 +173,7 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
     if (call->over)
         return;
     call->over = true;
-    rpc_status_set(&call->status, code, "%s", message);
+    rpc_status_text(&call->status, code, message);
     if (code == RPC_CANCELLED || code == RPC_DEADLINE_EXCEEDED ||
         (call->server && !call->trailers_sent))
         atomic_store(&call->cancelled, true);
@@ -227,12 +228,15 @@ void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail)
 /* What was asked for when the call ended: at the top of the strand, outside all callbacks. */
 static void deliver_end(rpc_call *call)
 {
-    rpc__call_drop_queue(call);
-    rpc__call_afters_drop(call);
     pthread_mutex_lock(&call->lock);
+    rpc__call_move_inbox(call);
+    bool waiting = call->afters != NULL;
     bool owed = call->answer_owed;
     void (*on_cancel)(rpc_call *, void *) = owed ? call->on_cancel : NULL;
     pthread_mutex_unlock(&call->lock);
+    rpc__call_drop_queue(call);
+    if (waiting)
+        rpc__call_afters_drop(call);
     if (on_cancel)
         on_cancel(call, call->on_cancel_arg);
     if (call->handler.on_end)
@@ -323,7 +327,9 @@ static void act(rpc_call *call, unsigned asked)
         deadline_passed(call);
         return;
     }
-    rpc__call_take_inbox(call);
+    const unsigned takes = RPC__ASK_START | RPC__ASK_SEND | RPC__ASK_FINISH | RPC__ASK_HALF_CLOSE;
+    if (asked & takes)
+        rpc__call_take_inbox(call);
     if (asked & RPC__ASK_START && intercept(call))
         rpc__channel_begin(call);
     if (call->over)
@@ -346,6 +352,7 @@ static unsigned take_asked(rpc_call *call)
     pthread_mutex_lock(&call->lock);
     unsigned asked = call->asked;
     call->asked = 0;
+    call->poke_queued = false;
     pthread_mutex_unlock(&call->lock);
     return asked;
 }
@@ -366,9 +373,6 @@ static void poke_task(void *arg)
     if (follow(call, &call->poke))
         return;
     rpc__lane *lane = call->lane;
-    pthread_mutex_lock(&call->lock);
-    call->poke_queued = false;
-    pthread_mutex_unlock(&call->lock);
     act(call, take_asked(call));
     rpc__lane_settle(lane);
     rpc_call_unref(call);
@@ -377,36 +381,57 @@ static void poke_task(void *arg)
 void rpc__call_ask(rpc_call *call, unsigned what)
 {
     rpc__lane *lane = call->lane;
-    bool here = rpc__lane_here(lane);
+    if (rpc__lane_here(lane)) {
+        act(call, what);
+        return;
+    }
     pthread_mutex_lock(&call->lock);
     call->asked |= what;
-    bool post = !here && !call->poke_queued;
-    if (post)
-        call->poke_queued = true;
+    bool post = !call->poke_queued;
+    call->poke_queued = true;
     pthread_mutex_unlock(&call->lock);
-    if (here) {
-        act(call, take_asked(call));
-    } else if (post) {
+    if (post) {
         rpc_call_ref(call);
         rpc__strand_post(&lane->strand, &call->poke);
     }
 }
 
-void rpc_call_finish(rpc_call *call, rpc_code code, const char *message)
+/* With a reply (owned here, may be NULL) that goes out past the queue's bounds. */
+static void finish(rpc_call *call, rpc__out *reply, rpc_code code, const char *message)
 {
+    bool here = rpc__lane_here(call->lane);
     pthread_mutex_lock(&call->lock);
     bool first = call->server && !call->finish_asked;
     bool owed = call->answer_owed;
+    if (reply && !call->inbox_over && !call->closed_for_send) {
+        rpc__call_enqueue(call, reply);
+        reply = NULL;
+    }
+    if (here) {
+        rpc__call_move_inbox(call);
+        call->headers_frozen = call->headers_frozen || first;
+    }
     if (first) {
         call->finish_asked = call->closed_for_send = true;
-        rpc_status_set(&call->finish, code, "%s", message ? message : "");
+        rpc_status_text(&call->finish, code, message ? message : "");
     }
     call->answer_owed = false;
     pthread_mutex_unlock(&call->lock);
-    if (first)
+    free(reply);
+    if (first && here && !call->over) {
+        call->finish_ready = true;
+        if (call->attached)
+            rpc__call_push(call);
+    } else if (first && !here) {
         rpc__call_ask(call, RPC__ASK_FINISH);
+    }
     if (owed)
         rpc_call_unref(call);
+}
+
+void rpc_call_finish(rpc_call *call, rpc_code code, const char *message)
+{
+    finish(call, NULL, code, message);
 }
 
 void rpc_call_fail(rpc_call *call, const rpc_status *status)
@@ -417,12 +442,13 @@ void rpc_call_fail(rpc_call *call, const rpc_status *status)
 void rpc__call_closure(const ProtobufCMessage *reply, void *data)
 {
     rpc_call *call = data;
+    rpc__out *out = reply ? rpc__call_pack(call, reply) : NULL;
     if (!reply)
-        rpc_call_finish(call, RPC_INTERNAL, "call: the handler gave no reply");
-    else if (rpc__call_send_unbounded(call, reply))
-        rpc_call_finish(call, RPC_OK, "");
+        finish(call, NULL, RPC_INTERNAL, "call: the handler gave no reply");
+    else if (!out)
+        finish(call, NULL, RPC_RESOURCE_EXHAUSTED, "call: no memory for the reply");
     else
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "call: no memory for the reply");
+        finish(call, out, RPC_OK, "");
 }
 
 void rpc_call_half_close(rpc_call *call)

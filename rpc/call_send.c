@@ -39,7 +39,7 @@ static bool has_room(const rpc_call *call, size_t bytes, unsigned bodies)
                                         call->send_bodies + bodies <= RPC__SEND_BODIES_MAX);
 }
 
-static void enqueue(rpc_call *call, rpc__out *out)
+void rpc__call_enqueue(rpc_call *call, rpc__out *out)
 {
     *call->inbox_end = out;
     call->inbox_end = &out->next;
@@ -78,7 +78,7 @@ static rpc_sent hand_over(rpc_call *call, rpc__out *out)
     pthread_mutex_lock(&call->lock);
     rpc_sent sent = check_send(call, out->size, out->has_body);
     if (sent == RPC_SENT_OK)
-        enqueue(call, out);
+        rpc__call_enqueue(call, out);
     pthread_mutex_unlock(&call->lock);
     if (sent == RPC_SENT_OK)
         rpc__call_ask(call, RPC__ASK_SEND);
@@ -91,11 +91,13 @@ static rpc_sent hand_over(rpc_call *call, rpc__out *out)
  * other calls to serve. */
 static rpc__out *compressed(rpc_call *call, rpc__out *out)
 {
+    size_t size = out->size - RPC__PREFIX_BYTES, made = 0;
+    if (size <= COMPRESS_BYTES_MIN)
+        return out;
     pthread_mutex_lock(&call->lock);
     rpc_encoding encoding = call->send_plain ? RPC_ENCODING_IDENTITY : call->send_encoding;
     pthread_mutex_unlock(&call->lock);
-    size_t size = out->size - RPC__PREFIX_BYTES, made = 0;
-    if (!rpc__encoding_name(encoding) || size <= COMPRESS_BYTES_MIN)
+    if (!rpc__encoding_name(encoding))
         return out;
     rpc__out *smaller = new_out(size - 1);
     if (!smaller)
@@ -135,7 +137,7 @@ rpc_sent rpc_call_send(rpc_call *call, rpc_bytes head, const rpc_body *body)
     return hand_over(call, out);
 }
 
-static rpc__out *pack(rpc_call *call, const ProtobufCMessage *message)
+rpc__out *rpc__call_pack(rpc_call *call, const ProtobufCMessage *message)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
     rpc__out *out = new_out(size);
@@ -151,7 +153,7 @@ rpc_sent rpc_call_send_packed(rpc_call *call, const ProtobufCMessage *message)
     rpc_sent sent = ask_room(call, 0, 0);
     if (sent != RPC_SENT_OK)
         return sent;
-    rpc__out *out = pack(call, message);
+    rpc__out *out = rpc__call_pack(call, message);
     if (!out) {
         rpc_call_cancel(call);
         return RPC_SENT_OVER;
@@ -162,13 +164,13 @@ rpc_sent rpc_call_send_packed(rpc_call *call, const ProtobufCMessage *message)
 /* Without RPC__ASK_SEND: a finish or half-close follows at once and takes it along. */
 bool rpc__call_send_unbounded(rpc_call *call, const ProtobufCMessage *message)
 {
-    rpc__out *out = pack(call, message);
+    rpc__out *out = rpc__call_pack(call, message);
     if (!out)
         return false;
     pthread_mutex_lock(&call->lock);
     bool over = call->inbox_over || call->closed_for_send;
     if (!over)
-        enqueue(call, out);
+        rpc__call_enqueue(call, out);
     pthread_mutex_unlock(&call->lock);
     if (over)
         free(out);
@@ -185,15 +187,20 @@ void rpc_call_want_writable(rpc_call *call)
         rpc__call_ask(call, RPC__ASK_WRITABLE);
 }
 
+void rpc__call_move_inbox(rpc_call *call)
+{
+    if (!call->inbox)
+        return;
+    *call->queue_end = call->inbox;
+    call->queue_end = call->inbox_end;
+    call->inbox = NULL;
+    call->inbox_end = &call->inbox;
+}
+
 void rpc__call_take_inbox(rpc_call *call)
 {
     pthread_mutex_lock(&call->lock);
-    if (call->inbox) {
-        *call->queue_end = call->inbox;
-        call->queue_end = call->inbox_end;
-        call->inbox = NULL;
-        call->inbox_end = &call->inbox;
-    }
+    rpc__call_move_inbox(call);
     pthread_mutex_unlock(&call->lock);
 }
 
@@ -233,7 +240,6 @@ void rpc__call_out_done(rpc_call *call)
 
 void rpc__call_drop_queue(rpc_call *call)
 {
-    rpc__call_take_inbox(call);
     rpc__out *out = call->queue;
     call->queue = NULL;
     call->queue_end = &call->queue;
@@ -254,6 +260,9 @@ static nghttp2_data_provider provider_of(rpc_call *call)
 
 static void freeze_headers(rpc_call *call)
 {
+    /* Only the strand sets it, so only setting it takes the lock. */
+    if (call->headers_frozen)
+        return;
     pthread_mutex_lock(&call->lock);
     call->headers_frozen = true;
     pthread_mutex_unlock(&call->lock);

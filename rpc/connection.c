@@ -634,6 +634,7 @@ static void on_read(void *user, size_t size, const rpc_status *status)
     rpc__conn *conn = user;
     rpc__lane *lane = conn->lane;
     rpc__conn_ref(conn);
+    lane->now_us = rpc__conn_now_us(conn);
     if (status->code == RPC_OK) {
         if (conn->keepalive_ms > 0)
             conn->heard_us = rpc__conn_now_us(conn);

@@ -14,6 +14,7 @@ rpc__lane *rpc__lane_new(
     lane->destroy = destroy;
     lane->owner = owner;
     lane->pending_end = &lane->pending;
+    lane->now_us = rpc__runtime_now_us(runtime);
     atomic_init(&lane->refs, 1);
     atomic_init(&lane->request_bytes, 0);
     atomic_init(&lane->reply_bytes, 0);

@@ -59,6 +59,14 @@ static void credit_assembly(rpc_call *call)
     message->withheld = 0;
 }
 
+static void give_back(rpc_call *call, size_t credit, size_t released)
+{
+    call->held_bytes -= released;
+    (void)rpc__lane_charge(call->lane); /* less than before: never refused */
+    give_credit(call, credit);
+    credit_assembly(call);
+}
+
 /* What released messages owe. (strand) */
 void rpc__call_credit(rpc_call *call)
 {
@@ -68,10 +76,7 @@ void rpc__call_credit(rpc_call *call)
     call->credit = 0;
     call->released = 0;
     pthread_mutex_unlock(&call->lock);
-    call->held_bytes -= released;
-    (void)rpc__lane_charge(call->lane); /* less than before: never refused */
-    give_credit(call, credit);
-    credit_assembly(call);
+    give_back(call, credit, released);
 }
 
 static void fail_message(rpc_call *call, rpc_code code, rpc_limit_kind limit, const char *text)
@@ -378,11 +383,17 @@ void rpc_message_release(rpc_message *message)
     if (!message)
         return;
     rpc_call *call = message->call;
-    pthread_mutex_lock(&call->lock);
-    call->credit += message->withheld;
-    call->released += message->size;
-    pthread_mutex_unlock(&call->lock);
+    const size_t withheld = message->withheld, size = message->size;
     free_message(message);
-    rpc__call_ask(call, RPC__ASK_CREDIT);
+    if (rpc__lane_here(call->lane)) {
+        if (!call->over)
+            give_back(call, withheld, size);
+    } else {
+        pthread_mutex_lock(&call->lock);
+        call->credit += withheld;
+        call->released += size;
+        pthread_mutex_unlock(&call->lock);
+        rpc__call_ask(call, RPC__ASK_CREDIT);
+    }
     rpc_call_unref(call);
 }

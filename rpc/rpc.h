@@ -306,11 +306,11 @@ RPC_API unsigned rpc_call_metadata_count(const rpc_call *call, const char *name)
 /** The same for trailing metadata; client, inside on_end. */
 RPC_API bool rpc_call_trailer(const rpc_call *call, const char *name, rpc_bytes *ret_value);
 
-/** Something derived from a header's value and remembered by the connection for as long as the
- *  peer refers to the same indexed header (HPACK): the verified token of a bearer header is
- *  found without reading the value. set() takes ownership of object (released on failure and
- *  when the connection ends or the entry makes room); get() borrows it for the strand's
- *  callback, NULL when unknown. Strand. */
+/** Something derived from a header's value and remembered by the connection: the verified token of
+ *  a bearer header is found again by the identity of the indexed header (HPACK), or by the value's
+ *  bytes where the peer does not index it (compared in a time that tells nothing about them).
+ *  set() takes ownership of object (released on failure and when the connection ends or the entry
+ *  makes room); get() borrows it for the strand's callback, NULL when unknown. Strand. */
 RPC_API void *rpc_call_header_object(rpc_call *call, const char *name);
 RPC_API void rpc_call_set_header_object(
     rpc_call *call, const char *name, void *object, void (*release)(void *object));

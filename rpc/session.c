@@ -416,6 +416,7 @@ bool rpc__session_start(rpc__conn *conn)
 {
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *option = make_options(conn->limits);
+    nghttp2_mem memory = rpc__h2_memory_of(&conn->h2_memory);
     int failed = -1;
     nghttp2_mem memory = {NULL, h2_malloc, h2_free, h2_calloc, h2_realloc};
     if (callbacks && option)

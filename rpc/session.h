@@ -59,6 +59,7 @@ typedef struct rpc__lane {
     rpc__conn *conns;
     rpc_call *free_calls;
     unsigned free_count;
+    int64_t now_us; /* (strand) when the last bytes were read */
     rpc__task last;
     void (*destroy)(void *owner); /* the owner's memory goes with the lane; may be NULL */
     void *owner;
@@ -106,6 +107,19 @@ typedef struct rpc__flood {
     unsigned ping_strikes;
 } rpc__flood;
 
+#define RPC__H2_SIZES 16u
+
+/** What nghttp2 has freed and will ask for again; h2_memory.c. (strand) */
+typedef struct rpc__h2_memory {
+    union piece *waiting[RPC__H2_SIZES];
+    size_t kept;
+} rpc__h2_memory;
+
+/** The allocator of one session; memory outlives the session and what it gave. */
+nghttp2_mem rpc__h2_memory_of(rpc__h2_memory *memory);
+/** Gives what waits back to libc. */
+void rpc__h2_memory_trim(rpc__h2_memory *memory);
+
 typedef enum rpc__conn_state {
     RPC__CONN_CONNECTING, /* client: no stream yet */
     RPC__CONN_HANDSHAKE,
@@ -129,6 +143,7 @@ struct rpc__conn {
     rpc__stream *stream;
     rpc__tls *tls; /* NULL: plain text */
     nghttp2_session *h2;
+    rpc__h2_memory h2_memory;
     rpc_peer peer;
     char address[RPC__STREAM_ADDRESS_MAX];
     rpc_status why;  /* first reason to close; code RPC_OK: none yet */
@@ -426,7 +441,12 @@ rpc_code rpc__call_trailers_submit(rpc_call *call);
 void rpc__call_push(rpc_call *call);
 /** Moves the inbox to the queue. (strand) */
 void rpc__call_take_inbox(rpc_call *call);
+/** The same under call->lock. */
+void rpc__call_move_inbox(rpc_call *call);
 void rpc__call_drop_queue(rpc_call *call);
+/** A message with its prefix; free() it or enqueue it (under call->lock). NULL: no memory. */
+rpc__out *rpc__call_pack(rpc_call *call, const ProtobufCMessage *message);
+void rpc__call_enqueue(rpc_call *call, rpc__out *out);
 void rpc__call_out_done(rpc_call *call);
 /** Past the queue's bounds. True: taken. */
 bool rpc__call_send_unbounded(rpc_call *call, const ProtobufCMessage *message);

@@ -30,7 +30,7 @@ rpc_code rpc__nng_status(int error, const char *what, rpc_status *reterr)
 {
     switch (error) {
     case 0:
-        return rpc_status_set(reterr, RPC_OK, "%s", "");
+        return rpc_status_text(reterr, RPC_OK, "");
     case NNG_ECONNSHUT:
         return rpc_status_set(reterr, RPC_OUT_OF_RANGE, "rpc: %s: end of stream", what);
     case NNG_ETIMEDOUT:

@@ -11,6 +11,7 @@ list(APPEND RPC_SOURCES
     buffers.c
     keepalive.c
     session.c
+    h2_memory.c
     session_send.c
     flood.c
     metadata.c

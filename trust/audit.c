@@ -460,7 +460,7 @@ static const char *json_fault(rpc_bytes json)
         return "has more than 4,096 bytes; shorten it";
     if (json.size < 2 || json.data[0] != '{' || json.data[json.size - 1] != '}')
         return "is no JSON object; write one from '{' to '}'";
-    for (size_t i = 0; i < json.size; i++)
+    for (size_t i = rpc_printable_run(json); i < json.size; i++)
         if (json.data[i] < ' ')
             return "has a newline or control character; escape it";
     return rpc_utf8_valid(json) ? NULL : "is not UTF-8; write it as such";

@@ -263,13 +263,15 @@ static size_t fill_batch(audit_file *file, const audit_list *waiting)
 /* Takes the whole lines of what was written into account; returns how many they are. */
 static size_t advance(audit_file *file, size_t put)
 {
-    const char *line = file->batch, *newline;
+    const char *line = file->batch, *last = NULL, *newline;
     size_t count = 0;
     while ((newline = memchr(line, '\n', put - (size_t)(line - file->batch)))) {
-        rpc_unhex(rpc_bytes_of(line, AUDIT_CHAIN_DIGITS), file->chain, AUDIT_CHAIN_BYTES);
+        last = line;
         line = newline + 1;
         count++;
     }
+    if (last)
+        rpc_unhex(rpc_bytes_of(last, AUDIT_CHAIN_DIGITS), file->chain, AUDIT_CHAIN_BYTES);
     file->size += (size_t)(line - file->batch);
     file->next += count;
     return count;

@@ -58,14 +58,39 @@ rpc_code rpc_status_set(rpc_status *status, rpc_code code, const char *format, .
     return code;
 }
 
-rpc_bytes rpc_bytes_str(const char *string)
+rpc_code rpc_status_text(rpc_status *status, rpc_code code, const char *text)
 {
-    return rpc_bytes_of(string, strlen(string));
+    if (!status)
+        return code;
+    size_t size = strlen(text);
+    if (size >= sizeof status->message)
+        return rpc_status_set(status, code, "%s", text);
+    memmove(status->message, text, size + 1);
+    status->code = code;
+    return code;
 }
 
-bool rpc_bytes_equal(rpc_bytes a, rpc_bytes b)
+/* Sixteen bytes at a time, in the vectors that both GCC and clang have on every machine. */
+typedef uint8_t vector16 __attribute__((vector_size(16)));
+
+static bool printable16(const uint8_t *at)
 {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+    vector16 bytes;
+    uint64_t halves[2];
+    memcpy(&bytes, at, sizeof bytes);
+    bytes = (vector16)((bytes - 0x20) > 0x5e); /* all ones where a byte is not 0x20..0x7e */
+    memcpy(halves, &bytes, sizeof halves);
+    return (halves[0] | halves[1]) == 0;
+}
+
+size_t rpc_printable_run(rpc_bytes bytes)
+{
+    size_t i = 0;
+    while (i + sizeof(vector16) <= bytes.size && printable16(bytes.data + i))
+        i += sizeof(vector16);
+    while (i < bytes.size && bytes.data[i] >= 0x20 && bytes.data[i] < 0x7f)
+        i++;
+    return i;
 }
 
 bool rpc_text_copy(char *ret_text, size_t room, const char *text)
@@ -133,7 +158,7 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
 
 bool rpc_utf8_valid(rpc_bytes bytes)
 {
-    for (size_t i = 0; i < bytes.size;) {
+    for (size_t i = rpc_printable_run(bytes); i < bytes.size;) {
         size_t length = utf8_sequence(bytes.data + i, bytes.size - i);
         if (length == 0)
             return false;

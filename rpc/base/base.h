@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,6 +54,8 @@ typedef struct rpc_status {
 /** Fills status (which may be NULL) and returns code, so that a failing function ends with
  *  `return rpc_status_set(reterr, RPC_…, "part: what, on what, why; what to do", …)`.
  *  The message is cut at the buffer's end, on a UTF-8 boundary. */
+/** Like rpc_status_set() with "%s", without the cost of formatting. text may be in status. */
+RPC_API rpc_code rpc_status_text(rpc_status *status, rpc_code code, const char *text);
 RPC_API rpc_code rpc_status_set(rpc_status *status, rpc_code code, const char *format, ...)
     RPC_PRINTF(3, 4);
 
@@ -69,8 +72,16 @@ static inline rpc_bytes rpc_bytes_of(const void *data, size_t size)
 }
 
 /** The bytes of a NUL-terminated string, without the NUL. */
-RPC_API rpc_bytes rpc_bytes_str(const char *string);
-RPC_API bool rpc_bytes_equal(rpc_bytes a, rpc_bytes b);
+static inline rpc_bytes rpc_bytes_str(const char *string)
+{
+    return rpc_bytes_of(string, strlen(string));
+}
+static inline bool rpc_bytes_equal(rpc_bytes a, rpc_bytes b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+/** How many bytes from the start are printable ASCII (0x20 to 0x7e), found many at a time. */
+RPC_API size_t rpc_printable_run(rpc_bytes bytes);
 /** Copies text and its NUL into an array of room bytes. False when it does not fit: ret_text is
  *  then empty. */
 RPC_API bool rpc_text_copy(char *ret_text, size_t room, const char *text);

@@ -100,6 +100,7 @@ rpc_code dacm_access_prepare(dacm_access *access, const dacm_request *request, r
     access->method = request->method;
     access->action = request->action;
     access->about_profile = request->about_profile;
+    access->remember = request->remember && request->asset_id;
     if (request->asset_id) {
         if (!trust_asset_id_valid(rpc_bytes_str(request->asset_id)))
             return rpc_status_set(
@@ -134,15 +135,25 @@ static void explain(dacm_access *access, rpc_code outcome, const char *reason, c
     access->noted = true;
 }
 
-static size_t audit_line(dacm_access *access, const char *asset_id, const char *outcome,
+/* A record in two parts: what is new in each call, and what a remembered decision has in common
+ * with the next. Both are JSON objects. */
+static size_t audit_head(const dacm_access *access, char *out, size_t room)
+{
+    const host_field fields[] = {
+        host_number("time_ms", access->now_ms),
+        host_text("request_id", access->request_id),
+    };
+    return host_fields_json(
+        access->service->log, fields, sizeof fields / sizeof *fields, out, room);
+}
+
+static size_t audit_rest(dacm_access *access, const char *asset_id, const char *outcome,
     const char *reason, const char *fault, char *out, size_t room)
 {
     const trust_token *token = access->bearer.token;
     const rpc_peer *peer = rpc_call_peer(access->call);
     host_field fields[16];
     size_t count = 0;
-    fields[count++] = host_number("time_ms", rpc_clock_wall_ms(access->service->clock));
-    fields[count++] = host_text("request_id", access->request_id);
     fields[count++] = host_text("method", access->method);
     if (access->prepared)
         fields[count++] = host_text("action", action_name(access->action));
@@ -166,6 +177,9 @@ static size_t audit_line(dacm_access *access, const char *asset_id, const char *
         fields[count++] = host_text("peer_name", peer->dns_names[0]);
     return host_fields_json(access->service->log, fields, count, out, room);
 }
+
+#define AUDIT_LINE_MAX TRUST_AUDIT_RECORD_BYTES_MAX
+#define AUDIT_REST_MAX (AUDIT_LINE_MAX - 128u) /* the head takes less */
 
 static const char NO_AUDIT[] =
     "the audit trail cannot be written, and nothing is decided without it; try again later";
@@ -204,19 +218,33 @@ static void on_audited(void *arg, bool written)
     rpc_call_post(access->call, audited, access);
 }
 
-/* Then fn with access->outcome. */
-static void audit(dacm_access *access, trust_audit_class class, const char *asset_id,
-    const char *outcome, const char *reason, const char *fault)
+/* {head} and {rest} become {head, rest}. Then fn with access->outcome. */
+static void audit_parts(dacm_access *access, trust_audit_class class, rpc_bytes rest)
 {
-    char line[4096];
-    rpc_status why = {0};
+    char line[AUDIT_LINE_MAX];
+    rpc_status why;
     bool pending = false;
-    size_t size = audit_line(access, asset_id, outcome, reason, fault, line, sizeof line);
+    size_t size = audit_head(access, line, sizeof line);
+    if (size > 0 && rest.size > 2 && rest.size < sizeof line - size) {
+        memcpy(line + size - 1, ", ", 2);
+        memcpy(line + size + 1, rest.data + 1, rest.size - 1);
+        size += rest.size;
+    } else {
+        size = 0; /* refused as no JSON */
+    }
     if (trust_audit_write(access->service->trust->audit, rpc_bytes_of(line, size), class,
             on_audited, access, &pending, &why) != RPC_OK)
         audit_failed(access, &why);
     if (!pending)
         deliver(access);
+}
+
+static void audit(dacm_access *access, trust_audit_class class, const char *asset_id,
+    const char *outcome, const char *reason, const char *fault)
+{
+    char rest[AUDIT_REST_MAX];
+    size_t size = audit_rest(access, asset_id, outcome, reason, fault, rest, sizeof rest);
+    audit_parts(access, class, rpc_bytes_of(rest, size));
 }
 
 /* ---- the decision
@@ -244,6 +272,66 @@ static void set_outcome(dacm_access *access, rpc_code code)
     }
 }
 
+/* ---- decisions remembered
+ * ----------------------------------------------------------------------- */
+
+static dacm_grounds grounds_of(dacm_access *access)
+{
+    return (dacm_grounds){.method = access->method,
+        .asset_id = access->asset_id,
+        .gpsi = access->gpsi,
+        .action = (int)access->action,
+        .list = access->list_seen,
+        .revocation = access->revocation_seen,
+        .pseudonyms = host_pseudonym_version(access->service->log)};
+}
+
+/* Before anything is read that the decision stands on. */
+static void look_at_clocks(dacm_access *access)
+{
+    const dacm_service *service = access->service;
+    access->list_seen = dacm_lists_now(service->lists, access->asset_id);
+    access->revocation_seen = trust_revocations_epoch(service->trust->revocations);
+}
+
+/* Allowed: remembered beside the token, audited and delivered. */
+static void remember(dacm_access *access, const char *reason)
+{
+    char rest[AUDIT_REST_MAX];
+    const dacm_grounds grounds = grounds_of(access);
+    size_t size = audit_rest(
+        access, access->asset_id, rpc_code_name(RPC_OK), reason, "", rest, sizeof rest);
+    dacm_verdicts *verdicts = dacm_bearer_verdicts(access->service, access->call);
+    if (verdicts && size > 0 && grounds.pseudonyms != 0) {
+        const dacm_verdict verdict = {
+            .valid_until = access->valid_until, .audit = rpc_bytes_of(rest, size)};
+        dacm_verdicts_add(verdicts, &grounds, &verdict);
+    }
+    audit_parts(access, TRUST_AUDIT_SOON, rpc_bytes_of(rest, size));
+}
+
+/* True: the same was allowed before on this connection, nothing has changed since, and the call
+ * has its answer. `dacm explain` finds it in the audit trail. */
+static bool allowed_before(dacm_access *access)
+{
+    dacm_verdicts *verdicts = dacm_bearer_verdicts(access->service, access->call);
+    if (!verdicts)
+        return false;
+    const dacm_grounds grounds = grounds_of(access);
+    const dacm_verdict *verdict = dacm_verdicts_find(verdicts, &grounds, access->now_ms / 1000);
+    if (!verdict)
+        return false;
+    host_counter_add(access->service->trust->decisions[TRUST_REASON_ALLOWED], 1);
+    host_counter_add(access->service->trust->remembered, 1);
+    access->reason = TRUST_REASON_ALLOWED;
+    access->valid_until = verdict->valid_until;
+    access->exists = access->noted = true;
+    access->outcome.code = RPC_OK;
+    access->outcome.message[0] = '\0';
+    audit_parts(access, TRUST_AUDIT_SOON, verdict->audit);
+    return true;
+}
+
 static void conclude(dacm_access *access, const trust_decision *decision)
 {
     const char *reason = trust_reason_name(decision->reason);
@@ -258,6 +346,10 @@ static void conclude(dacm_access *access, const trust_decision *decision)
         return;
     }
     explain(access, decision->code, reason, trust_reason_text(decision->reason), fault);
+    if (allowed && access->remember) {
+        remember(access, reason);
+        return;
+    }
     audit(access, allowed ? TRUST_AUDIT_SOON : TRUST_AUDIT_BEFORE, access->asset_id,
         rpc_code_name(decision->code), reason, fault);
 }
@@ -277,7 +369,7 @@ static trust_decision decide(dacm_access *access, const trust_asset_facts *facts
         .about_profile = access->about_profile,
         .asset_id = access->asset_id[0] ? access->asset_id : NULL,
         .gpsi = access->gpsi,
-        .now = rpc_clock_wall_ms(service->clock) / 1000,
+        .now = access->now_ms / 1000,
         .facts = facts,
     };
     return trust_decide(&question);
@@ -298,6 +390,7 @@ static void have_facts(void *arg, const dacm_facts *facts, const rpc_status *sta
         return;
     }
     access->facts = *facts;
+    access->exists = facts->profile != NULL;
     const trust_asset_facts known = {
         .exists = facts->profile != NULL,
         .owner = facts->owner,
@@ -320,6 +413,7 @@ static bool may_create(const dacm_access *access)
 static void have_token(void *arg)
 {
     dacm_access *access = arg;
+    access->now_ms = rpc_clock_wall_ms(access->service->clock); /* verifying may have taken long */
     if (access->bearer.status.code == RPC_RESOURCE_EXHAUSTED) {
         access->outcome = access->bearer.status;
         deliver(access);
@@ -345,12 +439,18 @@ static void begin(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn, voi
     access->arena = arena;
     access->fn = fn;
     access->arg = arg;
+    access->now_ms = rpc_clock_wall_ms(access->service->clock);
     access->facts = (dacm_facts){0};
 }
 
 void dacm_access_start(dacm_access *access, rpc_arena *arena, dacm_access_fn *fn, void *arg)
 {
     begin(access, arena, fn, arg);
+    if (access->remember) {
+        look_at_clocks(access);
+        if (allowed_before(access))
+            return;
+    }
     dacm_bearer_get(access->service, access->call, &access->bearer, have_token, access);
 }
 
@@ -380,6 +480,7 @@ void dacm_access_record(dacm_access *access, const char *asset_id, rpc_code outc
 {
     access->fn = fn;
     access->arg = arg;
+    access->now_ms = rpc_clock_wall_ms(access->service->clock);
     access->outcome = (rpc_status){.code = RPC_OK};
     audit(access, TRUST_AUDIT_BEFORE, asset_id, rpc_code_name(outcome), what, "");
 }

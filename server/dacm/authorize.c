@@ -15,7 +15,7 @@ static void answer(unary *u, bool allowed)
 
 static void allowed(unary *u)
 {
-    answer(u, u->access.facts.profile != NULL);
+    answer(u, u->access.exists);
 }
 
 static void denied(unary *u)
@@ -52,7 +52,7 @@ void dacm_authorize(Dacm__V1__DigitalAssets_Service *self,
         ((dacm_assets_service *)self)->service, call, &request->base, (ProtobufCClosure)closure);
     if (!u)
         return;
-    dacm_request wanted = {.method = "Authorize", .asset_id = request->asset_id};
+    dacm_request wanted = {.method = "Authorize", .asset_id = request->asset_id, .remember = true};
     DACM_USER_OF(request, DACM__V1__AUTHORIZE_REQUEST__USER_GPSI,
         DACM__V1__AUTHORIZE_REQUEST__USER_EXTERNAL_ID, wanted);
     if (!action_of(request->operation, &wanted.action)) {

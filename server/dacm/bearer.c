@@ -12,12 +12,14 @@ struct seen {
     trust_token *token;
     dacm_issuer_rule rule;
     uint64_t version;
+    dacm_verdicts verdicts;
 };
 
 static void seen_free(void *arg)
 {
     struct seen *seen = arg;
     trust_token_unref(seen->token);
+    dacm_verdicts_clear(&seen->verdicts);
     free(seen);
 }
 
@@ -75,7 +77,8 @@ static void remember(rpc_call *call, const char *header, const dacm_bearer *bear
     struct seen *seen = malloc(sizeof *seen);
     if (!seen)
         return;
-    *seen = (struct seen){trust_token_ref(bearer->token), bearer->rule, bearer->version};
+    *seen = (struct seen){
+        .token = trust_token_ref(bearer->token), .rule = bearer->rule, .version = bearer->version};
     rpc_call_set_header_object(call, header, seen, seen_free);
 }
 
@@ -176,6 +179,22 @@ static void look_up(dacm_service *service, rpc_call *call, const char *header, r
     fn(arg);
 }
 
+static struct seen *find_seen(const dacm_service *service, rpc_call *call, const char *header)
+{
+    struct seen *seen = rpc_call_header_object(call, header);
+    return seen && seen->version == dacm_trust_version(service->trust) ? seen : NULL;
+}
+
+dacm_verdicts *dacm_bearer_verdicts(dacm_service *service, rpc_call *call)
+{
+    const char *header = NULL;
+    rpc_bytes text;
+    if (find_header(call, &header, &text, NULL) != RPC_OK)
+        return NULL;
+    struct seen *seen = find_seen(service, call, header);
+    return seen ? &seen->verdicts : NULL;
+}
+
 void dacm_bearer_get(
     dacm_service *service, rpc_call *call, dacm_bearer *ret, void (*fn)(void *arg), void *arg)
 {
@@ -187,8 +206,8 @@ void dacm_bearer_get(
         fn(arg);
         return;
     }
-    const struct seen *seen = rpc_call_header_object(call, header);
-    if (!seen || seen->version != dacm_trust_version(service->trust)) {
+    const struct seen *seen = find_seen(service, call, header);
+    if (!seen) {
         look_up(service, call, header, text, ret, fn, arg);
         return;
     }

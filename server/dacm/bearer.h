@@ -4,6 +4,7 @@
 #define DACM_BEARER_H
 
 #include "trusted.h"
+#include "verdict.h"
 
 typedef struct dacm_bearer {
     trust_token *token; /* with a reference; NULL: status says why */
@@ -20,5 +21,9 @@ struct dacm_service;
 void dacm_bearer_get(struct dacm_service *service, rpc_call *call, dacm_bearer *ret,
     void (*fn)(void *arg), void *arg);
 void dacm_bearer_done(dacm_bearer *bearer);
+/** The verdicts that the connection remembers beside this call's verified token; NULL when the
+ *  token is not remembered, or was verified with other keys or under other rules than those of
+ *  now. Strand. */
+dacm_verdicts *dacm_bearer_verdicts(struct dacm_service *service, rpc_call *call);
 
 #endif

@@ -31,6 +31,7 @@ typedef struct dacm_service {
     dacm_uploads *uploads;
     dacm_ring *ring;
     dacm_trust *trust;
+    dacm_lists *lists;
     host_log *log;
     uint8_t page_key[32]; /* seals page tokens */
 } dacm_service;
@@ -50,6 +51,8 @@ typedef struct dacm_request {
     bool about_profile;             /* GET: of the profile, not of the media */
     const char *asset_id;           /* NULL for CREATE and DISCOVERY */
     const char *gpsi, *external_id; /* one of them */
+    bool remember; /* an allowed decision may be taken from memory: only access.exists of the
+                      facts is then known */
 } dacm_request;
 
 /** status is RPC_OK when it is allowed, otherwise what the call is to fail with: audited and
@@ -63,7 +66,8 @@ typedef struct dacm_access {
     const char *method;
     dacm_action action;
     bool about_profile;
-    bool prepared;
+    bool prepared, remember;
+    bool exists; /* the asset, when it was allowed */
     char request_id[DACM_REQUEST_ID_CHARS + 1];
     char asset_id[DACM_ASSET_ID_MAX + 1];
     char gpsi[DACM_GPSI_MAX + 1];
@@ -74,7 +78,9 @@ typedef struct dacm_access {
     trust_reason reason; /* of the last decision */
     rpc_status outcome;  /* while it is being audited */
     dacm_facts_load load;
-    rpc_arena *arena; /* of the decision under way */
+    int64_t now_ms;                      /* wall clock, of the decision or change under way */
+    uint64_t list_seen, revocation_seen; /* before the facts were read */
+    rpc_arena *arena;                    /* of the decision under way */
     store_executor executor;
     bool is_again, audited;
     dacm_access_fn *fn;

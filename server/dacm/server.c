@@ -117,6 +117,8 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
         trust->decisions[i] = host_metrics_counter(
             server->metrics, "dacm_decisions_total", "Decisions by the step that decided.", labels);
     }
+    trust->remembered = host_metrics_counter(server->metrics, "dacm_decisions_remembered_total",
+        "Decisions that allowed and were answered from what their connection remembers.", NULL);
     const trust_audit_options options = {
         .directory = server->config.audit_directory,
         .power = host_enum(values, "audit.durability") == 1,
@@ -181,8 +183,10 @@ static void on_change(void *ctx, rpc_bytes group, uint64_t generation)
     (void)generation;
     dacm_server *server = ctx;
     char asset_id[DACM_ASSET_ID_MAX + 1];
-    if (dacm_key_asset_id(group, asset_id))
-        dacm_running_recheck(server->service.running, asset_id);
+    if (!dacm_key_asset_id(group, asset_id))
+        return;
+    dacm_lists_changed(server->service.lists, asset_id);
+    dacm_running_recheck(server->service.running, asset_id);
 }
 
 static rpc_code open_store(dacm_server *server, rpc_status *reterr)
@@ -204,7 +208,9 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
     service->running = dacm_running_new();
     service->uploads = dacm_uploads_new();
     service->ring = dacm_ring_new(RING_ENTRIES);
-    if (!service->objects || !service->running || !service->uploads || !service->ring)
+    service->lists = dacm_lists_new();
+    if (!service->objects || !service->running || !service->uploads || !service->ring ||
+        !service->lists)
         return no_memory(reterr);
     code = store_watch(service->store, on_change, server, reterr);
     server->watching = code == RPC_OK;
@@ -588,6 +594,7 @@ static void close_service(dacm_server *server)
     dacm_running_free(service->running);
     dacm_uploads_free(service->uploads);
     dacm_ring_free(service->ring);
+    dacm_lists_free(service->lists);
     rpc_runtime_free(service->runtime);
 }
 

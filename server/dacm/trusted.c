@@ -16,10 +16,7 @@ dacm_issuers *dacm_trust_issuers(dacm_trust *trust)
 
 uint64_t dacm_trust_version(dacm_trust *trust)
 {
-    pthread_rwlock_rdlock(&trust->lock);
-    uint64_t version = trust->issuers->version;
-    pthread_rwlock_unlock(&trust->lock);
-    return version;
+    return atomic_load_explicit(&trust->version, memory_order_acquire);
 }
 
 /** Who can read the key can sign in our name. */
@@ -110,6 +107,7 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
     pthread_rwlock_wrlock(&trust->lock);
     const loaded old = {trust->issuers, trust->signer, trust->public_jwks};
     trust->issuers = l.issuers;
+    atomic_store_explicit(&trust->version, l.issuers->version, memory_order_release);
     trust->signer = l.signer;
     trust->public_jwks = l.jwks;
     pthread_rwlock_unlock(&trust->lock);

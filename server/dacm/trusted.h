@@ -10,18 +10,21 @@
 #include "trust.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct dacm_trust {
     pthread_rwlock_t lock; /* guards which issuers, signer and jwks there are */
     dacm_issuers *issuers;
-    trust_signer *signer; /* of manifests */
-    char *public_jwks;    /* manifest keys, for /.well-known/jwks.json */
+    atomic_uint_fast64_t version; /* of issuers, to be read without the lock */
+    trust_signer *signer;         /* of manifests */
+    char *public_jwks;            /* manifest keys, for /.well-known/jwks.json */
     trust_token_cache *tokens;
     trust_revocations *revocations;
     trust_audit *audit;
     const char *audience; /* of tokens, as the server was started: a reload does not change it */
     host_log *log;
     host_counter *decisions[TRUST_REASONS];
+    host_counter *remembered; /* of those allowed */
 } dacm_trust;
 
 /** The issuers of now, with a reference. */

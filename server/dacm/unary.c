@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unary.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 void unary_hold(unary *u)
 {
@@ -13,24 +13,25 @@ void unary_drop(unary *u)
     if (atomic_fetch_sub(&u->refs, 1) != 1)
         return;
     dacm_access_done(&u->access);
-    rpc_call_unref(u->call);
-    free(u);
+    rpc_call_unref(u->call); /* its arena holds u */
 }
 
 unary *unary_new(dacm_service *service, rpc_call *call, const ProtobufCMessage *request,
     ProtobufCClosure closure)
 {
-    unary *u = calloc(1, sizeof *u);
+    rpc_arena *arena = rpc_call_arena(call);
+    unary *u = rpc_arena_alloc(arena, sizeof *u);
     if (!u) {
         rpc_status status;
         rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "dacmd: no memory; try again later");
         rpc_call_fail(call, &status);
         return NULL;
     }
+    memset(u, 0, sizeof *u);
     atomic_init(&u->refs, 1);
     u->service = service;
     u->call = rpc_call_ref(call);
-    u->arena = rpc_call_arena(call);
+    u->arena = arena;
     u->request = request;
     u->closure = closure;
     u->executor = dacm_call_executor(call);

@@ -166,25 +166,27 @@ void host_log_set_level(host_log *log, host_level level);
 RPC_MUST_USE rpc_code host_log_reopen(host_log *log, rpc_status *reterr);
 
 typedef struct host_field {
-    const char *name;
+    const char *name; /* printable ASCII without quotes and backslashes */
+    size_t name_size;
     enum { HOST_FIELD_TEXT, HOST_FIELD_NUMBER, HOST_FIELD_PSEUDONYM } kind;
     rpc_bytes text; /* escaped, cut at 1,024 bytes; PSEUDONYM: only its HMAC is written */
     int64_t number;
 } host_field;
 static inline host_field host_text(const char *name, const char *text)
 {
-    host_field field = {name, HOST_FIELD_TEXT, rpc_bytes_str(text ? text : ""), 0};
+    host_field field = {name, strlen(name), HOST_FIELD_TEXT, rpc_bytes_str(text ? text : ""), 0};
     return field;
 }
 static inline host_field host_number(const char *name, int64_t number)
 {
-    host_field field = {name, HOST_FIELD_NUMBER, {NULL, 0}, number};
+    host_field field = {name, strlen(name), HOST_FIELD_NUMBER, {NULL, 0}, number};
     return field;
 }
 /** A subject or GPSI: never written as it is. */
 static inline host_field host_who(const char *name, const char *text)
 {
-    host_field field = {name, HOST_FIELD_PSEUDONYM, rpc_bytes_str(text ? text : ""), 0};
+    host_field field = {
+        name, strlen(name), HOST_FIELD_PSEUDONYM, rpc_bytes_str(text ? text : ""), 0};
     return field;
 }
 
@@ -209,6 +211,8 @@ size_t host_fields_json(
 /** HMAC under a key that is drawn at start and rotates every 24 hours: the same person has the
  *  same pseudonym within a day of one process, and nobody can compute it. */
 void host_pseudonym(host_log *log, rpc_bytes who, char ret[HOST_PSEUDONYM_CHARS + 1]);
+/** Changes with the key: what was made under one number is made no more under another. */
+uint64_t host_pseudonym_version(host_log *log);
 
 /* ---- request IDs ---------------------------------------------------------------------------- */
 

@@ -25,10 +25,11 @@
 #define NAME_MAX_BYTES  256u
 #define KEY_LIFE_MS     (24 * 60 * 60 * 1000LL)
 
+/* A line in the caller's memory; text is not cleared, only size counts. */
 typedef struct log_line {
-    char text[LINE_MAX_BYTES];
     size_t size;
     bool cut;
+    char text[LINE_MAX_BYTES];
 } log_line;
 
 struct host_log {
@@ -63,11 +64,6 @@ static void put(log_line *line, const char *text, size_t size)
     line->size += size;
 }
 
-static void put_str(log_line *line, const char *text)
-{
-    put(line, text, strlen(text));
-}
-
 static void put_escaped(log_line *line, uint8_t c)
 {
     char escaped[8];
@@ -86,46 +82,68 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* What put_quoted() does where something must be escaped; valid: it is UTF-8. */
+static void put_escaped_text(log_line *line, const uint8_t *text, size_t size, bool valid)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = text[i];
+        if (is_plain(c) || (c >= 0x80 && valid))
+            continue;
+        put(line, (const char *)text + from, i - from);
+        put_escaped(line, c);
+        from = i + 1;
+    }
+    put(line, (const char *)text + from, size - from);
+}
+
 /* A JSON string; bytes that are not UTF-8 appear as \ufffd. */
 static void put_quoted(log_line *line, rpc_bytes text)
 {
     size_t size = text.size < FIELD_MAX_BYTES ? text.size : FIELD_MAX_BYTES;
     while (size < text.size && size > 0 && (text.data[size] & 0xC0) == 0x80)
         size--; /* not in the middle of a character */
-    size_t from = 0, i = 0;
+    rpc_bytes whole = rpc_bytes_of(text.data, size);
     put(line, "\"", 1);
-    while (i < size && is_plain(text.data[i]))
-        i++;
-    bool valid = i == size || rpc_utf8_valid(rpc_bytes_of(text.data + i, size - i));
-    for (; i < size; i++) {
-        uint8_t c = text.data[i];
-        if (is_plain(c) || (c >= 0x80 && valid))
-            continue;
-        put(line, (const char *)text.data + from, i - from);
-        put_escaped(line, c);
-        from = i + 1;
+    if (size == 0 || (rpc_printable_run(whole) == size && !memchr(text.data, '"', size) &&
+                         !memchr(text.data, '\\', size))) {
+        if (size > 0)
+            put(line, (const char *)text.data, size);
+    } else {
+        put_escaped_text(line, text.data, size, rpc_utf8_valid(whole));
     }
-    if (size > from)
-        put(line, (const char *)text.data + from, size - from);
     put(line, "\"", 1);
+}
+
+static void put_number(log_line *line, int64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do
+        digits[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (number < 0)
+        put(line, "-", 1);
+    put(line, digits + at, sizeof digits - at);
 }
 
 static void put_field(host_log *log, log_line *line, const host_field *field)
 {
-    char number[24], pseudonym[HOST_PSEUDONYM_CHARS + 1];
+    char pseudonym[HOST_PSEUDONYM_CHARS + 1];
     size_t before = line->size;
     line->cut = false;
-    put_str(line, before > 1 ? ", " : "");
-    put_quoted(line, rpc_bytes_str(field->name));
-    put_str(line, ": ");
+    const char *start = before > 1 ? ", \"" : "\"";
+    put(line, start, before > 1 ? 3 : 1);
+    put(line, field->name, field->name_size);
+    put(line, "\": ", 3);
     switch (field->kind) {
     case HOST_FIELD_NUMBER:
-        snprintf(number, sizeof number, "%lld", (long long)field->number);
-        put_str(line, number);
+        put_number(line, field->number);
         break;
     case HOST_FIELD_PSEUDONYM:
         host_pseudonym(log, field->text, pseudonym);
-        put_quoted(line, rpc_bytes_str(pseudonym));
+        put_quoted(line, rpc_bytes_of(pseudonym, HOST_PSEUDONYM_CHARS));
         break;
     case HOST_FIELD_TEXT:
         put_quoted(line, field->text);
@@ -138,8 +156,9 @@ static void put_field(host_log *log, log_line *line, const host_field *field)
 size_t host_fields_json(
     host_log *log, const host_field *fields, size_t count, char *ret, size_t room)
 {
-    log_line line = {.size = 0};
-    put_str(&line, "{");
+    log_line line;
+    line.size = 0;
+    put(&line, "{", 1);
     for (size_t i = 0; i < count; i++) {
         size_t before = line.size;
         put_field(log, &line, &fields[i]);
@@ -154,6 +173,8 @@ size_t host_fields_json(
 }
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
+
+#define SECOND_CHARS 19u
 
 /* "2026-11-24T04:46:10"; a thread makes it once a second. */
 static const char *second_text(int64_t second)
@@ -183,9 +204,9 @@ static void make_line(host_log *log, log_line *line, const char *level, const ch
     rest[3] = (char)('0' + ms % 10);
     line->size = 0;
     line->cut = false;
-    put_str(line, "{\"time\": \"");
-    put_str(line, second_text(ms / 1000));
-    put_str(line, rest);
+    put(line, "{\"time\": \"", 10);
+    put(line, second_text(ms / 1000), SECOND_CHARS);
+    put(line, rest, sizeof rest - 1);
     const host_field heads[] = {host_text("level", level), host_text("program", log->program),
         host_text("message", message)};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
@@ -343,16 +364,22 @@ static void compute_pseudonym(
     rpc_hex(rpc_bytes_of(mac, HOST_PSEUDONYM_CHARS / 2), ret);
 }
 
+/* 0: it is time for another key. */
+uint64_t host_pseudonym_version(host_log *log)
+{
+    bool fresh = rpc_clock_monotonic_us(log->clock) / 1000 - log->key_made_ms < KEY_LIFE_MS;
+    return fresh ? atomic_load(&log->key_version) : 0;
+}
+
 void host_pseudonym(host_log *log, rpc_bytes who, char ret[HOST_PSEUDONYM_CHARS + 1])
 {
     struct remembered *place = place_of(who);
-    bool fresh = rpc_clock_monotonic_us(log->clock) / 1000 - log->key_made_ms < KEY_LIFE_MS;
-    if (fresh && place->key_version == atomic_load(&log->key_version) && place->size == who.size &&
+    uint64_t version = host_pseudonym_version(log);
+    if (version != 0 && place->key_version == version && place->size == who.size &&
         memcmp(place->who, who.data, who.size) == 0) {
         memcpy(ret, place->pseudonym, sizeof place->pseudonym);
         return;
     }
-    uint64_t version = 0;
     compute_pseudonym(log, who, &version, ret);
     if (who.size == 0 || who.size > sizeof place->who)
         return;

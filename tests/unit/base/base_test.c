@@ -45,6 +45,20 @@ TEST(printable_text_has_no_control_characters_and_no_half_ones)
     }
 }
 
+TEST(printable_run_ends_at_the_first_byte_that_is_not_whatever_its_place)
+{
+    uint8_t text[40];
+    for (unsigned byte = 0; byte < 256; byte++)
+        for (size_t at = 0; at < sizeof text; at++) {
+            memset(text, 'x', sizeof text);
+            text[at] = (uint8_t)byte;
+            bool printable = byte >= 0x20 && byte < 0x7f;
+            assert_int_equal(rpc_printable_run(rpc_bytes_of(text, sizeof text)),
+                printable ? sizeof text : at);
+            assert_int_equal(rpc_printable_run(rpc_bytes_of(text, at)), at);
+        }
+}
+
 TEST(utf8_refuses_overlong_surrogate_nul_and_truncated)
 {
     const char *good[] = {"", "msisdn-1", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
@@ -72,16 +86,16 @@ TEST(hex_reads_back_what_it_wrote_and_refuses_the_rest)
 
 TEST(arena_refuses_beyond_its_budget_and_says_so)
 {
-    rpc_arena *arena = rpc_arena_new(16384);
+    rpc_arena *arena = rpc_arena_new(32768);
     assert_non_null(arena);
-    assert_non_null(rpc_arena_alloc(arena, 8000));
+    assert_non_null(rpc_arena_alloc(arena, 16000));
     assert_false(rpc_arena_exhausted(arena));
-    assert_null(rpc_arena_alloc(arena, 9000));
+    assert_null(rpc_arena_alloc(arena, 17000));
     assert_true(rpc_arena_exhausted(arena));
     assert_null(rpc_arena_alloc(arena, SIZE_MAX));
     rpc_arena_reset(arena);
     assert_false(rpc_arena_exhausted(arena));
-    assert_non_null(rpc_arena_alloc(arena, 12000));
+    assert_non_null(rpc_arena_alloc(arena, 20000));
     rpc_arena_free(arena);
 }
 

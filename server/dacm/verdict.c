@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verdict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LISTS 4096u
+
+struct dacm_lists {
+    atomic_uint_fast64_t changes[LISTS];
+};
+
+dacm_lists *dacm_lists_new(void)
+{
+    return calloc(1, sizeof(dacm_lists));
+}
+
+void dacm_lists_free(dacm_lists *lists)
+{
+    free(lists);
+}
+
+/* FNV-1a: asset IDs come from us. */
+static size_t place_of(const char *asset_id)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = asset_id; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return hash % LISTS;
+}
+
+void dacm_lists_changed(dacm_lists *lists, const char *asset_id)
+{
+    atomic_fetch_add(&lists->changes[place_of(asset_id)], 1);
+}
+
+uint64_t dacm_lists_now(const dacm_lists *lists, const char *asset_id)
+{
+    return atomic_load(&lists->changes[place_of(asset_id)]);
+}
+
+/* ---- verdicts ---------------------------------------------------------------------------------
+ */
+
+struct dacm_kept_verdict {
+    dacm_grounds grounds; /* its strings and the audit stand in text */
+    dacm_verdict verdict;
+    char text[];
+};
+
+static struct dacm_kept_verdict *copy_of(const dacm_grounds *grounds, const dacm_verdict *verdict)
+{
+    size_t asset_size = strlen(grounds->asset_id) + 1, gpsi_size = strlen(grounds->gpsi) + 1;
+    struct dacm_kept_verdict *kept = malloc(
+        sizeof *kept + asset_size + gpsi_size + verdict->audit.size);
+    if (!kept)
+        return NULL;
+    char *gpsi = kept->text + asset_size, *audit = gpsi + gpsi_size;
+    kept->grounds = *grounds;
+    kept->grounds.asset_id = memcpy(kept->text, grounds->asset_id, asset_size);
+    kept->grounds.gpsi = memcpy(gpsi, grounds->gpsi, gpsi_size);
+    kept->verdict = *verdict;
+    kept->verdict.audit.data = memcpy(audit, verdict->audit.data, verdict->audit.size);
+    return kept;
+}
+
+static bool same_question(const dacm_grounds *a, const dacm_grounds *b)
+{
+    return a->action == b->action && a->method == b->method &&
+           strcmp(a->asset_id, b->asset_id) == 0 && strcmp(a->gpsi, b->gpsi) == 0;
+}
+
+static bool same_grounds(const dacm_grounds *a, const dacm_grounds *b)
+{
+    return a->list == b->list && a->revocation == b->revocation && a->pseudonyms == b->pseudonyms;
+}
+
+void dacm_verdicts_add(
+    dacm_verdicts *verdicts, const dacm_grounds *grounds, const dacm_verdict *verdict)
+{
+    struct dacm_kept_verdict *kept = copy_of(grounds, verdict);
+    if (!kept)
+        return;
+    unsigned place = verdicts->next;
+    for (unsigned i = 0; i < DACM_VERDICTS_MAX; i++)
+        if (verdicts->kept[i] && same_question(&verdicts->kept[i]->grounds, grounds))
+            place = i;
+    if (place == verdicts->next)
+        verdicts->next = (place + 1) % DACM_VERDICTS_MAX;
+    free(verdicts->kept[place]);
+    verdicts->kept[place] = kept;
+}
+
+const dacm_verdict *dacm_verdicts_find(
+    const dacm_verdicts *verdicts, const dacm_grounds *grounds, int64_t now)
+{
+    for (unsigned i = 0; i < DACM_VERDICTS_MAX; i++) {
+        const struct dacm_kept_verdict *kept = verdicts->kept[i];
+        if (kept && same_question(&kept->grounds, grounds))
+            return same_grounds(&kept->grounds, grounds) && now <= kept->verdict.valid_until
+                       ? &kept->verdict
+                       : NULL;
+    }
+    return NULL;
+}
+
+void dacm_verdicts_clear(dacm_verdicts *verdicts)
+{
+    for (unsigned i = 0; i < DACM_VERDICTS_MAX; i++)
+        free(verdicts->kept[i]);
+    *verdicts = (dacm_verdicts){.next = 0};
+}
