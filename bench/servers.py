@@ -120,6 +120,13 @@ class Servers:
         os.environ["OPENSSL_CONF"] = str(conf)
         self.started = []
         self.log = open(self.dir / "dev.log", "w+")
+        try:
+            self.start_all()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_all(self):
         self.env, self.dacmd, _ = self.start_dacmd(self.dir / "dev", 17443)
         self.pki = self.dir / "dev" / "pki"
         self.user = self.env["users"][0]["gpsi"]

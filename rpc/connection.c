@@ -105,15 +105,28 @@ static bool flush_staging(rpc__conn *conn)
     return size == 0 || put_direct(conn, rpc_bytes_of(conn->staging, size));
 }
 
+/* A record costs OpenSSL more than copying its bytes: all but the last before a write are full.
+ * Where nothing is staged, whole records are encrypted where they are. */
 bool rpc__conn_put(rpc__conn *conn, rpc_bytes bytes)
 {
-    if (bytes.size >= RPC__DIRECT_MIN)
-        return flush_staging(conn) && put_direct(conn, bytes);
-    if (bytes.size > RPC__STAGING_BYTES - conn->staged && !flush_staging(conn))
-        return false;
-    if (bytes.size > 0)
-        memcpy(conn->staging + conn->staged, bytes.data, bytes.size);
-    conn->staged += bytes.size;
+    if (!conn->tls)
+        return put_direct(conn, bytes);
+    while (bytes.size > 0) {
+        size_t take = RPC__STAGING_BYTES - conn->staged;
+        if (conn->staged == 0 && bytes.size >= RPC__STAGING_BYTES) {
+            take = bytes.size - bytes.size % RPC__STAGING_BYTES;
+            if (!put_direct(conn, rpc_bytes_of(bytes.data, take)))
+                return false;
+        } else {
+            take = take < bytes.size ? take : bytes.size;
+            memcpy(conn->staging + conn->staged, bytes.data, take);
+            conn->staged += take;
+            if (conn->staged == RPC__STAGING_BYTES && !flush_staging(conn))
+                return false;
+        }
+        bytes.data += take;
+        bytes.size -= take;
+    }
     return true;
 }
 

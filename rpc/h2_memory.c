@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nghttp2's memory, a connection at a time. A connection is served by whatever thread is free, so
  * what one thread allocates another frees, which is where libc's malloc is slow; here freed
- * pieces wait for the next of their size. Only the strand comes here, so there is no lock. */
+ * pieces wait for the next of their size. Only the strand comes here, so there is no lock. By way
+ * of ours it is also the program's malloc(), which a test can make fail. */
 #include "session.h"
 
 #include <stdlib.h>

@@ -387,38 +387,12 @@ static bool submit_settings(rpc__conn *conn)
                conn->h2, NGHTTP2_FLAG_NONE, 0, (int32_t)limits->connection_window_bytes) == 0;
 }
 
-/* The program's malloc(), by way of ours: a test can make it fail. */
-static void *h2_malloc(size_t size, void *user)
-{
-    (void)user;
-    return malloc(size);
-}
-
-static void h2_free(void *memory, void *user)
-{
-    (void)user;
-    free(memory);
-}
-
-static void *h2_calloc(size_t count, size_t size, void *user)
-{
-    (void)user;
-    return calloc(count, size);
-}
-
-static void *h2_realloc(void *memory, size_t size, void *user)
-{
-    (void)user;
-    return realloc(memory, size);
-}
-
 bool rpc__session_start(rpc__conn *conn)
 {
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *option = make_options(conn->limits);
     nghttp2_mem memory = rpc__h2_memory_of(&conn->h2_memory);
     int failed = -1;
-    nghttp2_mem memory = {NULL, h2_malloc, h2_free, h2_calloc, h2_realloc};
     if (callbacks && option)
         failed = (conn->server ? nghttp2_session_server_new3 : nghttp2_session_client_new3)(
             &conn->h2, callbacks, conn, option, &memory);

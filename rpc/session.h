@@ -30,8 +30,8 @@
 #define RPC__OUTPUT_BYTES       (256 * 1024)
 #define RPC__INPUT_BYTES        (128 * 1024)
 #define RPC__INPUT_FIRST_BYTES  (4 * 1024) /* of a server's: until a read has filled it */
+#define RPC__FRAME_HEAD_BYTES   9u
 #define RPC__STAGING_BYTES      RPC__TLS_RECORD_MAX
-#define RPC__DIRECT_MIN         1024 /* slices from here on are encrypted where they are */
 #define RPC__OBJECTS            8
 #define RPC__FREE_CALLS_MAX     32
 #define RPC__SEND_BYTES_MAX     (64 * 1024)

@@ -26,6 +26,10 @@ static ssize_t read_length(nghttp2_session *h2, uint8_t type, int32_t stream_id,
         length = (size_t)window;
     if (stream_window > 0 && length > (size_t)stream_window)
         length = (size_t)stream_window;
+    /* A large frame ends where a record does, so that what follows begins one. */
+    size_t over = (conn->staged + RPC__FRAME_HEAD_BYTES + length) % RPC__TLS_RECORD_MAX;
+    if (length > over + RPC__TLS_RECORD_MAX / 2)
+        length -= over;
     return (ssize_t)(length > 0 ? length : 1);
 }
 
@@ -168,7 +172,7 @@ static int send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *h
     rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
     if (!call)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (frame->data.padlen > 0 || !rpc__conn_put(conn, rpc_bytes_of(head, 9)))
+    if (frame->data.padlen > 0 || !rpc__conn_put(conn, rpc_bytes_of(head, RPC__FRAME_HEAD_BYTES)))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (!send_planned(conn, call, length))
         return NGHTTP2_ERR_CALLBACK_FAILURE;

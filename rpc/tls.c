@@ -208,6 +208,14 @@ size_t rpc__tls_input_left(const rpc__tls *tls)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+/* What others left would be taken for a fault of ours. As a rule there is nothing, and looking is
+ * cheaper than clearing. */
+static void clear_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 static rpc_code verify_failed(rpc__tls *tls, rpc_status *reterr)
 {
     long verdict = SSL_get_verify_result(tls->ssl);
@@ -233,7 +241,7 @@ static rpc__tls_result failed(rpc__tls *tls, rpc_status *reterr)
         rpc_status_set(reterr, RPC_UNAVAILABLE, "rpc: TLS: the peer refused us: %s", text);
     else
         rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "rpc: TLS: %s", text);
-    ERR_clear_error();
+    clear_errors();
     return RPC__TLS_FAILED;
 }
 
@@ -260,7 +268,7 @@ rpc__tls_result rpc__tls_handshake(rpc__tls *tls, rpc_status *reterr)
         return RPC__TLS_OK;
     if (tls->failed)
         return fail_with(tls, RPC_INVALID_ARGUMENT, "rpc: TLS: the handshake has failed", reterr);
-    ERR_clear_error();
+    clear_errors();
     int done = SSL_do_handshake(tls->ssl);
     if (done == 1) {
         if (!speaks_h2(tls))
@@ -289,7 +297,7 @@ rpc__tls_result rpc__tls_read(
 {
     if (tls->failed)
         return fail_with(tls, RPC_INVALID_ARGUMENT, "rpc: TLS: the connection failed", reterr);
-    ERR_clear_error();
+    clear_errors();
     int got = SSL_read_ex(tls->ssl, buffer, max, ret_size);
     if (got == 1)
         return RPC__TLS_OK;
@@ -315,7 +323,7 @@ rpc__tls_result rpc__tls_write(
         if (piece > RPC__TLS_RECORD_MAX)
             piece = RPC__TLS_RECORD_MAX;
         size_t written;
-        ERR_clear_error();
+        clear_errors();
         if (SSL_write_ex(tls->ssl, bytes.data + taken, piece, &written) != 1)
             return failed(tls, reterr);
         taken += written;
@@ -329,7 +337,7 @@ void rpc__tls_shutdown(rpc__tls *tls)
     if (tls->failed || !tls->handshake_done)
         return;
     SSL_shutdown(tls->ssl);
-    ERR_clear_error();
+    clear_errors();
 }
 
 /* ---- the peer -------------------------------------------------------------------------------- */
