@@ -54,10 +54,10 @@ typedef struct rpc_status {
 /** Fills status (which may be NULL) and returns code, so that a failing function ends with
  *  `return rpc_status_set(reterr, RPC_…, "part: what, on what, why; what to do", …)`.
  *  The message is cut at the buffer's end, on a UTF-8 boundary. */
-/** Like rpc_status_set() with "%s", without the cost of formatting. text may be in status. */
-RPC_API rpc_code rpc_status_text(rpc_status *status, rpc_code code, const char *text);
 RPC_API rpc_code rpc_status_set(rpc_status *status, rpc_code code, const char *format, ...)
     RPC_PRINTF(3, 4);
+/** Like rpc_status_set() with "%s", without the cost of formatting. text may be in status. */
+RPC_API rpc_code rpc_status_text(rpc_status *status, rpc_code code, const char *text);
 
 /** Bytes that somebody else owns; the function that takes or gives them says for how long. */
 typedef struct rpc_bytes {

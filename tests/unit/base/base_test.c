@@ -53,8 +53,8 @@ TEST(printable_run_ends_at_the_first_byte_that_is_not_whatever_its_place)
             memset(text, 'x', sizeof text);
             text[at] = (uint8_t)byte;
             bool printable = byte >= 0x20 && byte < 0x7f;
-            assert_int_equal(rpc_printable_run(rpc_bytes_of(text, sizeof text)),
-                printable ? sizeof text : at);
+            assert_int_equal(
+                rpc_printable_run(rpc_bytes_of(text, sizeof text)), printable ? sizeof text : at);
             assert_int_equal(rpc_printable_run(rpc_bytes_of(text, at)), at);
         }
 }
