@@ -116,6 +116,8 @@ void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id)
     call->conn = conn;
     call->stream_id = stream_id;
     call->attached = true;
+    rpc__tally_add(&conn->tally.streams_started, 1);
+    rpc__tally_time(&conn->tally.last_stream_us, call->started_us);
     call->next = conn->calls;
     if (call->next)
         call->next->prev = call;
@@ -133,6 +135,8 @@ static void detach(rpc_call *call)
 {
     rpc__conn *conn = call->conn;
     call->attached = false;
+    bool whole = call->server ? call->trailers_sent : call->remote_closed;
+    rpc__tally_add(whole ? &conn->tally.streams_succeeded : &conn->tally.streams_failed, 1);
     if (conn->h2)
         (void)nghttp2_session_set_stream_user_data(conn->h2, call->stream_id, NULL);
     rpc__headers_drop_refs(&call->headers);
@@ -174,6 +178,9 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
         return;
     call->over = true;
     rpc_status_text(&call->status, code, message);
+    if (call->stats)
+        rpc__stats_ended(
+            call->stats, call, code, rpc__runtime_now_us(call->lane->runtime) - call->started_us);
     if (code == RPC_CANCELLED || code == RPC_DEADLINE_EXCEEDED ||
         (call->server && !call->trailers_sent))
         atomic_store(&call->cancelled, true);

@@ -218,6 +218,9 @@ static void free_out(rpc__out *out, bool sent)
 void rpc__call_out_done(rpc_call *call)
 {
     rpc__out *out = call->queue;
+    call->messages_sent++;
+    rpc__tally_add(&call->conn->tally.messages_sent, 1);
+    rpc__tally_time(&call->conn->tally.last_sent_us, call->conn->progress_us);
     call->queue = out->next;
     if (!call->queue)
         call->queue_end = &call->queue;

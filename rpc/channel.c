@@ -60,6 +60,7 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
     call->owner = channel;
     call->on_over = call_over;
     call->interceptors = &channel->interceptors;
+    call->stats = channel->stats;
     call->receive_max = options->message_receive_bytes_max > 0
                             ? options->message_receive_bytes_max
                             : channel->limits.message_receive_bytes_max;
@@ -119,6 +120,7 @@ rpc_code rpc_channel_start(rpc_channel *channel, const char *path, const rpc_cal
     call->handler = *handler;
     call->user = user;
     *ret = rpc_call_ref(call);
+    rpc__stats_started(call->stats, call->started_us);
     rpc__call_ask(call, RPC__ASK_START);
     return RPC_OK;
 }
@@ -178,6 +180,7 @@ static void free_channel(void *owner)
         if (channel->subs[i].lane)
             rpc__lane_unref(channel->subs[i].lane);
     rpc__interceptors_done(&channel->interceptors);
+    rpc__stats_free(channel->stats);
     rpc__tls_context_unref(channel->tls);
     pthread_cond_destroy(&channel->changed);
     pthread_mutex_destroy(&channel->lock);
@@ -294,6 +297,29 @@ static bool add_subs(
     return true;
 }
 
+static void enter_census(rpc_channel *channel)
+{
+    rpc__census *census = rpc__runtime_census(channel->runtime);
+    rpc__census_enter(census, &channel->entry, RPC__CENSUS_CHANNEL, channel, NULL);
+    for (unsigned i = 0; i < channel->sub_count; i++)
+        rpc__census_enter(
+            census, &channel->subs[i].entry, RPC__CENSUS_SUBCHANNEL, &channel->subs[i], channel);
+}
+
+static void leave_census(rpc_channel *channel)
+{
+    rpc__census *census = rpc__runtime_census(channel->runtime);
+    for (unsigned i = 0; i < channel->sub_count; i++)
+        rpc__census_leave(census, &channel->subs[i].entry);
+    rpc__census_leave(census, &channel->entry);
+}
+
+void rpc_channel_get_stats(const rpc_channel *channel, rpc_call_stats *ret)
+{
+    *ret = (rpc_call_stats){0};
+    rpc__stats_add_to(channel->stats, ret);
+}
+
 static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, const rpc__url *urls,
     unsigned url_count, rpc_channel **ret, rpc_status *reterr)
 {
@@ -319,12 +345,17 @@ static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, c
     if (code == RPC_OK && !rpc__interceptors_init(&channel->interceptors, options->interceptors,
                               options->interceptor_count))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
+    channel->stats = rpc__stats_new();
+    snprintf(channel->target, sizeof channel->target, "%s", options->target);
+    if (code == RPC_OK && !channel->stats)
+        code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code == RPC_OK && !add_subs(channel, urls, url_count, connections))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code != RPC_OK) {
         free_channel(channel);
         return code;
     }
+    enter_census(channel);
     *ret = channel;
     return RPC_OK;
 }
@@ -364,6 +395,7 @@ void rpc_channel_free(rpc_channel *channel)
 {
     if (!channel)
         return;
+    leave_census(channel);
     atomic_store(&channel->closing, true);
     for (unsigned i = 0; i < channel->sub_count; i++)
         rpc__sub_ask(&channel->subs[i], RPC__SUB_ASK_CLOSE);

@@ -64,6 +64,7 @@ typedef struct rpc__sub {
     rpc_status error;
     int64_t backoff_ms, attempt_us, ready_us;
     rpc_timer *timer;
+    rpc__census_entry entry;
 } rpc__sub;
 
 struct rpc_channel {
@@ -71,6 +72,9 @@ struct rpc_channel {
     rpc_limits limits;
     int64_t connect_ms, backoff_initial_ms, backoff_max_ms;
     bool own_name; /* tls.server_name was given: not the names of the target */
+    rpc__census_entry entry;
+    rpc__stats *stats;
+    char target[256]; /* as it was given, cut */
     rpc__interceptors interceptors;
     rpc_encoding encoding;
     unsigned accept;

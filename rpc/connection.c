@@ -152,6 +152,7 @@ static bool start_write(rpc__conn *conn)
     }
     conn->progress_us = rpc__conn_now_us(conn);
     conn->progress_bytes = rpc__stream_written_bytes(conn->stream);
+    rpc__tally_add(&conn->tally.bytes_sent, size);
     rpc__stream_write(conn->stream, &piece, 1);
     return true;
 }
@@ -361,6 +362,7 @@ static void gone(rpc__conn *conn)
         rpc_status_set(&conn->why, RPC_UNAVAILABLE, "connection: closed");
     conn->stream = NULL;
     conn->state = RPC__CONN_GONE;
+    rpc__census_leave(rpc__runtime_census(lane->runtime), &conn->entry);
     end_calls(conn, &conn->why);
     leave_lane(conn);
     if (conn->timer && rpc_timer_cancel(conn->timer))
@@ -559,6 +561,9 @@ static void ready(rpc__conn *conn)
         fail(conn, &why);
         return;
     }
+    if (conn->tls)
+        atomic_store_explicit(
+            &conn->tally.cipher, rpc__tls_cipher(conn->tls), memory_order_release);
     if (!rpc__session_start(conn)) {
         rpc_status_set(&why, RPC_RESOURCE_EXHAUSTED, "connection: no memory for HTTP/2");
         fail(conn, &why);
@@ -649,8 +654,10 @@ static void on_read(void *user, size_t size, const rpc_status *status)
     rpc__conn_ref(conn);
     lane->now_us = rpc__conn_now_us(conn);
     if (status->code == RPC_OK) {
+        conn->read_us = rpc__conn_now_us(conn);
+        rpc__tally_add(&conn->tally.bytes_received, size);
         if (conn->keepalive_ms > 0)
-            conn->heard_us = rpc__conn_now_us(conn);
+            conn->heard_us = conn->read_us;
         rpc__conn_input_took(conn, size);
         if (size > 0)
             receive(conn, rpc_bytes_of(conn->in, size));
@@ -709,6 +716,8 @@ void rpc__conn_begin(rpc__conn *conn)
     conn->opened_us = conn->idle_since_us = conn->progress_us = rpc__conn_now_us(conn);
     conn->heard_us = conn->opened_us;
     conn->state = RPC__CONN_HANDSHAKE;
+    rpc__census_enter(rpc__runtime_census(conn->lane->runtime), &conn->entry,
+        RPC__CENSUS_CONNECTION, conn, conn->owner);
     conn->ops->on_event(conn, RPC_EVENT_ACCEPTED, RPC_LIMIT_NONE, "");
     if (!conn->tls)
         ready(conn);

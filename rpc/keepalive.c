@@ -35,7 +35,9 @@ bool rpc__keepalive_dead(rpc__conn *conn, int64_t now)
         return false;
     if (unanswered(conn))
         return true;
-    if (nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, NULL) == 0)
+    if (nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, NULL) == 0) {
         conn->ping_sent_us = now;
+        rpc__tally_add(&conn->tally.keepalives_sent, 1);
+    }
     return false;
 }

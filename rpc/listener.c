@@ -216,6 +216,8 @@ rpc_code rpc_server_listen(
     rpc__url_format(rpc__stream_listener_url(listener->stream), listener->url);
     listener->next = server->listeners;
     server->listeners = listener;
+    rpc__census_enter(rpc__runtime_census(server->runtime), &listener->entry, RPC__CENSUS_LISTENER,
+        listener, server);
     if (server->started)
         rpc__stream_listener_start(listener->stream);
     if (ret)
@@ -264,6 +266,7 @@ void rpc__listeners_done(rpc_server *server)
     while (server->listeners) {
         rpc_listener *listener = server->listeners;
         server->listeners = listener->next;
+        rpc__census_leave(rpc__runtime_census(server->runtime), &listener->entry);
         free_listener(listener);
     }
 }

@@ -274,6 +274,9 @@ static void deliver(rpc_call *call)
     if (message->compressed && !inflate_message(call, message))
         return;
     call->last_compressed = message->compressed;
+    call->messages_received++;
+    rpc__tally_add(&call->conn->tally.messages_received, 1);
+    rpc__tally_time(&call->conn->tally.last_received_us, call->conn->read_us);
     call->message = NULL;
     call->prefix_size = 0;
     call->held_bytes += message->size;

@@ -25,7 +25,8 @@ if(DACM_SANITIZE OR DACM_FUZZ OR DACM_COVERAGE)
     return()
 endif()
 
-set(objects $<TARGET_OBJECTS:dacm_base> $<TARGET_OBJECTS:dacm_rpc> $<TARGET_OBJECTS:dacm_proto_grpc>)
+set(objects $<TARGET_OBJECTS:dacm_base> $<TARGET_OBJECTS:dacm_rpc> $<TARGET_OBJECTS:dacm_proto_grpc>
+    $<TARGET_OBJECTS:dacm_proto_google>)
 get_target_property(linked dacm_rpc LINK_LIBRARIES)
 list(FILTER linked INCLUDE REGEX "^(dep::|Threads::)")
 

@@ -128,6 +128,7 @@ static void free_service(rpc__service *service)
     for (size_t i = 0; service->methods && i < service->method_count; i++) {
         char *path = (char *)(uintptr_t)service->methods[i].path;
         free(path);
+        rpc__stats_free(service->methods[i].stats);
     }
     for (char **name = service->listeners; name && *name; name++)
         free(*name);
@@ -323,9 +324,32 @@ rpc_code rpc__registry_build(rpc_server *server, rpc_status *reterr)
     if (!server->table)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
     for (size_t i = 0; i < server->service_count; i++)
-        for (size_t j = 0; j < server->services[i]->method_count; j++)
-            insert(server, &server->services[i]->methods[j]);
+        for (size_t j = 0; j < server->services[i]->method_count; j++) {
+            rpc__method *method = &server->services[i]->methods[j];
+            if (!method->stats && !(method->stats = rpc__stats_new()))
+                return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
+            insert(server, method);
+        }
     return RPC_OK;
+}
+
+const rpc__method *rpc__registry_method(const rpc_server *server, size_t index)
+{
+    for (size_t i = 0; i < server->service_count; i++) {
+        const rpc__service *service = server->services[i];
+        if (index < service->method_count)
+            return &service->methods[index];
+        index -= service->method_count;
+    }
+    return NULL;
+}
+
+const rpc__stats *rpc__registry_stats(const rpc_server *server, size_t index)
+{
+    const rpc__method *method = rpc__registry_method(server, index);
+    if (method)
+        return method->stats;
+    return index == 0 || rpc__registry_method(server, index - 1) ? server->unknown : NULL;
 }
 
 rpc__method *rpc__registry_find(const rpc_server *server, const char *path)

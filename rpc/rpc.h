@@ -531,6 +531,11 @@ RPC_API RPC_MUST_USE rpc_code rpc_server_set_handler(rpc_server *server, const c
 /** grpc.health.v1.Health: "" and every service registered are NOT_SERVING until set. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_health(rpc_server *server, rpc_status *reterr);
 RPC_API void rpc_server_set_health(rpc_server *server, const char *service, bool serving);
+/** grpc.channelz.v1.Channelz: what this server's runtime has, servers, channels and connections
+ *  with their counters, addresses and certificates: for operators' listeners only (names,
+ *  NULL-terminated; NULL = all). At most 100 entries an answer, more by paging. */
+RPC_API RPC_MUST_USE rpc_code rpc_server_add_channelz(
+    rpc_server *server, const char *const *listeners, rpc_status *reterr);
 /** grpc.reflection.v1 and v1alpha over the descriptor sets given. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_reflection(rpc_server *server, rpc_status *reterr);
 
@@ -551,6 +556,52 @@ typedef struct rpc_server_stats {
 } rpc_server_stats;
 /** Counters since the start, and what there is now. Any thread. */
 RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
+
+/* ---- statistics -------------------------------------------------------------------------- */
+
+#define RPC_CODES         17
+#define RPC_LATENCY_CELLS 280
+
+/** Of the calls of one method or channel. Counted without a lock. */
+typedef struct rpc_call_stats {
+    uint64_t started;
+    uint64_t ended[RPC_CODES]; /* by code; [RPC_OK] succeeded */
+    /* of calls that have ended; bytes with the 5 of each message's prefix, as on the wire */
+    uint64_t messages_received, messages_sent, bytes_received, bytes_sent;
+    int64_t last_started_us; /* the runtime's monotonic clock; 0: never */
+    /** Calls by the time from start to end: below 8 us a cell each, then 8 for each doubling. */
+    uint64_t latency[RPC_LATENCY_CELLS];
+} rpc_call_stats;
+
+/** The least time that belongs to a cell, microseconds. */
+RPC_API int64_t rpc_latency_cell_us(unsigned cell);
+/** The greatest time of the cell that holds this quantile (0.5, 0.99); 0 without calls. */
+RPC_API int64_t rpc_latency_quantile_us(const rpc_call_stats *stats, double quantile);
+
+/** Methods by index from 0, at last the calls that found no method (path ""); false after that.
+ *  Only after rpc_server_start(). *ret_path lives as long as the server. Any thread. */
+RPC_API bool rpc_server_method_stats(
+    const rpc_server *server, size_t index, const char **ret_path, rpc_call_stats *ret);
+RPC_API void rpc_channel_get_stats(const rpc_channel *channel, rpc_call_stats *ret);
+
+/** Of one connection. Times are of the runtime's monotonic clock; 0: never. */
+typedef struct rpc_connection_stats {
+    uint64_t id;          /* of the runtime, never used again */
+    const char *listener; /* as rpc_call_listener() */
+    char address[64];     /* as rpc_peer.address */
+    bool tls;
+    int64_t opened_us;
+    uint64_t streams_started, streams_succeeded, streams_failed; /* failed: reset or cut off */
+    uint64_t messages_received, messages_sent;
+    uint64_t bytes_received, bytes_sent; /* of the stream below TLS, handshake included */
+    uint64_t keepalives_sent;
+    int64_t last_stream_us, last_received_us, last_sent_us; /* stream, messages */
+} rpc_connection_stats;
+
+/** Connections of a server with an ID of at least start_id, in their order, up to max. Returns
+ *  how many: fewer than max at the end. Any thread. */
+RPC_API size_t rpc_server_connections(
+    const rpc_server *server, uint64_t start_id, rpc_connection_stats *ret, size_t max);
 
 /* ---- client ------------------------------------------------------------------------------ */
 

@@ -21,6 +21,7 @@ typedef struct rpc__method {
     rpc_handler handler;
     void *user;
     rpc_method_options options;
+    struct rpc__stats *stats; /* made at start */
 } rpc__method;
 
 struct rpc__service {
@@ -40,7 +41,12 @@ bool rpc__server_started(const rpc_server *server);
 
 /** State of a built-in service, freed with the server (after the last call has ended). A service
  *  adds itself with rpc_server_add_service() and rpc_server_set_handler() like any other. */
-typedef enum rpc__slot { RPC__SLOT_HEALTH, RPC__SLOT_REFLECTION, RPC__SLOTS } rpc__slot;
+typedef enum rpc__slot {
+    RPC__SLOT_HEALTH,
+    RPC__SLOT_REFLECTION,
+    RPC__SLOT_CHANNELZ,
+    RPC__SLOTS
+} rpc__slot;
 void rpc__server_set_slot(
     rpc_server *server, rpc__slot slot, void *state, void (*release)(void *state));
 /** NULL where none was set. */

@@ -3,6 +3,7 @@
  *
  * runtime->lock guards the queue, the holds and stopping; it is never held while a task runs
  * and nothing is taken under it. The keeps have their own lock for the same reason. */
+#include "census.h"
 #include "runtime_internal.h"
 
 #include "cleanup.h"
@@ -26,6 +27,7 @@ struct rpc_runtime {
     pthread_mutex_t keeps_lock;
     rpc__keep *keeps;
     rpc__timers timers;
+    rpc__census census;
     unsigned thread_count;
     pthread_t threads[RUNTIME_THREADS_MAX];
 };
@@ -109,6 +111,11 @@ rpc__timers *rpc__runtime_timers(rpc_runtime *runtime)
     return &runtime->timers;
 }
 
+rpc__census *rpc__runtime_census(rpc_runtime *runtime)
+{
+    return &runtime->census;
+}
+
 void rpc__runtime_hold(rpc_runtime *runtime)
 {
     pthread_mutex_lock(&runtime->lock);
@@ -182,6 +189,7 @@ static void free_memory(rpc_runtime *runtime)
     pthread_cond_destroy(&runtime->settled);
     pthread_mutex_destroy(&runtime->lock);
     pthread_mutex_destroy(&runtime->keeps_lock);
+    rpc__census_done(&runtime->census);
     free(runtime);
 }
 
@@ -193,6 +201,7 @@ rpc_code rpc_runtime_new(const rpc_runtime_options *options, rpc_runtime **ret, 
     runtime->clock = options && options->clock ? options->clock : rpc_clock_system();
     pthread_mutex_init(&runtime->lock, NULL);
     pthread_mutex_init(&runtime->keeps_lock, NULL);
+    rpc__census_init(&runtime->census);
     pthread_cond_init(&runtime->work, NULL);
     pthread_cond_init(&runtime->settled, NULL);
     rpc_code code = rpc__timers_init(&runtime->timers, runtime, reterr);

@@ -102,13 +102,6 @@ static void make_known(rpc__conn *conn)
  * -----------------------------------------------------------------------------------------------
  */
 
-static void call_over(rpc_call *call, const rpc_status *status)
-{
-    rpc_server *server = call->owner;
-    (void)status;
-    atomic_fetch_add_explicit(&server->calls_ended, 1, memory_order_relaxed);
-}
-
 /* An answer without gRPC, for clients that speak none. */
 static void answer_http(rpc_call *call, const char *status)
 {
@@ -217,14 +210,16 @@ static void conn_request(rpc__conn *conn, rpc_call *call)
 {
     rpc_server *server = conn->owner;
     make_known(conn);
-    atomic_fetch_add_explicit(&server->calls_started, 1, memory_order_relaxed);
+    rpc__method *method = call->path ? rpc__registry_find(server, call->path) : NULL;
+    if (method && (method->absent || !rpc__service_on(method->service, conn->listener)))
+        method = NULL;
+    call->stats = method ? method->stats : server->unknown;
+    rpc__stats_started(call->stats, call->started_us);
     call->owner = server;
-    call->on_over = call_over;
     call->accept = server->accept;
     if (!has_memory(server, call) || !request_good(call))
         return;
-    rpc__method *method = rpc__registry_find(server, call->path);
-    if (!method || method->absent || !rpc__service_on(method->service, conn->listener)) {
+    if (!method) {
         unimplemented(call);
         return;
     }
@@ -301,11 +296,12 @@ rpc_code rpc_server_new(
             &server->interceptors, options->interceptors, options->interceptor_count) ||
         !rpc__origins_init(&server->origins) ||
         !(server->memory = rpc__memory_new(options->limits.server_memory_bytes_max)) ||
-        !init_sync(server)) {
+        !(server->unknown = rpc__stats_new()) || !init_sync(server)) {
         if (server) {
             rpc__interceptors_done(&server->interceptors);
             rpc__memory_unref(server->memory);
             rpc__origins_done(&server->origins);
+            rpc__stats_free(server->unknown);
         }
         free(server);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "server: no memory");
@@ -315,6 +311,8 @@ rpc_code rpc_server_new(
     server->accept = rpc__accept_of(options->accept_encodings);
     server->on_event = options->on_event;
     server->event_ctx = options->event_ctx;
+    rpc__census_enter(
+        rpc__runtime_census(runtime), &server->entry, RPC__CENSUS_SERVER, server, NULL);
     *ret = server;
     return RPC_OK;
 }
@@ -383,6 +381,8 @@ void rpc_server_free(rpc_server *server)
     if (!server)
         return;
     rpc_server_stop(server, 0);
+    rpc__census_leave(rpc__runtime_census(server->runtime), &server->entry);
+    rpc__stats_free(server->unknown);
     for (size_t i = 0; i < RPC__SLOTS; i++)
         if (server->slot_releases[i])
             server->slot_releases[i](server->slots[i]);
@@ -396,6 +396,44 @@ void rpc_server_free(rpc_server *server)
     free(server);
 }
 
+rpc_call_stats rpc__server_calls(const rpc_server *server)
+{
+    rpc_call_stats sum = {0};
+    const char *path;
+    for (size_t i = 0; rpc_server_method_stats(server, i, &path, NULL); i++)
+        rpc__stats_add_to(rpc__registry_stats(server, i), &sum);
+    return sum;
+}
+
+bool rpc_server_method_stats(
+    const rpc_server *server, size_t index, const char **ret_path, rpc_call_stats *ret)
+{
+    const rpc__stats *stats = rpc__registry_stats(server, index);
+    if (!stats)
+        return false;
+    const rpc__method *method = rpc__registry_method(server, index);
+    *ret_path = method ? method->path : "";
+    if (ret) {
+        *ret = (rpc_call_stats){0};
+        rpc__stats_add_to(stats, ret);
+    }
+    return true;
+}
+
+size_t rpc_server_connections(
+    const rpc_server *server, uint64_t start_id, rpc_connection_stats *ret, size_t max)
+{
+    rpc__census *census = rpc__runtime_census(server->runtime);
+    size_t count = 0;
+    pthread_mutex_lock(&census->lock);
+    for (const rpc__census_entry *entry =
+             rpc__census_from(census, RPC__CENSUS_CONNECTION, server, start_id);
+         entry && count < max; entry = rpc__census_next(entry, server))
+        rpc__conn_stats(entry->object, &ret[count++]);
+    pthread_mutex_unlock(&census->lock);
+    return count;
+}
+
 rpc_server_stats rpc_server_get_stats(const rpc_server *server)
 {
     rpc_server *mutable = (rpc_server *)(uintptr_t)server;
@@ -404,8 +442,10 @@ rpc_server_stats rpc_server_get_stats(const rpc_server *server)
         stats.events[i] = atomic_load_explicit(&server->events[i], memory_order_relaxed);
     for (size_t i = 0; i < RPC_LIMIT_KINDS; i++)
         stats.limits[i] = atomic_load_explicit(&server->limit_counts[i], memory_order_relaxed);
-    stats.calls_ended = atomic_load_explicit(&server->calls_ended, memory_order_relaxed);
-    stats.calls_started = atomic_load_explicit(&server->calls_started, memory_order_relaxed);
+    rpc_call_stats calls = rpc__server_calls(server);
+    for (size_t i = 0; i < RPC_CODES; i++)
+        stats.calls_ended += calls.ended[i];
+    stats.calls_started = calls.started;
     pthread_mutex_lock(&mutable->lock);
     stats.handshakes = atomic_load_explicit(&server->handshakes, memory_order_relaxed);
     stats.resumed = atomic_load_explicit(&server->resumed, memory_order_relaxed);

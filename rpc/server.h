@@ -14,6 +14,7 @@ struct rpc_listener {
     char *name;
     char url[RPC__URL_MAX];
     rpc__stream_listener *stream;
+    rpc__census_entry entry;
     rpc__tls_context *tls; /* (lock) NULL: plain text */
 };
 
@@ -42,13 +43,19 @@ struct rpc_server {
     bool stopping;                         /* (lock) */
     atomic_uint_least64_t events[RPC_EVENT_KINDS];
     atomic_uint_least64_t limit_counts[RPC_LIMIT_KINDS];
-    atomic_uint_least64_t calls_started, calls_ended, handshakes, resumed;
+    atomic_uint_least64_t handshakes, resumed;
+    rpc__stats *unknown; /* calls that found no method */
+    rpc__census_entry entry;
 };
 
 /* registry.c */
 void rpc__registry_done(rpc_server *server);
 RPC_MUST_USE rpc_code rpc__registry_build(rpc_server *server, rpc_status *reterr);
 rpc__method *rpc__registry_find(const rpc_server *server, const char *path);
+/** By index over all services; NULL: the last is past. After start. */
+const rpc__method *rpc__registry_method(const rpc_server *server, size_t index);
+/** The same and, after the last, that of calls without a method. NULL: past it. */
+const rpc__stats *rpc__registry_stats(const rpc_server *server, size_t index);
 bool rpc__service_on(const rpc__service *service, const char *listener);
 
 /* listener.c */
@@ -60,6 +67,8 @@ void rpc__listener_forget(rpc_server *server, rpc__origin *origin, bool unauthen
 
 /* server.c */
 extern const rpc__conn_owner rpc__server_conn_owner;
+/** Of all methods together. */
+rpc_call_stats rpc__server_calls(const rpc_server *server);
 void rpc__server_event(rpc_server *server, rpc_event_kind kind, rpc_limit_kind limit,
     const char *listener, const char *address, const char *detail);
 

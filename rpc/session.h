@@ -14,11 +14,13 @@
 #ifndef DACM_RPC_SESSION_H
 #define DACM_RPC_SESSION_H
 
+#include "census.h"
 #include "compression.h"
 #include "intercept.h"
 #include "memory.h"
 #include "rpc_internal.h"
 #include "stream.h"
+#include "stats.h"
 #include "strand.h"
 #include "tls.h"
 #include "wire.h"
@@ -140,6 +142,9 @@ struct rpc__conn {
     void *owner;
     const char *listener; /* server */
     const char *scheme;
+    rpc__census_entry entry;
+    rpc__tally tally;
+    int64_t read_us; /* when bytes last came */
     rpc__stream *stream;
     rpc__tls *tls; /* NULL: plain text */
     nghttp2_session *h2;
@@ -198,6 +203,8 @@ void rpc__conn_close(rpc__conn *conn, const rpc_status *why);
 /** GOAWAY in two steps, then closes when the last call has ended. (strand) */
 void rpc__conn_drain(rpc__conn *conn);
 void rpc__conn_tick_soon(rpc__conn *conn);
+/** What readers on other threads may see of one that is entered in the census. (census' lock) */
+void rpc__conn_stats(const rpc__conn *conn, rpc_connection_stats *ret);
 int64_t rpc__conn_now_us(const rpc__conn *conn);
 /* buffers.c (strand) */
 size_t rpc__conn_output_size(const rpc__conn *conn);
@@ -364,6 +371,7 @@ struct rpc_call {
     void *on_cancel_arg;
     void *owner;                                               /* rpc_server or rpc_channel */
     void (*on_over)(rpc_call *call, const rpc_status *status); /* the owner's, after on_end */
+    rpc__stats *stats;                                         /* the method's or channel's */
     const rpc__interceptors *interceptors;                     /* the owner's */
     size_t interceptors_run;
     struct rpc__sub *sub; /* client: chosen, not yet tried */
@@ -380,6 +388,7 @@ struct rpc_call {
     unsigned header_count;
     rpc_limit_kind header_limit; /* the headers went over it */
     size_t receive_max;
+    uint64_t messages_received, messages_sent;
     rpc_encoding encoding; /* grpc-encoding of the peer; DEFAULT: none, or not one we know */
     unsigned accept, peer_accept;
     bool last_compressed;

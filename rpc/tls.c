@@ -262,6 +262,11 @@ static bool speaks_h2(const rpc__tls *tls)
     return size == 2 && memcmp(protocol, "h2", 2) == 0;
 }
 
+const char *rpc__tls_cipher(const rpc__tls *tls)
+{
+    return SSL_CIPHER_standard_name(SSL_get_current_cipher(tls->ssl));
+}
+
 rpc__tls_result rpc__tls_handshake(rpc__tls *tls, rpc_status *reterr)
 {
     if (tls->handshake_done)

@@ -74,6 +74,8 @@ RPC_MUST_USE rpc__tls_result rpc__tls_write(
 /** Appends close_notify to the output; once. */
 void rpc__tls_shutdown(rpc__tls *tls);
 
+/** "TLS_AES_128_GCM_SHA256"; lives for ever. After the handshake. */
+const char *rpc__tls_cipher(const rpc__tls *tls);
 /** True: the handshake took up an earlier session. After it. */
 bool rpc__tls_resumed(const rpc__tls *tls);
 /** Why the peer's certificate may no longer be used (expired, revoked by context's lists), for

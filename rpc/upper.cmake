@@ -3,6 +3,9 @@
 list(APPEND RPC_SOURCES
     wire.c
     compression.c
+    stats.c
+    census.c
+    channelz.c
     intercept.c
     lane.c
     memory.c

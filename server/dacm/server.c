@@ -253,6 +253,7 @@ static rpc_code add_services(dacm_server *server, rpc_status *reterr)
     static const char *const users[] = {"users", NULL};
     static const char *const peers[] = {"peers", NULL};
     static const char *const operators[] = {"admin", "peers", NULL};
+    static const char *const admin[] = {"admin", NULL};
     const struct {
         ProtobufCService *service;
         const char *const *listeners;
@@ -269,6 +270,8 @@ static rpc_code add_services(dacm_server *server, rpc_status *reterr)
         options.listeners = services[i].listeners;
         code = rpc_server_add_service(server->rpc, services[i].service, &options, reterr);
     }
+    if (code == RPC_OK)
+        code = rpc_server_add_channelz(server->rpc, admin, reterr);
     if (code == RPC_OK)
         code = rpc_server_add_health(server->rpc, reterr);
     return code == RPC_OK ? rpc_server_add_reflection(server->rpc, reterr) : code;

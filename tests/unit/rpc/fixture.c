@@ -451,6 +451,10 @@ static void add_services(fixture *f)
     rpc_service_options options = {
         .descriptor_set = rpc_bytes_of(rpctest_descriptors, rpctest_descriptors_size)};
     rpc_code code = rpc_server_add_service(f->server, &echo_service.base, &options, &status);
+    if (code == RPC_OK && f->with_channelz)
+        code = rpc_server_add_channelz(f->server, NULL, &status);
+    if (code == RPC_OK && f->with_health)
+        code = rpc_server_add_health(f->server, &status);
     if (code == RPC_OK && f->with_other)
         code = rpc_server_add_service(f->server, &other_service.base, &options, &status);
     if (code == RPC_OK)

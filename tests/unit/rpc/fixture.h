@@ -34,6 +34,7 @@ typedef struct fixture {
     test_cert ca, server_cert, client_cert;
     rpc_limits limits, client_limits;
     bool plain, no_client_cert;
+    bool with_channelz, with_health;
     bool with_other; /* rpctest.Other is served, its method's function NULL */
     unsigned accept_encodings, client_accept_encodings;
     rpc_encoding client_encoding;
