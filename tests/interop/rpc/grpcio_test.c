@@ -206,3 +206,59 @@ TEST(our_channel_gets_the_details_of_a_status_of_grpcio)
     rpc_arena_free(arena);
     foreign_stop(&s);
 }
+
+TEST(grpcio_asks_our_servers_channelz)
+{
+    fixture f;
+    fixture_init(&f);
+    f.with_channelz = true;
+    fixture_start(&f);
+    char ca[300];
+    write_pem(ca, sizeof ca, "ca.pem", f.ca.cert_pem);
+    pid_t pid = run_python(
+        "channelz.py", strstr(rpc_listener_url(f.listener), "://") + 3, ca, -1, -1);
+    int status = -1;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    fixture_stop(&f);
+}
+
+static void expect_line(FILE *lines, const char *expected)
+{
+    char line[64] = "";
+    assert_non_null(fgets(line, sizeof line, lines));
+    line[strcspn(line, "\n")] = '\0';
+    assert_string_equal(line, expected);
+}
+
+TEST(grpcio_watches_health_until_our_server_stops)
+{
+    fixture f;
+    fixture_init(&f);
+    f.with_health = true;
+    fixture_start(&f);
+    char ca[300];
+    int out[2];
+    write_pem(ca, sizeof ca, "ca.pem", f.ca.cert_pem);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    pid_t pid = run_python(
+        "health.py", strstr(rpc_listener_url(f.listener), "://") + 3, ca, -1, out[1]);
+    close(out[1]);
+    FILE *lines = fdopen(out[0], "r");
+    expect_line(lines, "NOT_SERVING");
+    rpc_server_set_health(f.server, "rpctest.Echo", true);
+    expect_line(lines, "SERVING");
+    rpc_server_set_health(f.server, "rpctest.Echo", true); /* nothing new to tell */
+    rpc_server_set_health(f.server, "rpctest.Echo", false);
+    expect_line(lines, "NOT_SERVING");
+    rpc_server_set_health(f.server, "rpctest.Echo", true);
+    expect_line(lines, "SERVING");
+    rpc_server_stop(f.server, 60000);
+    expect_line(lines, "NOT_SERVING");
+    expect_line(lines, "UNAVAILABLE");
+    int status = -1;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    fclose(lines);
+    fixture_stop(&f);
+}
