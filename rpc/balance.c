@@ -40,11 +40,16 @@ static void unlink_call(rpc_channel *channel, rpc_call *call)
     *(call->next ? &call->next->prev : &channel->line_end) = call->prev;
     call->next = call->prev = NULL;
     call->waiting = false;
-    channel->line_count--;
+    if (!call->resting)
+        channel->line_count--;
+    call->resting = false;
 }
 
 void rpc__balance_leave_line(rpc_channel *channel, rpc_call *call)
 {
+    if (!call->lined)
+        return;
+    call->lined = false;
     pthread_mutex_lock(&channel->lock);
     bool waiting = call->waiting;
     if (waiting)
@@ -54,24 +59,40 @@ void rpc__balance_leave_line(rpc_channel *channel, rpc_call *call)
         rpc_call_unref(call);
 }
 
-static void join_line(rpc_channel *channel, rpc_call *call)
+/* Under the lock. */
+static void join_line(rpc_channel *channel, rpc_call *call, bool resting)
 {
     rpc_call_ref(call);
+    call->lined = true;
+    call->resting = resting;
     call->prev = channel->line_end;
     *(channel->line_end ? &channel->line_end->next : &channel->line) = call;
     channel->line_end = call;
     call->waiting = true;
-    channel->line_count++;
+    if (!resting)
+        channel->line_count++;
 }
 
-/* The calls of the line begin anew; but for patience, only those that do not wait_for_ready. */
-static void send_line(rpc_channel *channel, bool patient_too)
+void rpc__balance_rest(rpc_channel *channel, rpc_call *call)
+{
+    pthread_mutex_lock(&channel->lock);
+    join_line(channel, call, true);
+    bool closing = atomic_load(&channel->closing);
+    pthread_mutex_unlock(&channel->lock);
+    if (closing)
+        rpc__call_ask(call, RPC__ASK_START);
+}
+
+/* Which calls of the line begin anew. */
+enum whom { IMPATIENT, WAITING, ALL };
+
+static void send_line(rpc_channel *channel, enum whom whom)
 {
     rpc_call *list = NULL, **end = &list;
     pthread_mutex_lock(&channel->lock);
     for (rpc_call *call = channel->line, *next; call; call = next) {
         next = call->next;
-        if (call->wait_for_ready && !patient_too)
+        if ((call->resting && whom != ALL) || (call->wait_for_ready && whom == IMPATIENT))
             continue;
         unlink_call(channel, call);
         *end = call;
@@ -89,7 +110,7 @@ static void send_line(rpc_channel *channel, bool patient_too)
 
 void rpc__balance_close(rpc_channel *channel)
 {
-    send_line(channel, true);
+    send_line(channel, ALL);
 }
 
 /* ---- state ---------------------------------------------------------------------------------- */
@@ -141,9 +162,9 @@ void rpc__balance_state(rpc__sub *sub, rpc__sub_state state)
         rpc__strand_post(&rpc__channel_home(channel)->strand, &channel->state_task);
     }
     if (state == RPC__SUB_READY)
-        send_line(channel, true);
+        send_line(channel, WAITING);
     else if (now == RPC_CHANNEL_TRANSIENT_FAILURE)
-        send_line(channel, false);
+        send_line(channel, IMPATIENT);
     else if (wanted && state == RPC__SUB_IDLE)
         rpc__balance_wake(channel);
 }
@@ -162,16 +183,20 @@ static bool wait_in_line(rpc_channel *channel, rpc_call *call)
         return false;
     }
     channel->asked_us = rpc__runtime_now_us(channel->runtime);
-    if (channel->state == RPC_CHANNEL_TRANSIENT_FAILURE && !call->wait_for_ready)
+    if (atomic_load(&channel->closing))
+        rpc_status_set(&why, RPC_CANCELLED, "channel: it is being closed");
+    else if (channel->state == RPC_CHANNEL_TRANSIENT_FAILURE && !call->wait_for_ready)
         why = channel->last_error;
     else if (channel->line_count >= channel->line_max)
         rpc_status_set(&why, RPC_RESOURCE_EXHAUSTED,
             "channel: %u calls wait for a connection; waiting_calls_max takes no more",
             channel->line_max);
     else
-        join_line(channel, call);
+        join_line(channel, call, false);
     pthread_mutex_unlock(&channel->lock);
-    if (why.code != RPC_OK)
+    if (why.code == RPC_UNAVAILABLE)
+        rpc__call_lost(call, why.code, why.message, NGHTTP2_NO_ERROR, RPC__SEEN_PERHAPS);
+    else if (why.code != RPC_OK)
         rpc__call_end(call, why.code, why.message, NGHTTP2_NO_ERROR);
     else
         rpc__balance_wake(channel);
@@ -212,6 +237,8 @@ void rpc__channel_begin(rpc_call *call)
     rpc_channel *channel = call->owner;
     if (call->over || call->attached || call->move_to)
         return;
+    rpc__retry_stop(call);
+    rpc__balance_leave_line(channel, call);
     if (atomic_load(&channel->closing)) {
         rpc__call_end(call, RPC_CANCELLED, "channel: it is being closed", NGHTTP2_NO_ERROR);
         return;

@@ -196,6 +196,19 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
         detach(call);
 }
 
+void rpc__call_leave_stream(rpc_call *call, uint32_t reset)
+{
+    rpc__call_drop_message(call);
+    if (!call->attached)
+        return;
+    rpc__conn *conn = call->conn;
+    if (reset != NGHTTP2_NO_ERROR && conn->h2)
+        (void)nghttp2_submit_rst_stream(conn->h2, NGHTTP2_FLAG_NONE, call->stream_id, reset);
+    detach(call);
+    call->conn = NULL;
+    rpc__conn_unref(conn);
+}
+
 void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message)
 {
     if (call->over)
@@ -235,6 +248,9 @@ void rpc__call_limit(rpc_call *call, rpc_limit_kind limit, const char *detail)
 /* What was asked for when the call ended: at the top of the strand, outside all callbacks. */
 static void deliver_end(rpc_call *call)
 {
+    rpc__retry_done(call);
+    if (call->parent || call->has_children)
+        rpc__family_end(call);
     pthread_mutex_lock(&call->lock);
     rpc__call_move_inbox(call);
     bool waiting = call->afters != NULL;
@@ -288,6 +304,10 @@ void rpc__call_deliver(rpc_call *call)
         call->writable_due = false;
         if (call->handler.on_writable)
             call->handler.on_writable(call, call->user);
+    }
+    if (call->retry.due) {
+        call->retry.due = false;
+        rpc__channel_begin(call);
     }
     move(call);
 }
@@ -489,7 +509,9 @@ static void on_deadline(void *arg)
 
 void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us)
 {
-    call->deadline_us = deadline_us;
+    /* A channel's call has it from its start, where other threads may read it. */
+    if (call->deadline_us != deadline_us)
+        call->deadline_us = deadline_us;
     if (deadline_us == RPC_NO_DEADLINE || call->over)
         return;
     int64_t left = deadline_us - rpc__runtime_now_us(call->lane->runtime);
@@ -704,7 +726,8 @@ const ProtobufCMethodDescriptor *rpc_call_method(const rpc_call *call)
 const rpc_peer *rpc_call_peer(const rpc_call *call)
 {
     static const rpc_peer nobody = {.address = ""};
-    return call->conn ? &call->conn->peer : &nobody;
+    bool settled = call->server || atomic_load(&call->committed);
+    return settled && call->conn ? &call->conn->peer : &nobody;
 }
 
 const char *rpc_call_listener(const rpc_call *call)

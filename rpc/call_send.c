@@ -2,6 +2,7 @@
 /* What a call sends: its queue of messages, headers and trailers. */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,16 +226,19 @@ void rpc__call_out_done(rpc_call *call)
     if (!call->queue)
         call->queue_end = &call->queue;
     pthread_mutex_lock(&call->lock);
-    call->send_count--;
-    call->send_bytes -= out->size;
-    call->send_bodies -= out->has_body;
+    if (!out->settled) {
+        call->send_count--;
+        call->send_bytes -= out->size;
+        call->send_bodies -= out->has_body;
+    }
     bool due = call->want_writable &&
                (call->send_count == 0 || (call->send_bytes <= RPC__SEND_BYTES_MAX / 2 &&
                                              call->send_bodies < RPC__SEND_BODIES_MAX));
     if (due)
         call->want_writable = false;
     pthread_mutex_unlock(&call->lock);
-    free_out(out, true);
+    if (!rpc__retry_keep(call, out))
+        free_out(out, true);
     if (!due)
         return;
     call->writable_due = true;
@@ -306,6 +310,11 @@ bool rpc__call_submit_request(rpc_call *call, rpc__conn *conn)
         nv[count++] = text_nv("grpc-timeout", timeout, strlen(timeout));
         /* Ever-changing values would only push others out of the table. */
         nv[count - 1].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+    }
+    char attempts[12];
+    if (call->retry.attempts > 0) {
+        snprintf(attempts, sizeof attempts, "%u", call->retry.attempts);
+        nv[count++] = text_nv("grpc-previous-rpc-attempts", attempts, strlen(attempts));
     }
     if (rpc__out_headers_count(call->out_headers) > NV_MAX)
         return false;

@@ -13,6 +13,9 @@
 #define BACKOFF_MAX_MS      120000
 #define BACKOFF_LIMIT_MS    86400000
 #define WAITING_DEFAULT_MAX 100000
+#define RETRY_BUFFER_BYTES  (256 * 1024)
+#define RETRY_TOKENS        10
+#define RETRY_TOKEN_RATIO   100
 
 void rpc__channel_conns(rpc_channel *channel, int change)
 {
@@ -51,6 +54,18 @@ static void call_over(rpc_call *call, const rpc_status *status)
     rpc_call_unref(call); /* the library's */
 }
 
+static rpc_code set_retry(
+    const rpc_channel *channel, rpc_call *call, const rpc_call_options *options, rpc_status *reterr)
+{
+    call->retry.allowed = options->idempotent || rpc__idempotent_has(channel->idempotent,
+                                                     channel->idempotent_count, call->path);
+    if (options->retry)
+        return rpc__retry_policy_check(options->retry, &call->retry.policy, reterr);
+    if (call->retry.allowed)
+        call->retry.policy = channel->retry;
+    return RPC_OK;
+}
+
 static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path,
     const rpc_call_options *options, rpc_status *reterr)
 {
@@ -60,7 +75,7 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
     call->owner = channel;
     call->on_over = call_over;
     call->interceptors = &channel->interceptors;
-    call->stats = channel->stats;
+    call->stats = channel->call_stats;
     call->receive_max = options->message_receive_bytes_max > 0
                             ? options->message_receive_bytes_max
                             : channel->limits.message_receive_bytes_max;
@@ -83,7 +98,10 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
                 "values printable ASCII unless the name ends in -bin",
                 datum->name);
     }
-    return RPC_OK;
+    rpc_code code = set_retry(channel, call, options, reterr);
+    if (code == RPC_OK && options->parent)
+        code = rpc__family_join(call, options->parent, reterr);
+    return code;
 }
 
 static rpc_call *new_call(rpc_channel *channel)
@@ -148,6 +166,20 @@ void rpc_channel_connect(rpc_channel *channel)
     rpc__balance_wake(channel);
 }
 
+rpc_channel_stats rpc_channel_get_stats(rpc_channel *channel)
+{
+    rpc_channel_stats stats = {.connections = atomic_load(&channel->stats.connections),
+        .connections_failed = atomic_load(&channel->stats.connections_failed),
+        .retries = atomic_load(&channel->stats.retries),
+        .retries_unseen = atomic_load(&channel->stats.retries_unseen),
+        .retries_throttled = atomic_load(&channel->stats.retries_throttled),
+        .calls = atomic_load(&channel->calls)};
+    pthread_mutex_lock(&channel->lock);
+    stats.waiting = channel->line_count;
+    pthread_mutex_unlock(&channel->lock);
+    return stats;
+}
+
 static void tell_state(void *arg)
 {
     rpc_channel *channel = arg;
@@ -180,8 +212,9 @@ static void free_channel(void *owner)
         if (channel->subs[i].lane)
             rpc__lane_unref(channel->subs[i].lane);
     rpc__interceptors_done(&channel->interceptors);
-    rpc__stats_free(channel->stats);
+    rpc__stats_free(channel->call_stats);
     rpc__tls_context_unref(channel->tls);
+    rpc__idempotent_free(channel->idempotent, channel->idempotent_count);
     pthread_cond_destroy(&channel->changed);
     pthread_mutex_destroy(&channel->lock);
     free(channel);
@@ -207,6 +240,10 @@ static rpc_code check_options(const rpc_channel_options *options, rpc_status *re
             "backoff_initial_ms", options->backoff_initial_ms, 1, BACKOFF_LIMIT_MS, reterr);
     if (code == RPC_OK)
         code = check_range("backoff_max_ms", options->backoff_max_ms, 1, BACKOFF_LIMIT_MS, reterr);
+    if (code == RPC_OK)
+        code = check_range("retry_tokens_max", options->retry_tokens_max, 1, 1000, reterr);
+    if (code == RPC_OK)
+        code = check_range("retry_token_ratio", options->retry_token_ratio, 1, 1000, reterr);
     return code;
 }
 
@@ -268,6 +305,14 @@ static void set_options(rpc_channel *channel, const rpc_channel_options *options
                                                    : WAITING_DEFAULT_MAX;
     channel->encoding = options->encoding;
     channel->accept = rpc__accept_of(options->accept_encodings);
+    channel->retry_buffer_bytes_max = options->retry_buffer_bytes_max
+                                          ? options->retry_buffer_bytes_max
+                                          : RETRY_BUFFER_BYTES;
+    channel->retry_tokens_max = 1000 * (int)(options->retry_tokens_max ? options->retry_tokens_max
+                                                                       : RETRY_TOKENS);
+    channel->retry_token_ratio = (int)(options->retry_token_ratio ? options->retry_token_ratio
+                                                                  : RETRY_TOKEN_RATIO);
+    atomic_init(&channel->retry_tokens, channel->retry_tokens_max);
     channel->own_name = options->tls.server_name != NULL;
     channel->resolve = options->resolve;
     channel->resolve_ctx = options->resolve_ctx;
@@ -314,10 +359,10 @@ static void leave_census(rpc_channel *channel)
     rpc__census_leave(census, &channel->entry);
 }
 
-void rpc_channel_get_stats(const rpc_channel *channel, rpc_call_stats *ret)
+void rpc_channel_call_stats(const rpc_channel *channel, rpc_call_stats *ret)
 {
     *ret = (rpc_call_stats){0};
-    rpc__stats_add_to(channel->stats, ret);
+    rpc__stats_add_to(channel->call_stats, ret);
 }
 
 static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, const rpc__url *urls,
@@ -345,10 +390,15 @@ static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, c
     if (code == RPC_OK && !rpc__interceptors_init(&channel->interceptors, options->interceptors,
                               options->interceptor_count))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
-    channel->stats = rpc__stats_new();
+    channel->call_stats = rpc__stats_new();
     snprintf(channel->target, sizeof channel->target, "%s", options->target);
-    if (code == RPC_OK && !channel->stats)
+    if (code == RPC_OK && !channel->call_stats)
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
+    if (code == RPC_OK)
+        code = rpc__retry_policy_check(&options->retry, &channel->retry, reterr);
+    if (code == RPC_OK)
+        code = rpc__idempotent_read(
+            options->descriptor_set, &channel->idempotent, &channel->idempotent_count, reterr);
     if (code == RPC_OK && !add_subs(channel, urls, url_count, connections))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
     if (code != RPC_OK) {

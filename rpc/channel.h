@@ -73,11 +73,21 @@ struct rpc_channel {
     int64_t connect_ms, backoff_initial_ms, backoff_max_ms;
     bool own_name; /* tls.server_name was given: not the names of the target */
     rpc__census_entry entry;
-    rpc__stats *stats;
+    rpc__stats *call_stats;
     char target[256]; /* as it was given, cut */
     rpc__interceptors interceptors;
     rpc_encoding encoding;
     unsigned accept;
+    rpc_retry_policy retry; /* complete */
+    size_t retry_buffer_bytes_max;
+    int retry_tokens_max, retry_token_ratio; /* thousandths */
+    atomic_int retry_tokens;
+    char **idempotent; /* paths, sorted */
+    size_t idempotent_count;
+    struct {
+        atomic_uint_least64_t connections, connections_failed, retries, retries_unseen,
+            retries_throttled;
+    } stats;
     rpc_resolve_fn *resolve;
     void *resolve_ctx;
     void (*on_state)(void *ctx, rpc_channel_state state);
@@ -119,6 +129,22 @@ bool rpc__sub_usable(const rpc__sub *sub);
 /** It no longer takes calls: the next call makes a new connection. (strand) */
 void rpc__sub_lost(rpc__sub *sub);
 
+/** A fifth more or less. */
+int64_t rpc__jitter(int64_t delay_ms);
+
+/* retry.c */
+/** Puts the defaults in. */
+RPC_MUST_USE rpc_code rpc__retry_policy_check(
+    const rpc_retry_policy *policy, rpc_retry_policy *ret, rpc_status *reterr);
+
+/* idempotency.c */
+/** The paths of a descriptor set's methods that may run twice, sorted; NULL-terminated, to free
+ *  with what they hold by rpc__idempotent_free(). */
+RPC_MUST_USE rpc_code rpc__idempotent_read(
+    rpc_bytes descriptor_set, char ***ret_paths, size_t *ret_count, rpc_status *reterr);
+void rpc__idempotent_free(char **paths, size_t count);
+bool rpc__idempotent_has(char *const *paths, size_t count, const char *path);
+
 /* balance.c */
 /** The next ready subchannel, or NULL. Any thread. */
 rpc__sub *rpc__balance_pick(rpc_channel *channel);
@@ -128,6 +154,8 @@ void rpc__balance_state(rpc__sub *sub, rpc__sub_state state);
 void rpc__balance_wake(rpc_channel *channel);
 /** All calls that wait begin anew, in a channel that is closing. */
 void rpc__balance_close(rpc_channel *channel);
+/** A call stands in the line until its retry's time has come (or the channel closes). */
+void rpc__balance_rest(rpc_channel *channel, rpc_call *call);
 void rpc__balance_leave_line(rpc_channel *channel, rpc_call *call);
 
 #endif

@@ -308,7 +308,7 @@ static void *channel_of(builder *b, const rpc__census_entry *entry)
     };
     const rpc_channel *channel = entry->object;
     rpc_call_stats stats;
-    rpc_channel_get_stats(channel, &stats);
+    rpc_channel_call_stats(channel, &stats);
     Grpc__Channelz__V1__ChannelRef *ref = MAKE(b, channel_ref);
     ref->channel_id = (int64_t)entry->id;
     ref->name = copy(b, channel->target);

@@ -244,7 +244,8 @@ static void end_calls(rpc__conn *conn, const rpc_status *why)
     memcpy(text, why->message, sizeof text);
     while (conn->calls) {
         rpc_call *call = conn->calls;
-        rpc__call_end(call, conn->server ? RPC_CANCELLED : RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR);
+        rpc__call_lost(call, conn->server ? RPC_CANCELLED : RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR,
+            call->retry.head_sent ? RPC__SEEN_PERHAPS : RPC__SEEN_NEVER_SENT);
     }
 }
 

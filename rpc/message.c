@@ -337,7 +337,13 @@ void rpc__call_remote_close(rpc_call *call)
         else if (cut && status.code == RPC_OK)
             rpc_status_set(&status, RPC_INTERNAL, "call: the last message is truncated");
         bool open = !nghttp2_session_get_stream_local_close(call->conn->h2, call->stream_id);
-        rpc__call_end(call, status.code, status.message, open ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
+        uint32_t reset = open ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR;
+        if (status.code == RPC_OK) {
+            rpc__retry_succeeded(call);
+            rpc__call_end(call, status.code, status.message, reset);
+        } else {
+            rpc__call_lost(call, status.code, status.message, reset, RPC__SEEN_PERHAPS);
+        }
         return;
     }
     if (cut) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Services and methods of a server, and the streaming flags that protobuf-c does not keep: read
  * from protoc's FileDescriptorSet. */
+#include "packed.h"
 #include "server.h"
 
 #include <stdio.h>
@@ -8,70 +9,6 @@
 #include <string.h>
 
 #define DEADLINE_MS_MAX (INT64_MAX / 4000)
-
-/* ---- the few fields of descriptor.proto that matter
- * ------------------------------------------------- */
-
-typedef struct field {
-    uint32_t number;
-    uint64_t varint;
-    rpc_bytes bytes; /* length-delimited */
-} field;
-
-static bool read_varint(rpc_bytes *in, uint64_t *ret)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && in->size > 0; shift += 7) {
-        uint8_t byte = *in->data++;
-        in->size--;
-        value |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80) {
-            *ret = value;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* False at the end and where the bytes are no message. */
-static bool next_field(rpc_bytes *in, field *ret)
-{
-    uint64_t key, size;
-    if (!read_varint(in, &key))
-        return false;
-    *ret = (field){.number = (uint32_t)(key >> 3)};
-    switch (key & 7) {
-    case 0:
-        return read_varint(in, &ret->varint);
-    case 1:
-        size = 8;
-        break;
-    case 2:
-        if (!read_varint(in, &size))
-            return false;
-        break;
-    case 5:
-        size = 4;
-        break;
-    default:
-        return false;
-    }
-    if (size > in->size)
-        return false;
-    ret->bytes = rpc_bytes_of(in->data, (size_t)size);
-    in->data += size;
-    in->size -= (size_t)size;
-    return true;
-}
-
-static rpc_bytes first_bytes(rpc_bytes message, uint32_t number)
-{
-    field at;
-    while (next_field(&message, &at))
-        if (at.number == number)
-            return at.bytes;
-    return rpc_bytes_of(NULL, 0);
-}
 
 static bool full_name_is(rpc_bytes package, rpc_bytes name, const char *full)
 {
@@ -85,14 +22,14 @@ static bool full_name_is(rpc_bytes package, rpc_bytes name, const char *full)
 
 static bool find_service(rpc_bytes set, const char *name, rpc_bytes *ret_service)
 {
-    field file, part;
-    while (next_field(&set, &file)) {
+    rpc__packed_field file, part;
+    while (rpc__packed_next(&set, &file)) {
         if (file.number != 1)
             continue;
-        rpc_bytes package = first_bytes(file.bytes, 2);
+        rpc_bytes package = rpc__packed_bytes(file.bytes, 2);
         rpc_bytes parts = file.bytes;
-        while (next_field(&parts, &part))
-            if (part.number == 6 && full_name_is(package, first_bytes(part.bytes, 1), name)) {
+        while (rpc__packed_next(&parts, &part))
+            if (part.number == 6 && full_name_is(package, rpc__packed_bytes(part.bytes, 1), name)) {
                 *ret_service = part.bytes;
                 return true;
             }
@@ -102,12 +39,12 @@ static bool find_service(rpc_bytes set, const char *name, rpc_bytes *ret_service
 
 static bool read_flags(rpc_bytes service, rpc__method *method)
 {
-    field part, detail;
-    while (next_field(&service, &part)) {
-        if (part.number != 2 ||
-            !rpc_bytes_equal(first_bytes(part.bytes, 1), rpc_bytes_str(method->descriptor->name)))
+    rpc__packed_field part, detail;
+    while (rpc__packed_next(&service, &part)) {
+        if (part.number != 2 || !rpc_bytes_equal(rpc__packed_bytes(part.bytes, 1),
+                                    rpc_bytes_str(method->descriptor->name)))
             continue;
-        while (next_field(&part.bytes, &detail)) {
+        while (rpc__packed_next(&part.bytes, &detail)) {
             if (detail.number == 5)
                 method->client_streaming = detail.varint != 0;
             if (detail.number == 6)

@@ -284,6 +284,7 @@ RPC_API void rpc_call_unref(rpc_call *call);
 RPC_API const char *rpc_call_path(const rpc_call *call);
 /** NULL where the path is not one of a registered service. */
 RPC_API const ProtobufCMethodDescriptor *rpc_call_method(const rpc_call *call);
+/** Client: in on_headers and after it, else without address. */
 RPC_API const rpc_peer *rpc_call_peer(const rpc_call *call);
 /** Which listener it came through, as named in rpc_listener_options. Server. */
 RPC_API const char *rpc_call_listener(const rpc_call *call);
@@ -292,6 +293,13 @@ RPC_API int64_t rpc_call_deadline_us(const rpc_call *call);
 RPC_API int64_t rpc_call_started_us(const rpc_call *call);
 /** True once the peer went away, the deadline passed or rpc_call_cancel() ran. */
 RPC_API bool rpc_call_cancelled(const rpc_call *call);
+/** Client: how often it was sent, the first time included, but for what the server did not see.
+ *  Inside a callback. */
+RPC_API unsigned rpc_call_attempts(const rpc_call *call);
+/** Server: with an error, when the client may try again (grpc-retry-pushback-ms), or, negative,
+ *  that it must not. Before the call is finished. INVALID_ARGUMENT beyond 999,999,999 ms,
+ *  FAILED_PRECONDITION when too late. */
+RPC_API rpc_code rpc_call_retry_pushback(rpc_call *call, int64_t delay_ms);
 /** Bytes of messages so far, for logs and metrics. */
 RPC_API void rpc_call_counts(const rpc_call *call, uint64_t *ret_received, uint64_t *ret_sent);
 /** Memory that lives as long as the call. Strand. */
@@ -582,7 +590,7 @@ RPC_API int64_t rpc_latency_quantile_us(const rpc_call_stats *stats, double quan
  *  Only after rpc_server_start(). *ret_path lives as long as the server. Any thread. */
 RPC_API bool rpc_server_method_stats(
     const rpc_server *server, size_t index, const char **ret_path, rpc_call_stats *ret);
-RPC_API void rpc_channel_get_stats(const rpc_channel *channel, rpc_call_stats *ret);
+RPC_API void rpc_channel_call_stats(const rpc_channel *channel, rpc_call_stats *ret);
 
 /** Of one connection. Times are of the runtime's monotonic clock; 0: never. */
 typedef struct rpc_connection_stats {
@@ -631,6 +639,19 @@ typedef struct rpc_addresses {
 typedef rpc_code rpc_resolve_fn(
     void *ctx, const char *host, rpc_addresses *ret_addresses, rpc_status *reterr);
 
+/** When a call is made again that failed although the server may have seen it: only for methods
+ *  that may run twice (rpc_call_options.idempotent, or idempotency_level in the descriptor set
+ *  given), and never once an answer has begun. The server's grpc-retry-pushback-ms counts. Calls
+ *  that the server certainly did not see are made again at once, whatever the method.
+ *  0 means the default given here. */
+typedef struct rpc_retry_policy {
+    unsigned attempts_max;                      /* 4 with the first; 1..5; 1: never again */
+    int64_t backoff_initial_ms, backoff_max_ms; /* 100 and 2,000, a fifth more or less */
+    unsigned backoff_multiplier_percent;        /* 200; 100..10,000 */
+    unsigned codes;                             /* RPC_RETRY_ON(…) | …; UNAVAILABLE alone */
+} rpc_retry_policy;
+#define RPC_RETRY_ON(code) (1u << (code))
+
 typedef struct rpc_channel_options {
     /** "tls+tcp://host:port", "tcp://…" (loopback), "ipc:///path". Several addresses are
      *  separated by commas, "tls+tcp://a:7443,b:7443": one connection each, calls go round
@@ -648,7 +669,17 @@ typedef struct rpc_channel_options {
      *  each time up to max, a fifth more or less. 0 = 1,000 and 120,000. */
     int64_t backoff_initial_ms, backoff_max_ms;
     unsigned waiting_calls_max; /* for a connection; 0 = 100,000: then RESOURCE_EXHAUSTED */
-    rpc_resolve_fn *resolve;    /* NULL = getaddrinfo() */
+    /** Of calls that may run twice, where the call's options have none. */
+    rpc_retry_policy retry;
+    /** FileDescriptorSet of protoc: methods with idempotency_level NO_SIDE_EFFECTS or IDEMPOTENT
+     *  may run twice. Read here and not kept. */
+    rpc_bytes descriptor_set;
+    size_t retry_buffer_bytes_max; /* messages of a call kept for another attempt; 0 = 256 KiB */
+    /** A bucket of tokens: a failure takes one, a success gives ratio thousandths back; no call
+     *  is made again by policy while it is not more than half full. 0 = 10 and 100; up to 1,000
+     *  each. */
+    unsigned retry_tokens_max, retry_token_ratio;
+    rpc_resolve_fn *resolve; /* NULL = getaddrinfo() */
     void *resolve_ctx;
     /** Each new state, in order and never two at once; the last is SHUTDOWN. Must not block. */
     void (*on_state)(void *ctx, rpc_channel_state state);
@@ -667,6 +698,14 @@ RPC_API RPC_MUST_USE rpc_code rpc_channel_new(rpc_runtime *runtime,
 RPC_API rpc_channel_state rpc_channel_get_state(const rpc_channel *channel);
 /** Connects now what is idle, without a call. */
 RPC_API void rpc_channel_connect(rpc_channel *channel);
+typedef struct rpc_channel_stats {
+    uint64_t connections, connections_failed; /* attempts: one that became ready, or none did */
+    uint64_t retries;                         /* by policy */
+    uint64_t retries_unseen;                  /* of what the server did not see */
+    uint64_t retries_throttled;               /* not made for want of tokens */
+    unsigned calls, waiting;                  /* now: in all, and for a connection */
+} rpc_channel_stats;
+RPC_API rpc_channel_stats rpc_channel_get_stats(rpc_channel *channel);
 /** Ends running calls with CANCELLED and waits for their on_end; not from a callback. */
 RPC_API void rpc_channel_free(rpc_channel *channel);
 
@@ -686,6 +725,12 @@ typedef struct rpc_call_options {
     rpc_encoding encoding; /* of what we send: RPC_ENCODING_GZIP for a server known to take it */
     rpc_bytes *ret_status_details; /* rpc_channel_unary() only, may be NULL: on failure the
                                     * status's details, empty where there are none; in arena */
+    bool idempotent;               /* may run twice: see rpc_retry_policy */
+    const rpc_retry_policy *retry; /* NULL = the channel's; copied */
+    /** A call (as a rule the server's that is being handled) that this one is made for: it gets
+     *  no more time than that one has left and is cancelled when that one ends. Held by the
+     *  caller while this starts. NULL for stubs. */
+    rpc_call *parent;
 } rpc_call_options;
 
 /** Starts a call of any kind; its callbacks come one at a time, on any thread. The caller owns a

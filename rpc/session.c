@@ -162,12 +162,15 @@ static void answer_headers_done(rpc_call *call, bool end)
         char text[128];
         snprintf(text, sizeof text, "channel: the answer is not gRPC: HTTP status %d%s",
             call->http_status, call->content_type_good ? "" : ", other content type");
-        rpc__call_end(call, rpc__code_of_http(call->http_status), text, NGHTTP2_CANCEL);
+        rpc__call_lost(
+            call, rpc__code_of_http(call->http_status), text, NGHTTP2_CANCEL, RPC__SEEN_PERHAPS);
         return;
     }
     if (!call->headers_done) {
         call->headers_done = true;
         call->conn->served = true;
+        if (!end)
+            rpc__retry_commit(call);
         if (end && !call->trailers.first)
             call->trailers = call->headers;
         if (call->handler.on_headers && !end)
@@ -282,7 +285,8 @@ static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t erro
     }
     if (code == RPC_CANCELLED && call->deadline_us <= rpc__conn_now_us(conn))
         code = RPC_DEADLINE_EXCEEDED;
-    rpc__call_end(call, code, text, NGHTTP2_NO_ERROR);
+    rpc__call_lost(call, code, text, NGHTTP2_NO_ERROR,
+        error == NGHTTP2_REFUSED_STREAM ? RPC__SEEN_REFUSED : RPC__SEEN_PERHAPS);
     return 0;
 }
 
@@ -298,7 +302,7 @@ static int on_frame_not_send(nghttp2_session *h2, const nghttp2_frame *frame, in
             char text[160];
             snprintf(
                 text, sizeof text, "call: not sent (%s), safe to retry", nghttp2_strerror(error));
-            rpc__call_end(call, RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR);
+            rpc__call_lost(call, RPC_UNAVAILABLE, text, NGHTTP2_NO_ERROR, RPC__SEEN_NEVER_SENT);
             break;
         }
     return 0;

@@ -306,6 +306,7 @@ typedef struct rpc__out {
     size_t size, sent; /* of data: prefix and head */
     rpc_body body;
     bool has_body;
+    bool settled; /* sent once and kept for another attempt: no longer of the queue's bounds */
     rpc__lane *counted; /* in its reply_bytes and memory; NULL: not counted */
     size_t body_sent;
     uint8_t data[];
@@ -333,6 +334,27 @@ typedef struct rpc__posted {
     void *arg;
     bool spare;
 } rpc__posted;
+
+/** What the server can have seen of an attempt that was lost. */
+typedef enum rpc__seen {
+    RPC__SEEN_PERHAPS,
+    RPC__SEEN_NEVER_SENT,
+    RPC__SEEN_REFUSED, /* the server says that it did nothing */
+} rpc__seen;
+
+/** A channel's call that may be tried again; retry.c. (strand) */
+typedef struct rpc__retry {
+    rpc__out *sent, **sent_end; /* by this attempt, kept */
+    size_t sent_bytes;
+    bool allowed;             /* idempotent, with this policy */
+    rpc_retry_policy policy;  /* complete */
+    bool head_sent;           /* the request's HEADERS have gone to the output */
+    bool due;                 /* begins anew at the next settle */
+    unsigned attempts;        /* by policy, after the first */
+    unsigned unsent, refused; /* attempts that were not seen */
+    int64_t backoff_ms, delay_ms;
+    rpc_timer *timer;
+} rpc__retry;
 
 /** How long a call has waited for its peer. */
 typedef struct rpc__waiting {
@@ -376,6 +398,14 @@ struct rpc_call {
     size_t interceptors_run;
     struct rpc__sub *sub; /* client: chosen, not yet tried */
     bool wait_for_ready;
+    bool lined;            /* client: it may stand in the channel's line */
+    bool resting;          /* there, until its retry's time (the channel's lock) */
+    atomic_bool committed; /* client: no other attempt will follow */
+    rpc__retry retry;
+    rpc_call *parent;                  /* a reference; family.c */
+    rpc_call *sibling, **sibling_link; /* the parent's lock */
+    rpc_call *children;                /* (lock) */
+    bool has_children;                 /* (lock) to write */
     size_t stream_window, window_wanted;
     /* received (strand) */
     rpc__headers headers, trailers;
@@ -441,6 +471,27 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
 void rpc__call_refuse(rpc_call *call, rpc_code code, const char *message);
 /** The same with RESOURCE_EXHAUSTED for the server's memory, and when to come again. */
 void rpc__call_shed(rpc_call *call, const char *message);
+/** The same for an attempt that the network or the server ended: another may follow. */
+void rpc__call_lost(
+    rpc_call *call, rpc_code code, const char *message, uint32_t reset, rpc__seen seen);
+/** Off its stream, if it is on one. */
+void rpc__call_leave_stream(rpc_call *call, uint32_t reset);
+
+/* retry.c (strand) */
+/** No other attempt: the caller is given something, or a body has been pulled. */
+void rpc__retry_commit(rpc_call *call);
+/** True: out, which was sent, is kept for another attempt. */
+bool rpc__retry_keep(rpc_call *call, rpc__out *out);
+void rpc__retry_succeeded(rpc_call *call);
+void rpc__retry_stop(rpc_call *call);
+void rpc__retry_done(rpc_call *call);
+
+/* family.c */
+/** Any thread. CANCELLED: the parent has ended. */
+RPC_MUST_USE rpc_code rpc__family_join(rpc_call *call, rpc_call *parent, rpc_status *reterr);
+/** Cancels the children, leaves the parent. (strand) */
+void rpc__family_end(rpc_call *call);
+
 void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us);
 void rpc__call_pend(rpc_call *call);
 void rpc__call_deliver(rpc_call *call);

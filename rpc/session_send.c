@@ -68,6 +68,7 @@ static bool plan_message(
         return true;
     size_t max = left < room - head ? left : room - head;
     rpc_bytes view = {0};
+    rpc__retry_commit(call); /* nobody has promised to give the same bytes again */
     switch (out->body.pull(out->body.ctx, out->body_sent, max, &view)) {
     case RPC_PULL_LATER:
         return true;
@@ -214,6 +215,8 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
         return 0;
     rpc__flood_traffic(conn, frame->hd.type == NGHTTP2_DATA);
     rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
+    if (!conn->server && call && frame->hd.type == NGHTTP2_HEADERS)
+        call->retry.head_sent = true;
     if (!conn->server && call && call->window_wanted > call->stream_window)
         rpc_call_receive_window(call, call->window_wanted);
     if (conn->server && frame->hd.type == NGHTTP2_HEADERS &&

@@ -103,6 +103,7 @@ struct rpc_stub {
     rpc_channel *channel;
     rpc_call_options options;
     rpc_metadatum *metadata; /* names and values are ours */
+    rpc_retry_policy retry;
 };
 
 /* The closure that this thread is running: those of different calls may run at once. */
@@ -189,6 +190,11 @@ static bool copy_options(rpc_stub *stub, const rpc_call_options *options)
     if (!options)
         return true;
     stub->options = *options;
+    stub->options.parent = NULL;
+    if (options->retry) {
+        stub->retry = *options->retry;
+        stub->options.retry = &stub->retry;
+    }
     stub->options.metadata = NULL;
     stub->options.metadata_count = 0;
     stub->metadata = calloc(options->metadata_count + 1, sizeof *stub->metadata);

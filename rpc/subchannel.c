@@ -59,24 +59,29 @@ static void start_timer(rpc__sub *sub, int64_t delay_ms)
     rpc__balance_state(sub, RPC__SUB_IDLE);
 }
 
+int64_t rpc__jitter(int64_t delay_ms)
+{
+    uint32_t random;
+    rpc_random(&random, sizeof random);
+    return delay_ms - delay_ms / 5 + delay_ms * (int64_t)(random % 401) / 1000;
+}
+
 /* 1.6 times longer each time, and a fifth more or less so that clients of a server that comes
  * back do not come all at once; counted from the attempt's begin (connection-backoff.md). */
 static int64_t next_delay_ms(rpc__sub *sub)
 {
     const rpc_channel *channel = sub->channel;
-    uint32_t random;
-    rpc_random(&random, sizeof random);
     int64_t backoff = sub->backoff_ms == 0 ? channel->backoff_initial_ms : sub->backoff_ms * 8 / 5;
     if (backoff > channel->backoff_max_ms)
         backoff = channel->backoff_max_ms;
     sub->backoff_ms = backoff;
-    int64_t jitter = backoff * (int64_t)(random % 401) / 1000 - backoff / 5;
-    return backoff + jitter - (now_us(sub) - sub->attempt_us) / 1000;
+    return rpc__jitter(backoff) - (now_us(sub) - sub->attempt_us) / 1000;
 }
 
 static void attempt_failed(rpc__sub *sub)
 {
     rpc_status why = sub->error;
+    atomic_fetch_add(&sub->channel->stats.connections_failed, 1);
     rpc_status_set(&sub->error, RPC_UNAVAILABLE, "channel: no connection to %.200s: %.150s",
         sub->url.scheme == RPC__SCHEME_IPC ? sub->url.path : sub->authority, why.message);
     start_timer(sub, next_delay_ms(sub));
@@ -146,6 +151,7 @@ static void conn_ready(rpc__conn *conn)
         return;
     sub->ready = true;
     sub->ready_us = now_us(sub);
+    atomic_fetch_add(&sub->channel->stats.connections, 1);
     rpc__balance_state(sub, RPC__SUB_READY);
 }
 

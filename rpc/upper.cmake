@@ -28,6 +28,9 @@ list(APPEND RPC_SOURCES
     channel.c
     subchannel.c
     balance.c
+    retry.c
+    idempotency.c
+    family.c
     resolve.c
     stub.c
     limits.c

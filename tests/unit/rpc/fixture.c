@@ -140,6 +140,24 @@ static void object_released(void *object)
     flag_raise(&current->released);
 }
 
+static bool fails(fixture *f, rpc_call *call)
+{
+    rpc_bytes previous = {0};
+    (void)rpc_call_metadata(call, "grpc-previous-rpc-attempts", &previous);
+    pthread_mutex_lock(&f->started.lock);
+    snprintf(f->previous_attempts, sizeof f->previous_attempts, "%.*s", (int)previous.size,
+        previous.data ? (const char *)previous.data : "");
+    bool fail = f->fail_first > 0;
+    f->fail_first -= fail;
+    pthread_mutex_unlock(&f->started.lock);
+    if (!fail)
+        return false;
+    if (f->pushback_ms != INT64_MIN)
+        assert_int_equal(rpc_call_retry_pushback(call, f->pushback_ms), RPC_OK);
+    rpc_call_finish(call, f->fail_code, "flaky");
+    return true;
+}
+
 static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *request,
     Rpctest__Item_Closure closure, void *data)
 {
@@ -158,7 +176,7 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
         rpc_call_on_cancel(call, on_cancel, f);
     }
     flag_raise(&f->started);
-    if (never)
+    if (never || (strcmp(request->text, "flaky") == 0 && fails(f, call)))
         return;
     if (strcmp(request->text, "fail") == 0) {
         rpc_status_set(&status, RPC_NOT_FOUND, "100 %% n\xc3\xb8 such\nthing");
@@ -415,6 +433,8 @@ void fixture_init(fixture *f)
     *f = (fixture){0};
     current = f;
     f->limits = rpc_limits_default();
+    f->fail_code = RPC_UNAVAILABLE;
+    f->pushback_ms = INT64_MIN;
     f->client_limits = rpc_limits_default_client();
     flag *flags[] = {
         &f->started, &f->cancelled, &f->server_ended, &f->released, &f->pulled, &f->later};

@@ -55,8 +55,14 @@ typedef struct fixture {
     flag later;
     bool request_compressed;   /* of Unary and Chat */
     rpc_code compression_code; /* what x-compress (gzip, deflate) of a request got */
-    size_t download_sent;      /* bytes taken by rpc_call_send, atomic */
-    bool keep;                 /* Upload holds its messages until its call has ended */
+    /* "flaky" fails so often with this code, with push-back unless INT64_MIN (under started's
+     * lock) */
+    unsigned fail_first;
+    rpc_code fail_code;
+    int64_t pushback_ms;
+    char previous_attempts[16]; /* as the last "flaky" said */
+    size_t download_sent;       /* bytes taken by rpc_call_send, atomic */
+    bool keep;                  /* Upload holds its messages until its call has ended */
 } fixture;
 
 /** Limits may be changed between init and start. */

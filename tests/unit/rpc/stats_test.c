@@ -46,7 +46,7 @@ TEST(calls_are_counted_by_method_and_code_on_both_sides)
     for (int i = 0; i < 2; i++)
         assert_int_equal(fixture_unary(&f, NULL, "fail", NULL, &status), RPC_NOT_FOUND);
     rpc_call_stats server = of_method(&f, UNARY), client;
-    rpc_channel_get_stats(f.channel, &client);
+    rpc_channel_call_stats(f.channel, &client);
     check_unary(&server);
     check_unary(&client);
     assert_int_equal(server.messages_received, 5);
