@@ -162,6 +162,8 @@ static size_t audit_rest(dacm_access *access, const char *asset_id, const char *
     fields[count++] = host_text("reason", reason);
     if (fault[0])
         fields[count++] = host_text("fault", fault);
+    if (access->left_out > 0)
+        fields[count++] = host_number("left_out", (int64_t)access->left_out);
     if (access->gpsi[0])
         fields[count++] = host_who("user", access->gpsi);
     if (token) {
@@ -348,6 +350,11 @@ static void conclude(dacm_access *access, const trust_decision *decision)
     explain(access, decision->code, reason, trust_reason_text(decision->reason), fault);
     if (allowed && access->remember) {
         remember(access, reason);
+        return;
+    }
+    if (!access->bearer.token && !dacm_strangers_admit(&access->service->strangers,
+                                     access->now_ms / 1000, &access->left_out)) {
+        deliver(access);
         return;
     }
     audit(access, allowed ? TRUST_AUDIT_SOON : TRUST_AUDIT_BEFORE, access->asset_id,

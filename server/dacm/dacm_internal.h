@@ -16,6 +16,7 @@
 #include "rpc.h"
 #include "running.h"
 #include "store.h"
+#include "strangers.h"
 #include "trust.h"
 #include "uploads.h"
 #include "wait.h"
@@ -32,6 +33,7 @@ typedef struct dacm_service {
     dacm_ring *ring;
     dacm_trust *trust;
     dacm_lists *lists;
+    dacm_strangers strangers;
     host_log *log;
     uint8_t page_key[32]; /* seals page tokens */
 } dacm_service;
@@ -83,6 +85,7 @@ typedef struct dacm_access {
     rpc_arena *arena;                    /* of the decision under way */
     store_executor executor;
     bool is_again, audited;
+    uint64_t left_out; /* requests of strangers without a record before this one */
     dacm_access_fn *fn;
     void *arg;
 } dacm_access;

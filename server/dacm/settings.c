@@ -122,6 +122,8 @@ const host_setting dacm_settings[] = {
     TEXT("audit.directory", 1, NULL, "where the audit trail is kept"),
     CHOICE("audit.durability", durabilities, "process",
         "what an audit record survives before its answer: the process, or loss of power"),
+    NUMBER("audit.unauthenticated_per_s", NULL, 1, 1000000, "100",
+        "records a second of requests without a genuine token; the others are counted"),
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING)
         NUMBER("limits.object_bytes", "bytes", 1, 17179869184, "17179869184", "largest upload"),
     NUMBER("limits.uploads_per_owner", NULL, 1, 1000, "8", "running uploads of a user"),

@@ -3,6 +3,7 @@
 again, and the audit trail may lose its oldest segments but not its newest."""
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import threading
@@ -11,12 +12,20 @@ import unittest
 import grpc
 
 import harness
-from configured import Server
+from configured import Server, wait_until
+from harness import bearer, da
 
 
 def tool(server, *arguments):
     return subprocess.run([harness.BIN / "dacmd", "--config", server.config_file, *arguments],
                           text=True, capture_output=True, timeout=120)
+
+
+def audit_records(server):
+    """Every record of the trail, oldest first."""
+    folder = pathlib.Path(server.config["audit"]["directory"])
+    return [json.loads(line.split(" ", 1)[1]) for segment in sorted(folder.glob("audit-*.log"))
+            for line in segment.read_text().splitlines()]
 
 
 class Restore(unittest.TestCase):
@@ -120,6 +129,46 @@ class Keys(unittest.TestCase):
                 jws = server.download(asset, owner)[2].manifest
                 kids.add(json.loads(harness.unb64url(jws.split(".")[0]))["kid"])
             self.assertIn(new["kid"], kids)
+        finally:
+            self.assertEqual(server.stop(), 0)
+
+
+class Strangers(unittest.TestCase):
+    """A stranger can ask as fast as the network allows, and not fill the audit trail's disk."""
+
+    def test_requests_without_a_genuine_token_are_recorded_so_many_a_second(self):
+        server = Server()
+        try:
+            owner = server.users[0]
+            asset = server.upload(b"mine", owner).asset_id
+            server.config["audit"]["unauthenticated_per_s"] = 1
+            server.terminate()
+            server.run()
+            stub = server.stub()
+            asked, recorded = 0, 0
+            while True:  # until a record comes that speaks of others
+                with self.assertRaises(grpc.RpcError) as error:
+                    stub.Authorize(da.AuthorizeRequest(asset_id=asset, gpsi=owner),
+                                   metadata=bearer("not-a-token"), timeout=60)
+                self.assertEqual(error.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+                asked += 1
+                records = [record for record in audit_records(server)
+                           if record.get("outcome") == "UNAUTHENTICATED"]
+                recorded, left_out = len(records), sum(r.get("left_out", 0) for r in records)
+                if left_out:
+                    break
+            self.assertLess(recorded, asked)
+            self.assertEqual(recorded + left_out, asked)
+            metrics = server.https("/metrics")
+            self.assertRegex(metrics, rf"(?m)^dacm_audit_left_out_total {left_out}$")
+            # One with a genuine token is always recorded.
+            before = len(audit_records(server))
+            for _ in range(5):
+                self.assertEqual(server.download(asset, owner)[0], b"mine")
+            wait_until("the records of what was allowed",
+                       lambda: len(audit_records(server)) >= before + 5)
+            verified = tool(server, "--audit-verify")
+            self.assertEqual(verified.returncode, 0, verified.stderr)
         finally:
             self.assertEqual(server.stop(), 0)
 
