@@ -354,9 +354,10 @@ void host_health_get(void *ctx, host_reply *ret);
 
 /** Once, first in main, before any thread: files are made for their owner alone (umask 077), no
  *  core dump or debugger of the same user sees keys, SIGPIPE and SIGXFSZ are ignored, SIGTERM,
- * SIGINT and SIGHUP wait for host_wait_signal() (a child process must unblock them before exec),
- * and the soft limit of descriptors is raised to the hard one (at most 1,048,576). Ends the process
- * with a message when the system refuses. */
+ *  SIGINT and SIGHUP wait for host_wait_signal() (a child process must unblock them before exec),
+ *  the soft limit of descriptors is raised to the hard one (at most 1,048,576), and the heap keeps
+ *  no more than a few MiB that are free. Ends the process with a message when the system refuses.
+ */
 void host_process_prepare(void);
 
 typedef enum host_signal {

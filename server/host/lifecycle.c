@@ -5,6 +5,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,6 +16,8 @@
 
 #define DESCRIPTORS_MAX 1048576u
 #define NOTIFY_WAIT_S   5
+#define KEPT_BLOCK_MAX  (1 << 20) /* larger ones are the kernel's own pages and go back to it */
+#define KEPT_HEAP_MAX   (2 << 20)
 
 /* ---- the process -------------------------------------------------------------------------------
  */
@@ -48,8 +51,20 @@ static void raise_descriptors(void)
     must(setrlimit(RLIMIT_NOFILE, &limit), "raise the limit of descriptors");
 }
 
+/* Unless told, glibc takes each large block that is freed as a sign to keep more: up to 64 MiB in
+ * each of its arenas, of which a process has several for each core. Then what callers once sent
+ * stays, although nothing needs it and no account has it. */
+static void keep_little_heap(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_MAX);
+    mallopt(M_TRIM_THRESHOLD, KEPT_HEAP_MAX);
+#endif
+}
+
 void host_process_prepare(void)
 {
+    keep_little_heap();
     umask(077);
     struct rlimit none = {0, 0};
     must(setrlimit(RLIMIT_CORE, &none), "forbid core dumps");
