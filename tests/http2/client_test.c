@@ -60,8 +60,9 @@ CLIENT_CASE(rst_stream_open, "5.1 (open)", IGNORED, RPC_CANCELLED, RST(1, CODE_C
 CLIENT_HALF_CASE(rst_stream_half_closed, "5.1", IGNORED, RPC_CANCELLED, RST(1, CODE_CANCEL));
 CLIENT_HALF_CASE(rst_stream_ended, "5.1 (closed)", IGNORED, RPC_OK, FINISHED, RST(1, CODE_CANCEL));
 CLIENT_CASE(rst_stream_reset, "5.1 (closed)", IGNORED, RPC_CANCELLED, BY_PEER, RST(1, CODE_CANCEL));
+/* gRFC A6: what the server has not seen is sent again, once. */
 CLIENT_CASE(rst_stream_refused, "gRPC: HTTP2 Transport Mapping", IGNORED, RPC_UNAVAILABLE,
-    RST(1, "\0\0\0\x07"));
+    RST(1, "\0\0\0\x07"), ANSWER(3), RST(3, "\0\0\0\x07"));
 CLIENT_CASE(rst_stream_calm, "gRPC: HTTP2 Transport Mapping", IGNORED, RPC_RESOURCE_EXHAUSTED,
     RST(1, "\0\0\0\x0b"));
 CLIENT_CASE(rst_stream_insecure, "gRPC: HTTP2 Transport Mapping", IGNORED, RPC_PERMISSION_DENIED,
