@@ -10,6 +10,7 @@ import time
 import unittest
 
 import harness
+import ports
 from configured import Server, wait_until
 
 
@@ -32,7 +33,7 @@ class Development(unittest.TestCase):
     def test_second_run_in_the_same_folder_is_refused_and_harms_nothing(self):
         before = (self.dev.dir / "env.json").read_bytes()
         second = run("--json", "dev", "--dir", self.dev.dir,
-                     "--ports-from", str(harness.free_ports(3)))
+                     "--ports-from", str(ports.reserve()))
         self.assertEqual(second.returncode, 9, second)
         error = json.loads(second.stdout)["error"]
         self.assertEqual(error["code"], "FAILED_PRECONDITION")
@@ -194,7 +195,7 @@ class Pki(unittest.TestCase):
 
     def test_example_and_what_pki_makes_are_a_server(self):
         users = ["msisdn-4915100000001", "msisdn-4915100000002"]
-        ports = harness.free_ports(3)
+        port = ports.reserve()
         (self.dir / "store").mkdir()
         self.good("pki", "init", self.dir / "pki")
         self.good("pki", "issue", self.dir / "pki", "dacmd", "--ip", "127.0.0.1")
@@ -202,8 +203,8 @@ class Pki(unittest.TestCase):
         self.good("pki", "keys", self.dir, "sims", "--for", "token")
         text = (harness.SOURCE / "server/dacm/dacmd.example.yaml").read_text()
         for here, there in (("/etc/dacm", self.dir), ("/var/lib/dacm", self.dir / "store"),
-                            ("/run/dacmd", self.dir), (":7443", f":{ports}"),
-                            (":7444", f":{ports + 1}"), ("port: 7480", f"port: {ports + 2}")):
+                            ("/run/dacmd", self.dir), (":7443", f":{port}"),
+                            (":7444", f":{port + 1}"), ("port: 7480", f"port: {port + 2}")):
             self.assertIn(here, text)
             text = text.replace(here, str(there))
         config = self.dir / "dacmd.yaml"
@@ -212,7 +213,7 @@ class Pki(unittest.TestCase):
         self.addCleanup(log.close)
         server = subprocess.Popen([harness.BIN / "dacmd", "--config", config], stderr=log)
         try:
-            where = ["--server", f"tls+tcp://127.0.0.1:{ports}", "--ca", self.dir / "pki/ca.crt",
+            where = ["--server", f"tls+tcp://127.0.0.1:{port}", "--ca", self.dir / "pki/ca.crt",
                      "--keys", self.dir / "manifest.pub.jwks", "--issuer", "https://dacm.example/"]
             token = ["token", "issue", "--signing-key", self.dir / "sims.jwks", "--token-issuer",
                      "https://sims.example", "--audience", "https://dacm.example/"]

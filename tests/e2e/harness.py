@@ -11,7 +11,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.environ["DACM_STUBS"])
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 
 import grpc  # noqa: E402
+import ports  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: E402
     Ed25519PrivateKey, Ed25519PublicKey)
 
@@ -52,28 +53,6 @@ def data_file(name):
     return path
 
 
-def free_ports(count):
-    """The first of `count` consecutive ports that nobody listens on."""
-    for _ in range(200):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-        if first + count > 65535:
-            continue
-        try:
-            held = []
-            for port in range(first, first + count):
-                held.append(socket.socket())
-                held[-1].bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-        finally:
-            for sock in held:
-                sock.close()
-    raise RuntimeError("no free ports")
-
-
 class Dev:
     """`dacm dev`, up and healthy."""
 
@@ -82,7 +61,7 @@ class Dev:
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="dacm-e2e-"))
         self.extra = list(extra)
         self.process = None
-        self.first_port = free_ports(8)
+        self.first_port = ports.reserve()
         self.start()
 
     def start(self):

@@ -7,16 +7,14 @@ since the block of text before. Other blocks with a language are an error: every
 """
 import pathlib
 import re
-import socket
 import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+
+import ports  # noqa: E402
 
 PORT = "50051"  # in the document; a free one when it runs
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
 
 
 def blocks(document):
@@ -44,7 +42,7 @@ def take_apart(document):
 
 def run(path, folder, env):
     """Runs the document's blocks in folder; what each text block shows must be printed."""
-    document = pathlib.Path(path).read_text().replace(PORT, free_port())
+    document = pathlib.Path(path).read_text().replace(PORT, str(ports.reserve()))
     files, script, expected = take_apart(document)
     for name, text in files.items():
         (folder / name).write_text(text)

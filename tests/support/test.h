@@ -35,4 +35,8 @@ const char *test_data(const char *name);
 /** A new empty folder below TMPDIR, removed with all it holds when the test program ends. */
 const char *test_tmpdir(void);
 
+/** A TCP port that no other test listens on until this program ends, and outside of those that
+ *  the kernel gives to connections: a server that is started again there finds it free. */
+unsigned test_port(void);
+
 #endif

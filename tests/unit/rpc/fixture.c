@@ -119,9 +119,13 @@ static void give_details(rpc_call *call)
 static void compress_answer(fixture *f, rpc_call *call)
 {
     rpc_bytes value;
-    if (rpc_call_metadata(call, "x-compress", &value))
-        f->compression_code = rpc_call_set_compression(
-            call, value.data[0] == 'g' ? RPC_ENCODING_GZIP : RPC_ENCODING_DEFLATE);
+    if (!rpc_call_metadata(call, "x-compress", &value))
+        return;
+    rpc_code code = rpc_call_set_compression(
+        call, value.data[0] == 'g' ? RPC_ENCODING_GZIP : RPC_ENCODING_DEFLATE);
+    pthread_mutex_lock(&notes);
+    f->compression_code = code;
+    pthread_mutex_unlock(&notes);
 }
 
 static void note_peer(fixture *f, rpc_call *call)
@@ -495,6 +499,12 @@ static void add_services(fixture *f)
 void fixture_listen(fixture *f, const char *url)
 {
     rpc_status status;
+    char own[64];
+    const char *any = strstr(url, ":0");
+    if (any && any[2] == '\0') { /* a test may start its server there again */
+        snprintf(own, sizeof own, "%.*s:%u", (int)(any - url), url, test_port());
+        url = own;
+    }
     rpc_server_options options = {.limits = f->limits,
         .on_event = on_event,
         .event_ctx = f,
