@@ -70,7 +70,9 @@ const char *test_tmpdir(void)
 #ifdef __SANITIZE_THREAD__
 /* libnng is not built for the sanitizer, which therefore does not see that its reference counts
  * order the last use of a dialer's mutex before its end on nng's own thread. */
-const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) /* or the sanitizer's library does not find it */
+const char *
+__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "race_top:pthread_mutex_destroy\n";
