@@ -137,8 +137,7 @@ void h2_run_attack(fixture *f, const h2_attack *attack)
     f->channel = NULL;
     while (rpc_server_get_stats(f->server).connections > 0)
         sched_yield();
-    rpc_call_unref(f->held); /* the last download: it holds its connection's memory */
-    f->held = NULL;
+    fixture_let_go(f); /* of the last download */
     wait_until_gone(f);
     h2_wait_descriptors(descriptors);
     rpc_server_stats stats = rpc_server_get_stats(f->server);

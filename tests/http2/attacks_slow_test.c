@@ -357,8 +357,7 @@ static void end_downloads(const char *request, void (*end)(fixture *f, h2_peer *
     assert_int_equal(stats.calls_started, 20);
     /* Every body that was queued has been given back, and nothing waits for the connection. */
     flag_wait(&f.released, 20);
-    rpc_call_unref(f.held);
-    f.held = NULL;
+    fixture_let_go(&f);
     rpc_status status = {0};
     assert_int_equal(fixture_unary(&f, NULL, "another caller", NULL, &status), RPC_OK);
     assert_true(h2_peer_sync(peer)); /* the connection goes on */

@@ -55,13 +55,19 @@ static fixture *current; /* one fixture a test */
 /* Connections run side by side: what their handlers note is the last of them, whole. */
 static pthread_mutex_t notes = PTHREAD_MUTEX_INITIALIZER;
 
+/* call: a reference or NULL. */
 static void hold_call(fixture *f, rpc_call *call)
 {
     pthread_mutex_lock(&notes);
     rpc_call *last = f->held;
-    f->held = rpc_call_ref(call);
+    f->held = call;
     pthread_mutex_unlock(&notes);
     rpc_call_unref(last);
+}
+
+void fixture_let_go(fixture *f)
+{
+    hold_call(f, NULL);
 }
 
 static void note_compressed(fixture *f, rpc_call *call)
@@ -176,7 +182,7 @@ static void echo_unary(Rpctest__Echo_Service *service, const Rpctest__Item *requ
     note_compressed(f, call);
     bool never = strcmp(request->text, "never") == 0;
     if (never) {
-        hold_call(f, call);
+        hold_call(f, rpc_call_ref(call));
         rpc_call_on_cancel(call, on_cancel, f);
     }
     flag_raise(&f->started);
@@ -286,7 +292,7 @@ static void download_message(rpc_call *call, rpc_message *message, void *user)
     memcpy(d->bytes, request->data.data, d->size);
     rpc_call_set_context(call, d, free_download);
     rpc_message_release(message);
-    hold_call(f, call);
+    hold_call(f, rpc_call_ref(call));
     flag_raise(&f->started);
     download_more(call);
 }
@@ -555,7 +561,7 @@ void fixture_start(fixture *f)
 void fixture_stop(fixture *f)
 {
     rpc_channel_free(f->channel);
-    rpc_call_unref(f->held);
+    fixture_let_go(f);
     rpc_server_free(f->server);
     rpc_pool_free(f->pool);
     rpc_runtime_free(f->runtime);

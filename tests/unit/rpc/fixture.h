@@ -71,6 +71,8 @@ void fixture_start(fixture *f);
 void fixture_listen(fixture *f, const char *url);
 rpc_channel *fixture_channel(fixture *f);
 void fixture_stop(fixture *f);
+/** Of the call held: it keeps its connection's memory. */
+void fixture_let_go(fixture *f);
 /** Moves the time of servers and channels on. */
 void fixture_skip(fixture *f, int64_t ms);
 /** Waits for an event of that limit, then asserts that its counter in the stats says the same. */
