@@ -130,7 +130,8 @@ bool rpc__conn_put(rpc__conn *conn, rpc_bytes bytes)
     return true;
 }
 
-/* Encryption goes on in the other buffer while this one is written. */
+/* Encryption goes on in the other buffer while this one is written, where the kernel has not taken
+ * it at once. True: output went out or is going, and there may be room for more. */
 static bool start_write(rpc__conn *conn)
 {
     if (!conn->stream || conn->state >= RPC__CONN_CLOSED || rpc__stream_writing(conn->stream))
@@ -153,7 +154,7 @@ static bool start_write(rpc__conn *conn)
     conn->progress_us = rpc__conn_now_us(conn);
     conn->progress_bytes = rpc__stream_written_bytes(conn->stream);
     rpc__tally_add(&conn->tally.bytes_sent, size);
-    rpc__stream_write(conn->stream, &piece, 1);
+    (void)rpc__stream_write(conn->stream, &piece, 1);
     return true;
 }
 
@@ -183,7 +184,8 @@ static void last_words(rpc__conn *conn);
 
 static void resume_reading(rpc__conn *conn)
 {
-    if (!conn->stream || rpc__stream_reading(conn->stream) || conn->peer_finished)
+    if (!conn->stream || rpc__stream_reading(conn->stream) || conn->peer_finished ||
+        conn->receiving)
         return;
     /* Data is bounded by its windows; answers to control frames only by this. */
     if (conn->h2 && nghttp2_session_get_outbound_queue_size(conn->h2) > RPC__OUTBOUND_QUEUE_MAX &&
@@ -294,7 +296,7 @@ static void last_words(rpc__conn *conn)
         conn->drain_us = rpc__conn_now_us(conn) + LINGER_US;
         if (conn->tls && rpc__tls_handshake_done(conn->tls) && rpc__conn_output_ready(conn))
             rpc__tls_shutdown(conn->tls);
-        if (start_write(conn))
+        if (start_write(conn) && rpc__stream_writing(conn->stream))
             return;
     }
     /* Closing with unread input would make the kernel throw our last bytes away. */
@@ -631,7 +633,7 @@ static void receive_tls(rpc__conn *conn)
             return;
         }
         if (conn->state == RPC__CONN_OPEN && size > 0)
-            (void)rpc__session_receive(conn, rpc_bytes_of(plain, size));
+            rpc__session_receive(conn, rpc_bytes_of(plain, size));
     }
 }
 
@@ -639,7 +641,7 @@ static void receive(rpc__conn *conn, rpc_bytes bytes)
 {
     if (!conn->tls) {
         if (conn->state == RPC__CONN_OPEN)
-            (void)rpc__session_receive(conn, bytes);
+            rpc__session_receive(conn, bytes);
         return;
     }
     if (conn->peer_finished)
@@ -660,8 +662,10 @@ static void on_read(void *user, size_t size, const rpc_status *status)
         if (conn->keepalive_ms > 0)
             conn->heard_us = conn->read_us;
         rpc__conn_input_took(conn, size);
+        conn->receiving = true;
         if (size > 0)
             receive(conn, rpc_bytes_of(conn->in, size));
+        conn->receiving = false;
     } else {
         rpc_status why = *status;
         if (status->code == RPC_OUT_OF_RANGE)

@@ -281,6 +281,7 @@ static void deliver(rpc_call *call)
     call->prefix_size = 0;
     call->held_bytes += message->size;
     call->messages_in++;
+    call->conn->burst++;
     if (call->method && !call->method->has_handler)
         rpc__message_deliver_unary(call, message);
     else if (call->handler.on_message)

@@ -249,7 +249,8 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const uint8_t *data,
     size_t size, void *user)
 {
-    (void)flags, (void)user;
+    (void)flags;
+    rpc__conn *conn = user;
     (void)nghttp2_session_consume_connection(h2, size);
     rpc_call *call = call_of(h2, stream_id);
     if (!call || call->over) {
@@ -257,7 +258,10 @@ static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const 
         return 0;
     }
     rpc__call_data(call, data, size);
-    return 0;
+    if (conn->burst < conn->burst_max)
+        return 0;
+    conn->burst_over = true;
+    return NGHTTP2_ERR_PAUSE;
 }
 
 static void reset_text(const rpc_call *call, uint32_t error, char *ret_text, size_t room)
@@ -409,13 +413,15 @@ bool rpc__session_start(rpc__conn *conn)
     return submit_settings(conn);
 }
 
-bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes)
+/* How many bytes were taken, fewer than all where a burst of messages is over; -1: it is closing.
+ */
+static ssize_t take(rpc__conn *conn, rpc_bytes bytes)
 {
     if (!conn->h2 || conn->state != RPC__CONN_OPEN)
-        return false;
+        return -1;
     ssize_t used = nghttp2_session_mem_recv(conn->h2, bytes.data, bytes.size);
     if (used >= 0)
-        return true;
+        return used;
     if (used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
         rpc__conn_offence(conn, RPC_LIMIT_CONTINUATIONS, NGHTTP2_ENHANCE_YOUR_CALM,
             "more CONTINUATION frames than continuations_max");
@@ -425,5 +431,28 @@ bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes)
             : used == NGHTTP2_ERR_FLOODED        ? NGHTTP2_ENHANCE_YOUR_CALM
                                                  : NGHTTP2_INTERNAL_ERROR,
             nghttp2_strerror((int)used));
-    return false;
+    return -1;
+}
+
+void rpc__session_receive(rpc__conn *conn, rpc_bytes bytes)
+{
+    conn->burst = 0;
+    conn->burst_max = RPC__BURST_FIRST;
+    while (bytes.size > 0) {
+        conn->burst_over = false;
+        ssize_t used = take(conn, bytes);
+        if (used < 0)
+            return;
+        bytes.data += used;
+        bytes.size -= (size_t)used;
+        if (!conn->burst_over)
+            return;
+        /* The frame that it stopped at may have ended: nghttp2 says so when asked again. */
+        conn->burst = 0;
+        conn->burst_max *= 2;
+        if (take(conn, rpc_bytes_of(bytes.data, 0)) < 0)
+            return;
+        rpc__lane_settle(conn->lane);
+        rpc__stream_expect(conn->stream);
+    }
 }

@@ -144,7 +144,10 @@ struct rpc__conn {
     const char *scheme;
     rpc__census_entry entry;
     rpc__tally tally;
-    int64_t read_us; /* when bytes last came */
+    int64_t read_us;           /* when bytes last came */
+    unsigned burst, burst_max; /* messages since the lane last settled, until it settles */
+    bool burst_over;
+    bool receiving; /* the input buffer is in use */
     rpc__stream *stream;
     rpc__tls *tls; /* NULL: plain text */
     nghttp2_session *h2;
@@ -256,7 +259,10 @@ void rpc__flood_traffic(rpc__conn *conn, bool data);
 
 /* session.c, session_send.c: nghttp2 */
 bool rpc__session_start(rpc__conn *conn);
-bool rpc__session_receive(rpc__conn *conn, rpc_bytes bytes);
+/** Handles what came. Every so many messages it settles the lane, so that the peer has something to
+ *  do while the rest is handled: a few at first, since both wait for each other otherwise, then
+ *  more, since each write costs a system call. */
+void rpc__session_receive(rpc__conn *conn, rpc_bytes bytes);
 void rpc__session_set_send_callbacks(nghttp2_session_callbacks *callbacks);
 void rpc__session_drop_view(rpc__conn *conn);
 ssize_t rpc__session_read_call(nghttp2_session *h2, int32_t stream_id, uint8_t *buffer,
@@ -323,6 +329,8 @@ enum { /* asked of a call from any thread */
     RPC__ASK_SEND = 128,
     RPC__ASK_WRITABLE = 256,
 };
+
+#define RPC__BURST_FIRST 8 /* messages */
 
 typedef struct rpc__after rpc__after;
 

@@ -65,12 +65,15 @@ RPC_MUST_USE rpc_code rpc__stream_dial(rpc_runtime *runtime, const rpc__url *url
 
 /** Reads 1..size bytes into buffer, which is borrowed until on_read (or on_closed). */
 void rpc__stream_read(rpc__stream *stream, void *buffer, size_t size);
+/** The next read may find bytes waiting. */
+void rpc__stream_expect(rpc__stream *stream);
 /** Takes the read in flight back, where there is one: on_read comes with RPC_OK and what has been
  *  read, or with 0 bytes; the buffer is the caller's again. */
 void rpc__stream_read_back(rpc__stream *stream);
-/** Writes all of count (1..4) pieces, which are borrowed until on_written (or on_closed); the
- *  array itself is copied. Not all empty. */
-void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count);
+/** Writes all of count (1..4) pieces; the array itself is copied. Not all empty. True: the kernel
+ *  has taken all of it, and no on_written comes. False: the pieces are borrowed until on_written
+ *  (or on_closed). */
+bool rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count);
 bool rpc__stream_reading(const rpc__stream *stream);
 bool rpc__stream_writing(const rpc__stream *stream);
 /** Bytes the kernel has taken so far: grows while one long write makes progress. Any thread. */

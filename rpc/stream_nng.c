@@ -4,12 +4,21 @@
  * A stream's fields belong to its strand. nng's callbacks come on nng's threads and do nothing
  * but run a task of the stream on the strand. An aio is stopped and freed, and the nng stream
  * freed, by the reaper alone: a task on a runtime thread, posted when no aio is in flight, since
- * nng forbids all three inside its callbacks. */
+ * nng forbids all three inside its callbacks.
+ *
+ * The end of an aio with a callback costs a change of threads: nng queues it and wakes one of its
+ * own. So what is likely to be done at once is tried with an aio without callback (quick_aio)
+ * first: short writes, and reads where bytes have been waiting of late. nng completes it on the
+ * spot, or keeps it waiting; then it is cancelled, having moved nothing, and the other aio goes on.
+ */
 #include "stream_internal.h"
 
 #include "cleanup.h"
 
 #include <string.h>
+
+#define QUICK_BYTES_MAX (32u << 10) /* longer writes often wait, and a hop is little to them */
+#define QUICK_READ_EACH 8           /* reads, where none was waiting before */
 
 struct rpc__stream {
     rpc_runtime *runtime;
@@ -17,9 +26,12 @@ struct rpc__stream {
     const rpc__stream_handler *handler;
     void *user;
     nng_stream *raw; /* NULL while dialling */
-    nng_aio *dial_aio, *read_aio, *write_aio;
+    nng_aio *dial_aio, *read_aio, *write_aio, *quick_aio;
     rpc__task open_task, read_task, write_task, reap_task, closed_task;
     bool dialing, reading, writing, closing;
+    bool ready;                          /* the last read was done at once, … */
+    size_t read_size;                    /* … and gave this */
+    unsigned quick_in;                   /* how many reads until the next is tried at once */
     nng_iov pieces[RPC__STREAM_IOV_MAX]; /* what is left of the write in flight */
     unsigned piece_count;
     _Atomic uint64_t written;
@@ -76,6 +88,7 @@ static void free_nng_parts(rpc__stream *stream)
     free_aio(stream->dial_aio);
     free_aio(stream->read_aio);
     free_aio(stream->write_aio);
+    free_aio(stream->quick_aio);
     if (stream->raw)
         nng_stream_free(stream->raw);
 }
@@ -184,8 +197,10 @@ static void read_done(void *arg)
         reap_when_quiet(stream);
         return;
     }
-    int error = nng_aio_result(stream->read_aio);
-    size_t size = error == 0 ? nng_aio_count(stream->read_aio) : 0;
+    int error = stream->ready ? 0 : nng_aio_result(stream->read_aio);
+    size_t size = stream->read_size;
+    if (!stream->ready)
+        size = error == 0 ? nng_aio_count(stream->read_aio) : 0;
     rpc_status status;
     if (error == NNG_ECANCELED) /* by rpc__stream_read_back() */
         error = 0;
@@ -195,12 +210,12 @@ static void read_done(void *arg)
     stream->handler->on_read(stream->user, size, &status);
 }
 
-static void send_rest(rpc__stream *stream)
+static void send_by(rpc__stream *stream, nng_aio *aio)
 {
-    int error = nng_aio_set_iov(stream->write_aio, stream->piece_count, stream->pieces);
+    int error = nng_aio_set_iov(aio, stream->piece_count, stream->pieces);
     if (error != 0)
         abort(); /* only a count beyond nng's limit of 8 makes it fail */
-    nng_stream_send(stream->raw, stream->write_aio);
+    nng_stream_send(stream->raw, aio);
 }
 
 static void drop_sent(rpc__stream *stream, size_t sent)
@@ -216,18 +231,39 @@ static void drop_sent(rpc__stream *stream, size_t sent)
     }
 }
 
+/* nng's result; what was sent is no longer among the pieces. */
+static int note_sent(rpc__stream *stream, nng_aio *aio)
+{
+    int error = nng_aio_result(aio);
+    if (error == 0) {
+        size_t sent = nng_aio_count(aio);
+        atomic_fetch_add_explicit(&stream->written, sent, memory_order_relaxed);
+        drop_sent(stream, sent);
+    }
+    return error;
+}
+
+/* True: all of it was sent. An error is left to the aio with a callback, which meets it again. */
+static bool send_quickly(rpc__stream *stream)
+{
+    size_t size = 0;
+    for (unsigned i = 0; i < stream->piece_count; i++)
+        size += stream->pieces[i].iov_len;
+    if (size > QUICK_BYTES_MAX)
+        return false;
+    send_by(stream, stream->quick_aio);
+    nng_aio_cancel(stream->quick_aio); /* nothing, when it is complete */
+    nng_aio_wait(stream->quick_aio);
+    return note_sent(stream, stream->quick_aio) == 0 && stream->piece_count == 0;
+}
+
 static void write_done(void *arg)
 {
     rpc__stream *stream = arg;
-    int error = nng_aio_result(stream->write_aio);
-    if (error == 0) {
-        size_t sent = nng_aio_count(stream->write_aio);
-        atomic_fetch_add_explicit(&stream->written, sent, memory_order_relaxed);
-        drop_sent(stream, sent);
-        if (stream->piece_count > 0 && !stream->closing) {
-            send_rest(stream);
-            return;
-        }
+    int error = note_sent(stream, stream->write_aio);
+    if (error == 0 && stream->piece_count > 0 && !stream->closing) {
+        send_by(stream, stream->write_aio);
+        return;
     }
     stream->writing = false;
     if (stream->closing) {
@@ -245,7 +281,8 @@ static bool init_aios(rpc__stream *stream, bool dialled)
 {
     return (!dialled || nng_aio_alloc(&stream->dial_aio, on_aio_open, stream) == 0) &&
            nng_aio_alloc(&stream->read_aio, on_aio_read, stream) == 0 &&
-           nng_aio_alloc(&stream->write_aio, on_aio_written, stream) == 0;
+           nng_aio_alloc(&stream->write_aio, on_aio_written, stream) == 0 &&
+           nng_aio_alloc(&stream->quick_aio, NULL, NULL) == 0;
 }
 
 static rpc__stream *new_stream(rpc_runtime *runtime, bool dialled)
@@ -267,6 +304,7 @@ static rpc__stream *new_stream(rpc_runtime *runtime, bool dialled)
     /* Idle connections and slow peers are judged by the connection's own timers. */
     nng_aio_set_timeout(stream->read_aio, NNG_DURATION_INFINITE);
     nng_aio_set_timeout(stream->write_aio, NNG_DURATION_INFINITE);
+    nng_aio_set_timeout(stream->quick_aio, NNG_DURATION_INFINITE);
     rpc__runtime_hold(runtime);
     return stream;
 }
@@ -332,34 +370,66 @@ void rpc__stream_refuse(rpc__stream *stream)
 
 /* ---- using ------------------------------------------------------------------------------- */
 
+static void read_by(rpc__stream *stream, nng_aio *aio, void *buffer, size_t size)
+{
+    nng_iov piece = {.iov_buf = buffer, .iov_len = size};
+    if (nng_aio_set_iov(aio, 1, &piece) != 0)
+        abort(); /* one piece is always taken */
+    nng_stream_recv(stream->raw, aio);
+}
+
+/* An error is left to the aio with a callback, which meets it again. */
+static bool read_quickly(rpc__stream *stream, void *buffer, size_t size)
+{
+    if (!stream->ready && stream->quick_in > 0) {
+        stream->quick_in--;
+        return false;
+    }
+    read_by(stream, stream->quick_aio, buffer, size);
+    nng_aio_cancel(stream->quick_aio); /* nothing, when it is complete */
+    nng_aio_wait(stream->quick_aio);
+    stream->ready = nng_aio_result(stream->quick_aio) == 0;
+    stream->read_size = stream->ready ? nng_aio_count(stream->quick_aio) : 0;
+    stream->quick_in = QUICK_READ_EACH;
+    return stream->ready;
+}
+
 void rpc__stream_read(rpc__stream *stream, void *buffer, size_t size)
 {
     if (stream->closing)
         return;
-    nng_iov piece = {.iov_buf = buffer, .iov_len = size};
-    if (nng_aio_set_iov(stream->read_aio, 1, &piece) != 0)
-        abort(); /* one piece is always taken */
     stream->reading = true;
-    nng_stream_recv(stream->raw, stream->read_aio);
+    if (read_quickly(stream, buffer, size))
+        rpc__strand_post(stream->strand, &stream->read_task);
+    else
+        read_by(stream, stream->read_aio, buffer, size);
+}
+
+void rpc__stream_expect(rpc__stream *stream)
+{
+    stream->quick_in = 0;
 }
 
 void rpc__stream_read_back(rpc__stream *stream)
 {
-    if (stream->reading && !stream->closing)
+    if (stream->reading && !stream->ready && !stream->closing)
         nng_aio_cancel(stream->read_aio);
 }
 
-void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count)
+bool rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count)
 {
     if (stream->closing)
-        return;
+        return false;
     stream->piece_count = 0;
     for (unsigned i = 0; i < count; i++)
         if (pieces[i].size > 0)
             stream->pieces[stream->piece_count++] = (nng_iov){
                 .iov_buf = (void *)(uintptr_t)pieces[i].data, .iov_len = pieces[i].size};
+    if (send_quickly(stream))
+        return true;
     stream->writing = true;
-    send_rest(stream);
+    send_by(stream, stream->write_aio);
+    return false;
 }
 
 bool rpc__stream_reading(const rpc__stream *stream)

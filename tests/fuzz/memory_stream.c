@@ -99,7 +99,12 @@ void rpc__stream_read(rpc__stream *stream, void *buffer, size_t size)
     rpc__strand_post(stream->strand, &stream->read);
 }
 
-void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count)
+void rpc__stream_expect(rpc__stream *stream)
+{
+    (void)stream;
+}
+
+bool rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         /* Read all of it, so that a sanitizer sees what was never written or is gone. */
@@ -110,6 +115,7 @@ void rpc__stream_write(rpc__stream *stream, const rpc_bytes *pieces, unsigned co
     }
     stream->writing = true;
     rpc__strand_post(stream->strand, &stream->written);
+    return false;
 }
 
 void rpc__stream_read_back(rpc__stream *stream)
