@@ -299,8 +299,9 @@ static void last_words(rpc__conn *conn)
         if (start_write(conn) && rpc__stream_writing(conn->stream))
             return;
     }
-    /* Closing with unread input would make the kernel throw our last bytes away. */
-    if (!conn->server || conn->peer_finished)
+    /* Closing with unread input would make the kernel throw our last bytes away, if there are any:
+     * OpenSSL without memory has no alert. */
+    if (!conn->server || conn->peer_finished || rpc__stream_written_bytes(conn->stream) == 0)
         close_stream(conn);
 }
 
