@@ -39,23 +39,33 @@ def idle_kb(servers, side, quick):
     return (after - before) / count
 
 
-def shake(address, context):
+def shake(address, context, session=None):
+    """Returns the session, whose ticket comes before the server's SETTINGS."""
     with socket.create_connection(address) as plain:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+        with context.wrap_socket(
+                plain, server_hostname="localhost", session=session) as connection:
             connection.sendall(PREFACE)
             if not connection.recv(9):
                 sys.exit("bench: a server closed during the handshake")
+            if session and not connection.session_reused:
+                sys.exit("bench: a server did not take the session up again")
+            return connection.session
 
 
-def handshake_us(servers, side, quick):
-    count = 200 if quick else 1000
-    context = ssl.create_default_context(cafile=servers.ca)
-    context.check_hostname = False
-    context.set_alpn_protocols(["h2"])
-    host, port = servers.targets[side].split(":")
-    server = servers.servers[side]
-    before = server.cpu_seconds()
-    for _ in range(count):
-        shake((host, int(port)), context)
-    return (server.cpu_seconds() - before) / count * 1e6
+def handshake_us(resumed):
+    def measure(servers, side, quick):
+        count = 200 if quick else 1000
+        context = ssl.create_default_context(cafile=servers.ca)
+        context.check_hostname = False
+        context.set_alpn_protocols(["h2"])
+        host, port = servers.targets[side].split(":")
+        address = host, int(port)
+        server = servers.servers[side]
+        session = shake(address, context) if resumed else None
+        before = server.cpu_seconds()
+        for _ in range(count):
+            made = shake(address, context, session)
+            session = made if resumed else None
+        return (server.cpu_seconds() - before) / count * 1e6
+    return measure

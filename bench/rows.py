@@ -222,7 +222,10 @@ ROWS = [
     Row("idle-connection", "anonymous memory of the server for one idle TLS connection that has "
         "made a call", "kB", GRPC, round(1 / 0.65, 3), False, connections.idle_kb),
     Row("handshake-full", "server's CPU for a full handshake and the first SETTINGS", "us", "nginx",
-        round(1 / 1.2, 3), False, connections.handshake_us),
+        round(1 / 1.2, 3), False, connections.handshake_us(resumed=False)),
+    Row("handshake-resumed", "server's CPU for a handshake that resumes a session, each with the "
+        "last one's ticket", "us", "nginx", round(1 / 1.35, 3), False,
+        connections.handshake_us(resumed=True)),
     hostile_memory("memory-half-handshake", "half a ClientHello and nothing more",
                    hostile.half_handshake, hostile.STRANGERS),
     hostile_memory("memory-half-request", "a message of 100 KB of which half comes",

@@ -130,8 +130,19 @@ bool rpc__conn_put(rpc__conn *conn, rpc_bytes bytes)
     return true;
 }
 
-/* Encryption goes on in the other buffer while this one is written, where the kernel has not taken
- * it at once. True: output went out or is going, and there may be room for more. */
+/* Encryption goes on in the other buffer while this one is written. */
+static bool change_buffers(rpc__conn *conn)
+{
+    conn->out_now ^= 1;
+    conn->out_size = 0;
+    if (!conn->out[conn->out_now])
+        return rpc__conn_output_ready(conn);
+    if (conn->tls)
+        rpc__tls_set_output(conn->tls, conn->out[conn->out_now], RPC__OUTPUT_BYTES);
+    return true;
+}
+
+/* True: output went out or is going, and there is room for more. */
 static bool start_write(rpc__conn *conn)
 {
     if (!conn->stream || conn->state >= RPC__CONN_CLOSED || rpc__stream_writing(conn->stream))
@@ -140,22 +151,21 @@ static bool start_write(rpc__conn *conn)
     if (size == 0)
         return false;
     rpc_bytes piece = rpc_bytes_of(conn->out[conn->out_now], size);
-    conn->out_now ^= 1;
-    conn->out_size = 0;
-    if (conn->out[conn->out_now] && conn->tls)
-        rpc__tls_set_output(conn->tls, conn->out[conn->out_now], RPC__OUTPUT_BYTES);
-    else if (!rpc__conn_output_ready(conn)) {
-        conn->out_now ^= 1;
-        rpc_status why;
-        rpc_status_set(&why, RPC_RESOURCE_EXHAUSTED, "connection: no memory for output");
-        fail(conn, &why);
-        return false;
-    }
     conn->progress_us = rpc__conn_now_us(conn);
     conn->progress_bytes = rpc__stream_written_bytes(conn->stream);
     rpc__tally_add(&conn->tally.bytes_sent, size);
-    (void)rpc__stream_write(conn->stream, &piece, 1);
-    return true;
+    if (rpc__stream_write(conn->stream, &piece, 1)) {
+        conn->out_size = 0;
+        if (conn->tls)
+            rpc__tls_set_output(conn->tls, conn->out[conn->out_now], RPC__OUTPUT_BYTES);
+        return true;
+    }
+    if (change_buffers(conn))
+        return true;
+    rpc_status why;
+    rpc_status_set(&why, RPC_RESOURCE_EXHAUSTED, "connection: no memory for output");
+    fail(conn, &why);
+    return false;
 }
 
 static bool make_frames(rpc__conn *conn)

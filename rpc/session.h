@@ -35,7 +35,7 @@
 #define RPC__FRAME_HEAD_BYTES   9u
 #define RPC__STAGING_BYTES      RPC__TLS_RECORD_MAX
 #define RPC__OBJECTS            8
-#define RPC__FREE_CALLS_MAX     32
+#define RPC__FREE_CALLS_MAX     64
 #define RPC__SEND_BYTES_MAX     (64 * 1024)
 #define RPC__SEND_BODIES_MAX    2
 #define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
