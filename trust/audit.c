@@ -1,320 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer of the audit trail.
- *
- * LOCKS, in this order, both held for short:
- *   file_lock  the segment and `writing`, the records that are next. Held during write(); during
- *              fdatasync() only with `power`, where nobody but the audit thread takes it.
- *   lock       the queue `waiting`, when the thread wakes, health.
- * Records get their place in the chain when they are written, so that one that is refused leaves
- * no gap. Callbacks run without a lock. */
+/* The writer of the audit trail: opening, closing, and the way of a record into the queue. */
 #include "audit_internal.h"
 
 #include "cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define SOON_US    3000    /* of the 5 ms promised: the rest is for waking up and writing */
-#define SYNC_US    1000000 /* between two fdatasync, and between two attempts */
-#define NEVER_US   INT64_MAX
-#define MANY_BYTES (256u << 10) /* waiting: worth a write() of their own */
-
-struct trust_audit {
-    char *directory;
-    int lock_fd;
-    bool power;
-    uint64_t torn;
-
-    pthread_mutex_t file_lock;
-    audit_file file;
-    audit_list writing;
-
-    pthread_mutex_t lock;
-    pthread_cond_t work, flushed;
-    audit_list waiting;
-    int64_t wake_us;
-    bool dirty;      /* written since the last sync … */
-    int64_t sync_us; /* … which is due then */
-    uint64_t flush_asked, flush_done;
-    rpc_status flush_status;
-    bool stopping;
-    bool sync_failed;
-    rpc_status failure; /* RPC_OK = healthy */
-
-    atomic_size_t waiting_bytes; /* of `waiting` and `writing` */
-    bool running;
-    pthread_t thread;
-};
-
-static int64_t now_us(void)
-{
-    return rpc_clock_monotonic_us(rpc_clock_system());
-}
-
-/* Under lock. */
-static void wake_at(trust_audit *audit, int64_t when_us)
-{
-    if (when_us >= audit->wake_us)
-        return;
-    audit->wake_us = when_us;
-    pthread_cond_signal(&audit->work);
-}
-
-/* ---- records on their way ------------------------------------------------------------------- */
-
-static size_t cost(const audit_entry *entry)
-{
-    return sizeof *entry + entry->size;
-}
-
-static audit_entry *new_entry(rpc_bytes json, trust_audit_fn *fn, void *arg)
-{
-    audit_entry *entry = malloc(sizeof *entry + json.size);
-    if (!entry)
-        return NULL;
-    *entry = (audit_entry){.fn = fn, .arg = arg, .size = json.size};
-    memcpy(entry->json, json.data, json.size);
-    return entry;
-}
-
-/* Takes them all; without a lock, for callbacks may write. */
-static void end_entries(trust_audit *audit, audit_list *done)
-{
-    audit_entry *next;
-    for (audit_entry *entry = done->head; entry; entry = next) {
-        next = entry->next;
-        atomic_fetch_sub(&audit->waiting_bytes, cost(entry));
-        if (entry->fn)
-            entry->fn(entry->arg, entry->written);
-        free(entry);
-    }
-    *done = (audit_list){NULL, NULL};
-}
-
-/* Moves those who wait for an answer to done: it is no. The others stay. */
-static void refuse_waiters(audit_list *writing, audit_list *done)
-{
-    audit_list kept = {NULL, NULL};
-    audit_entry *next;
-    for (audit_entry *entry = writing->head; entry; entry = next) {
-        next = entry->next;
-        trust__audit_push(entry->fn ? done : &kept, entry);
-    }
-    *writing = kept;
-}
-
-/* The last of the list. */
-static void remove_last(audit_list *list)
-{
-    audit_entry *before = NULL;
-    for (audit_entry *entry = list->head; entry != list->tail; entry = entry->next)
-        before = entry;
-    if (before)
-        before->next = NULL;
-    else
-        list->head = NULL;
-    list->tail = before;
-}
-
-/* Under file_lock. */
-static void take_waiting(trust_audit *audit)
-{
-    pthread_mutex_lock(&audit->lock);
-    trust__audit_append(&audit->writing, &audit->waiting);
-    pthread_mutex_unlock(&audit->lock);
-}
-
-/* What an attempt to write has come to. */
-typedef struct outcome {
-    rpc_status status; /* RPC_OK, or why not all was written and synced */
-    bool wrote;
-    bool full; /* there are full segments to sync and close */
-    bool sync_failed;
-} outcome;
-
-/* Health, and when the thread is needed next. */
-static void settle(trust_audit *audit, const outcome *out)
-{
-    pthread_mutex_lock(&audit->lock);
-    if (!audit->sync_failed)
-        audit->failure = out->status;
-    audit->sync_failed = audit->sync_failed || out->sync_failed;
-    if (out->status.code != RPC_OK)
-        wake_at(audit, now_us() + SYNC_US);
-    if (out->full)
-        wake_at(audit, 0);
-    if (out->wrote && !audit->dirty) {
-        audit->dirty = true;
-        audit->sync_us = now_us() + SYNC_US;
-        wake_at(audit, audit->sync_us);
-    }
-    pthread_mutex_unlock(&audit->lock);
-}
-
-/* ---- the audit thread --------------------------------------------------------------------------
- */
-
-/* What one sync has to do; gathered under file_lock, done without it. */
-typedef struct sync_job {
-    int retired[AUDIT_RETIRED_MAX];
-    size_t retired_count;
-    int directory_fd; /* -1 = nothing new in it */
-    int fd;           /* stays open: only this thread closes segments */
-} sync_job;
-
-static sync_job gather(audit_file *file, bool current)
-{
-    sync_job job = {.retired_count = file->retired_count, .directory_fd = -1, .fd = -1};
-    memcpy(job.retired, file->retired, sizeof job.retired);
-    file->retired_count = 0;
-    if (current) {
-        job.fd = file->fd;
-        job.directory_fd = file->directory_dirty ? file->directory_fd : -1;
-        file->directory_dirty = false;
-    }
-    return job;
-}
-
-/* False with errno of the first failure. */
-static bool run_job(const sync_job *job)
-{
-    int why = 0;
-    for (size_t i = 0; i < job->retired_count; i++) {
-        if (fdatasync(job->retired[i]) != 0 && !why)
-            why = errno;
-        close(job->retired[i]);
-    }
-    if (job->directory_fd >= 0 && fsync(job->directory_fd) != 0 && !why)
-        why = errno;
-    if (job->fd >= 0 && fdatasync(job->fd) != 0 && !why)
-        why = errno;
-    errno = why;
-    return why == 0;
-}
-
-/* Under file_lock. With nothing to write, a disk that refused before is asked whether it would
- * take something now: nobody may be sending records to a server that is not healthy. */
-static void write_or_probe(trust_audit *audit, bool probe, audit_list *done, rpc_status *status)
-{
-    const rpc_code code = probe && !audit->writing.head
-                              ? trust__audit_file_probe(&audit->file, status)
-                              : trust__audit_file_write(
-                                    &audit->file, &audit->writing, done, status);
-    if (code != RPC_OK)
-        refuse_waiters(&audit->writing, done);
-}
-
-/* Writes what waits, syncs if asked to. */
-static rpc_status work(trust_audit *audit, bool sync, bool probe)
-{
-    audit_list done = {NULL, NULL};
-    outcome out = {.status.code = RPC_OK};
-    pthread_mutex_lock(&audit->file_lock);
-    take_waiting(audit);
-    write_or_probe(audit, probe, &done, &out.status);
-    const sync_job job = gather(&audit->file, sync);
-    out.sync_failed = audit->file.sync_failed;
-    pthread_mutex_unlock(&audit->file_lock);
-    if (!run_job(&job)) {
-        out.sync_failed = true;
-        trust__audit_not_synced(&audit->file, &out.status);
-    }
-    out.wrote = done.head != NULL;
-    settle(audit, &out);
-    end_entries(audit, &done);
-    return out.status;
-}
-
-/* Under lock. */
-static void wait_for_work(trust_audit *audit)
-{
-    while (audit->wake_us > now_us()) {
-        if (audit->wake_us == NEVER_US) {
-            pthread_cond_wait(&audit->work, &audit->lock);
-            continue;
-        }
-        const struct timespec until = {
-            .tv_sec = audit->wake_us / 1000000, .tv_nsec = audit->wake_us % 1000000 * 1000};
-        pthread_cond_timedwait(&audit->work, &audit->lock, &until);
-    }
-    audit->wake_us = NEVER_US;
-}
-
-/* Under lock; false at the end. */
-static bool run_once(trust_audit *audit)
-{
-    wait_for_work(audit);
-    const bool stopping = audit->stopping;
-    const uint64_t asked = audit->flush_asked;
-    const bool sync = stopping || asked != audit->flush_done ||
-                      (audit->dirty && now_us() >= audit->sync_us);
-    if (sync)
-        audit->dirty = false;
-    const bool probe = audit->failure.code != RPC_OK;
-    pthread_mutex_unlock(&audit->lock);
-    const rpc_status status = work(audit, sync, probe);
-    pthread_mutex_lock(&audit->lock);
-    if (audit->dirty)
-        wake_at(audit, audit->sync_us);
-    if (asked != audit->flush_done) {
-        audit->flush_done = asked;
-        audit->flush_status = status;
-        pthread_cond_broadcast(&audit->flushed);
-    }
-    if (stopping && audit->waiting.head && status.code == RPC_OK) {
-        wake_at(audit, 0); /* callbacks have written */
-        return true;
-    }
-    return !stopping;
-}
-
-static void *run(void *arg)
-{
-    trust_audit *audit = arg;
-    pthread_mutex_lock(&audit->lock);
-    while (run_once(audit))
-        ;
-    pthread_mutex_unlock(&audit->lock);
-    return NULL;
-}
-
-/* Signals are the program's, not ours. */
-static bool start_thread(trust_audit *audit)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    audit->running = pthread_create(&audit->thread, NULL, run, audit) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (audit->running)
-        pthread_setname_np(audit->thread, "audit");
-    return audit->running;
-}
-
 /* ---- opening and closing
  * --------------------------------------------------------------------------- */
-
-static void stop_thread(trust_audit *audit)
-{
-    pthread_mutex_lock(&audit->lock);
-    audit->stopping = true;
-    wake_at(audit, 0);
-    pthread_mutex_unlock(&audit->lock);
-    pthread_join(audit->thread, NULL);
-}
 
 static void free_entries(audit_list *list)
 {
     audit_entry *next;
     for (audit_entry *entry = list->head; entry; entry = next) {
         next = entry->next;
-        free(entry);
+        trust__audit_free_entry(entry);
     }
 }
 
@@ -322,8 +26,7 @@ void trust_audit_close(trust_audit *audit)
 {
     if (!audit)
         return;
-    if (audit->running)
-        stop_thread(audit);
+    trust__audit_stop(audit);
     free_entries(&audit->writing);
     free_entries(&audit->waiting);
     trust__audit_file_done(&audit->file);
@@ -332,6 +35,7 @@ void trust_audit_close(trust_audit *audit)
     pthread_mutex_destroy(&audit->file_lock);
     pthread_mutex_destroy(&audit->lock);
     pthread_cond_destroy(&audit->work);
+    pthread_cond_destroy(&audit->sync_work);
     pthread_cond_destroy(&audit->flushed);
     free(audit->directory);
     free(audit);
@@ -351,11 +55,16 @@ static trust_audit *new_audit(const trust_audit_options *options)
     pthread_mutex_init(&audit->file_lock, NULL);
     pthread_mutex_init(&audit->lock, NULL);
     pthread_cond_init(&audit->work, &monotonic);
+    pthread_cond_init(&audit->sync_work, NULL);
     pthread_cond_init(&audit->flushed, NULL);
     pthread_condattr_destroy(&monotonic);
     audit->lock_fd = -1;
     audit->power = options->power;
-    audit->wake_us = NEVER_US;
+    audit->wake_us = AUDIT_NEVER_US;
+    audit->waiting_bytes_max = options->waiting_bytes_max ? options->waiting_bytes_max
+                                                          : TRUST_AUDIT_WAITING_BYTES_DEFAULT;
+    audit->stuck_us = INT64_C(1000) *
+                      (options->stuck_ms ? options->stuck_ms : TRUST_AUDIT_STUCK_MS_DEFAULT);
     audit->directory = strdup(options->directory);
     audit->file = (audit_file){
         .directory = audit->directory,
@@ -382,6 +91,10 @@ static rpc_code judge_options(const trust_audit_options *options, rpc_status *re
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "audit: segments of less than %u bytes; give more, or 0 for 64 MiB",
             TRUST_AUDIT_SEGMENT_BYTES_MIN);
+    if (options->waiting_bytes_max && options->waiting_bytes_max < TRUST_AUDIT_WAITING_BYTES_MIN)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "audit: memory of less than %u bytes for records that wait; give more, or 0 for 32 MiB",
+            TRUST_AUDIT_WAITING_BYTES_MIN);
     return RPC_OK;
 }
 
@@ -439,9 +152,9 @@ rpc_code trust_audit_open(const trust_audit_options *options, trust_audit **ret,
         code = trust__audit_file_open(&audit->file, &audit->torn, reterr);
     if (code != RPC_OK)
         return code;
-    if (!start_thread(audit))
+    if (!trust__audit_start(audit))
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "audit: cannot start the audit thread; raise the limit of threads (ulimit -u)");
+            "audit: cannot start the audit's threads; raise the limit of threads (ulimit -u)");
     *ret = RPC_TAKE(audit);
     return RPC_OK;
 }
@@ -451,7 +164,7 @@ uint64_t trust_audit_torn_bytes(const trust_audit *audit)
     return audit->torn;
 }
 
-/* ---- writing
+/* ---- records
  * --------------------------------------------------------------------------------------- */
 
 static const char *json_fault(rpc_bytes json)
@@ -466,54 +179,233 @@ static const char *json_fault(rpc_bytes json)
     return rpc_utf8_valid(json) ? NULL : "is not UTF-8; write it as such";
 }
 
-static rpc_code refuse_full(rpc_status *reterr)
+static rpc_code no_memory(rpc_status *reterr)
+{
+    return rpc_status_set(
+        reterr, RPC_RESOURCE_EXHAUSTED, "audit: no memory for a record; free some");
+}
+
+trust_audit_common *trust_audit_common_new(rpc_bytes json, rpc_status *reterr)
+{
+    const char *fault = json_fault(json);
+    if (!fault && json.size > TRUST_AUDIT_COMMON_BYTES_MAX)
+        fault = "has more than 3,968 bytes in common with others; shorten it";
+    if (!fault && json.size < sizeof "{\"\":0}" - 1)
+        fault = "has nothing in common with others; write it by itself";
+    trust_audit_common *common = fault ? NULL : malloc(sizeof *common + json.size);
+    if (fault)
+        rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "audit: the record %s", fault);
+    else if (!common)
+        no_memory(reterr);
+    if (!common)
+        return NULL;
+    *common = (trust_audit_common){.references = 1, .size = json.size};
+    memcpy(common->json, json.data, json.size);
+    return common;
+}
+
+trust_audit_common *trust_audit_common_ref(trust_audit_common *common)
+{
+    atomic_fetch_add_explicit(&common->references, 1, memory_order_relaxed);
+    return common;
+}
+
+void trust_audit_common_unref(trust_audit_common *common)
+{
+    if (common && atomic_fetch_sub(&common->references, 1) == 1)
+        free(common);
+}
+
+static audit_entry *new_entry(rpc_bytes json)
+{
+    audit_entry *entry = malloc(sizeof *entry + json.size);
+    if (!entry)
+        return NULL;
+    *entry = (audit_entry){.size = json.size};
+    memcpy(entry->json, json.data, json.size);
+    return entry;
+}
+
+/* How many of text's bytes are letters and marks of a request ID. */
+static size_t request_id_run(const char *text)
+{
+    return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-");
+}
+
+#define NUMBER_ROOM 20u
+
+/* Decimal digits at the end of out; returns where they begin. snprintf() would be half of what a
+ * short record costs the one who calls. */
+static const uint8_t *decimal(int64_t number, uint8_t out[NUMBER_ROOM])
+{
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    uint8_t *at = out + NUMBER_ROOM;
+    do
+        *--at = (uint8_t)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (number < 0)
+        *--at = '-';
+    return at;
+}
+
+static const char TIME[] = "{\"time_ms\": ", REQUEST[] = ", \"request_id\": \"";
+
+static uint8_t *add(uint8_t *to, const void *data, size_t size)
+{
+    memcpy(to, data, size);
+    return to + size;
+}
+
+/* `{"time_ms": …, "request_id": "…"`: how it goes on is known when it is written. */
+static audit_entry *new_common_entry(
+    trust_audit_common *common, int64_t time_ms, const char *request_id, size_t id_size)
+{
+    uint8_t room[NUMBER_ROOM];
+    const uint8_t *digits = decimal(time_ms, room);
+    const size_t digits_size = (size_t)(room + sizeof room - digits);
+    const size_t name_at = sizeof TIME - 1 + digits_size + sizeof REQUEST - 1;
+    audit_entry *entry = malloc(sizeof *entry + name_at + id_size + 1);
+    if (!entry)
+        return NULL;
+    *entry = (audit_entry){.common = trust_audit_common_ref(common),
+        .name_at = name_at,
+        .name_size = id_size,
+        .size = name_at + id_size + 1};
+    uint8_t *at = add(entry->json, TIME, sizeof TIME - 1);
+    at = add(at, digits, digits_size);
+    at = add(at, REQUEST, sizeof REQUEST - 1);
+    at = add(at, request_id, id_size);
+    *at = '"';
+    return entry;
+}
+
+/* ---- into the queue, or onto the disk
+ * --------------------------------------------------------------------- */
+
+static rpc_code refuse_full(const trust_audit *audit, rpc_status *reterr)
 {
     return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-        "audit: 8 MiB of records wait for the disk already; see whether it is full or too slow");
+        "audit: %zu bytes of records wait for the disk already; see whether it is full or too slow",
+        audit->waiting_bytes_max);
 }
 
-/* For the audit thread: at once when somebody waits for it, or many records do. */
-static rpc_code queue(trust_audit *audit, audit_entry *entry, rpc_status *reterr)
+/* Under lock: is nobody to wait for the disk as it is now? */
+static rpc_code judge_disk(
+    const trust_audit *audit, trust_audit_class durability, rpc_status *reterr)
 {
-    const size_t before = atomic_fetch_add(&audit->waiting_bytes, cost(entry));
-    if (before + cost(entry) > TRUST_AUDIT_WAITING_BYTES_MAX) {
-        atomic_fetch_sub(&audit->waiting_bytes, cost(entry));
-        free(entry);
-        return refuse_full(reterr);
-    }
-    /* Only the one that makes it many: a disk that refuses is not asked by every record. */
-    const bool many = before < MANY_BYTES && before + cost(entry) >= MANY_BYTES;
-    const int64_t when_us = entry->fn || many ? 0 : now_us() + SOON_US;
-    pthread_mutex_lock(&audit->lock);
-    trust__audit_push(&audit->waiting, entry);
-    wake_at(audit, when_us);
-    pthread_mutex_unlock(&audit->lock);
-    return RPC_OK;
+    if (trust__audit_stuck(audit, reterr))
+        return RPC_UNAVAILABLE;
+    if (durability == TRUST_AUDIT_BEFORE || !audit->refusing)
+        return RPC_OK; /* each record that is to be there before its answer asks the disk */
+    return rpc_status_set(reterr, audit->failure.code, "%s", audit->failure.message);
 }
 
-/* On the calling thread: what waits, then this. */
+/* For the audit thread: at once when somebody waits for it, or many records do. Takes entry; its
+ * fn stays when the record is pending, and that may have ended before this returns. */
+static rpc_code queue(trust_audit *audit, audit_entry *entry, trust_audit_class durability,
+    bool *ret_pending, rpc_status *reterr)
+{
+    const size_t cost = trust__audit_cost(entry);
+    const size_t before = atomic_fetch_add(&audit->waiting_bytes, cost), after = before + cost;
+    const bool pending = entry->fn &&
+                         (durability == TRUST_AUDIT_BEFORE || after > audit->waiting_bytes_max / 4);
+    rpc_code code = after > audit->waiting_bytes_max ? refuse_full(audit, reterr) : RPC_OK;
+    pthread_mutex_lock(&audit->lock);
+    if (code == RPC_OK && pending)
+        code = judge_disk(audit, durability, reterr);
+    if (code == RPC_OK) {
+        if (!pending)
+            entry->fn = NULL;
+        /* Only the one that makes it many: a disk that refuses is not asked by every record. */
+        if (pending || (before < AUDIT_MANY_BYTES && after >= AUDIT_MANY_BYTES))
+            trust__audit_wake_at(audit, 0);
+        else if (!audit->waiting.head) /* otherwise the one before has seen to it */
+            trust__audit_wake_at(audit, trust__audit_now_us() + AUDIT_SOON_US);
+        trust__audit_push(&audit->waiting, entry);
+    }
+    pthread_mutex_unlock(&audit->lock);
+    if (code == RPC_OK) {
+        *ret_pending = pending;
+        return RPC_OK;
+    }
+    atomic_fetch_sub(&audit->waiting_bytes, cost);
+    trust__audit_free_entry(entry);
+    return code;
+}
+
+/* The last of the list. */
+static void remove_last(audit_list *list)
+{
+    audit_entry *before = NULL;
+    for (audit_entry *entry = list->head; entry != list->tail; entry = entry->next)
+        before = entry;
+    if (before)
+        before->next = NULL;
+    else
+        list->head = NULL;
+    list->tail = before;
+}
+
+/* On the calling thread, which has file_lock: what waits, then this. Gives the lock back. */
 static rpc_code write_now(trust_audit *audit, audit_entry *entry, rpc_status *reterr)
 {
     audit_list done = {NULL, NULL};
-    outcome out = {.status.code = RPC_OK};
-    atomic_fetch_add(&audit->waiting_bytes, cost(entry));
-    pthread_mutex_lock(&audit->file_lock);
-    take_waiting(audit);
+    audit_outcome out = {.status.code = RPC_OK};
+    const size_t cost = trust__audit_cost(entry);
+    entry->fn = NULL;
+    atomic_fetch_add(&audit->waiting_bytes, cost);
+    trust__audit_take_waiting(audit);
     trust__audit_push(&audit->writing, entry);
     const rpc_code code = trust__audit_file_write(
         &audit->file, &audit->writing, &done, &out.status);
-    if (code != RPC_OK) /* it was the last, so it is among those that were not written */
+    if (code != RPC_OK) { /* it was the last, so it is among those that were not written */
         remove_last(&audit->writing);
+        trust__audit_refuse_waiters(&audit->writing, &done);
+    }
     out.full = audit->file.retired_count > 0;
     out.wrote = done.head != NULL;
     pthread_mutex_unlock(&audit->file_lock);
-    settle(audit, &out);
-    end_entries(audit, &done);
+    trust__audit_settle(audit, &out);
+    trust__audit_end_entries(audit, &done);
     if (code == RPC_OK)
         return RPC_OK;
-    atomic_fetch_sub(&audit->waiting_bytes, cost(entry));
-    free(entry);
+    atomic_fetch_sub(&audit->waiting_bytes, cost);
+    trust__audit_free_entry(entry);
     return rpc_status_set(reterr, code, "%s", out.status.message);
+}
+
+/* May the calling thread write itself? Then it has file_lock. Who can be called back does not wait
+ * for the writes of others. */
+static bool may_write(trust_audit *audit, const audit_entry *entry)
+{
+    if (!entry->fn) {
+        pthread_mutex_lock(&audit->file_lock);
+        return true;
+    }
+    return atomic_load(&audit->waiting_bytes) < AUDIT_MANY_BYTES &&
+           pthread_mutex_trylock(&audit->file_lock) == 0;
+}
+
+/* Takes entry, which is NULL when memory was short. */
+static rpc_code put(trust_audit *audit, audit_entry *entry, trust_audit_class durability,
+    trust_audit_fn *fn, void *arg, bool *ret_pending, rpc_status *reterr)
+{
+    if (!entry)
+        return no_memory(reterr);
+    entry->fn = fn;
+    entry->arg = arg;
+    entry->durable = durability == TRUST_AUDIT_BEFORE && audit->power;
+    if (entry->durable && !fn) {
+        trust__audit_free_entry(entry);
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "audit: with `power` a record before an answer needs a callback; give one");
+    }
+    if (durability == TRUST_AUDIT_SOON || entry->durable || !may_write(audit, entry))
+        return queue(audit, entry, durability, ret_pending, reterr);
+    const rpc_code code = write_now(audit, entry, reterr);
+    if (code == RPC_OK)
+        *ret_pending = false;
+    return code;
 }
 
 rpc_code trust_audit_write(trust_audit *audit, rpc_bytes json, trust_audit_class durability,
@@ -522,27 +414,31 @@ rpc_code trust_audit_write(trust_audit *audit, rpc_bytes json, trust_audit_class
     const char *fault = json_fault(json);
     if (fault)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "audit: the record %s", fault);
-    const bool pending = durability == TRUST_AUDIT_BEFORE && audit->power;
-    if (pending && !fn)
+    return put(audit, new_entry(json), durability, fn, arg, ret_pending, reterr);
+}
+
+rpc_code trust_audit_write_common(trust_audit *audit, trust_audit_common *common, int64_t time_ms,
+    const char *request_id, trust_audit_class durability, trust_audit_fn *fn, void *arg,
+    bool *ret_pending, rpc_status *reterr)
+{
+    const size_t size = request_id_run(request_id);
+    if (size == 0 || size > TRUST_AUDIT_REQUEST_ID_MAX || request_id[size])
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "audit: with `power` a record before an answer needs a callback; give one");
-    audit_entry *entry = new_entry(json, pending ? fn : NULL, arg);
-    if (!entry)
-        return rpc_status_set(
-            reterr, RPC_RESOURCE_EXHAUSTED, "audit: no memory for a record; free some");
-    const rpc_code code = durability == TRUST_AUDIT_SOON || pending
-                              ? queue(audit, entry, reterr)
-                              : write_now(audit, entry, reterr);
-    if (code == RPC_OK)
-        *ret_pending = pending;
-    return code;
+            "audit: the request ID of a record must be 1 to 64 of A-Z a-z 0-9 . _ ~ -");
+    audit_entry *entry = new_common_entry(common, time_ms, request_id, size);
+    return put(audit, entry, durability, fn, arg, ret_pending, reterr);
+}
+
+size_t trust_audit_waiting_bytes(const trust_audit *audit)
+{
+    return atomic_load(&audit->waiting_bytes);
 }
 
 rpc_code trust_audit_flush(trust_audit *audit, rpc_status *reterr)
 {
     pthread_mutex_lock(&audit->lock);
     const uint64_t mine = ++audit->flush_asked;
-    wake_at(audit, 0);
+    trust__audit_wake_at(audit, 0);
     while (audit->flush_done < mine)
         pthread_cond_wait(&audit->flushed, &audit->lock);
     const rpc_status status = audit->flush_status;
@@ -555,9 +451,10 @@ bool trust_audit_healthy(trust_audit *audit, rpc_status *reterr)
 {
     pthread_mutex_lock(&audit->lock);
     const rpc_status status = audit->failure;
+    const bool stuck = status.code == RPC_OK && trust__audit_stuck(audit, reterr);
     pthread_mutex_unlock(&audit->lock);
     if (status.code == RPC_OK)
-        return true;
+        return !stuck;
     rpc_status_set(reterr, status.code, "%s", status.message);
     return false;
 }

@@ -10,6 +10,11 @@
  *  "time_ms": when it was begun}, and follows from that line. Records are numbered from 1; headers
  *  are not counted. sha256sum is all that is needed to check a trail without us.
  *
+ *  A record that repeats another but for its time and request may be short:
+ *  {"time_ms": when, "request_id": "its own", "as": "request_id of that record"}. All other members
+ *  are those of the record named, which stands before it in the same segment: whoever removes old
+ *  segments cuts no reference.
+ *
  *  A program that runs under a limit of file sizes ignores SIGXFSZ, as it does SIGPIPE.
  *
  *  Records may name pseudonyms, never tokens, keys or GPSIs: that is the caller's care. */
@@ -23,7 +28,11 @@ extern "C" {
 #endif
 
 #define TRUST_AUDIT_RECORD_BYTES_MAX      4096u
-#define TRUST_AUDIT_WAITING_BYTES_MAX     (8u << 20)
+#define TRUST_AUDIT_COMMON_BYTES_MAX      (TRUST_AUDIT_RECORD_BYTES_MAX - 128u)
+#define TRUST_AUDIT_REQUEST_ID_MAX        64u
+#define TRUST_AUDIT_WAITING_BYTES_MIN     (1u << 20)
+#define TRUST_AUDIT_WAITING_BYTES_DEFAULT (32u << 20)
+#define TRUST_AUDIT_STUCK_MS_DEFAULT      10000u
 #define TRUST_AUDIT_SEGMENT_BYTES_MIN     8192u
 #define TRUST_AUDIT_SEGMENT_BYTES_DEFAULT (64u << 20)
 
@@ -37,6 +46,9 @@ typedef struct trust_audit_options {
     uint64_t segment_bytes_max; /* ≥ 8 KiB; 0 = 64 MiB. A segment grows beyond it while no further
                                    one can be begun */
     const rpc_clock *clock;     /* wall time of headers; NULL = the system's */
+    size_t waiting_bytes_max; /* ≥ 1 MiB; 0 = 32 MiB: memory for records the disk has not taken */
+    unsigned stuck_ms;        /* a write that takes longer is no slow disk any more but a broken
+                                 one; 0 = 10 s */
 } trust_audit_options;
 
 /** Opens a trail for writing, or begins one; reads the newest segment through, and starts the
@@ -59,33 +71,62 @@ typedef enum trust_audit_class {
     TRUST_AUDIT_BEFORE, /* in the kernel (with power: on the disk) before the answer */
 } trust_audit_class;
 
-/** Runs once, on the audit thread; may write records, but not flush or close. written: false when
- *  the disk refused the record, which is then not in the trail. */
+/** Runs once, on the audit thread or on one that writes; may write records, but not flush or close.
+ *  written: false when the disk refused the record, which is then not in the trail. */
 typedef void trust_audit_fn(void *arg, bool written);
 
 /** Adds a record. Records of one thread keep their order.
  *
  *  json         one JSON object, copied: UTF-8 from `{` to `}`, without control characters (no
  *               newline), ≤ 4,096 bytes. Only that is checked.
- *  fn, arg      for records that are pending; with `power` a record TRUST_AUDIT_BEFORE needs fn.
- *  ret_pending  false: it is done, fn is not called. true (only TRUST_AUDIT_BEFORE with `power`):
- *               fn runs when it is done, perhaps before this returns; all who wait share one
- *               fdatasync.
+ *  fn, arg      for a record that is pending; NULL: it never is, which with `power` a record
+ *               TRUST_AUDIT_BEFORE cannot do without.
+ *  ret_pending  false: it is done, fn is not called. true: the answer is to be held back until fn
+ *               runs, perhaps before this returns.
  *
- *  Without `power`, TRUST_AUDIT_BEFORE is one write() on the calling thread. TRUST_AUDIT_SOON only
- *  queues; where the disk refuses, such records wait and are tried again with each new record and
- *  each second.
+ *  TRUST_AUDIT_SOON only queues; where the disk refuses, such records wait and are tried again
+ *  with each new record and each second. Once a quarter of waiting_bytes_max waits for a disk that
+ *  is slow, the record is pending until the kernel has it: so those who call are slowed down to
+ *  what the disk takes, and nobody is refused.
  *
- *  INVALID_ARGUMENT: json, or fn is missing; RESOURCE_EXHAUSTED: 8 MiB wait already, or memory;
- *  UNAVAILABLE: the disk refuses. The record is then not in the trail. */
+ *  TRUST_AUDIT_BEFORE is one write() on the calling thread; while another thread writes, or much
+ *  waits, it is pending instead, if there is fn: nobody waits for the disk of another. With `power`
+ *  it is always pending, and all who wait share one fdatasync.
+ *
+ *  INVALID_ARGUMENT: json, or fn is missing; RESOURCE_EXHAUSTED: waiting_bytes_max wait already, or
+ *  memory; UNAVAILABLE: the disk refuses, or a write has taken stuck_ms. The record is then not in
+ *  the trail. */
 RPC_API RPC_MUST_USE rpc_code trust_audit_write(trust_audit *audit, rpc_bytes json,
     trust_audit_class durability, trust_audit_fn *fn, void *arg, bool *ret_pending,
     rpc_status *reterr);
+
+/** What records that will come have in common: written in full with the first of them in each
+ *  segment, which the others name. For one trail. Any thread. */
+typedef struct trust_audit_common trust_audit_common;
+/** json  one JSON object as for trust_audit_write(), copied: ≤ 3,968 bytes, with one member at
+ *        least, none of them time_ms, request_id or as.
+ *  NULL with *reterr: INVALID_ARGUMENT: json; RESOURCE_EXHAUSTED: memory. */
+RPC_API RPC_MUST_USE trust_audit_common *trust_audit_common_new(rpc_bytes json, rpc_status *reterr);
+RPC_API trust_audit_common *trust_audit_common_ref(trust_audit_common *common);
+/** NULL is allowed. */
+RPC_API void trust_audit_common_unref(trust_audit_common *common);
+/** Adds {"time_ms": time_ms, "request_id": "request_id", the members of common}, in the short form
+ *  where the trail allows it; otherwise as trust_audit_write().
+ *
+ *  request_id  1 to 64 of A-Z a-z 0-9 . _ ~ -; no other record of the trail has it.
+ *  common      borrowed. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_write_common(trust_audit *audit,
+    trust_audit_common *common, int64_t time_ms, const char *request_id,
+    trust_audit_class durability, trust_audit_fn *fn, void *arg, bool *ret_pending,
+    rpc_status *reterr);
+
+/** Bytes of memory that records take which the disk has not yet taken. */
+RPC_API size_t trust_audit_waiting_bytes(const trust_audit *audit);
 /** Writes and syncs what waits. Blocks; not from a callback. UNAVAILABLE: the disk refuses, what
  *  waits goes on waiting. */
 RPC_API RPC_MUST_USE rpc_code trust_audit_flush(trust_audit *audit, rpc_status *reterr);
-/** False with *reterr while the disk refuses; after a failed sync until the trail is opened anew,
- *  since nobody can tell what the disk has kept. */
+/** False with *reterr while the disk refuses or a write takes more than stuck_ms; after a failed
+ *  sync until the trail is opened anew, since nobody can tell what the disk has kept. */
 RPC_API bool trust_audit_healthy(trust_audit *audit, rpc_status *reterr);
 
 /* Readers block, need no writer, and may run beside one, also from another process. A line that is
@@ -110,7 +151,8 @@ RPC_API RPC_MUST_USE rpc_code trust_audit_scan(const char *directory, int64_t fr
  *  ret_records  how many there are.
  *  ret_head     the last line's 64 digits, NUL-terminated; zeros for an empty trail.
  *
- *  DATA_LOSS: names the file and line where it breaks. */
+ *  DATA_LOSS: names the file and line where it breaks, or names a record that does not stand before
+ *  it in its segment. */
 RPC_API RPC_MUST_USE rpc_code trust_audit_verify(
     const char *directory, uint64_t *ret_records, char ret_head[65], rpc_status *reterr);
 

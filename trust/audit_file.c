@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define JSON_AT     (AUDIT_CHAIN_DIGITS + 1) /* in a line */
 #define WRITE_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)
 
 void trust__audit_push(audit_list *list, audit_entry *entry)
@@ -84,17 +85,15 @@ static bool cut(audit_file *file)
     return !file->ragged;
 }
 
-/* One line behind the batch; the chain goes on. False when OpenSSL fails. */
-static bool add_line(
-    audit_hash *hash, uint8_t chain[AUDIT_CHAIN_BYTES], rpc_bytes json, char *ret, size_t *ret_size)
+/* Around the JSON at line + JSON_AT; the chain goes on. False when OpenSSL fails. */
+static bool end_line(
+    audit_hash *hash, uint8_t chain[AUDIT_CHAIN_BYTES], char *line, size_t json_size)
 {
-    if (!trust__audit_link(hash, chain, json))
+    if (!trust__audit_link(hash, chain, rpc_bytes_of(line + JSON_AT, json_size)))
         return false;
-    rpc_hex(rpc_bytes_of(chain, AUDIT_CHAIN_BYTES), ret);
-    ret[AUDIT_CHAIN_DIGITS] = ' ';
-    memcpy(ret + AUDIT_CHAIN_DIGITS + 1, json.data, json.size);
-    *ret_size = AUDIT_CHAIN_DIGITS + 1 + json.size + 1;
-    ret[*ret_size - 1] = '\n';
+    rpc_hex(rpc_bytes_of(chain, AUDIT_CHAIN_BYTES), line);
+    line[JSON_AT - 1] = ' ';
+    line[JSON_AT + json_size] = '\n';
     return true;
 }
 
@@ -137,13 +136,13 @@ static void retire(audit_file *file)
 
 static rpc_code begin_segment(audit_file *file, rpc_status *reterr)
 {
-    char header[AUDIT_HEADER_ROOM], line[AUDIT_CHAIN_DIGITS + AUDIT_HEADER_ROOM + 2];
+    char line[JSON_AT + AUDIT_HEADER_ROOM + 1];
     uint8_t chain[AUDIT_CHAIN_BYTES];
-    size_t size = 0;
     memcpy(chain, file->chain, sizeof chain);
     const size_t header_size = trust__audit_header(
-        file->next, chain, rpc_clock_wall_ms(file->clock), header);
-    if (!add_line(&file->hash, chain, rpc_bytes_of(header, header_size), line, &size))
+        file->next, chain, rpc_clock_wall_ms(file->clock), line + JSON_AT);
+    const size_t size = JSON_AT + header_size + 1;
+    if (!end_line(&file->hash, chain, line, header_size))
         return rpc_status_set(
             reterr, RPC_INTERNAL, "audit: OpenSSL cannot hash; see its configuration");
     if (!leave_segment(file)) {
@@ -155,6 +154,7 @@ static rpc_code begin_segment(audit_file *file, rpc_status *reterr)
         return trust__audit_refused(file, "begin a segment in", reterr);
     retire(file);
     file->fd = fd;
+    file->segment = file->next;
     file->size = size;
     memcpy(file->chain, chain, sizeof chain);
     file->directory_dirty = true;
@@ -187,6 +187,7 @@ static rpc_code take_up(
     file->fd = openat(file->directory_fd, name, WRITE_FLAGS);
     if (file->fd < 0)
         return trust__audit_refused(file, "open the newest segment of", reterr);
+    file->segment = segment->first;
     file->size = segment->size;
     file->next = segment->first + segment->records;
     memcpy(file->chain, segment->chain, AUDIT_CHAIN_BYTES);
@@ -236,51 +237,127 @@ void trust__audit_file_done(audit_file *file)
 /* ---- records ------------------------------------------------------------------------------------
  */
 
-static size_t line_size(const audit_entry *entry)
+static const char AS[] = ", \"as\": \"", NEXT[] = ", ";
+
+/* Does the segment hold, before this record, what it has in common with others? */
+static bool is_short(const audit_file *file, const audit_entry *entry)
 {
-    return AUDIT_CHAIN_DIGITS + 1 + entry->size + 1;
+    return entry->common && entry->common->segment == file->segment;
 }
 
-/* Lines for the first records, as many as fit; one at least. 0 when OpenSSL fails. */
-static size_t fill_batch(audit_file *file, const audit_list *waiting)
+static size_t json_size(const audit_file *file, const audit_entry *entry)
 {
-    uint8_t chain[AUDIT_CHAIN_BYTES];
-    size_t size = 0;
-    memcpy(chain, file->chain, sizeof chain);
-    for (const audit_entry *entry = waiting->head; entry; entry = entry->next) {
-        const size_t after = size + line_size(entry);
-        if (size > 0 && (after > AUDIT_BATCH_BYTES || file->size + after > file->segment_bytes_max))
-            break;
-        size_t added;
-        if (!add_line(&file->hash, chain, rpc_bytes_of(entry->json, entry->size),
-                file->batch + size, &added))
-            return 0;
-        size += added;
+    if (!entry->common)
+        return entry->size;
+    if (is_short(file, entry))
+        return entry->size + sizeof AS - 1 + entry->common->name_size + sizeof "\"}" - 1;
+    return entry->size + sizeof NEXT - 1 + entry->common->size - 1;
+}
+
+static size_t line_size(const audit_file *file, const audit_entry *entry)
+{
+    return JSON_AT + json_size(file, entry) + 1;
+}
+
+static char *add(char *to, const void *data, size_t size)
+{
+    memcpy(to, data, size);
+    return to + size;
+}
+
+/* From now on the others name this record. */
+static void name_full(const audit_file *file, audit_entry *entry)
+{
+    trust_audit_common *common = entry->common;
+    common->segment = file->segment;
+    common->name_size = entry->name_size;
+    memcpy(common->name, entry->json + entry->name_at, entry->name_size);
+    entry->full = true;
+}
+
+static void add_json(const audit_file *file, audit_entry *entry, char *to)
+{
+    const trust_audit_common *common = entry->common;
+    to = add(to, entry->json, entry->size);
+    if (!common)
+        return;
+    if (is_short(file, entry)) {
+        to = add(to, AS, sizeof AS - 1);
+        to = add(to, common->name, common->name_size);
+        add(to, "\"}", 2);
+        return;
     }
-    return size;
+    to = add(to, NEXT, sizeof NEXT - 1);
+    add(to, common->json + 1, common->size - 1);
+    name_full(file, entry);
+}
+
+/* The lines of the first records. */
+typedef struct batch {
+    size_t size, count;
+    uint8_t chain[AUDIT_CHAIN_BYTES]; /* of the last */
+} batch;
+
+/* As many as fit; one at least. False when OpenSSL fails. */
+static bool fill_batch(audit_file *file, const audit_list *waiting, batch *ret)
+{
+    *ret = (batch){.size = 0};
+    memcpy(ret->chain, file->chain, sizeof ret->chain);
+    for (audit_entry *entry = waiting->head; entry; entry = entry->next) {
+        const size_t json = json_size(file, entry), after = ret->size + JSON_AT + json + 1;
+        if (ret->count > 0 &&
+            (after > AUDIT_BATCH_BYTES || file->size + after > file->segment_bytes_max))
+            break;
+        char *line = file->batch + ret->size;
+        ret->count++;
+        add_json(file, entry, line + JSON_AT);
+        if (!end_line(&file->hash, ret->chain, line, json))
+            return false;
+        ret->size = entry->line_end = after;
+    }
+    return true;
 }
 
 /* Takes the whole lines of what was written into account; returns how many they are. */
-static size_t advance(audit_file *file, size_t put)
+static size_t advance(audit_file *file, const audit_list *waiting, const batch *lines, size_t put)
 {
-    const char *line = file->batch, *last = NULL, *newline;
-    size_t count = 0;
-    while ((newline = memchr(line, '\n', put - (size_t)(line - file->batch)))) {
-        last = line;
-        line = newline + 1;
-        count++;
+    size_t count = 0, end = 0, last = 0;
+    if (put == lines->size) {
+        count = lines->count;
+        end = put;
+        memcpy(file->chain, lines->chain, AUDIT_CHAIN_BYTES);
+    } else {
+        for (const audit_entry *entry = waiting->head; entry && entry->line_end <= put;
+             entry = entry->next, count++) {
+            last = end;
+            end = entry->line_end;
+            if (count + 1 == lines->count)
+                break;
+        }
+        if (count > 0)
+            rpc_unhex(rpc_bytes_of(file->batch + last, AUDIT_CHAIN_DIGITS), file->chain,
+                AUDIT_CHAIN_BYTES);
     }
-    if (last)
-        rpc_unhex(rpc_bytes_of(last, AUDIT_CHAIN_DIGITS), file->chain, AUDIT_CHAIN_BYTES);
-    file->size += (size_t)(line - file->batch);
+    file->size += end;
     file->next += count;
     return count;
+}
+
+/* Of the batch, all but the first `written` are not in the segment: nobody may name them. */
+static void unname(const audit_list *waiting, size_t written, const batch *lines)
+{
+    size_t i = 0;
+    for (audit_entry *entry = waiting->head; i < lines->count; entry = entry->next, i++)
+        if (i >= written && entry->full) {
+            entry->common->segment = 0;
+            entry->full = false;
+        }
 }
 
 static bool somebody_waits(const audit_list *list, size_t count)
 {
     for (const audit_entry *entry = list->head; entry && count > 0; entry = entry->next, count--)
-        if (entry->fn)
+        if (entry->durable)
             return true;
     return false;
 }
@@ -301,16 +378,19 @@ static rpc_code write_batch(
     audit_file *file, audit_list *waiting, audit_list *done, rpc_status *reterr)
 {
     const audit_file before = *file;
-    const size_t size = fill_batch(file, waiting);
-    if (size == 0)
+    batch lines;
+    if (!fill_batch(file, waiting, &lines)) {
+        unname(waiting, 0, &lines);
         return rpc_status_set(
             reterr, RPC_INTERNAL, "audit: OpenSSL cannot hash; see its configuration");
-    const size_t put = write_all(file->fd, file->batch, size);
-    const size_t count = advance(file, put);
+    }
+    const size_t put = write_all(file->fd, file->batch, lines.size);
+    const size_t count = advance(file, waiting, &lines, put);
     rpc_code code = RPC_OK;
-    if (put < size) {
+    if (put < lines.size) {
         cut(file);
         code = trust__audit_refused(file, "write to", reterr);
+        unname(waiting, count, &lines);
     }
     if (file->power && somebody_waits(waiting, count) && fdatasync(file->fd) != 0) {
         code = trust__audit_not_synced(file, reterr);
@@ -319,6 +399,7 @@ static rpc_code write_batch(
         file->next = before.next;
         memcpy(file->chain, before.chain, AUDIT_CHAIN_BYTES);
         cut(file);
+        unname(waiting, 0, &lines);
         return code;
     }
     finish(waiting, count, done);
@@ -332,7 +413,7 @@ rpc_code trust__audit_file_write(
     while (code == RPC_OK && waiting->head) {
         if (file->ragged && !cut(file))
             return trust__audit_refused(file, "cut off a torn record in", reterr);
-        if (file->size + line_size(waiting->head) > file->segment_bytes_max)
+        if (file->size + line_size(file, waiting->head) > file->segment_bytes_max)
             code = rotate(file, reterr);
         if (code == RPC_OK)
             code = write_batch(file, waiting, done, reterr);

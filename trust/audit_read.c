@@ -28,7 +28,7 @@ bool trust__audit_hash_init(audit_hash *hash)
 {
     hash->md = EVP_MD_fetch(NULL, "SHA256", NULL);
     hash->ctx = EVP_MD_CTX_new();
-    return hash->md && hash->ctx;
+    return hash->md && hash->ctx && EVP_DigestInit_ex2(hash->ctx, hash->md, NULL) == 1;
 }
 
 void trust__audit_hash_done(audit_hash *hash)
@@ -40,7 +40,8 @@ void trust__audit_hash_done(audit_hash *hash)
 
 bool trust__audit_link(audit_hash *hash, uint8_t chain[AUDIT_CHAIN_BYTES], rpc_bytes json)
 {
-    return EVP_DigestInit_ex2(hash->ctx, hash->md, NULL) == 1 &&
+    /* Not named again, the digest keeps the memory it has. */
+    return EVP_DigestInit_ex2(hash->ctx, NULL, NULL) == 1 &&
            EVP_DigestUpdate(hash->ctx, chain, AUDIT_CHAIN_BYTES) == 1 &&
            EVP_DigestUpdate(hash->ctx, json.data, json.size) == 1 &&
            EVP_DigestFinal_ex(hash->ctx, chain, NULL) == 1;
@@ -471,13 +472,36 @@ static void judge_segment(audit_segment *segment, const chain_end *end, bool las
         mark(segment, segment->lines + 1, "it has no end");
 }
 
+typedef struct judged_refs {
+    audit_refs refs;
+    audit_ref last;
+} judged_refs;
+
+static void judged_refs_done(judged_refs *judged)
+{
+    trust__audit_refs_done(&judged->refs);
+}
+
+static bool judge_ref(void *ctx, rpc_bytes json)
+{
+    judged_refs *judged = ctx;
+    judged->last = trust__audit_refs_judge(&judged->refs, json);
+    return judged->last == AUDIT_REF_GOOD;
+}
+
 static rpc_code follow(
     int directory_fd, uint64_t first, bool last, chain_end *end, rpc_status *reterr)
 {
     audit_segment segment;
-    const rpc_code code = trust__audit_walk(directory_fd, first, NULL, NULL, &segment, reterr);
+    RPC_CLEANUP(judged_refs_done) judged_refs judged = {.last = AUDIT_REF_GOOD};
+    const rpc_code code = trust__audit_walk(
+        directory_fd, first, judge_ref, &judged, &segment, reterr);
     if (code != RPC_OK)
         return code;
+    if (judged.last == AUDIT_REF_NO_MEMORY)
+        return no_memory(reterr);
+    if (judged.last == AUDIT_REF_BROKEN)
+        mark(&segment, segment.lines, "it names a record that does not stand before it");
     judge_segment(&segment, end, last);
     if (segment.bad_line)
         return trust__audit_damage(&segment, reterr);

@@ -135,18 +135,8 @@ static void explain(dacm_access *access, rpc_code outcome, const char *reason, c
     access->noted = true;
 }
 
-/* A record in two parts: what is new in each call, and what a remembered decision has in common
- * with the next. Both are JSON objects. */
-static size_t audit_head(const dacm_access *access, char *out, size_t room)
-{
-    const host_field fields[] = {
-        host_number("time_ms", access->now_ms),
-        host_text("request_id", access->request_id),
-    };
-    return host_fields_json(
-        access->service->log, fields, sizeof fields / sizeof *fields, out, room);
-}
-
+/* What a record says beside its time and request ID, and a remembered decision has in common with
+ * the next: a JSON object. */
 static size_t audit_rest(dacm_access *access, const char *asset_id, const char *outcome,
     const char *reason, const char *fault, char *out, size_t room)
 {
@@ -180,9 +170,6 @@ static size_t audit_rest(dacm_access *access, const char *asset_id, const char *
     return host_fields_json(access->service->log, fields, count, out, room);
 }
 
-#define AUDIT_LINE_MAX TRUST_AUDIT_RECORD_BYTES_MAX
-#define AUDIT_REST_MAX (AUDIT_LINE_MAX - 128u) /* the head takes less */
-
 static const char NO_AUDIT[] =
     "the audit trail cannot be written, and nothing is decided without it; try again later";
 
@@ -196,6 +183,7 @@ static void audit_failed(dacm_access *access, const rpc_status *why)
 {
     HOST_LOG(access->service->log, HOST_ERROR, "audit record refused",
         host_text("request_id", access->request_id), host_text("why", why->message));
+    host_counter_add(access->service->trust->records_refused, 1);
     rpc_status_set(
         &access->outcome, RPC_UNAVAILABLE, "%s (request %s)", NO_AUDIT, access->request_id);
 }
@@ -220,33 +208,37 @@ static void on_audited(void *arg, bool written)
     rpc_call_post(access->call, audited, access);
 }
 
-/* {head} and {rest} become {head, rest}. Then fn with access->outcome. */
-static void audit_parts(dacm_access *access, trust_audit_class class, rpc_bytes rest)
+/* Then fn with access->outcome. common: NULL, why says why. */
+static void audit_common(dacm_access *access, trust_audit_class class, trust_audit_common *common,
+    const rpc_status *why_not)
 {
-    char line[AUDIT_LINE_MAX];
-    rpc_status why;
+    dacm_trust *trust = access->service->trust;
+    rpc_status why = *why_not;
     bool pending = false;
-    size_t size = audit_head(access, line, sizeof line);
-    if (size > 0 && rest.size > 2 && rest.size < sizeof line - size) {
-        memcpy(line + size - 1, ", ", 2);
-        memcpy(line + size + 1, rest.data + 1, rest.size - 1);
-        size += rest.size;
-    } else {
-        size = 0; /* refused as no JSON */
-    }
-    if (trust_audit_write(access->service->trust->audit, rpc_bytes_of(line, size), class,
-            on_audited, access, &pending, &why) != RPC_OK)
+    if (!common || trust_audit_write_common(trust->audit, common, access->now_ms,
+                       access->request_id, class, on_audited, access, &pending, &why) != RPC_OK)
         audit_failed(access, &why);
+    if (pending && class == TRUST_AUDIT_SOON)
+        host_counter_add(trust->records_held, 1);
     if (!pending)
         deliver(access);
+}
+
+static trust_audit_common *common_of(dacm_access *access, const char *asset_id, const char *outcome,
+    const char *reason, const char *fault, rpc_status *reterr)
+{
+    char json[TRUST_AUDIT_COMMON_BYTES_MAX];
+    size_t size = audit_rest(access, asset_id, outcome, reason, fault, json, sizeof json);
+    return trust_audit_common_new(rpc_bytes_of(json, size), reterr);
 }
 
 static void audit(dacm_access *access, trust_audit_class class, const char *asset_id,
     const char *outcome, const char *reason, const char *fault)
 {
-    char rest[AUDIT_REST_MAX];
-    size_t size = audit_rest(access, asset_id, outcome, reason, fault, rest, sizeof rest);
-    audit_parts(access, class, rpc_bytes_of(rest, size));
+    rpc_status why = {.code = RPC_OK};
+    trust_audit_common *common = common_of(access, asset_id, outcome, reason, fault, &why);
+    audit_common(access, class, common, &why);
+    trust_audit_common_unref(common);
 }
 
 /* ---- the decision
@@ -299,17 +291,17 @@ static void look_at_clocks(dacm_access *access)
 /* Allowed: remembered beside the token, audited and delivered. */
 static void remember(dacm_access *access, const char *reason)
 {
-    char rest[AUDIT_REST_MAX];
+    rpc_status why = {.code = RPC_OK};
     const dacm_grounds grounds = grounds_of(access);
-    size_t size = audit_rest(
-        access, access->asset_id, rpc_code_name(RPC_OK), reason, "", rest, sizeof rest);
     dacm_verdicts *verdicts = dacm_bearer_verdicts(access->service, access->call);
-    if (verdicts && size > 0 && grounds.pseudonyms != 0) {
-        const dacm_verdict verdict = {
-            .valid_until = access->valid_until, .audit = rpc_bytes_of(rest, size)};
+    trust_audit_common *common = common_of(
+        access, access->asset_id, rpc_code_name(RPC_OK), reason, "", &why);
+    if (verdicts && common && grounds.pseudonyms != 0) {
+        const dacm_verdict verdict = {.valid_until = access->valid_until, .audit = common};
         dacm_verdicts_add(verdicts, &grounds, &verdict);
     }
-    audit_parts(access, TRUST_AUDIT_SOON, rpc_bytes_of(rest, size));
+    audit_common(access, TRUST_AUDIT_SOON, common, &why);
+    trust_audit_common_unref(common);
 }
 
 /* True: the same was allowed before on this connection, nothing has changed since, and the call
@@ -330,7 +322,7 @@ static bool allowed_before(dacm_access *access)
     access->exists = access->noted = true;
     access->outcome.code = RPC_OK;
     access->outcome.message[0] = '\0';
-    audit_parts(access, TRUST_AUDIT_SOON, verdict->audit);
+    audit_common(access, TRUST_AUDIT_SOON, verdict->audit, &(rpc_status){.code = RPC_OK});
     return true;
 }
 

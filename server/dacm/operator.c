@@ -135,7 +135,9 @@ void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self, const Dacm__V1__Revo
 typedef struct explaining {
     unary *unary;
     char request_id[DACM_REQUEST_ID_CHARS + 1];
-    json_t *found; /* the last record of the request in the audit trail */
+    const char *wanted; /* now: request_id, or the record that it names */
+    json_t *found;      /* the last record of wanted in the audit trail */
+    int64_t time_ms;    /* of request_id's record */
     rpc_status status;
 } explaining;
 
@@ -189,7 +191,7 @@ static void answer_from_trail(void *arg)
     else {
         const char *fault = member(e->found, "fault");
         response.request_id = e->request_id;
-        response.time_ms = json_integer_value(json_object_get(e->found, "time_ms"));
+        response.time_ms = e->time_ms;
         response.method = member(e->found, "method");
         response.asset_id = member(e->found, "asset_id");
         response.outcome = member(e->found, "outcome");
@@ -206,10 +208,10 @@ static void answer_from_trail(void *arg)
 static bool is_it(void *ctx, rpc_bytes json)
 {
     explaining *e = ctx;
-    if (!memmem(json.data, json.size, e->request_id, strlen(e->request_id)))
+    if (!memmem(json.data, json.size, e->wanted, strlen(e->wanted)))
         return true;
     json_t *record = json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, NULL);
-    if (strcmp(member(record, "request_id"), e->request_id) == 0) {
+    if (strcmp(member(record, "request_id"), e->wanted) == 0) {
         json_decref(e->found);
         e->found = record;
     } else
@@ -217,16 +219,36 @@ static bool is_it(void *ctx, rpc_bytes json)
     return true;
 }
 
-/* Pool: the trail is read from disk. */
-static void search_trail(void *arg)
+static void search(explaining *e, const char *wanted)
 {
-    explaining *e = arg;
-    dacm_service *service = e->unary->service;
-    int64_t ms = host_request_id_ms(e->request_id);
+    const dacm_service *service = e->unary->service;
+    const int64_t ms = host_request_id_ms(e->request_id);
+    json_decref(e->found);
+    e->found = NULL;
+    e->wanted = wanted;
     e->status.code = trust_audit_scan(service->config->audit_directory, ms - EXPLAIN_BEFORE_MS,
         ms + EXPLAIN_AFTER_MS, is_it, e, &e->status);
     if (e->found) /* whatever else is wrong with the trail: this record verified */
         e->status.code = RPC_OK;
+}
+
+/* Pool: the trail is read from disk. A record that says `as` is explained by the one it names,
+ * which stands in the same segment: the same time finds it. */
+static void search_trail(void *arg)
+{
+    explaining *e = arg;
+    char as[TRUST_AUDIT_REQUEST_ID_MAX + 1];
+    search(e, e->request_id);
+    e->time_ms = json_integer_value(json_object_get(e->found, "time_ms"));
+    rpc_text_copy(as, sizeof as, member(e->found, "as"));
+    if (as[0]) {
+        search(e, as);
+        if (e->status.code == RPC_OK && !e->found)
+            rpc_status_set(&e->status, RPC_DATA_LOSS,
+                "request_id: its record names %s, which the audit trail does not have; verify the "
+                "trail (dacmd --audit-verify)",
+                as);
+    }
     rpc_call_post(e->unary->call, answer_from_trail, e);
 }
 

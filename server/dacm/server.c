@@ -126,8 +126,15 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
     const trust_audit_options options = {
         .directory = server->config.audit_directory,
         .power = host_enum(values, "audit.durability") == 1,
+        .segment_bytes_max = (uint64_t)host_int(values, "audit.segment_bytes_max"),
+        .waiting_bytes_max = (size_t)host_int(values, "audit.waiting_bytes_max"),
+        .stuck_ms = (unsigned)host_int(values, "audit.stuck_ms"),
         .clock = server->service.clock,
     };
+    trust->records_held = host_metrics_counter(server->metrics, "dacm_audit_held_total",
+        "Answers held back because the audit trail's disk is slow.", NULL);
+    trust->records_refused = host_metrics_counter(server->metrics, "dacm_audit_refused_total",
+        "Requests refused because the audit trail would not take their record.", NULL);
     rpc_code code = dacm_trust_load(trust, values, reterr);
     if (code == RPC_OK)
         code = trust_audit_open(&options, &trust->audit, reterr);
@@ -431,6 +438,12 @@ static double lines_dropped(void *ctx)
     return (double)host_log_dropped(server->log);
 }
 
+static double audit_waiting_now(void *ctx)
+{
+    const dacm_server *server = ctx;
+    return (double)trust_audit_waiting_bytes(server->trust.audit);
+}
+
 static rpc_code open_watching(dacm_server *server, rpc_status *reterr)
 {
     server->metrics = host_metrics_new();
@@ -499,6 +512,9 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
     if (code == RPC_OK) {
         host_metrics_gauge(server->metrics, "dacm_connections", "Open connections.", NULL,
             connections_now, server);
+        host_metrics_gauge(server->metrics, "dacm_audit_waiting_bytes",
+            "Held by records that the audit trail's disk has not taken.", NULL, audit_waiting_now,
+            server);
         host_metrics_gauge(server->metrics, "dacm_memory_bytes",
             "Held by connections and calls; limits.server_memory_bytes judges it.", NULL,
             memory_now, server);

@@ -122,6 +122,13 @@ const host_setting dacm_settings[] = {
     TEXT("audit.directory", 1, NULL, "where the audit trail is kept"),
     CHOICE("audit.durability", durabilities, "process",
         "what an audit record survives before its answer: the process, or loss of power"),
+    NUMBER("audit.segment_bytes_max", "bytes", 8192, INT64_MAX, "67108864",
+        "a segment of the audit trail that is as large is followed by the next"),
+    NUMBER("audit.waiting_bytes_max", "bytes", 1048576, 17179869184, "33554432",
+        "memory for records that a slow disk has not taken; from a quarter of it on, answers are "
+        "held back"),
+    NUMBER("audit.stuck_ms", "ms", 1, 3600000, "10000",
+        "a write of records that takes longer is taken for a broken disk: no answer waits for it"),
     NUMBER("audit.unauthenticated_per_s", NULL, 1, 1000000, "100",
         "records a second of requests without a genuine token; the others are counted"),
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING)

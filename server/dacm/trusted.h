@@ -25,6 +25,7 @@ typedef struct dacm_trust {
     host_log *log;
     host_counter *decisions[TRUST_REASONS];
     host_counter *remembered; /* of those allowed */
+    host_counter *records_held, *records_refused;
 } dacm_trust;
 
 /** The issuers of now, with a reference. */

@@ -43,7 +43,7 @@ uint64_t dacm_lists_now(const dacm_lists *lists, const char *asset_id)
  */
 
 struct dacm_kept_verdict {
-    dacm_grounds grounds; /* its strings and the audit stand in text */
+    dacm_grounds grounds; /* its strings stand in text */
     dacm_verdict verdict;
     char text[];
 };
@@ -51,17 +51,23 @@ struct dacm_kept_verdict {
 static struct dacm_kept_verdict *copy_of(const dacm_grounds *grounds, const dacm_verdict *verdict)
 {
     size_t asset_size = strlen(grounds->asset_id) + 1, gpsi_size = strlen(grounds->gpsi) + 1;
-    struct dacm_kept_verdict *kept = malloc(
-        sizeof *kept + asset_size + gpsi_size + verdict->audit.size);
+    struct dacm_kept_verdict *kept = malloc(sizeof *kept + asset_size + gpsi_size);
     if (!kept)
         return NULL;
-    char *gpsi = kept->text + asset_size, *audit = gpsi + gpsi_size;
     kept->grounds = *grounds;
     kept->grounds.asset_id = memcpy(kept->text, grounds->asset_id, asset_size);
-    kept->grounds.gpsi = memcpy(gpsi, grounds->gpsi, gpsi_size);
+    kept->grounds.gpsi = memcpy(kept->text + asset_size, grounds->gpsi, gpsi_size);
     kept->verdict = *verdict;
-    kept->verdict.audit.data = memcpy(audit, verdict->audit.data, verdict->audit.size);
+    trust_audit_common_ref(kept->verdict.audit);
     return kept;
+}
+
+/* NULL is allowed. */
+static void free_kept(struct dacm_kept_verdict *kept)
+{
+    if (kept)
+        trust_audit_common_unref(kept->verdict.audit);
+    free(kept);
 }
 
 static bool same_question(const dacm_grounds *a, const dacm_grounds *b)
@@ -87,7 +93,7 @@ void dacm_verdicts_add(
             place = i;
     if (place == verdicts->next)
         verdicts->next = (place + 1) % DACM_VERDICTS_MAX;
-    free(verdicts->kept[place]);
+    free_kept(verdicts->kept[place]);
     verdicts->kept[place] = kept;
 }
 
@@ -107,6 +113,6 @@ const dacm_verdict *dacm_verdicts_find(
 void dacm_verdicts_clear(dacm_verdicts *verdicts)
 {
     for (unsigned i = 0; i < DACM_VERDICTS_MAX; i++)
-        free(verdicts->kept[i]);
+        free_kept(verdicts->kept[i]);
     *verdicts = (dacm_verdicts){.next = 0};
 }

@@ -9,6 +9,7 @@
 #ifndef DACM_VERDICT_H
 #define DACM_VERDICT_H
 
+#include "audit.h"
 #include "base.h"
 
 #include <stdatomic.h>
@@ -34,9 +35,8 @@ typedef struct dacm_grounds {
 } dacm_grounds;
 
 typedef struct dacm_verdict {
-    int64_t valid_until; /* of the token, seconds since 1970 */
-    rpc_bytes audit;     /* the members of its audit record that do not change from call to call:
-                            JSON that begins with '{' */
+    int64_t valid_until;       /* of the token, seconds since 1970 */
+    trust_audit_common *audit; /* what its records have in common */
 } dacm_verdict;
 
 #define DACM_VERDICTS_MAX 4u
@@ -46,7 +46,8 @@ typedef struct dacm_verdicts {
     unsigned next;
 } dacm_verdicts;
 
-/** Keeps one, in the place of an older one. Without memory it is not kept. */
+/** Keeps one, in the place of an older one, with a reference to audit. Without memory it is not
+ *  kept. */
 void dacm_verdicts_add(
     dacm_verdicts *verdicts, const dacm_grounds *grounds, const dacm_verdict *verdict);
 /** The verdict on the very same grounds that still holds at now (seconds since 1970), or NULL;

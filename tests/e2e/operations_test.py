@@ -133,6 +133,73 @@ class Keys(unittest.TestCase):
             self.assertEqual(server.stop(), 0)
 
 
+class Short(unittest.TestCase):
+    """Records of remembered decisions name the full one, which stands in the same segment."""
+
+    def resolved(self, server):
+        """{request ID: all its members}, and how many records were short."""
+        folder = pathlib.Path(server.config["audit"]["directory"])
+        records, short = {}, 0
+        for segment in sorted(folder.glob("audit-*.log")):
+            full = {}
+            for line in segment.read_text().splitlines()[1:]:
+                record = json.loads(line.split(" ", 1)[1])
+                if "as" in record:
+                    self.assertEqual(set(record), {"time_ms", "request_id", "as"})
+                    short += 1
+                    record = {**full[record.pop("as")], **record}
+                else:
+                    full[record["request_id"]] = record
+                records[record["request_id"]] = record
+        return records, short
+
+    def test_records_of_remembered_decisions_are_short_and_resolve_in_every_segment(self):
+        server = Server()
+        try:
+            owner, listed = server.users[0], server.users[1]
+            asset = server.upload(b"remembered", owner, [listed]).asset_id
+            server.config["audit"]["segment_bytes_max"] = 8192
+            server.terminate()
+            server.run()
+            token = server.token(listed, asset, ["get"], [owner, listed])
+            with server.client() as channel:
+                stub = server.stub(channel)
+                replies = [stub.Authorize(da.AuthorizeRequest(asset_id=asset, gpsi=listed),
+                                          metadata=bearer(token), timeout=60)
+                           for _ in range(300)]
+            ids = [reply.request_id for reply in replies]
+            self.assertTrue(all(reply.allowed for reply in replies))
+            for restarted in (False, True):
+                if restarted:
+                    self.assertEqual(server.terminate(), 0)
+                    server.run()
+                wait_until("all records", lambda: ids[-1] in self.resolved(server)[0])
+                records, short = self.resolved(server)
+                segments = list(pathlib.Path(server.config["audit"]["directory"])
+                                .glob("audit-*.log"))
+                self.assertGreater(len(segments), 4)
+                self.assertGreater(short, 200)
+                self.assertGreaterEqual(short, len(ids) - len(segments))
+                for request_id in ids:
+                    record = records[request_id]
+                    self.assertEqual(
+                        (record["method"], record["asset_id"], record["outcome"],
+                         record["reason"]), ("Authorize", asset, "OK", "allowed"))
+                verified = tool(server, "--audit-verify")
+                self.assertEqual(verified.returncode, 0, verified.stderr)
+                for request_id in (ids[0], ids[1], ids[150], ids[-1]):
+                    told = server.explain(request_id)
+                    self.assertEqual(
+                        (told["request_id"], told["method"], told["asset_id"], told["outcome"],
+                         told["reason"]), (request_id, "Authorize", asset, "OK", "allowed"))
+                    if told["request_id"] != ids[0]:  # that one may come from memory
+                        self.assertEqual(told["time_ms"], records[request_id]["time_ms"])
+                    self.assertEqual((told["user"], told["subject"]),
+                                     (records[request_id]["user"], records[request_id]["subject"]))
+        finally:
+            self.assertEqual(server.stop(), 0)
+
+
 class Strangers(unittest.TestCase):
     """A stranger can ask as fast as the network allows, and not fill the audit trail's disk."""
 

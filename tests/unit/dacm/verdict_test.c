@@ -14,7 +14,15 @@ static const dacm_grounds asked = {.method = method,
     .list = 5,
     .revocation = 7,
     .pseudonyms = 9};
-static const dacm_verdict allowed = {.valid_until = 1000, .audit = {(const uint8_t *)"{}", 2}};
+
+/* With a reference to audit. */
+static dacm_verdict allowed(void)
+{
+    const dacm_verdict verdict = {.valid_until = 1000,
+        .audit = trust_audit_common_new(rpc_bytes_str("{\"outcome\": \"OK\"}"), NULL)};
+    assert_non_null(verdict.audit);
+    return verdict;
+}
 
 static bool found(const dacm_verdicts *verdicts, dacm_grounds grounds, int64_t now)
 {
@@ -24,22 +32,24 @@ static bool found(const dacm_verdicts *verdicts, dacm_grounds grounds, int64_t n
 TEST(verdict_answers_the_very_question_until_the_token_expires)
 {
     dacm_verdicts verdicts = {.next = 0};
+    const dacm_verdict yes = allowed();
     assert_false(found(&verdicts, asked, 1));
-    dacm_verdicts_add(&verdicts, &asked, &allowed);
+    dacm_verdicts_add(&verdicts, &asked, &yes);
     const dacm_verdict *verdict = dacm_verdicts_find(&verdicts, &asked, 1000);
     assert_non_null(verdict);
     assert_int_equal(verdict->valid_until, 1000);
-    assert_int_equal(verdict->audit.size, 2);
-    assert_memory_equal(verdict->audit.data, "{}", 2);
+    assert_ptr_equal(verdict->audit, yes.audit);
     assert_false(found(&verdicts, asked, 1001));
     dacm_verdicts_clear(&verdicts);
     assert_false(found(&verdicts, asked, 1));
+    trust_audit_common_unref(yes.audit);
 }
 
 TEST(verdict_answers_nothing_else)
 {
     dacm_verdicts verdicts = {.next = 0};
-    dacm_verdicts_add(&verdicts, &asked, &allowed);
+    const dacm_verdict yes = allowed();
+    dacm_verdicts_add(&verdicts, &asked, &yes);
     dacm_grounds other[8];
     for (size_t i = 0; i < 8; i++)
         other[i] = asked;
@@ -56,34 +66,39 @@ TEST(verdict_answers_nothing_else)
             fail_msg("answered question %zu", i);
     assert_true(found(&verdicts, asked, 1));
     dacm_verdicts_clear(&verdicts);
+    trust_audit_common_unref(yes.audit);
 }
 
 TEST(verdict_on_new_grounds_takes_the_place_of_the_old_one)
 {
     dacm_verdicts verdicts = {.next = 0};
+    const dacm_verdict yes = allowed();
     dacm_grounds newer = asked;
     newer.list = 6;
-    dacm_verdicts_add(&verdicts, &asked, &allowed);
-    dacm_verdicts_add(&verdicts, &newer, &allowed);
+    dacm_verdicts_add(&verdicts, &asked, &yes);
+    dacm_verdicts_add(&verdicts, &newer, &yes);
     assert_false(found(&verdicts, asked, 1));
     assert_true(found(&verdicts, newer, 1));
     dacm_verdicts_clear(&verdicts);
+    trust_audit_common_unref(yes.audit);
 }
 
 TEST(verdicts_beyond_the_limit_push_out_the_oldest)
 {
     static const char *const assets[DACM_VERDICTS_MAX + 1] = {"a", "b", "c", "d", "e"};
     dacm_verdicts verdicts = {.next = 0};
+    const dacm_verdict yes = allowed();
     dacm_grounds grounds = asked;
     for (size_t i = 0; i <= DACM_VERDICTS_MAX; i++) {
         grounds.asset_id = assets[i];
-        dacm_verdicts_add(&verdicts, &grounds, &allowed);
+        dacm_verdicts_add(&verdicts, &grounds, &yes);
     }
     for (size_t i = 0; i <= DACM_VERDICTS_MAX; i++) {
         grounds.asset_id = assets[i];
         assert_int_equal(found(&verdicts, grounds, 1), i > 0);
     }
     dacm_verdicts_clear(&verdicts);
+    trust_audit_common_unref(yes.audit);
 }
 
 TEST(lists_tell_that_an_asset_changed)

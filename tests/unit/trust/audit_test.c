@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "audit.h"
-#include "test.h"
+#include "audit_support.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,8 +13,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define SEGMENT "audit-%020" PRIu64 ".log"
 
 /* ---- the disk, with failures under control ------------------------------------------------ */
 
@@ -47,31 +43,6 @@ static void limit_files(rlim_t bytes)
 /* ---- a trail ----------------------------------------------------------------------------------
  */
 
-static trust_audit *open_trail(trust_audit_options options)
-{
-    trust_audit *audit = NULL;
-    rpc_status status = {.message = ""};
-    if (trust_audit_open(&options, &audit, &status) != RPC_OK)
-        fail_msg("%s", status.message);
-    return audit;
-}
-
-static rpc_code put(trust_audit *audit, const char *json, trust_audit_class durability)
-{
-    bool pending = true;
-    const rpc_code code = trust_audit_write(
-        audit, rpc_bytes_str(json), durability, NULL, NULL, &pending, NULL);
-    assert_true(code != RPC_OK || !pending);
-    return code;
-}
-
-static void put_number(trust_audit *audit, unsigned number, trust_audit_class durability)
-{
-    char json[128];
-    snprintf(json, sizeof json, "{\"n\": %u, \"text\": \"a record of the usual size\"}", number);
-    assert_int_equal(put(audit, json, durability), RPC_OK);
-}
-
 /* Records 1..count, in segments of 8 KiB. */
 static void make_trail(const char *folder, unsigned count)
 {
@@ -83,16 +54,6 @@ static void make_trail(const char *folder, unsigned count)
             assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
     }
     trust_audit_close(audit);
-}
-
-static uint64_t verified(const char *folder)
-{
-    uint64_t records = UINT64_MAX;
-    char head[65];
-    rpc_status status = {.message = ""};
-    if (trust_audit_verify(folder, &records, head, &status) != RPC_OK)
-        fail_msg("%s", status.message);
-    return records;
 }
 
 static void damaged(const char *folder, const char *says)
@@ -107,50 +68,8 @@ static void damaged(const char *folder, const char *says)
     assert_string_equal(head, "untouched");
 }
 
-typedef struct seen {
-    unsigned count, last, stop_after;
-    bool ordered;
-} seen;
-
-static bool see(void *ctx, rpc_bytes json)
-{
-    seen *s = ctx;
-    char text[TRUST_AUDIT_RECORD_BYTES_MAX + 1];
-    memcpy(text, json.data, json.size);
-    text[json.size] = '\0';
-    unsigned number = 0;
-    assert_int_equal(sscanf(text, "{\"n\": %u", &number), 1);
-    s->ordered = s->count == 0 || (s->ordered && number == s->last + 1);
-    s->last = number;
-    return ++s->count != s->stop_after;
-}
-
-static seen scan_all(const char *folder)
-{
-    seen s = {.ordered = true};
-    assert_int_equal(trust_audit_scan(folder, INT64_MIN, INT64_MAX, see, &s, NULL), RPC_OK);
-    return s;
-}
-
 /* ---- its files
  * ----------------------------------------------------------------------------------- */
-
-static const char *path_of(const char *folder, uint64_t first)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/" SEGMENT, folder, first);
-    return path;
-}
-
-static char *load(const char *path, size_t *ret_size)
-{
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    char *data = calloc(1, 1 << 20);
-    *ret_size = fread(data, 1, (1 << 20) - 1, file);
-    fclose(file);
-    return data;
-}
 
 static void save(const char *path, const char *data, size_t size)
 {
@@ -158,25 +77,6 @@ static void save(const char *path, const char *data, size_t size)
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-    return (left > right) - (left < right);
-}
-
-static size_t segments_of(const char *folder, uint64_t ret[64])
-{
-    DIR *directory = opendir(folder);
-    assert_non_null(directory);
-    size_t count = 0;
-    for (const struct dirent *entry; (entry = readdir(directory));)
-        if (strncmp(entry->d_name, "audit-", 6) == 0 && count < 64)
-            ret[count++] = strtoull(entry->d_name + 6, NULL, 10);
-    closedir(directory);
-    qsort(ret, count, sizeof *ret, by_number);
-    return count;
 }
 
 /* Where a line of data starts, from 0; the end behind the last one. */
@@ -287,10 +187,13 @@ TEST(audit_records_that_are_no_json_object_on_one_line_are_refused)
 TEST(audit_options_that_make_no_sense_are_refused)
 {
     trust_audit *audit = NULL;
-    const trust_audit_options none = {.directory = ""}, small = {"/x", false, 8191, NULL},
+    const trust_audit_options none = {.directory = ""},
+                              small = {.directory = "/x", .segment_bytes_max = 8191},
+                              tight = {.directory = "/x", .waiting_bytes_max = 1048575},
                               deep = {.directory = "/nonexistent/a/b"};
     assert_int_equal(trust_audit_open(&none, &audit, NULL), RPC_INVALID_ARGUMENT);
     assert_int_equal(trust_audit_open(&small, &audit, NULL), RPC_INVALID_ARGUMENT);
+    assert_int_equal(trust_audit_open(&tight, &audit, NULL), RPC_INVALID_ARGUMENT);
     assert_int_equal(trust_audit_open(&deep, &audit, NULL), RPC_UNAVAILABLE);
     assert_null(audit);
     trust_audit_close(NULL);
@@ -512,13 +415,6 @@ TEST(audit_segment_torn_while_it_was_begun_is_begun_again)
     assert_true(scan_all(folder).ordered);
 }
 
-static void wait_healthy(trust_audit *audit)
-{
-    for (int i = 0; i < 3000 && !trust_audit_healthy(audit, NULL); i++)
-        usleep(10000);
-    assert_true(trust_audit_healthy(audit, NULL));
-}
-
 TEST(audit_full_disk_refuses_the_record_leaves_a_whole_segment_and_recovers)
 {
     const char *folder = test_tmpdir();
@@ -572,10 +468,12 @@ TEST(audit_disk_that_takes_some_of_a_batch_keeps_the_whole_records_of_it)
     assert_true(scan_all(folder).ordered);
 }
 
-TEST(audit_eight_mebibytes_wait_and_what_was_taken_is_written_later)
+TEST(audit_records_wait_up_to_a_bound_and_what_was_taken_is_written_later)
 {
     const char *folder = test_tmpdir();
-    trust_audit *audit = open_trail((trust_audit_options){.directory = folder});
+    const size_t bound = 8u << 20;
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .waiting_bytes_max = bound});
     char json[4001];
     memset(json, 'x', sizeof json);
     struct stat st;
@@ -592,7 +490,7 @@ TEST(audit_eight_mebibytes_wait_and_what_was_taken_is_written_later)
     }
     limit_files(0);
     assert_int_equal(code, RPC_RESOURCE_EXHAUSTED);
-    assert_in_range(taken, 1900, TRUST_AUDIT_WAITING_BYTES_MAX / 4000);
+    assert_in_range(taken, 1900, bound / 4000);
     assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
     put_number(audit, taken + 1, TRUST_AUDIT_SOON);
     trust_audit_close(audit);
@@ -633,7 +531,11 @@ static void acknowledge(void *arg, bool written)
 static void write_for_ever(const char *folder, bool power, int to)
 {
     trust_audit *audit = NULL;
-    const trust_audit_options options = {folder, power, 16384, NULL};
+    const trust_audit_options options = {.directory = folder,
+        .power = power,
+        .segment_bytes_max = 16384,
+        .waiting_bytes_max = TRUST_AUDIT_WAITING_BYTES_MIN,
+        .stuck_ms = 600000};
     if (trust_audit_open(&options, &audit, NULL) != RPC_OK)
         _exit(1);
     static unsigned records[1 << 20][2];
@@ -807,7 +709,7 @@ static rpc_code put_before(trust_audit *audit, const char *json, answer *a)
 TEST(audit_with_power_the_callback_comes_once_and_after_the_sync)
 {
     const char *folder = test_tmpdir();
-    trust_audit *audit = open_trail((trust_audit_options){folder, true, 0, NULL});
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder, .power = true});
     answer a = {.audit = audit};
     assert_int_equal(put_before(audit, "{\"n\": 1}", &a), RPC_OK);
     assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
@@ -824,7 +726,8 @@ TEST(audit_with_power_the_callback_comes_once_and_after_the_sync)
 TEST(audit_with_power_many_records_over_segments_are_all_answered)
 {
     const char *folder = test_tmpdir();
-    trust_audit *audit = open_trail((trust_audit_options){folder, true, 8192, NULL});
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .power = true, .segment_bytes_max = 8192});
     static answer answers[500];
     memset(answers, 0, sizeof answers);
     for (unsigned i = 0; i < 500; i++) {
@@ -843,7 +746,8 @@ TEST(audit_with_power_many_records_over_segments_are_all_answered)
 
 TEST(audit_with_power_a_callback_is_asked_for)
 {
-    trust_audit *audit = open_trail((trust_audit_options){test_tmpdir(), true, 0, NULL});
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = test_tmpdir(), .power = true});
     assert_int_equal(put(audit, "{}", TRUST_AUDIT_BEFORE), RPC_INVALID_ARGUMENT);
     assert_int_equal(put(audit, "{}", TRUST_AUDIT_SOON), RPC_OK);
     trust_audit_close(audit);
@@ -852,7 +756,7 @@ TEST(audit_with_power_a_callback_is_asked_for)
 TEST(audit_with_power_a_failed_sync_takes_the_record_back_and_keeps_those_that_may_wait)
 {
     const char *folder = test_tmpdir();
-    trust_audit *audit = open_trail((trust_audit_options){folder, true, 0, NULL});
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder, .power = true});
     answer refused = {.calls = 0}, taken = {.calls = 0};
     atomic_store(&sync_fails, true);
     put_number(audit, 1, TRUST_AUDIT_SOON);
@@ -875,7 +779,7 @@ TEST(audit_with_power_a_failed_sync_takes_the_record_back_and_keeps_those_that_m
 TEST(audit_with_power_a_full_disk_refuses_those_who_wait)
 {
     const char *folder = test_tmpdir();
-    trust_audit *audit = open_trail((trust_audit_options){folder, true, 0, NULL});
+    trust_audit *audit = open_trail((trust_audit_options){.directory = folder, .power = true});
     struct stat st;
     assert_int_equal(stat(path_of(folder, 1), &st), 0);
     answer refused = {.calls = 0};
@@ -940,7 +844,8 @@ TEST(audit_scan_reads_the_segments_that_may_hold_the_time_and_the_newest)
     const char *folder = test_tmpdir();
     int64_t wall_ms = 0;
     const rpc_clock clock = {fake_monotonic_us, fake_wall_ms, &wall_ms};
-    trust_audit *audit = open_trail((trust_audit_options){folder, false, 8192, &clock});
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192, .clock = &clock});
     unsigned number = 0;
     uint64_t segments[64];
     size_t count = 1;
@@ -968,7 +873,8 @@ TEST(audit_scan_reads_every_segment_in_which_the_clock_went_back)
     const char *folder = test_tmpdir();
     int64_t wall_ms = (int64_t)1000 * HOUR_MS; /* wrong at first */
     const rpc_clock clock = {fake_monotonic_us, fake_wall_ms, &wall_ms};
-    trust_audit *audit = open_trail((trust_audit_options){folder, false, 8192, &clock});
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192, .clock = &clock});
     unsigned number = 0;
     uint64_t segments[64];
     size_t count = 1;
