@@ -217,7 +217,8 @@ class Strangers(unittest.TestCase):
                 with self.assertRaises(grpc.RpcError) as error:
                     stub.Authorize(da.AuthorizeRequest(asset_id=asset, gpsi=owner),
                                    metadata=bearer("not-a-token"), timeout=60)
-                self.assertEqual(error.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+                self.assertEqual(error.exception.code(), grpc.StatusCode.UNAUTHENTICATED,
+                                 error.exception.details())
                 asked += 1
                 records = [record for record in audit_records(server)
                            if record.get("outcome") == "UNAUTHENTICATED"]
