@@ -428,15 +428,16 @@ static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
     int64_t delay = quiet ? INT64_MAX : TICK_MS;
     if (conn->state == RPC__CONN_HANDSHAKE)
         delay = earliest(now, conn->opened_us, limits->handshake_ms, delay);
-    if (!conn->had_request)
+    /* What check_limits() does nothing about is not waited for: it would be due at every tick. */
+    if (conn->state == RPC__CONN_OPEN && !conn->had_request)
         delay = earliest(now, conn->opened_us, first_limit_ms(conn), delay);
-    if (conn->calls == NULL)
+    if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL)
         delay = earliest(now, conn->idle_since_us, limits->idle_ms, delay);
     if (conn->stream && rpc__stream_writing(conn->stream))
         delay = earliest(now, conn->progress_us, limits->write_progress_ms, delay);
     if (conn->drain_us > 0)
         delay = earliest(now, conn->drain_us, 0, delay);
-    if (conn->server && conn->peer.has_certificate)
+    if (conn->state == RPC__CONN_OPEN && conn->server && conn->peer.has_certificate)
         delay = earliest(now, conn->judged_us, JUDGE_MS, delay);
     delay = rpc__keepalive_next_ms(conn, now, delay);
     return delay < 1 ? 1 : delay;
