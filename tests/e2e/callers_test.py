@@ -3,6 +3,7 @@
 certificate, a verified token of somebody else, a verified token for something else); and the ID
 of an avatar in every method."""
 import hashlib
+import json
 import unittest
 
 import grpc
@@ -311,7 +312,8 @@ class Borrowed(Case):
         known = self.warm(stub, "authorization")
         with self.assertRaises(grpc.RpcError) as error:
             USERS_METHODS["Download"][2](stub, asset, owner, metadata=known, timeout=60)
-        self.assertIn("holder", server.explain(request_id_of(error.exception))["reason"])
+        done = server.cli("--json", "explain", request_id_of(error.exception), check=True)
+        self.assertIn("holder", json.loads(done.stdout)["reason"])
 
 
 if __name__ == "__main__":

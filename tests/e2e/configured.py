@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 import harness
 from harness import b64url, da
+from dacm.v1 import admin_pb2, admin_pb2_grpc
 
 WAIT_SECONDS = harness.START_SECONDS
 
@@ -247,7 +248,12 @@ class Server(harness.Dev):
         return self.channel(*(self.certificate(name) if name else ()))
 
     def explain(self, request_id):
-        return json.loads(self.cli("--json", "explain", request_id, check=True).stdout)
+        """What `dacm explain` prints, asked for by its operator's socket."""
+        socket = self.env["dacm"]["admin"].replace("ipc://", "unix://")
+        with grpc.insecure_channel(socket, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            told = admin_pb2_grpc.AdminStub(channel).Explain(
+                admin_pb2.ExplainRequest(request_id=request_id), timeout=WAIT_SECONDS)
+        return {field.name: getattr(told, field.name) for field in told.DESCRIPTOR.fields}
 
     def users_on(self, asset, gpsi=None):
         """Of an asset: what its owner sees of the list."""

@@ -161,11 +161,11 @@ class FullMetaMap(unittest.TestCase):
             owner, listed = server.users[:2]
             content = os.urandom(1000)
             asset = server.upload(content, owner, [listed]).asset_id
-            token = server.token(owner, None, ["create"])
+            token, stub = server.token(owner, None, ["create"]), server.stub()
             refusal = None
             for _ in range(5000):
                 try:
-                    server.stub().CreateProfile(
+                    stub.CreateProfile(
                         da.CreateProfileRequest(gpsi=owner, profile=da.DigitalAssetProfile(
                             asset_type=da.ASSET_TYPE_AVATAR)),
                         metadata=bearer(token), timeout=60)
