@@ -182,9 +182,8 @@ bool rpc__metadata_name_binary(rpc_bytes name)
 
 bool rpc__metadata_value_valid(rpc_bytes value)
 {
-    for (size_t i = 0; i < value.size; i++)
-        if (value.data[i] < 0x20 || value.data[i] > 0x7E)
-            return false;
+    if (rpc_printable_run(value) < value.size)
+        return false;
     /* HTTP strips white space at the ends, so it cannot be carried. */
     return value.size == 0 || (value.data[0] != ' ' && value.data[value.size - 1] != ' ');
 }
