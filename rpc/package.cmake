@@ -5,7 +5,7 @@ file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/rpc.h lines REGEX "^#define RPC_VERSION
 string(REGEX MATCHALL "[0-9]+" numbers "${lines}")
 list(JOIN numbers "." DACM_RPC_VERSION)
 string(REGEX MATCH "^[0-9]+\\.[0-9]+" DACM_RPC_SOVERSION ${DACM_RPC_VERSION}) # until 1.0
-set(DACM_RPC_HEADERS rpc.h base/base.h)
+set(DACM_RPC_HEADERS rpc.h rpc_limits.h base/base.h)
 
 # Programs of this tree include what those outside do: <dacm-rpc/rpc.h>.
 set(DACM_RPC_INCLUDE ${CMAKE_CURRENT_BINARY_DIR}/include)
@@ -75,16 +75,6 @@ file(RELATIVE_PATH DACM_RPC_PC_TO_PREFIX
     /${CMAKE_INSTALL_LIBDIR}/pkgconfig /) # the prefix may be chosen when installing
 string(REGEX REPLACE "/$" "" DACM_RPC_PC_TO_PREFIX ${DACM_RPC_PC_TO_PREFIX})
 
-# The reference is made from the headers, here and nowhere else: it cannot be older than they are.
-find_program(DACM_PYTHON3 python3 REQUIRED)
-set(reference ${CMAKE_CURRENT_BINARY_DIR}/reference.md)
-list(TRANSFORM DACM_RPC_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE headers)
-add_custom_command(OUTPUT ${reference}
-    COMMAND ${DACM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/reference.py ${headers} ${reference}
-    DEPENDS ${headers} ${CMAKE_CURRENT_SOURCE_DIR}/reference.py
-    VERBATIM)
-add_custom_target(dacm_rpc_reference ALL DEPENDS ${reference})
-
 include(CMakePackageConfigHelpers)
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/dacm-rpc)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/dacm-rpc-config.cmake.in
@@ -106,5 +96,5 @@ install(FILES
     DESTINATION ${package} COMPONENT rpc)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/dacm-rpc.pc COMPONENT rpc
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-install(FILES ${reference} ${PROJECT_SOURCE_DIR}/LICENSE COMPONENT rpc
+install(FILES ${PROJECT_SOURCE_DIR}/docs/librpc/reference.md ${PROJECT_SOURCE_DIR}/LICENSE COMPONENT rpc
     DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/dacm-rpc)

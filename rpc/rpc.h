@@ -16,6 +16,7 @@
 #define DACM_RPC_H
 
 #include "base.h"
+#include "rpc_limits.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <sys/types.h>
@@ -32,6 +33,8 @@ extern "C" {
 /** "0.1.0": of the library that runs. */
 RPC_API const char *rpc_version(void);
 
+/** What the library makes. At the end in this order: calls and messages given back, stubs,
+ *  channels and servers freed, pools, the runtime. Listeners end with their server. */
 typedef struct rpc_runtime rpc_runtime;
 typedef struct rpc_pool rpc_pool;
 typedef struct rpc_server rpc_server;
@@ -41,12 +44,15 @@ typedef struct rpc_call rpc_call;
 typedef struct rpc_message rpc_message;
 typedef struct rpc_timer rpc_timer;
 
+/** rpc_call_deadline_us() of a call that may take for ever. */
 #define RPC_NO_DEADLINE INT64_MAX
 
 /* ---- runtime ------------------------------------------------------------------------- */
 
+/** Zeros are right for nearly every program. */
 typedef struct rpc_runtime_options {
-    unsigned threads;       /* that run strands beside nng's own; 0 = one per core, 2..64 */
+    unsigned threads;       /* that run strands beside nng's own; 0 = one per core; at least 2 and
+                             * at most 64 are started */
     const rpc_clock *clock; /* NULL = rpc_clock_system(); borrowed for the runtime's life */
 } rpc_runtime_options;
 
@@ -58,28 +64,36 @@ RPC_API RPC_MUST_USE rpc_code rpc_runtime_new(
  *  callback. NULL is allowed, as in every free function here. */
 RPC_API void rpc_runtime_free(rpc_runtime *runtime);
 
+/** Work for another thread. arg is the caller's. */
 typedef void rpc_task_fn(void *arg);
 
-/** Runs fn once on a runtime thread after delay_ms, unless cancelled. */
+/** Runs fn once on a runtime thread after delay_ms (0 or less: at once), unless cancelled. *ret is
+ *  set before fn can run, and is freed by rpc_timer_cancel() only. RESOURCE_EXHAUSTED without
+ *  memory: fn will not run. Any thread. */
 RPC_API RPC_MUST_USE rpc_code rpc_timer_start(
     rpc_runtime *runtime, int64_t delay_ms, rpc_task_fn *fn, void *arg, rpc_timer **ret);
 /** Frees the timer. True: fn has not run and never will. False: it ran or is running (fn may
- *  call this on its own timer). Never blocks. */
+ *  call this on its own timer). Never blocks. NULL is allowed: false. Any thread. */
 RPC_API bool rpc_timer_cancel(rpc_timer *timer);
 
-/** A named pool of threads for work that may block (verify, disk, media).
- *  queue_max  jobs that may wait, 1..1,000,000 */
+/** A pool of threads for work that may block (verify, disk, media).
+ *  name       of its threads, as debuggers show it
+ *  threads    1..256
+ *  queue_max  jobs that may wait, 1..1,000,000
+ *  INVALID_ARGUMENT out of these ranges, RESOURCE_EXHAUSTED for want of threads or memory. */
 RPC_API RPC_MUST_USE rpc_code rpc_pool_new(rpc_runtime *runtime, const char *name, unsigned threads,
     unsigned queue_max, rpc_pool **ret, rpc_status *reterr);
-/** RESOURCE_EXHAUSTED when the queue is full (nothing was queued). Any thread. */
+/** Runs work(arg) on a thread of the pool. RESOURCE_EXHAUSTED when the queue is full (nothing was
+ *  queued): shed the work. Any thread. */
 RPC_API RPC_MUST_USE rpc_code rpc_pool_submit(rpc_pool *pool, rpc_task_fn *work, void *arg);
-/** Runs what is queued, then joins the threads. */
+/** Runs what is queued, then joins the threads. Blocks; not from a job of its own. */
 RPC_API void rpc_pool_free(rpc_pool *pool);
 
 /* ---- TLS ----------------------------------------------------------------------------- */
 
+/** What a listener wants of its clients: with REQUEST and REQUIRE ca_file or ca_pem is needed. */
 typedef enum rpc_client_auth {
-    RPC_CLIENT_AUTH_NONE,
+    RPC_CLIENT_AUTH_NONE,    /* no certificate */
     RPC_CLIENT_AUTH_REQUEST, /* asked for, verified when given */
     RPC_CLIENT_AUTH_REQUIRE,
 } rpc_client_auth;
@@ -94,7 +108,8 @@ typedef enum rpc_client_auth {
 typedef struct rpc_tls_options {
     const char *certificate_file; /* chain, leaf first */
     const char *key_file;
-    const char *ca_file; /* who may sign the other side's certificate */
+    const char *ca_file; /* who may sign the other side's certificate; none on a channel: those of
+                          * the system's trust store */
     /** Revocation lists of the CAs that sign the other side's certificates: one for each, signed
      *  by it, in date; a certificate of a CA without one is refused. NULL: revocation is not
      *  looked at. */
@@ -109,96 +124,6 @@ typedef struct rpc_tls_options {
  *  configuration. The errors of rpc_server_listen() that come from its files. */
 RPC_API RPC_MUST_USE rpc_code rpc_tls_check_listener(
     const rpc_tls_options *options, rpc_status *reterr);
-
-/* ---- limits -------------------------------------------------------------------------- */
-
-/** Start from rpc_limits_default(). Each is judged before memory is spent, has a range of its own
- *  (docs/librpc/limits.md) and, on a server, a counter (rpc_limit_kind). */
-typedef struct rpc_limits {
-    /* connections of a server; an address is one of IPv4 or a /64 of IPv6 */
-    unsigned connections_max;                 /* 10,000 */
-    unsigned connections_per_address_max;     /* 2,000 */
-    unsigned unauthenticated_max;             /* 1,024: TLS or first request not finished */
-    unsigned unauthenticated_per_address_max; /* 64 */
-    /* time */
-    int64_t handshake_ms;      /* 5,000 */
-    int64_t first_request_ms;  /* 10,000 */
-    int64_t idle_ms;           /* 300,000 without a call */
-    int64_t write_progress_ms; /* 30,000 with output waiting and none leaving */
-    int64_t stream_receive_ms; /* 300,000: a call of a server waits for the peer's next message or
-                                * half-close; RPC_NO_TIMEOUT = for ever */
-    int64_t stream_send_ms;    /* 300,000: the same for the peer's window */
-    int64_t keepalive_ms;      /* server 7,200,000, client 0 (never): without a byte from the peer a
-                                * PING is sent. A client that is told too_many_pings doubles it */
-    int64_t keepalive_timeout_ms;     /* 20,000 without a byte after that PING: the peer is dead */
-    unsigned keepalive_without_calls; /* 0; 1: also while no call runs */
-    /* streams and headers */
-    unsigned streams_max;         /* 100 a connection */
-    size_t header_list_bytes_max; /* 64 KiB */
-    unsigned header_count_max;    /* 256 in a list */
-    unsigned continuations_max;   /* 8 CONTINUATION frames to a list */
-    /* what a peer may do without a call of its own moving */
-    int64_t ping_interval_min_ms;       /* 10,000: faster pings get ENHANCE_YOUR_CALM … */
-    unsigned ping_strikes_max;          /* 2: … after this many without traffic of ours between */
-    unsigned pings_per_second_max;      /* 100, beside traffic too */
-    unsigned resets_per_second_max;     /* 100 streams reset by the peer */
-    unsigned settings_per_second_max;   /* 100 */
-    unsigned empty_data_per_second_max; /* 100 DATA frames with neither bytes nor end */
-    unsigned other_frames_per_second_max; /* 1,000 of PRIORITY, GOAWAY and unknown types */
-    unsigned window_updates_max;          /* 1,000 more than ten to each DATA frame of ours */
-    /* memory */
-    size_t message_receive_bytes_max;    /* 4 MiB */
-    size_t call_memory_bytes_max;        /* 16 MiB: arena of one call */
-    size_t connection_request_bytes_max; /* 8 MiB: received and not yet consumed */
-    size_t server_memory_bytes_max;      /* 1 GiB: buffers, messages and arenas of all connections;
-                                          * over it new calls are refused, a quarter over it new
-                                          * connections */
-    int64_t retry_pushback_ms;           /* 1,000: what a call refused for memory is told to wait */
-    size_t stream_window_bytes;          /* 64 KiB receive window a stream */
-    size_t connection_window_bytes;      /* 1 MiB receive window a connection */
-    size_t frame_bytes_max;              /* 64 KiB: largest DATA frame taken and sent */
-    size_t header_table_bytes;           /* 16 KiB HPACK table */
-} rpc_limits;
-
-#define RPC_NO_TIMEOUT INT64_MAX
-
-/** What to start from: the values above. */
-RPC_API rpc_limits rpc_limits_default(void);        /* for servers */
-RPC_API rpc_limits rpc_limits_default_client(void); /* windows of 8 MiB and 16 MiB */
-
-/** Which limit was reached; rpc_server_stats counts each. */
-typedef enum rpc_limit_kind {
-    RPC_LIMIT_NONE, /* an event that has nothing to do with one; never counted */
-    RPC_LIMIT_CONNECTIONS,
-    RPC_LIMIT_CONNECTIONS_PER_ADDRESS,
-    RPC_LIMIT_UNAUTHENTICATED,
-    RPC_LIMIT_UNAUTHENTICATED_PER_ADDRESS,
-    RPC_LIMIT_HANDSHAKE,
-    RPC_LIMIT_FIRST_REQUEST,
-    RPC_LIMIT_IDLE,
-    RPC_LIMIT_WRITE_PROGRESS,
-    RPC_LIMIT_STREAM_RECEIVE,
-    RPC_LIMIT_STREAM_SEND,
-    RPC_LIMIT_KEEPALIVE,
-    RPC_LIMIT_STREAMS,
-    RPC_LIMIT_HEADER_LIST,
-    RPC_LIMIT_HEADER_COUNT,
-    RPC_LIMIT_CONTINUATIONS,
-    RPC_LIMIT_PINGS,
-    RPC_LIMIT_RESETS,
-    RPC_LIMIT_SETTINGS,
-    RPC_LIMIT_EMPTY_DATA,
-    RPC_LIMIT_OTHER_FRAMES,
-    RPC_LIMIT_WINDOW_UPDATES,
-    RPC_LIMIT_MESSAGE,
-    RPC_LIMIT_CALL_MEMORY,
-    RPC_LIMIT_CONNECTION_MEMORY,
-    RPC_LIMIT_SERVER_MEMORY, /* a call or a connection was refused for it */
-    RPC_LIMIT_DESCRIPTORS,   /* none was left for a new connection */
-    RPC_LIMIT_KINDS
-} rpc_limit_kind;
-/** "connections", "unauthenticated_per_address": a fixed word for labels and logs. */
-RPC_API const char *rpc_limit_name(rpc_limit_kind kind);
 
 /* ---- compression -------------------------------------------------------------------------- */
 
@@ -236,6 +161,7 @@ typedef enum rpc_sent {
     RPC_SENT_OVER, /* not taken: the call has ended or was finished */
 } rpc_sent;
 
+/** What rpc_body.pull says. */
 typedef enum rpc_pull {
     RPC_PULL_READY, /* *ret holds 1..max bytes */
     RPC_PULL_LATER, /* nothing yet: rpc_call_resume() when there is */
@@ -276,11 +202,13 @@ typedef struct rpc_handler {
     void (*on_end)(rpc_call *call, const rpc_status *status, void *user);
 } rpc_handler;
 
-/** Holds a call beyond the callback that was given it, until rpc_call_unref(). Any thread. */
+/** Holds a call beyond the callback that was given it, until rpc_call_unref(); returns it. Any
+ *  thread. */
 RPC_API rpc_call *rpc_call_ref(rpc_call *call);
+/** Gives that back; the last may free the call. NULL is allowed. Any thread. */
 RPC_API void rpc_call_unref(rpc_call *call);
 
-/** "/package.Service/Method". */
+/** "/package.Service/Method"; lives as long as the call. */
 RPC_API const char *rpc_call_path(const rpc_call *call);
 /** NULL where the path is not one of a registered service. */
 RPC_API const ProtobufCMethodDescriptor *rpc_call_method(const rpc_call *call);
@@ -288,7 +216,8 @@ RPC_API const ProtobufCMethodDescriptor *rpc_call_method(const rpc_call *call);
 RPC_API const rpc_peer *rpc_call_peer(const rpc_call *call);
 /** Which listener it came through, as named in rpc_listener_options. Server. */
 RPC_API const char *rpc_call_listener(const rpc_call *call);
-/** Microseconds of the runtime's monotonic clock, or RPC_NO_DEADLINE. */
+/** When it ends at the latest (RPC_NO_DEADLINE: never) and when it began: microseconds of the
+ *  runtime's monotonic clock, whatever the clock of the wall does. */
 RPC_API int64_t rpc_call_deadline_us(const rpc_call *call);
 RPC_API int64_t rpc_call_started_us(const rpc_call *call);
 /** True once the peer went away, the deadline passed or rpc_call_cancel() ran. */
@@ -300,7 +229,7 @@ RPC_API unsigned rpc_call_attempts(const rpc_call *call);
  *  that it must not. Before the call is finished. INVALID_ARGUMENT beyond 999,999,999 ms,
  *  FAILED_PRECONDITION when too late. */
 RPC_API rpc_code rpc_call_retry_pushback(rpc_call *call, int64_t delay_ms);
-/** Bytes of messages so far, for logs and metrics. */
+/** Bytes of messages so far, for logs and metrics. Any thread. */
 RPC_API void rpc_call_counts(const rpc_call *call, uint64_t *ret_received, uint64_t *ret_sent);
 /** Memory that lives as long as the call. Strand. */
 RPC_API rpc_arena *rpc_call_arena(rpc_call *call);
@@ -323,7 +252,8 @@ RPC_API void *rpc_call_header_object(rpc_call *call, const char *name);
 RPC_API void rpc_call_set_header_object(
     rpc_call *call, const char *name, void *object, void (*release)(void *object));
 
-/** One pointer for the server's own use; freed after on_end. Strand. */
+/** One pointer of the handler's; release (may be NULL) is called after on_end, or when another is
+ *  set. NULL before one was. Strand. */
 RPC_API void rpc_call_set_context(rpc_call *call, void *context, void (*release)(void *context));
 RPC_API void *rpc_call_context(const rpc_call *call);
 /** The same, for interceptors: does not disturb rpc_call_set_context(). */
@@ -340,16 +270,17 @@ RPC_API bool rpc_call_request_metadata(rpc_call *call, const char *name, rpc_byt
 RPC_API rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value);
 RPC_API rpc_code rpc_call_add_trailer(rpc_call *call, const char *name, rpc_bytes value);
 
-/** Sends one message: head is copied, body (may be NULL) follows it on the wire as it is pulled.
- *  With RPC_SENT_OK the body's release is owed; otherwise nothing of it was touched.
- *  At least one message is always taken when nothing is queued. */
+/** Sends one packed message of less than 4 GiB: head is copied, body (may be NULL) follows it on
+ *  the wire as it is pulled. With RPC_SENT_OK the body's release is owed; otherwise nothing of it
+ *  was touched. After RPC_SENT_BUSY on_writable comes by itself. At least one message is always
+ *  taken when nothing is queued. Without memory the call is cancelled. Any thread. */
 RPC_API RPC_MUST_USE rpc_sent rpc_call_send(rpc_call *call, rpc_bytes head, const rpc_body *body);
-/** Packs message and sends it. */
+/** The same for a message that is packed here, within the call. Any thread. */
 RPC_API RPC_MUST_USE rpc_sent rpc_call_send_packed(rpc_call *call, const ProtobufCMessage *message);
 /** on_writable will be called when a message would be taken (possibly at once, never inside
- *  this call). */
+ *  this call). Any thread. */
 RPC_API void rpc_call_want_writable(rpc_call *call);
-/** After RPC_PULL_LATER. Any thread. */
+/** After RPC_PULL_LATER: pull is called again. Any thread. */
 RPC_API void rpc_call_resume(rpc_call *call);
 
 /** Server: what explains an error to a program: packed google.rpc.Status as a rule, in the trailing
@@ -374,25 +305,28 @@ RPC_API void rpc_call_compress_messages(rpc_call *call, bool compress);
  *  a unary method. Strand. */
 RPC_API bool rpc_call_message_compressed(const rpc_call *call);
 
-/** Server: ends the call after what was sent; RPC_OK or an error with its message. The first
- *  end counts, later ones are ignored. */
+/** Server: ends the call after what was sent; RPC_OK or an error with its message (copied, cut
+ *  at 383 bytes; NULL for none). The first end counts, later ones are ignored. Any thread. */
 RPC_API void rpc_call_finish(rpc_call *call, rpc_code code, const char *message);
 /** The same, from a status. For unary stubs: exactly one of closure(reply) or this. */
 RPC_API void rpc_call_fail(rpc_call *call, const rpc_status *status);
-/** Client: no more messages from us. */
+/** Client: no more messages from us, after those that were taken. Any thread. */
 RPC_API void rpc_call_half_close(rpc_call *call);
-/** Either side: ends it now; the peer sees CANCELLED. */
+/** Either side: ends it now; the peer sees CANCELLED, and so does our on_end. Any thread. */
 RPC_API void rpc_call_cancel(rpc_call *call);
 
 /** Runs fn on the call's strand, after what is running; also after the call has ended (look at
  *  rpc_call_cancelled()). Holds a reference meanwhile. Any thread. */
 RPC_API void rpc_call_post(rpc_call *call, rpc_task_fn *fn, void *arg);
-/** Runs fn on the call's strand in delay_ms, unless the call has ended by then. */
+/** Runs fn on the call's strand in delay_ms, unless the call has ended by then: it then never
+ *  runs. RESOURCE_EXHAUSTED without memory. Any thread. */
 RPC_API RPC_MUST_USE rpc_code rpc_call_after(
     rpc_call *call, int64_t delay_ms, void (*fn)(rpc_call *call, void *arg), void *arg);
-/** Called on the strand when the call ends before the handler of a unary method answered. */
+/** fn is called on the strand when the call ends before the handler of a unary method answered,
+ *  who owes its closure or rpc_call_fail() all the same. Set it inside the handler. */
 RPC_API void rpc_call_on_cancel(rpc_call *call, void (*fn)(rpc_call *call, void *arg), void *arg);
-/** Raises this stream's receive window (an authorised Upload: 1 MiB). Strand. */
+/** Raises this stream's receive window (for an upload of one who may); 2 GiB at most, and never
+ *  lowers it. Strand. */
 RPC_API void rpc_call_receive_window(rpc_call *call, size_t bytes);
 
 /* ---- received messages ---------------------------------------------------------------- */
@@ -402,10 +336,10 @@ RPC_API size_t rpc_message_size(const rpc_message *message);
 /** The packed bytes, contiguous; until release. */
 RPC_API rpc_bytes rpc_message_bytes(const rpc_message *message);
 /** Through the gate (rpc_gate_check) and protobuf-c into memory of the message; *ret lives until
- *  release. INVALID_ARGUMENT names field and limit. */
+ *  release. The errors of rpc_gate_check(); RESOURCE_EXHAUSTED beyond call_memory_bytes_max. */
 RPC_API RPC_MUST_USE rpc_code rpc_message_unpack(rpc_message *message,
     const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **ret, rpc_status *reterr);
-/** Gives memory and window back. Any thread. */
+/** Gives memory and window back. NULL is allowed. Any thread. */
 RPC_API void rpc_message_release(rpc_message *message);
 
 /* ---- the protobuf gate ------------------------------------------------------------------ */
@@ -424,7 +358,8 @@ typedef struct rpc_gate_limits {
  *  says, except where it has a oneof, on which protobuf-c fails: INVALID_ARGUMENT. */
 RPC_API RPC_MUST_USE rpc_code rpc_gate_check(const ProtobufCMessageDescriptor *descriptor,
     rpc_bytes packed, const rpc_gate_limits *limits, rpc_status *reterr);
-/** Gate, then unpack into arena (freed with it). RESOURCE_EXHAUSTED beyond its budget. */
+/** Gate, then unpack into arena (freed with it). The errors of rpc_gate_check(), and
+ *  RESOURCE_EXHAUSTED beyond the arena's budget. */
 RPC_API RPC_MUST_USE rpc_code rpc_unpack(const ProtobufCMessageDescriptor *descriptor,
     rpc_bytes packed, rpc_arena *arena, ProtobufCMessage **ret, rpc_status *reterr);
 
@@ -456,29 +391,34 @@ typedef enum rpc_event_kind {
     RPC_EVENT_CERTIFICATE_ENDED, /* the client's expired or was revoked; the connection is closed */
     RPC_EVENT_KINDS
 } rpc_event_kind;
+/** Borrowed for the callback; texts may be empty, not NULL. */
 typedef struct rpc_event {
     rpc_event_kind kind;
     rpc_limit_kind limit; /* the one that was reached; RPC_LIMIT_NONE: it was no limit */
-    const char *listener, *address, *detail;
+    const char *listener, *address, *detail; /* detail: why, for a person */
 } rpc_event;
+/** Any thread, several at once; must not block. */
 typedef void rpc_event_fn(void *ctx, const rpc_event *event);
 
+/** Begin with .limits = rpc_limits_default(). */
 typedef struct rpc_server_options {
     rpc_limits limits;
     const rpc_interceptor *interceptors; /* copied */
     size_t interceptor_count;
-    rpc_event_fn *on_event; /* any thread; must not block */
+    rpc_event_fn *on_event; /* may be NULL */
     void *event_ctx;
     /** Encodings of requests that are taken; 0 = all there are. Another is UNIMPLEMENTED. What a
      *  message inflates to is bounded like one that came uncompressed. */
     unsigned accept_encodings;
 } rpc_server_options;
 
-/** A server without listeners or services. INVALID_ARGUMENT names a limit out of its range,
- *  RESOURCE_EXHAUSTED when memory is short. runtime outlives it. */
+/** A server without listeners or services. Functions that set it up, up to rpc_server_start(), are
+ *  for one thread at a time; the others say from where. INVALID_ARGUMENT names a limit out of its
+ *  range, RESOURCE_EXHAUSTED when memory is short. runtime outlives it. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_new(
     rpc_runtime *runtime, const rpc_server_options *options, rpc_server **ret, rpc_status *reterr);
 
+/** Read and copied by rpc_server_listen(). */
 typedef struct rpc_listener_options {
     const char *name; /* "users", "peers", "admin": in events and rpc_call_listener() */
     /** "tls+tcp://127.0.0.1:7443" (port 0: any), "tcp://" on loopback only and with
@@ -491,17 +431,20 @@ typedef struct rpc_listener_options {
 /** What rpc_server_listen() says of name, url and allow_plain_text, before it touches anything. */
 RPC_API RPC_MUST_USE rpc_code rpc_listener_check(
     const rpc_listener_options *options, rpc_status *reterr);
-/** Opens a listener; calls are taken from rpc_server_start() on. ret may be NULL.
- *  INVALID_ARGUMENT for a url or TLS files that cannot be used, UNAVAILABLE when the address
- *  is taken. */
+/** Opens a listener, which ends with the server; calls are taken from rpc_server_start() on. ret
+ *  may be NULL. INVALID_ARGUMENT for a url or TLS files that cannot be used, UNAVAILABLE when the
+ *  address is taken. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_listen(rpc_server *server,
     const rpc_listener_options *options, rpc_listener **ret, rpc_status *reterr);
 /** Where it listens, with the real port. Lives as long as the server. */
 RPC_API const char *rpc_listener_url(const rpc_listener *listener);
-/** New certificate, key and trust for connections from now on; on failure the old stay. */
+/** New certificate, key and trust for connections from now on; those that are open stay, sessions
+ *  of before are not resumed, and certificates that the new crl_file revokes end. On failure the
+ *  old ones stay. FAILED_PRECONDITION without TLS, else as rpc_server_listen(). Any thread. */
 RPC_API RPC_MUST_USE rpc_code rpc_listener_set_tls(
     rpc_listener *listener, const rpc_tls_options *tls, rpc_status *reterr);
 
+/** How a service is served. */
 typedef struct rpc_service_options {
     /** FileDescriptorSet of protoc (--include_imports): streaming flags, reflection. */
     rpc_bytes descriptor_set;
@@ -512,7 +455,8 @@ typedef struct rpc_service_options {
 
 /** Registers a service as protobuf-c generated it; its unary methods are called with the
  *  rpc_call as closure_data; one whose function is NULL is answered UNIMPLEMENTED. service and
- *  descriptor_set outlive the server. Before start. */
+ *  descriptor_set outlive the server. INVALID_ARGUMENT when the descriptor set does not describe
+ *  it, ALREADY_EXISTS when it was added before, FAILED_PRECONDITION after the start. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
     const rpc_service_options *options, rpc_status *reterr);
 
@@ -536,24 +480,32 @@ RPC_API RPC_MUST_USE rpc_code rpc_server_set_method(
 RPC_API RPC_MUST_USE rpc_code rpc_server_set_handler(rpc_server *server, const char *path,
     const rpc_handler *handler, void *user, const rpc_method_options *options, rpc_status *reterr);
 
-/** grpc.health.v1.Health: "" and every service registered are NOT_SERVING until set. */
+/** grpc.health.v1.Health with Check and Watch: "" and every service registered are NOT_SERVING
+ *  until set. Errors as rpc_server_add_service(). */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_health(rpc_server *server, rpc_status *reterr);
+/** Of a service by name (copied), "" of the server as a whole; who watches is told. Nothing
+ *  happens without rpc_server_add_health(). Any thread, until the server is freed. */
 RPC_API void rpc_server_set_health(rpc_server *server, const char *service, bool serving);
 /** grpc.channelz.v1.Channelz: what this server's runtime has, servers, channels and connections
  *  with their counters, addresses and certificates: for operators' listeners only (names,
- *  NULL-terminated; NULL = all). At most 100 entries an answer, more by paging. */
+ *  NULL-terminated; NULL = all). At most 100 entries an answer, more by paging. Errors as
+ *  rpc_server_add_service(). */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_channelz(
     rpc_server *server, const char *const *listeners, rpc_status *reterr);
-/** grpc.reflection.v1 and v1alpha over the descriptor sets given. */
+/** grpc.reflection.v1 and v1alpha over the descriptor sets given. Errors as
+ *  rpc_server_add_service(). */
 RPC_API RPC_MUST_USE rpc_code rpc_server_add_reflection(rpc_server *server, rpc_status *reterr);
 
-/** INVALID_ARGUMENT names a streaming method without a handler. */
+/** Takes calls from now on. INVALID_ARGUMENT names a streaming method without a handler,
+ *  FAILED_PRECONDITION when it was started before. */
 RPC_API RPC_MUST_USE rpc_code rpc_server_start(rpc_server *server, rpc_status *reterr);
-/** No new connections or calls (GOAWAY); waits up to grace_ms for those running, then cancels
- *  them and closes. Blocks; not from a callback. */
+/** No new connections or calls (GOAWAY), health NOT_SERVING; waits up to grace_ms for the calls
+ * that run, then cancels them and closes. The first stop counts. Blocks; not from a callback. */
 RPC_API void rpc_server_stop(rpc_server *server, int64_t grace_ms);
+/** Stops it without grace where that was not done. Blocks; not from a callback. */
 RPC_API void rpc_server_free(rpc_server *server);
 
+/** Counters since the server was made, but for the last two lines: what there is now. */
 typedef struct rpc_server_stats {
     uint64_t events[RPC_EVENT_KINDS];
     uint64_t limits[RPC_LIMIT_KINDS]; /* how often each was reached */
@@ -562,11 +514,12 @@ typedef struct rpc_server_stats {
     unsigned connections, unauthenticated;
     size_t memory_bytes; /* what server_memory_bytes_max judges */
 } rpc_server_stats;
-/** Counters since the start, and what there is now. Any thread. */
+/** Any thread. */
 RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
 
 /* ---- statistics -------------------------------------------------------------------------- */
 
+/** How many status codes there are, and cells of latency. */
 #define RPC_CODES         17
 #define RPC_LATENCY_CELLS 280
 
@@ -587,9 +540,11 @@ RPC_API int64_t rpc_latency_cell_us(unsigned cell);
 RPC_API int64_t rpc_latency_quantile_us(const rpc_call_stats *stats, double quantile);
 
 /** Methods by index from 0, at last the calls that found no method (path ""); false after that.
- *  Only after rpc_server_start(). *ret_path lives as long as the server. Any thread. */
+ *  Only after rpc_server_start(). *ret_path lives as long as the server; ret may be NULL. Any
+ *  thread. */
 RPC_API bool rpc_server_method_stats(
     const rpc_server *server, size_t index, const char **ret_path, rpc_call_stats *ret);
+/** Of all calls of a channel. Any thread. */
 RPC_API void rpc_channel_call_stats(const rpc_channel *channel, rpc_call_stats *ret);
 
 /** Of one connection. Times are of the runtime's monotonic clock; 0: never. */
@@ -626,6 +581,7 @@ typedef enum rpc_channel_state {
 /** "READY" and so on. */
 RPC_API const char *rpc_channel_state_name(rpc_channel_state state);
 
+/** Bounds that are no settings. */
 #define RPC_ADDRESSES_MAX   16 /* that a name resolves to; more are left out */
 #define RPC_CONNECTIONS_MAX 64 /* of a channel */
 
@@ -652,6 +608,8 @@ typedef struct rpc_retry_policy {
 } rpc_retry_policy;
 #define RPC_RETRY_ON(code) (1u << (code))
 
+/** Needed are target and .limits = rpc_limits_default_client(); 0 and NULL elsewhere are defaults.
+ *  Read and copied by rpc_channel_new(); what a ctx points to stays until the channel is freed. */
 typedef struct rpc_channel_options {
     /** "tls+tcp://host:port", "tcp://…" (loopback), "ipc:///path". Several addresses are
      *  separated by commas, "tls+tcp://a:7443,b:7443": one connection each, calls go round
@@ -691,13 +649,15 @@ typedef struct rpc_channel_options {
 } rpc_channel_options;
 
 /** Makes a channel; connections are made at the first call, and at the next call when they were
- *  lost or given up for idleness (limits.idle_ms). INVALID_ARGUMENT for what can never work. */
+ *  lost or given up for idleness (limits.idle_ms). INVALID_ARGUMENT names what can never work,
+ *  RESOURCE_EXHAUSTED when memory is short. runtime outlives it. */
 RPC_API RPC_MUST_USE rpc_code rpc_channel_new(rpc_runtime *runtime,
     const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr);
-/** Any thread, as all that follow. */
+/** Its state now. Any thread, as all that follow. */
 RPC_API rpc_channel_state rpc_channel_get_state(const rpc_channel *channel);
 /** Connects now what is idle, without a call. */
 RPC_API void rpc_channel_connect(rpc_channel *channel);
+/** Counters since the channel was made, but for the last line: what there is now. */
 typedef struct rpc_channel_stats {
     uint64_t connections, connections_failed; /* attempts: one that became ready, or none did */
     uint64_t retries;                         /* by policy */
@@ -706,15 +666,17 @@ typedef struct rpc_channel_stats {
     unsigned calls, waiting;                  /* now: in all, and for a connection */
 } rpc_channel_stats;
 RPC_API rpc_channel_stats rpc_channel_get_stats(rpc_channel *channel);
-/** Ends running calls with CANCELLED and waits for their on_end; not from a callback. */
+/** Ends running calls with CANCELLED and waits for their on_end. Blocks; not from a callback. */
 RPC_API void rpc_channel_free(rpc_channel *channel);
 
+/** A header of a request. */
 typedef struct rpc_metadatum {
     const char *name; /* lower case; "-bin" values are encoded for you */
     rpc_bytes value;
     bool sensitive; /* never indexed by HPACK; dacm-token is indexed on purpose */
 } rpc_metadatum;
 
+/** How one call is made; zeros are defaults. */
 typedef struct rpc_call_options {
     int64_t timeout_ms;            /* 0 = none */
     const rpc_metadatum *metadata; /* copied */
@@ -733,15 +695,18 @@ typedef struct rpc_call_options {
     rpc_call *parent;
 } rpc_call_options;
 
-/** Starts a call of any kind; its callbacks come one at a time, on any thread. The caller owns a
- *  reference to *ret (rpc_call_unref). options may be NULL. Errors that come before any network
- *  are returned; all others come by on_end. */
+/** Starts a call of any kind; its callbacks come one at a time, on any thread, and possibly before
+ *  this returns. path, options and handler are copied; the caller owns a reference to *ret
+ *  (rpc_call_unref). options may be NULL. Errors that come before any network are returned
+ *  (INVALID_ARGUMENT, RESOURCE_EXHAUSTED, CANCELLED when channel or parent is ending), and no
+ *  callback comes; all others come by on_end. */
 RPC_API RPC_MUST_USE rpc_code rpc_channel_start(rpc_channel *channel, const char *path,
     const rpc_call_options *options, const rpc_handler *handler, void *user, rpc_call **ret,
     rpc_status *reterr);
 
 /** One request, one reply, waiting. *ret is unpacked into arena. The status is the server's, or
- *  our own. Blocks; not from a callback. */
+ *  our own: INTERNAL for an answer of none or two messages, that of rpc_unpack() for one that
+ *  cannot be read. Blocks; not from a callback. */
 RPC_API RPC_MUST_USE rpc_code rpc_channel_unary(rpc_channel *channel, const char *path,
     const rpc_call_options *options, const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *reply_descriptor, rpc_arena *arena, ProtobufCMessage **ret,
@@ -756,7 +721,9 @@ typedef struct rpc_stub rpc_stub;
 RPC_API RPC_MUST_USE rpc_code rpc_stub_new(rpc_channel *channel,
     const ProtobufCServiceDescriptor *descriptor, const rpc_call_options *options, rpc_stub **ret,
     rpc_status *reterr);
+/** What the generated functions take: the stub itself. */
 RPC_API ProtobufCService *rpc_stub_service(rpc_stub *stub);
+/** Of the call whose closure runs on this thread; FAILED_PRECONDITION outside of one. */
 RPC_API const rpc_status *rpc_stub_status(const rpc_stub *stub);
 /** Its details, inside the closure; empty where there are none. */
 RPC_API rpc_bytes rpc_stub_status_details(const rpc_stub *stub);

@@ -7,10 +7,10 @@ packages_build=(
     build-essential cmake ninja-build pkg-config
     libnng-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
     liblmdb-dev libsodium-dev libssl-dev libjansson-dev libmicrohttpd-dev libgnutls28-dev
-    libcurl4-openssl-dev libyaml-dev zlib1g-dev grpc-proto libprotobuf-dev python3
+    libcurl4-openssl-dev libyaml-dev zlib1g-dev grpc-proto libprotobuf-dev
 )
 packages_test=(
-    libcmocka-dev clang libclang-rt-14-dev curl openssl iproute2
+    python3 libcmocka-dev clang libclang-rt-14-dev curl openssl iproute2
     libgrpc++-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
     nghttp2-client
 )

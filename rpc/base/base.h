@@ -15,9 +15,12 @@
 extern "C" {
 #endif
 
+/** On declarations: exported; a warning when the result is dropped; format is checked. */
 #define RPC_API          __attribute__((visibility("default")))
 #define RPC_MUST_USE     __attribute__((warn_unused_result))
 #define RPC_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* ---- status ------------------------------------------------------------------------------ */
 
 /** The 17 status codes of gRPC. Who retries: UNAVAILABLE, the same call; ABORTED, the larger
  *  operation; FAILED_PRECONDITION, only after the state was mended. */
@@ -59,23 +62,25 @@ RPC_API rpc_code rpc_status_set(rpc_status *status, rpc_code code, const char *f
 /** Like rpc_status_set() with "%s", without the cost of formatting. text may be in status. */
 RPC_API rpc_code rpc_status_text(rpc_status *status, rpc_code code, const char *text);
 
+/* ---- bytes and text ---------------------------------------------------------------------- */
+
 /** Bytes that somebody else owns; the function that takes or gives them says for how long. */
 typedef struct rpc_bytes {
     const uint8_t *data;
     size_t size;
 } rpc_bytes;
 
+/** What these point to must outlive the result. rpc_bytes_str(): without the NUL. */
 static inline rpc_bytes rpc_bytes_of(const void *data, size_t size)
 {
     rpc_bytes bytes = {(const uint8_t *)data, size};
     return bytes;
 }
-
-/** The bytes of a NUL-terminated string, without the NUL. */
 static inline rpc_bytes rpc_bytes_str(const char *string)
 {
     return rpc_bytes_of(string, strlen(string));
 }
+/** Not for secrets: takes longer the more is equal. */
 static inline bool rpc_bytes_equal(rpc_bytes a, rpc_bytes b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
@@ -95,6 +100,8 @@ RPC_API bool rpc_utf8_valid(rpc_bytes bytes);
  *  (C0, DEL and, as UTF-8, C1), and nothing from the first byte on that is no UTF-8. */
 RPC_API void rpc_text_printable(char *text);
 
+/* ---- clock and random -------------------------------------------------------------------- */
+
 /** Time is passed in, so that any module runs in a test with time under control. */
 typedef struct rpc_clock {
     int64_t (*monotonic_us)(void *ctx); /* never goes back; for deadlines and durations */
@@ -102,8 +109,9 @@ typedef struct rpc_clock {
     void *ctx;
 } rpc_clock;
 
-/** CLOCK_MONOTONIC and CLOCK_REALTIME. */
+/** CLOCK_MONOTONIC and CLOCK_REALTIME; a constant. */
 RPC_API const rpc_clock *rpc_clock_system(void);
+/** What the clock says. */
 static inline int64_t rpc_clock_monotonic_us(const rpc_clock *clock)
 {
     return clock->monotonic_us(clock->ctx);
@@ -116,6 +124,8 @@ static inline int64_t rpc_clock_wall_ms(const rpc_clock *clock)
 /** Fills with bytes from the kernel's generator; stops the process if there are none, since
  *  nothing safe can follow. Any thread. */
 RPC_API void rpc_random(void *data, size_t size);
+
+/* ---- arena ------------------------------------------------------------------------------- */
 
 /** Memory that is given back all at once, within a budget.
  *  Not for more than one thread at a time. */
@@ -131,19 +141,20 @@ typedef struct rpc_arena_meter {
     void (*give)(void *ctx, size_t bytes);
     void *ctx; /* outlives the arena */
 } rpc_arena_meter;
-/** Before the first allocation. */
+/** The meter (copied) is asked from now on. Before the first allocation. */
 RPC_API void rpc_arena_set_meter(rpc_arena *arena, const rpc_arena_meter *meter);
-/** NULL is allowed. */
+/** Gives all memory back. NULL is allowed. */
 RPC_API void rpc_arena_free(rpc_arena *arena);
 /** Memory aligned for any type, not zeroed; NULL when the budget or the machine's memory is
  *  used up (rpc_arena_exhausted() tells which). Lives until reset or free. */
 RPC_API RPC_MUST_USE void *rpc_arena_alloc(rpc_arena *arena, size_t size);
-/** A copy with a NUL behind it. */
+/** A copy of size bytes with a NUL behind it; NULL as rpc_arena_alloc(). */
 RPC_API RPC_MUST_USE char *rpc_arena_strndup(rpc_arena *arena, const char *text, size_t size);
-/** Gives all memory back but the first block. */
+/** Gives all memory back but the first block; what was allocated is gone. */
 RPC_API void rpc_arena_reset(rpc_arena *arena);
 /** True when an allocation failed for the sake of budget or meter since the last reset. */
 RPC_API bool rpc_arena_exhausted(const rpc_arena *arena);
+/** Bytes allocated since the last reset. */
 RPC_API size_t rpc_arena_used(const rpc_arena *arena);
 
 #ifdef __cplusplus

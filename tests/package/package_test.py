@@ -11,6 +11,7 @@ import programs
 import tutorial
 from programs import BINARY, CMAKE, SOURCE, run
 
+HEADERS = ("rpc.h", "rpc_limits.h", "base.h")
 OUTSIDE = pathlib.Path(__file__).resolve().parent / "projects" / "outside"
 
 
@@ -46,7 +47,7 @@ class Package(unittest.TestCase):
 
     def declared_functions(self):
         declared = set()
-        for name in ("rpc.h", "base.h"):
+        for name in HEADERS:
             text = (self.prefix / "include" / "dacm-rpc" / name).read_text()
             text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
             declared |= set(re.findall(r"RPC_API[^;{]*?\b(rpc_\w+)\s*\(", text))
@@ -70,7 +71,7 @@ class Package(unittest.TestCase):
         lib = str(self.lib.relative_to(self.prefix))
         short = version().rpartition(".")[0]
         self.assertEqual(installed, sorted([
-            "include/dacm-rpc/base.h", "include/dacm-rpc/rpc.h",
+            *(f"include/dacm-rpc/{name}" for name in HEADERS),
             "share/doc/dacm-rpc/LICENSE", "share/doc/dacm-rpc/reference.md",
             f"{lib}/libdacm-rpc.a", f"{lib}/libdacm-rpc.so", f"{lib}/libdacm-rpc.so.{short}",
             f"{lib}/libdacm-rpc.so.{version()}", f"{lib}/pkgconfig/dacm-rpc.pc",
@@ -95,20 +96,63 @@ class Package(unittest.TestCase):
             exported = {line.split()[2] for line in lines if len(line.split()) == 3}
             self.assertEqual(exported, declared, library)
 
-    def test_the_reference_has_every_function(self):
-        text = (self.prefix / "share" / "doc" / "dacm-rpc" / "reference.md").read_text()
-        headings = set(re.findall(r"`(rpc_\w+)`", "".join(
-            line for line in text.splitlines() if line.startswith("### "))))
-        self.assertEqual(self.declared_functions() - headings, set())
+    def reference(self, *arguments):
+        return subprocess.run(["python3", SOURCE / "scripts" / "reference", *arguments],
+                              capture_output=True, text=True, check=False)
 
-    def test_a_function_without_a_comment_has_no_place_in_the_reference(self):
+    def test_the_reference_is_what_the_headers_say(self):
+        done = self.reference("--check")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_the_reference_has_every_function_and_each_of_its_links_leads_somewhere(self):
+        text = (self.prefix / "share" / "doc" / "dacm-rpc" / "reference.md").read_text()
+        anchors = re.findall(r'<a id="(\w+)"></a>', text)
+        self.assertEqual(self.declared_functions() - set(anchors), set())
+        self.assertEqual(len(anchors), len(set(anchors)))
+        headings = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+                    for title in re.findall(r"^#+ (.*)$", text, re.M)}
+        self.assertEqual(set(re.findall(r"\]\(#([^)]+)\)", text)) - set(anchors) - headings, set())
+
+    def test_the_ranges_of_limits_in_the_header_are_those_that_are_checked(self):
+        units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+        words = {"HOUR_MS": "3600000", "YEAR_MS": "31536000000", "INT32_MAX": str((1 << 31) - 1),
+                 "UINT32_MAX": str((1 << 32) - 1)}
+
+        def number(text):
+            digits, _, unit = text.replace(",", "").partition(" ")
+            return str(int(digits) * units.get(unit, 1)) if digits.isdigit() else text
+
+        header = (SOURCE / "rpc" / "rpc_limits.h").read_text()
+        value = r"([\w,]+(?: [KM]iB)?)"
+        said = {name: (number(low), number(high) if high else None) for name, low, high in
+                re.findall(rf"(\w+);\s*/\* [^(]*\({value}(?:\.\.{value}| and more)", header)}
+        source = (SOURCE / "rpc" / "limits.c").read_text()
+        checked = {name: (low, None if high.startswith("INT64_MAX") else words.get(high, high))
+                   for name, low, high in re.findall(r'RANGE\((\w+), "[^"]*", (\d+), ([^)]+)\),',
+                                                     source)}
+        self.assertGreater(len(checked), 30)
+        self.assertEqual(said, checked)
+
+    def test_a_header_that_has_changed_makes_the_reference_old(self):
+        header, output = self.folder / "header.h", self.folder / "reference.md"
+        header.write_text("/** Says one thing. */\nRPC_API void rpc_said(void);\n")
+        arguments = ("--headers", header, "--output", output)
+        self.assertEqual(self.reference(*arguments).returncode, 0)
+        self.assertEqual(self.reference("--check", *arguments).returncode, 0)
+        header.write_text(header.read_text().replace("one", "another"))
+        done = self.reference("--check", *arguments)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("run scripts/reference", done.stderr)
+
+    def test_what_has_no_comment_has_no_place_in_the_reference(self):
         header = self.folder / "bare.h"
         header.write_text("/** Says what it does. */\nRPC_API void rpc_said(void);\n\n"
-                          "RPC_API void rpc_unsaid(void);\n")
-        done = subprocess.run(["python3", SOURCE / "rpc" / "reference.py", header,
-                               self.folder / "out.md"], capture_output=True, text=True, check=False)
+                          "RPC_API void rpc_unsaid(void);\n\n#define RPC_SILENT 1\n\n"
+                          "typedef struct rpc_mute {\n    int field;\n} rpc_mute;\n")
+        done = self.reference("--headers", header, "--output", self.folder / "out.md")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("no comment says what these do: rpc_unsaid", done.stderr)
+        self.assertIn("no comment says what these are: rpc_unsaid(), RPC_SILENT, rpc_mute",
+                      done.stderr)
 
     def test_the_soname_changes_with_the_minor_version(self):
         dynamic = run("readelf", "-d", self.lib / "libdacm-rpc.so")
@@ -118,7 +162,7 @@ class Package(unittest.TestCase):
     def test_headers_compile_alone_as_c17_and_as_cpp(self):
         flags = self.pkg_config("--cflags")
         for compiler, language in (("cc", "c17"), ("c++", "c++17")):
-            for header in ("rpc.h", "base.h"):
+            for header in HEADERS:
                 source = self.folder / ("alone.c" if compiler == "cc" else "alone.cc")
                 source.write_text(f"#include <dacm-rpc/{header}>\n")
                 run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
