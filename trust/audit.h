@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** The audit trail: what was decided and changed, in append-only files whose lines are chained by
- *  hash, so that changing or removing anything but the newest records is found. Who wants to find
- *  even that keeps a copy of the head (trust_audit_verify()) elsewhere.
+ *  hash, so that changing or removing anything but the newest records is found; of whole segments
+ *  that were removed at the beginning, the first number that is left tells. Who wants to find even
+ *  that newest ones were removed keeps a copy of the head (trust_audit_verify()) elsewhere.
  *
  *  A trail is a folder of segments `audit-<number of its first record, 20 digits>.log`. A line is
  *  64 hex digits, a blank, a JSON object, a newline; the digits are
@@ -146,15 +147,16 @@ typedef bool trust_audit_record_fn(void *ctx, rpc_bytes json);
 RPC_API RPC_MUST_USE rpc_code trust_audit_scan(const char *directory, int64_t from_ms,
     int64_t to_ms, trust_audit_record_fn *fn, void *ctx, rpc_status *reterr);
 
-/** Follows the whole chain from the first record.
+/** Follows the whole chain from the oldest segment that is there.
  *
+ *  ret_first    the number of its first record: 1, or what was before has been moved away.
  *  ret_records  how many there are.
  *  ret_head     the last line's 64 digits, NUL-terminated; zeros for an empty trail.
  *
  *  DATA_LOSS: names the file and line where it breaks, or names a record that does not stand before
  *  it in its segment. */
-RPC_API RPC_MUST_USE rpc_code trust_audit_verify(
-    const char *directory, uint64_t *ret_records, char ret_head[65], rpc_status *reterr);
+RPC_API RPC_MUST_USE rpc_code trust_audit_verify(const char *directory, uint64_t *ret_first,
+    uint64_t *ret_records, char ret_head[65], rpc_status *reterr);
 
 #ifdef __cplusplus
 }

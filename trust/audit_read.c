@@ -452,13 +452,17 @@ rpc_code trust_audit_scan(const char *directory, int64_t from_ms, int64_t to_ms,
 
 /* Where the chain stands. */
 typedef struct chain_end {
-    uint64_t next; /* record */
+    uint64_t next; /* record; 0 = not begun */
     uint8_t chain[AUDIT_CHAIN_BYTES];
 } chain_end;
 
 /* Does the segment follow from what came before? */
-static void judge_segment(audit_segment *segment, const chain_end *end, bool last)
+static void judge_segment(audit_segment *segment, chain_end *end, bool last)
 {
+    if (end->next == 0) { /* the oldest one there: what it follows from is not */
+        end->next = segment->first;
+        memcpy(end->chain, segment->previous, AUDIT_CHAIN_BYTES);
+    }
     if (segment->first != end->next) {
         segment->bad_line = 0; /* this comes before all else */
         mark(segment, 1, "records or segments before it were removed or added");
@@ -511,13 +515,13 @@ static rpc_code follow(
     return RPC_OK;
 }
 
-rpc_code trust_audit_verify(
-    const char *directory, uint64_t *ret_records, char ret_head[65], rpc_status *reterr)
+rpc_code trust_audit_verify(const char *directory, uint64_t *ret_first, uint64_t *ret_records,
+    char ret_head[65], rpc_status *reterr)
 {
     RPC_AUTOCLOSE int directory_fd = -1;
     RPC_AUTOFREE uint64_t *segments = NULL;
     size_t count = 0;
-    chain_end end = {.next = 1};
+    chain_end end = {.next = 0};
     rpc_code code = open_trail(directory, &directory_fd, reterr);
     if (code == RPC_OK)
         code = trust__audit_list(directory_fd, &segments, &count, reterr);
@@ -525,7 +529,8 @@ rpc_code trust_audit_verify(
         code = follow(directory_fd, segments[i], i + 1 == count, &end, reterr);
     if (code != RPC_OK)
         return code;
-    *ret_records = end.next - 1;
+    *ret_first = count > 0 ? segments[0] : 1;
+    *ret_records = count > 0 ? end.next - segments[0] : 0;
     rpc_hex(rpc_bytes_of(end.chain, sizeof end.chain), ret_head);
     return RPC_OK;
 }

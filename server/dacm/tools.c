@@ -309,14 +309,16 @@ int dacm_tool_stat(const char *directory, bool json)
 
 int dacm_tool_audit(const char *directory, bool json)
 {
-    uint64_t records = 0;
+    uint64_t first = 0, records = 0;
     char head[65];
     rpc_status status = {0};
-    if (trust_audit_verify(directory, &records, head, &status) != RPC_OK)
+    if (trust_audit_verify(directory, &first, &records, head, &status) != RPC_OK)
         return fail(json, &status);
     if (json)
-        print_json(json_pack("{s:I, s:s}", "records", (json_int_t)records, "head", head));
+        print_json(json_pack("{s:I, s:I, s:s}", "first", (json_int_t)first, "records",
+            (json_int_t)records, "head", head));
     else
-        printf("%" PRIu64 " records, the chain holds; its head is %s\n", records, head);
+        printf("%" PRIu64 " records from number %" PRIu64 " on, the chain holds; its head is %s\n",
+            records, first, head);
     return 0;
 }

@@ -239,10 +239,10 @@ TEST(audit_common_members_and_request_ids_that_would_break_a_record_are_refused)
 
 static void broken(const char *folder, const char *says)
 {
-    uint64_t records;
+    uint64_t first, records;
     char head[65];
     rpc_status status = {.message = ""};
-    assert_int_equal(trust_audit_verify(folder, &records, head, &status), RPC_DATA_LOSS);
+    assert_int_equal(trust_audit_verify(folder, &first, &records, head, &status), RPC_DATA_LOSS);
     if (!strstr(status.message, says))
         fail_msg("'%s' does not say '%s'", status.message, says);
 }

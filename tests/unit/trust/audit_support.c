@@ -34,10 +34,10 @@ void put_number(trust_audit *audit, unsigned number, trust_audit_class durabilit
 
 uint64_t verified(const char *folder)
 {
-    uint64_t records = UINT64_MAX;
+    uint64_t first = 0, records = UINT64_MAX;
     char head[65];
     rpc_status status = {.message = ""};
-    if (trust_audit_verify(folder, &records, head, &status) != RPC_OK)
+    if (trust_audit_verify(folder, &first, &records, head, &status) != RPC_OK)
         fail_msg("%s", status.message);
     return records;
 }

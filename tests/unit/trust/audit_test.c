@@ -58,12 +58,13 @@ static void make_trail(const char *folder, unsigned count)
 
 static void damaged(const char *folder, const char *says)
 {
-    uint64_t records = 77;
+    uint64_t first = 77, records = 77;
     char head[65] = "untouched";
     rpc_status status = {.message = ""};
-    const rpc_code code = trust_audit_verify(folder, &records, head, &status);
+    const rpc_code code = trust_audit_verify(folder, &first, &records, head, &status);
     if (code != RPC_DATA_LOSS || !strstr(status.message, says))
         fail_msg("code %d, '%s' does not say '%s'", code, status.message, says);
+    assert_int_equal(first, 77);
     assert_int_equal(records, 77);
     assert_string_equal(head, "untouched");
 }
@@ -116,9 +117,9 @@ TEST(audit_line_is_the_digest_of_the_one_before_and_its_json)
         end = (size_t)(start - data) + 65 + json_size + 1;
     }
     assert_int_equal(end, size);
-    uint64_t records;
+    uint64_t first, records;
     char head[65];
-    assert_int_equal(trust_audit_verify(folder, &records, head, NULL), RPC_OK);
+    assert_int_equal(trust_audit_verify(folder, &first, &records, head, NULL), RPC_OK);
     assert_string_equal(head, hex);
     free(data);
 }
@@ -201,14 +202,15 @@ TEST(audit_options_that_make_no_sense_are_refused)
 
 TEST(audit_readers_tell_a_missing_trail_from_an_empty_one)
 {
-    uint64_t records = 1;
+    uint64_t first = 0, records = 1;
     char head[65], folder[300];
     snprintf(folder, sizeof folder, "%s/none", test_tmpdir());
-    assert_int_equal(trust_audit_verify(folder, &records, head, NULL), RPC_NOT_FOUND);
+    assert_int_equal(trust_audit_verify(folder, &first, &records, head, NULL), RPC_NOT_FOUND);
     seen s = {0};
     assert_int_equal(trust_audit_scan(folder, 0, 1, see, &s, NULL), RPC_NOT_FOUND);
     assert_int_equal(mkdir(folder, 0700), 0);
-    assert_int_equal(trust_audit_verify(folder, &records, head, NULL), RPC_OK);
+    assert_int_equal(trust_audit_verify(folder, &first, &records, head, NULL), RPC_OK);
+    assert_int_equal(first, 1);
     assert_int_equal(records, 0);
     assert_int_equal(strspn(head, "0"), 64);
     assert_int_equal(trust_audit_scan(folder, 2, 1, see, &s, NULL), RPC_INVALID_ARGUMENT);
@@ -288,6 +290,31 @@ TEST(audit_line_longer_than_a_record_is_found)
     free(bad);
 }
 
+TEST(audit_oldest_segments_may_be_moved_away_and_the_rest_says_where_it_begins)
+{
+    const char *folder = test_tmpdir();
+    make_trail(folder, 300);
+    uint64_t segments[64];
+    const size_t count = segments_of(folder, segments);
+    assert_in_range(count, 3, 64);
+    char head[65], before[65];
+    uint64_t first, records;
+    assert_int_equal(trust_audit_verify(folder, &first, &records, before, NULL), RPC_OK);
+    assert_int_equal(first, 1);
+    for (size_t i = 0; i + 1 < count; i++) {
+        assert_int_equal(unlink(path_of(folder, segments[i])), 0);
+        assert_int_equal(trust_audit_verify(folder, &first, &records, head, NULL), RPC_OK);
+        assert_int_equal(first, segments[i + 1]);
+        assert_int_equal(records, 301 - segments[i + 1]);
+        assert_string_equal(head, before);
+    }
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder}); /* and it goes on */
+    put_number(audit, 301, TRUST_AUDIT_BEFORE);
+    trust_audit_close(audit);
+    assert_int_equal(verified(folder), 302 - first);
+}
+
 TEST(audit_removed_segment_is_found_wherever_it_was)
 {
     const char *folder = test_tmpdir();
@@ -295,7 +322,7 @@ TEST(audit_removed_segment_is_found_wherever_it_was)
     uint64_t segments[64];
     const size_t count = segments_of(folder, segments);
     assert_in_range(count, 3, 64);
-    for (size_t i = 0; i + 1 < count; i++) {
+    for (size_t i = 1; i + 1 < count; i++) {
         char aside[600];
         snprintf(aside, sizeof aside, "%s/aside", folder);
         assert_int_equal(rename(path_of(folder, segments[i]), aside), 0);
