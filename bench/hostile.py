@@ -53,16 +53,20 @@ def connect(address, tls):
     return tls.wrap_socket(socket.create_connection(address), server_hostname="localhost")
 
 
-def half_handshake(servers, address, _):
+def half_hello():
     inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
     hello = context().wrap_bio(inward, outward, server_hostname="localhost")
     try:
         hello.do_handshake()
     except ssl.SSLWantReadError:
         pass
-    half = outward.read()
+    whole = outward.read()
+    return whole[:len(whole) // 2]
+
+
+def half_handshake(servers, address, _):
     plain = socket.create_connection(address)
-    plain.sendall(half[:len(half) // 2])
+    plain.sendall(half_hello())
     return plain
 
 

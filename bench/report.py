@@ -53,6 +53,8 @@ def main():
             if not result["holds"]:
                 failed.append(name)
             print(json.dumps(result) if args.json else show(result), flush=True)
+            if "attack" in result and not args.json:
+                print(f"{'':24} {json.dumps(result['attack'])}", flush=True)
     finally:
         servers.stop()
     summary = {"summary": {"machine": f"{platform.machine()}, {os.cpu_count()} cores, "

@@ -175,6 +175,30 @@ def uniform(name, users):
                       "missing asset", 0.95, False, None, users)
 
 
+# ---- under attack ---------------------------------------------------------------------------------
+
+class SiegeRow(Row):
+    """A caller's median with hostile clients beside it and without, by turns; a call that fails
+    ends the bench. All share the cores with the server."""
+
+    def p50_us(self, servers, quick):
+        return load.own_client(servers, "dacmd", "unary", 1, 1,
+                               ("--seconds", 2 if quick else 7))["p50_us"]
+
+    def run(self, servers, rounds, quick):
+        attacked, calm, told = [], [], []
+        for _ in range(rounds):
+            calm.append(self.p50_us(servers, quick))
+            with servers.siege() as siege:
+                attacked.append(self.p50_us(servers, quick))
+                told.append(siege.end())
+        ratios = [without / beside for without, beside in zip(calm, attacked)]
+        result = self.result(statistics.median(attacked), statistics.median(calm),
+                             statistics.median(ratios), ratios)
+        result["attack"] = told[-1]
+        return result
+
+
 # ---- all ------------------------------------------------------------------------------------------
 
 def objects_100k(name, peer, connections, inflight, mark):
@@ -232,6 +256,9 @@ ROWS = [
                    hostile.half_request, hostile.HALF_REQUESTS),
     hostile_memory("memory-slow-reader", "a download of 64 MiB of which nothing is read, with "
                    "every window open", hostile.slow_reader, hostile.READERS),
+    SiegeRow("under-attack", "Authorize, 1 connection, 1 in flight, median, beside 500 readers of a "
+             "byte a second, 1,000 idle connections, 200 unfinished handshakes and 2,000 requests "
+             "reset a second, against the same without them", "us", "no attack", 0.5, False, None),
     uniform("uniform-answers-1", 1),
     uniform("uniform-answers-1k", 1000),
     uniform("uniform-answers-100k", 100_000),

@@ -4,11 +4,14 @@ certificate and key, and what the kernel knows about each: CPU time and memory."
 import json
 import os
 import pathlib
+import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 LARGE = 64 << 20
 SMALL = 100_000
@@ -111,6 +114,43 @@ class Server(Child):
         self.process.wait(30)
 
 
+class Siege:
+    """Hostile clients around dacmd while the block runs; end() tells what they met."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.before, self.connections = servers.limits_reached(), servers.connections()
+        self.kb = servers.dacmd.anonymous_kb()
+        self.process = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).parent / "siege.py", "--target",
+             servers.targets["dacmd"], "--token", servers.fresh_token(), "--asset",
+             servers.assets[LARGE], "--gpsi", servers.user],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline().strip() != "standing":
+            sys.exit("bench: the hostile clients were not let in")
+
+    def __enter__(self):
+        return self
+
+    def end(self):
+        """Adds what dacmd says: the limits that were reached, and its memory."""
+        memory = self.servers.dacmd.anonymous_kb()
+        told = json.loads(self.process.communicate("\n")[0])
+        now = self.servers.limits_reached()
+        told["limits"] = {name: count - self.before.get(name, 0) for name, count in now.items()
+                          if count > self.before.get(name, 0)}
+        told["server_mb"] = round((memory - self.kb) / 1024)
+        return told
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        while self.servers.connections() > self.connections:
+            time.sleep(0.1)
+
+
 class Servers:
     def __init__(self, build):
         self.build, self.bin = build, build / "bin"
@@ -210,6 +250,24 @@ class Servers:
     def stop(self):
         for server in reversed(self.started):
             server.stop()
+
+    # ---- what dacmd says of itself ----------------------------------------------------------
+
+    def metrics(self):
+        context = ssl.create_default_context(cafile=self.ca)
+        with urllib.request.urlopen(self.env["dacm"]["https"] + "/metrics", context=context) as get:
+            return get.read().decode()
+
+    def limits_reached(self):
+        return {name: int(float(count)) for name, count in re.findall(
+            r'^dacm_limit_reached_total\{limit="(\w+)"\} (\S+)$', self.metrics(), re.M)}
+
+    def connections(self):
+        """Open ones of dacmd."""
+        return int(float(re.search(r"^dacm_connections (\S+)$", self.metrics(), re.M)[1]))
+
+    def siege(self):
+        return Siege(self)
 
     # ---- dacmd's contents -------------------------------------------------------------------
 
