@@ -6,8 +6,8 @@
 
 #include <grpc/grpc.h>
 
-template <typename SetInt, typename SetString>
-void Tune(SetInt set_int, SetString set_string) {
+template <typename SetInt, typename SetString> void Tune(SetInt set_int, SetString set_string)
+{
     set_string(GRPC_ARG_OPTIMIZATION_TARGET, "throughput");
     set_int(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     set_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 20);
