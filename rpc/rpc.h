@@ -240,7 +240,7 @@ RPC_API rpc_arena *rpc_call_arena(rpc_call *call);
 RPC_API bool rpc_call_metadata(const rpc_call *call, const char *name, rpc_bytes *ret_value);
 /** How many values that header has. */
 RPC_API unsigned rpc_call_metadata_count(const rpc_call *call, const char *name);
-/** The same for trailing metadata; client, inside on_end. */
+/** As rpc_call_metadata(), of trailing metadata; client, inside on_end. */
 RPC_API bool rpc_call_trailer(const rpc_call *call, const char *name, rpc_bytes *ret_value);
 
 /** Something derived from a header's value and remembered by the connection: the verified token of
@@ -266,7 +266,8 @@ RPC_API bool rpc_call_request_metadata(rpc_call *call, const char *name, rpc_byt
 
 /** Adds to initial (server: before the first message; client: in an interceptor's on_start) or
  *  trailing metadata (server only); the bytes are copied.
- *  INVALID_ARGUMENT for a name or value that gRPC forbids, FAILED_PRECONDITION when too late. */
+ *  INVALID_ARGUMENT for a name or value that gRPC forbids, FAILED_PRECONDITION when too late,
+ *  RESOURCE_EXHAUSTED without memory. Any thread. */
 RPC_API rpc_code rpc_call_add_header(rpc_call *call, const char *name, rpc_bytes value);
 RPC_API rpc_code rpc_call_add_trailer(rpc_call *call, const char *name, rpc_bytes value);
 
@@ -308,7 +309,8 @@ RPC_API bool rpc_call_message_compressed(const rpc_call *call);
 /** Server: ends the call after what was sent; RPC_OK or an error with its message (copied, cut
  *  at 383 bytes; NULL for none). The first end counts, later ones are ignored. Any thread. */
 RPC_API void rpc_call_finish(rpc_call *call, rpc_code code, const char *message);
-/** The same, from a status. For unary stubs: exactly one of closure(reply) or this. */
+/** The same, from a status. A unary method ends by exactly one of closure(reply) and this, both
+ *  from any thread. */
 RPC_API void rpc_call_fail(rpc_call *call, const rpc_status *status);
 /** Client: no more messages from us, after those that were taken. Any thread. */
 RPC_API void rpc_call_half_close(rpc_call *call);
@@ -716,7 +718,7 @@ RPC_API RPC_MUST_USE rpc_code rpc_channel_unary(rpc_channel *channel, const char
  *  (`foo__bar__baz((ProtobufCService *)stub, &request, closure, data)`). Each call is
  *  asynchronous; the closure runs on the strand, with the reply (borrowed) or NULL, in which
  *  case rpc_stub_status() tells why, inside the closure. Unary methods only. options are
- *  copied. Free it when no call is running. */
+ *  copied. Its functions may be called from any thread. RESOURCE_EXHAUSTED without memory. */
 typedef struct rpc_stub rpc_stub;
 RPC_API RPC_MUST_USE rpc_code rpc_stub_new(rpc_channel *channel,
     const ProtobufCServiceDescriptor *descriptor, const rpc_call_options *options, rpc_stub **ret,
@@ -727,6 +729,7 @@ RPC_API ProtobufCService *rpc_stub_service(rpc_stub *stub);
 RPC_API const rpc_status *rpc_stub_status(const rpc_stub *stub);
 /** Its details, inside the closure; empty where there are none. */
 RPC_API rpc_bytes rpc_stub_status_details(const rpc_stub *stub);
+/** When no call of it is running. NULL is allowed. */
 RPC_API void rpc_stub_free(rpc_stub *stub);
 
 #ifdef __cplusplus
