@@ -71,6 +71,7 @@ static void check_received(rpc_bytes name, rpc_bytes value)
 /* What may be sent arrives as it was. */
 static void check_sent(rpc_bytes name, rpc_bytes value)
 {
+    MUST(name.size <= UINT32_MAX);
     char *text = malloc(name.size + 1); /* strndup() may look for the end of what has none */
     rpc__out_header *list = NULL;
     MUST(text);
