@@ -88,11 +88,11 @@ void rpc__flood_ping(rpc__conn *conn)
         over(conn, RPC_LIMIT_PINGS, "too_many_pings");
 }
 
-void rpc__flood_traffic(rpc__conn *conn, bool data)
+/* HEADERS too: a client may send WINDOW_UPDATE with each call, whatever the answer holds. */
+void rpc__flood_traffic(rpc__conn *conn)
 {
     rpc__flood *flood = &conn->flood;
     flood->ping_strikes = 0;
     flood->ping_us = 0;
-    if (data)
-        flood->window_updates -= flood->window_updates < 10 ? flood->window_updates : 10;
+    flood->window_updates -= flood->window_updates < 10 ? flood->window_updates : 10;
 }

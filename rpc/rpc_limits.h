@@ -54,8 +54,8 @@ typedef struct rpc_limits {
                                          * end */
     unsigned other_frames_per_second_max; /* 1,000 (1..1,000,000) of PRIORITY, GOAWAY and unknown
                                            * types */
-    unsigned window_updates_max;          /* 1,000 (100..1,000,000) more than ten to each DATA frame
-                                           * of ours */
+    unsigned window_updates_max;          /* 1,000 (100..1,000,000) more than ten to each HEADERS
+                                           * or DATA frame of ours */
 
     /* Memory, bytes. */
     size_t message_receive_bytes_max;    /* 4 MiB (1..4,294,967,295) */

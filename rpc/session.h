@@ -257,7 +257,7 @@ void rpc__flood_empty_data(rpc__conn *conn);
 /** A PING that is no answer. */
 void rpc__flood_ping(rpc__conn *conn);
 /** We sent HEADERS or DATA. */
-void rpc__flood_traffic(rpc__conn *conn, bool data);
+void rpc__flood_traffic(rpc__conn *conn);
 
 /* session.c, session_send.c: nghttp2 */
 bool rpc__session_start(rpc__conn *conn);

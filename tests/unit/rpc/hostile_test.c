@@ -2,6 +2,8 @@
 /* Bytes that no client of ours would send, over plain TCP. */
 #include "raw.h"
 
+#include <unistd.h>
+
 static uint8_t answer[1 << 20];
 
 TEST(garbage_instead_of_a_preface_closes_the_connection)
@@ -157,6 +159,27 @@ TEST(a_flood_of_empty_data_ends_the_connection)
 TEST(a_flood_of_window_updates_ends_the_connection)
 {
     flood(RPC_LIMIT_WINDOW_UPDATES, fill_window, 2000);
+}
+
+/* gRPC's own client sends one with each call, whether the answer holds a message or not. */
+TEST(a_window_update_with_each_refused_call_is_no_flood)
+{
+    fixture f;
+    raw_fixture(&f);
+    raw_bytes *w = calloc(1, sizeof *w);
+    raw_preface(w);
+    int fd = raw_dial(&f);
+    for (uint32_t i = 0; i < 1500; i++) {
+        raw_request(w, 1 + 2 * i, "/rpctest.Echo/NoSuch", "application/grpc", 1);
+        fill_window(w, i);
+        size_t size = raw_exchange(fd, w, answer, sizeof answer);
+        assert_true(raw_has_frame(answer, size, 1, -1));
+        w->size = 0;
+    }
+    assert_int_equal(flag_count(&f.events[RPC_EVENT_PROTOCOL_ERROR]), 0);
+    close(fd);
+    free(w);
+    fixture_stop(&f);
 }
 
 static void fill_padding(raw_bytes *w, uint32_t i)

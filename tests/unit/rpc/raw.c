@@ -158,14 +158,20 @@ static bool has_ended(const uint8_t *answer, size_t size)
     return false;
 }
 
-size_t raw_call(fixture *f, const raw_bytes *w, uint8_t *answer, size_t room)
+size_t raw_exchange(int fd, const raw_bytes *w, uint8_t *answer, size_t room)
 {
-    int fd = raw_dial(f);
     size_t size = 0;
     ssize_t got = 1;
     assert_int_equal(send(fd, w->data, w->size, MSG_NOSIGNAL), w->size);
     while (!has_ended(answer, size) && (got = recv(fd, answer + size, room - size, 0)) > 0)
         size += (size_t)got;
+    return size;
+}
+
+size_t raw_call(fixture *f, const raw_bytes *w, uint8_t *answer, size_t room)
+{
+    int fd = raw_dial(f);
+    size_t size = raw_exchange(fd, w, answer, room);
     close(fd);
     return size;
 }

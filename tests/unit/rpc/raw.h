@@ -33,7 +33,9 @@ void raw_message(raw_bytes *w, uint32_t stream, uint8_t flags, uint8_t compresse
     const void *message, size_t size);
 /** Sends, tells that no more comes, and reads what is answered until the end. */
 size_t raw_converse(fixture *f, const raw_bytes *w, uint8_t *answer, size_t room);
-/** Sends, and reads until an answer has ended (HEADERS with END_STREAM). */
+/** Sends, and reads until an answer has ended (HEADERS with END_STREAM) or the connection has. */
+size_t raw_exchange(int fd, const raw_bytes *w, uint8_t *answer, size_t room);
+/** The same on a connection of its own. */
 size_t raw_call(fixture *f, const raw_bytes *w, uint8_t *answer, size_t room);
 /** error < 0: any. */
 bool raw_has_frame(const uint8_t *answer, size_t size, uint8_t type, int error);
