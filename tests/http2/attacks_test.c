@@ -119,11 +119,12 @@ TEST(an_oversized_frame)
 /* fields headers of size bytes each, in as many frames as it takes. */
 static void put_large_headers(h2_peer *peer, uint32_t stream, size_t fields, size_t size)
 {
-    char *text = malloc(fields * (size + 16) + 1024);
+    const size_t room = fields * (size + 16) + 1024;
+    char *text = malloc(room);
     assert_non_null(text);
-    size_t at = (size_t)sprintf(text, "%s", CHAT);
+    size_t at = (size_t)snprintf(text, room, "%s", CHAT);
     for (size_t i = 0; i < fields; i++) {
-        at += (size_t)sprintf(text + at, "x-%zu: ", i);
+        at += (size_t)snprintf(text + at, room - at, "x-%zu: ", i);
         memset(text + at, 'a', size);
         at += size;
         text[at++] = '\n';

@@ -58,7 +58,7 @@ static bool read_one(void *ctx, rpc_bytes json)
     } else {
         snprintf(expected, sizeof expected, "{\"time_ms\": %lld, \"request_id\": \"%s\", %s",
             time_ms, r->id, COMMON + 1);
-        strcpy(r->full_id, r->id);
+        memcpy(r->full_id, r->id, sizeof r->full_id);
         r->full++;
     }
     assert_string_equal(text, expected);
@@ -110,8 +110,8 @@ TEST(audit_each_segment_and_each_restart_begins_with_a_full_record)
         struct stat st;
         snprintf(alone, sizeof alone, "%s/alone-%zu", test_tmpdir(), i);
         assert_int_equal(mkdir(alone, 0700), 0);
-        strcpy(from, path_of(folder, segments[i]));
-        strcpy(to, path_of(alone, segments[i]));
+        snprintf(from, sizeof from, "%s", path_of(folder, segments[i]));
+        snprintf(to, sizeof to, "%s", path_of(alone, segments[i]));
         assert_int_equal(link(from, to), 0);
         assert_int_equal(stat(from, &st), 0);
         assert_in_range(st.st_size, 1, 8192);
