@@ -115,7 +115,7 @@ static cz_address *address_of(builder *b, const char *text)
     uint8_t *ip = make(b, sizeof bytes);
     memcpy(ip, bytes, sizeof bytes);
     tcp->ip_address = (ProtobufCBinaryData){six ? 16 : 4, ip};
-    tcp->port = atoi(colon + 1);
+    tcp->port = (int32_t)strtol(colon + 1, NULL, 10);
     address->address_case = GRPC__CHANNELZ__V1__ADDRESS__ADDRESS_TCPIP_ADDRESS;
     address->tcpip_address = tcp;
     return address;

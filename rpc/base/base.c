@@ -112,15 +112,17 @@ void rpc_hex(rpc_bytes bytes, char *ret_text)
     ret_text[2 * bytes.size] = '\0';
 }
 
-static int unhex_digit(uint8_t c)
+#define NO_DIGIT 16u
+
+static unsigned unhex_digit(uint8_t c)
 {
     if (c >= '0' && c <= '9')
-        return c - '0';
+        return c - (unsigned)'0';
     if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
+        return c - (unsigned)'a' + 10;
     if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+        return c - (unsigned)'A' + 10;
+    return NO_DIGIT;
 }
 
 bool rpc_unhex(rpc_bytes text, uint8_t *ret_data, size_t size)
@@ -128,7 +130,7 @@ bool rpc_unhex(rpc_bytes text, uint8_t *ret_data, size_t size)
     if (text.size != 2 * size)
         return false;
     for (size_t i = 0; i < text.size; i++)
-        if (unhex_digit(text.data[i]) < 0)
+        if (unhex_digit(text.data[i]) == NO_DIGIT)
             return false;
     for (size_t i = 0; i < size; i++)
         ret_data[i] = (uint8_t)(unhex_digit(text.data[2 * i]) << 4 |
