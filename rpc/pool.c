@@ -61,8 +61,10 @@ static bool grow_ring(rpc_pool *pool)
     struct job *ring = reallocarray(NULL, capacity, sizeof *ring);
     if (!ring)
         return false;
-    for (size_t i = 0; i < pool->count; i++)
-        ring[i] = pool->ring[(pool->first + i) % pool->capacity];
+    for (size_t i = 0, at = pool->first; i < pool->count; i++) {
+        ring[i] = pool->ring[at];
+        at = at + 1 < pool->capacity ? at + 1 : 0;
+    }
     free(pool->ring);
     pool->ring = ring;
     pool->capacity = capacity;

@@ -17,6 +17,13 @@
         (p) = NULL;                                                                                \
         taken_;                                                                                    \
     })
+/** The same for a descriptor. */
+static inline int rpc_take_fd(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
 /** Defines name(T **) for RPC_CLEANUP from a free function that takes T * or NULL. */
 #define RPC_DEFINE_FREEP(name, type, free_fn)                                                      \
     __attribute__((unused)) static inline void name(type *p)                                       \

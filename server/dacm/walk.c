@@ -6,13 +6,13 @@
 #include <string.h>
 
 static rpc_code walk(
-    store *db, store_scan_request *request, dacm_walk_fn *fn, void *ctx, rpc_status *reterr)
+    store *db, store_scan_request request, dacm_walk_fn *fn, void *ctx, rpc_status *reterr)
 {
     store_cursor cursor;
     bool more = true;
     while (more) {
         dacm_wait wait;
-        if (dacm_wait_scan(db, request, &wait) != RPC_OK) {
+        if (dacm_wait_scan(db, &request, &wait) != RPC_OK) {
             if (reterr)
                 *reterr = wait.op.status;
             return wait.op.status.code;
@@ -24,7 +24,7 @@ static rpc_code walk(
                 break;
             }
         cursor = wait.op.page->next;
-        request->after = &cursor;
+        request.after = &cursor;
         store_page_free(wait.op.page);
     }
     return RPC_OK;
@@ -35,7 +35,7 @@ rpc_code dacm_walk_groups(store *db, const char *prefix, bool one_per_group, dac
 {
     store_scan_request request = {
         .group = rpc_bytes_str(prefix), .group_is_prefix = true, .one_per_group = one_per_group};
-    return walk(db, &request, fn, ctx, reterr);
+    return walk(db, request, fn, ctx, reterr);
 }
 
 rpc_code dacm_walk_items(store *db, const dacm_key *group, const char *prefix, dacm_walk_fn *fn,
@@ -43,7 +43,7 @@ rpc_code dacm_walk_items(store *db, const dacm_key *group, const char *prefix, d
 {
     store_scan_request request = {
         .group = dacm_key_bytes(group), .item_prefix = rpc_bytes_str(prefix)};
-    return walk(db, &request, fn, ctx, reterr);
+    return walk(db, request, fn, ctx, reterr);
 }
 
 static rpc_code walk_page(store *db, const store_chunk_ref *ref, uint32_t entries,

@@ -417,8 +417,7 @@ static rpc_code open_listener(const host_https_options *options, int *ret, rpc_s
             setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
         bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, CONNECTIONS_MAX) != 0)
         return listen_error(options, errno, reterr);
-    *ret = fd;
-    fd = -1;
+    *ret = rpc_take_fd(&fd);
     return RPC_OK;
 }
 

@@ -64,8 +64,7 @@ static rpc_code take_lock(const char *directory, int *ret_fd, rpc_status *reterr
         lmdb_env place = {.name = "lock"};
         return lmdb_status(reterr, &place, errno ? errno : ENOSPC, "cannot write to");
     }
-    *ret_fd = fd;
-    fd = -1;
+    *ret_fd = rpc_take_fd(&fd);
     return RPC_OK;
 }
 
