@@ -269,7 +269,7 @@ static void set_outcome(dacm_access *access, rpc_code code)
 /* ---- decisions remembered
  * ----------------------------------------------------------------------- */
 
-static dacm_grounds grounds_of(dacm_access *access)
+static dacm_grounds grounds_of(dacm_access *access, uint64_t trust)
 {
     return (dacm_grounds){.method = access->method,
         .asset_id = access->asset_id,
@@ -277,7 +277,8 @@ static dacm_grounds grounds_of(dacm_access *access)
         .action = (int)access->action,
         .list = access->list_seen,
         .revocation = access->revocation_seen,
-        .pseudonyms = host_pseudonym_version(access->service->log)};
+        .pseudonyms = host_pseudonym_version(access->service->log),
+        .trust = trust};
 }
 
 /* Before anything is read that the decision stands on. */
@@ -288,11 +289,13 @@ static void look_at_clocks(dacm_access *access)
     access->revocation_seen = trust_revocations_epoch(service->trust->revocations);
 }
 
-/* Allowed: remembered beside the token, audited and delivered. */
+/* Allowed: remembered beside the token, audited and delivered. Keys and issuers may have changed
+ * since the token was judged, and another call have had it judged anew: what is remembered says by
+ * which of them. */
 static void remember(dacm_access *access, const char *reason)
 {
     rpc_status why = {.code = RPC_OK};
-    const dacm_grounds grounds = grounds_of(access);
+    const dacm_grounds grounds = grounds_of(access, access->bearer.version);
     dacm_verdicts *verdicts = dacm_bearer_verdicts(access->service, access->call);
     trust_audit_common *common = common_of(
         access, access->asset_id, rpc_code_name(RPC_OK), reason, "", &why);
@@ -311,7 +314,7 @@ static bool allowed_before(dacm_access *access)
     dacm_verdicts *verdicts = dacm_bearer_verdicts(access->service, access->call);
     if (!verdicts)
         return false;
-    const dacm_grounds grounds = grounds_of(access);
+    const dacm_grounds grounds = grounds_of(access, dacm_trust_version(access->service->trust));
     const dacm_verdict *verdict = dacm_verdicts_find(verdicts, &grounds, access->now_ms / 1000);
     if (!verdict)
         return false;

@@ -78,7 +78,8 @@ static bool same_question(const dacm_grounds *a, const dacm_grounds *b)
 
 static bool same_grounds(const dacm_grounds *a, const dacm_grounds *b)
 {
-    return a->list == b->list && a->revocation == b->revocation && a->pseudonyms == b->pseudonyms;
+    return a->list == b->list && a->revocation == b->revocation && a->pseudonyms == b->pseudonyms &&
+           a->trust == b->trust;
 }
 
 void dacm_verdicts_add(

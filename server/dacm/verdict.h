@@ -32,6 +32,7 @@ typedef struct dacm_grounds {
     uint64_t list;       /* dacm_lists_now(), and the revocations' epoch, both seen before … */
     uint64_t revocation; /* … the decision was made */
     uint64_t pseudonyms; /* host_pseudonym_version(), seen before audit was made */
+    uint64_t trust;      /* of the keys and issuers' rules that the token was judged by */
 } dacm_grounds;
 
 typedef struct dacm_verdict {

@@ -13,7 +13,8 @@ static const dacm_grounds asked = {.method = method,
     .action = 2,
     .list = 5,
     .revocation = 7,
-    .pseudonyms = 9};
+    .pseudonyms = 9,
+    .trust = 3};
 
 /* With a reference to audit. */
 static dacm_verdict allowed(void)
@@ -50,8 +51,8 @@ TEST(verdict_answers_nothing_else)
     dacm_verdicts verdicts = {.next = 0};
     const dacm_verdict yes = allowed();
     dacm_verdicts_add(&verdicts, &asked, &yes);
-    dacm_grounds other[8];
-    for (size_t i = 0; i < 8; i++)
+    dacm_grounds other[9];
+    for (size_t i = 0; i < 9; i++)
         other[i] = asked;
     other[0].method = other_method;
     other[1].asset_id = "a10";
@@ -61,7 +62,8 @@ TEST(verdict_answers_nothing_else)
     other[5].list = 6;
     other[6].revocation = 8;
     other[7].pseudonyms = 10;
-    for (size_t i = 0; i < 8; i++)
+    other[8].trust = 4;
+    for (size_t i = 0; i < 9; i++)
         if (found(&verdicts, other[i], 1))
             fail_msg("answered question %zu", i);
     assert_true(found(&verdicts, asked, 1));
