@@ -98,10 +98,7 @@ static rpc_code fill_call(rpc_channel *channel, rpc_call *call, const char *path
                 "values printable ASCII unless the name ends in -bin",
                 datum->name);
     }
-    rpc_code code = set_retry(channel, call, options, reterr);
-    if (code == RPC_OK && options->parent)
-        code = rpc__family_join(call, options->parent, reterr);
-    return code;
+    return set_retry(channel, call, options, reterr);
 }
 
 static rpc_call *new_call(rpc_channel *channel)
@@ -113,6 +110,31 @@ static rpc_call *new_call(rpc_channel *channel)
     if (call)
         call->sub = sub;
     return call;
+}
+
+/* With *ret, the caller's reference. Once it has joined a parent, the parent's end may end it on
+ * another thread: so that comes last. */
+static rpc_code make_call(rpc_channel *channel, const char *path, const rpc_call_options *options,
+    const rpc_handler *handler, void *user, rpc_call **ret, rpc_status *reterr)
+{
+    rpc_call *call = new_call(channel);
+    rpc_code code = call ? fill_call(channel, call, path, options, reterr)
+                         : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
+    if (code == RPC_OK) {
+        call->handler = *handler;
+        call->user = user;
+        *ret = rpc_call_ref(call);
+        rpc__stats_started(call->stats, call->started_us);
+        if (options->parent)
+            code = rpc__family_join(call, options->parent, reterr);
+        if (code == RPC_OK)
+            return RPC_OK;
+        rpc__stats_ended(call->stats, call, code, 0);
+        *ret = NULL;
+        rpc_call_unref(call);
+    }
+    rpc_call_unref(call);
+    return code;
 }
 
 rpc_code rpc_channel_start(rpc_channel *channel, const char *path, const rpc_call_options *options,
@@ -127,19 +149,12 @@ rpc_code rpc_channel_start(rpc_channel *channel, const char *path, const rpc_cal
         call_gone(channel);
         return rpc_status_set(reterr, RPC_CANCELLED, "channel: it is being closed");
     }
-    rpc_call *call = new_call(channel);
-    rpc_code code = call ? fill_call(channel, call, path, options ? options : &none, reterr)
-                         : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "channel: no memory");
+    rpc_code code = make_call(channel, path, options ? options : &none, handler, user, ret, reterr);
     if (code != RPC_OK) {
         call_gone(channel);
-        rpc_call_unref(call);
         return code;
     }
-    call->handler = *handler;
-    call->user = user;
-    *ret = rpc_call_ref(call);
-    rpc__stats_started(call->stats, call->started_us);
-    rpc__call_ask(call, RPC__ASK_START);
+    rpc__call_ask(*ret, RPC__ASK_START);
     return RPC_OK;
 }
 

@@ -5,7 +5,6 @@
 #include <stddef.h>
 
 #define HOUR_MS 3600000
-#define YEAR_MS 31536000000
 
 rpc_limits rpc_limits_default(void)
 {
@@ -79,7 +78,7 @@ static const limit_range ranges[] = {
     RANGE(write_progress_ms, " ms", 1, HOUR_MS),
     RANGE(stream_receive_ms, " ms", 1, RPC_NO_TIMEOUT),
     RANGE(stream_send_ms, " ms", 1, RPC_NO_TIMEOUT),
-    RANGE(keepalive_ms, " ms", 0, YEAR_MS),
+    RANGE(keepalive_ms, " ms", 0, RPC__KEEPALIVE_MS_MAX),
     RANGE(keepalive_timeout_ms, " ms", 1, HOUR_MS),
     RANGE(keepalive_without_calls, "", 0, 1),
     RANGE(streams_max, "", 1, 1000000),

@@ -83,6 +83,7 @@ static void forget_attempt(rpc_call *call)
     call->headers = call->trailers = (rpc__headers){0};
     call->http_status = 0;
     call->content_type_seen = call->content_type_good = call->encoding_seen = false;
+    call->encoding = RPC_ENCODING_DEFAULT;
     call->headers_done = call->status_seen = call->remote_closed = false;
     call->remote = (rpc_status){0};
     call->header_bytes = 0;

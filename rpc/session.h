@@ -43,6 +43,7 @@
 #define RPC__MESSAGE_FIRST_MAX  (64 * 1024)
 #define RPC__OUTBOUND_QUEUE_MAX 1000
 #define RPC__TOO_MANY_PINGS     "too_many_pings"
+#define RPC__KEEPALIVE_MS_MAX   INT64_C(31536000000) /* a year */
 #define RPC__POSTS_SPARE        2
 #define RPC__CONN_BYTES         (20 * 1024) /* TLS and HTTP/2 of an idle one, as measured */
 #define RPC__REQUEST_STEP       (64 * 1024) /* in which request_bytes are charged to the server */

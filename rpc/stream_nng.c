@@ -10,15 +10,17 @@
  * own. So what is likely to be done at once is tried with an aio without callback (quick_aio)
  * first: short writes, and reads where bytes have been waiting of late. nng completes it on the
  * spot, or keeps it waiting; then it is cancelled, having moved nothing, and the other aio goes on.
- */
+ * A peer that takes everything at once would have its strand write on and on, and hear neither the
+ * peer nor its timers: after QUICK_WRITES_MAX the strand has to come back from a callback. */
 #include "stream_internal.h"
 
 #include "cleanup.h"
 
 #include <string.h>
 
-#define QUICK_BYTES_MAX (32u << 10) /* longer writes often wait, and a hop is little to them */
-#define QUICK_READ_EACH 8           /* reads, where none was waiting before */
+#define QUICK_BYTES_MAX  (32u << 10) /* longer writes often wait, and a hop is little to them */
+#define QUICK_WRITES_MAX 64          /* in a row */
+#define QUICK_READ_EACH  8           /* reads, where none was waiting before */
 
 struct rpc__stream {
     rpc_runtime *runtime;
@@ -34,6 +36,7 @@ struct rpc__stream {
     unsigned quick_in;                   /* how many reads until the next is tried at once */
     nng_iov pieces[RPC__STREAM_IOV_MAX]; /* what is left of the write in flight */
     unsigned piece_count;
+    unsigned quick_out; /* writes done at once since the last callback */
     _Atomic uint64_t written;
     char address[RPC__STREAM_ADDRESS_MAX];
 };
@@ -193,6 +196,7 @@ static void read_done(void *arg)
 {
     rpc__stream *stream = arg;
     stream->reading = false;
+    stream->quick_out = 0;
     if (stream->closing) {
         reap_when_quiet(stream);
         return;
@@ -249,8 +253,9 @@ static bool send_quickly(rpc__stream *stream)
     size_t size = 0;
     for (unsigned i = 0; i < stream->piece_count; i++)
         size += stream->pieces[i].iov_len;
-    if (size > QUICK_BYTES_MAX)
+    if (size > QUICK_BYTES_MAX || stream->quick_out >= QUICK_WRITES_MAX)
         return false;
+    stream->quick_out++;
     send_by(stream, stream->quick_aio);
     nng_aio_cancel(stream->quick_aio); /* nothing, when it is complete */
     nng_aio_wait(stream->quick_aio);
@@ -266,6 +271,7 @@ static void write_done(void *arg)
         return;
     }
     stream->writing = false;
+    stream->quick_out = 0;
     if (stream->closing) {
         reap_when_quiet(stream);
         return;

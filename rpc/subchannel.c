@@ -160,9 +160,12 @@ static void conn_request(rpc__conn *conn, rpc_call *call)
     (void)conn, (void)call;
 }
 
-/* The server finds our pings too many: half as many from now on, on every connection. */
+/* The server finds our pings too many: half as many from now on, on every connection. One that
+ * says so again and again has us at one a year. */
 static void slow_down(rpc__conn *conn, rpc_channel *channel)
 {
+    if (conn->keepalive_ms > RPC__KEEPALIVE_MS_MAX / 2)
+        return;
     int64_t doubled = 2 * conn->keepalive_ms, old = atomic_load(&channel->keepalive_ms);
     while (old < doubled && !atomic_compare_exchange_weak(&channel->keepalive_ms, &old, doubled))
         continue;

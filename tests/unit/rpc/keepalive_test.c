@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "channel.h"
+#include "raw.h"
 #include "relay.h"
 
 typedef struct scene {
@@ -121,6 +122,29 @@ TEST(a_client_that_is_told_too_many_pings_halves_them)
     assert_int_equal(atomic_load(&s.f.channel->keepalive_ms), 10);
     client_done(&c);
     close_scene(&s);
+}
+
+/* Doubled on and on it would wrap. */
+TEST(a_server_that_finds_any_ping_too_many_brings_them_to_one_a_year)
+{
+    static const char calm[] = "\0\0\0\0\0\0\0\x0b" RPC__TOO_MANY_PINGS;
+    fixture f;
+    raw_server s;
+    raw_bytes *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    raw_frame(w, sizeof calm - 1, 7, 0, 0, calm);
+    raw_server_start(&s, w);
+    fixture_init(&f);
+    rpc_status status = {0};
+    rpc_channel_options options = {
+        .target = s.target, .limits = f.client_limits, .allow_plain_text = true};
+    options.limits.keepalive_ms = RPC__KEEPALIVE_MS_MAX - 1;
+    assert_int_equal(rpc_channel_new(f.runtime, &options, &f.channel, &status), RPC_OK);
+    assert_int_equal(fixture_unary(&f, NULL, "x", NULL, &status), RPC_UNAVAILABLE);
+    assert_true(atomic_load(&f.channel->keepalive_ms) == RPC__KEEPALIVE_MS_MAX - 1);
+    fixture_stop(&f);
+    raw_server_stop(&s);
+    free(w);
 }
 
 TEST(keepalive_settings_out_of_range_are_refused_by_name)

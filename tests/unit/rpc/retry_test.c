@@ -390,6 +390,60 @@ TEST(a_child_has_no_more_time_than_its_parent_and_ends_with_it)
     fixture_stop(&f);
 }
 
+static void child_ended(rpc_call *call, const rpc_status *status, void *user)
+{
+    (void)call, (void)status;
+    flag_raise(user);
+}
+
+typedef struct ending {
+    rpc_call *parent;
+    atomic_bool go;
+} ending;
+
+static void *end_parent(void *arg)
+{
+    ending *it = arg;
+    while (!atomic_load(&it->go))
+        sched_yield();
+    rpc_call_cancel(it->parent);
+    return NULL;
+}
+
+/* Either it is refused, or its end is told: however late its parent's end comes. */
+TEST(a_call_made_while_its_parent_ends_is_refused_or_told_its_end)
+{
+    static const rpc_handler handler = {.on_end = child_ended};
+    fixture f;
+    rpc_channel_options options = {0};
+    start(&f, &options);
+    for (int round = 0; round < 200; round++) {
+        client_call parent = {0};
+        flag ended;
+        flag_init(&ended);
+        client_start(&parent, &f, "/rpctest.Echo/Chat", NULL);
+        ending it = {.parent = parent.call};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, end_parent, &it), 0);
+        rpc_call_options of_parent = {.parent = parent.call};
+        rpc_status status = {0};
+        unsigned made = 0;
+        rpc_call *child = NULL;
+        atomic_store(&it.go, true);
+        while (rpc_channel_start(f.channel, "/rpctest.Echo/Chat", &of_parent, &handler, &ended,
+                   &child, &status) == RPC_OK) {
+            made++;
+            rpc_call_unref(child);
+        }
+        assert_int_equal(status.code, RPC_CANCELLED);
+        pthread_join(thread, NULL);
+        flag_wait(&parent.ended, 1);
+        flag_wait(&ended, made);
+        client_done(&parent);
+    }
+    fixture_stop(&f);
+}
+
 TEST(a_child_that_ends_first_leaves_its_parent_alone)
 {
     fixture f;

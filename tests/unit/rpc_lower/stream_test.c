@@ -167,6 +167,17 @@ static void do_write_large(test_end *end)
     write_pieces(end, &piece, 1);
 }
 
+/* Byte by byte, until one has to be waited for. */
+#define WRITES_MAX 200
+static unsigned writes_in_a_row;
+static void do_write_on_and_on(test_end *end)
+{
+    rpc_bytes piece = rpc_bytes_str("x");
+    writes_in_a_row = 0;
+    while (writes_in_a_row < WRITES_MAX && rpc__stream_write(end->stream, &piece, 1))
+        writes_in_a_row++;
+}
+
 /* ---- a server that echoes, or keeps what it is given ------------------------------------- */
 
 #define ENDS_MAX 4096
@@ -318,6 +329,23 @@ static void echo_over(const char *url)
 TEST(stream_echoes_over_tcp)
 {
     echo_over("tcp://127.0.0.1:0");
+}
+
+/* Or a peer that reads fast would keep a strand, and with it a thread, to itself. */
+TEST(stream_that_writes_on_and_on_comes_back_to_its_strand)
+{
+    test_server server;
+    open_server(&server, "tcp://127.0.0.1:0", true);
+    test_end *end = dial(&server);
+    for (unsigned round = 1; round <= 2; round++) {
+        on_strand(end, do_write_on_and_on);
+        assert_true(writes_in_a_row < WRITES_MAX);
+        WAIT(end, end->writes == round);
+        assert_int_equal(end->write_code, RPC_OK);
+    }
+    finish(end);
+    WAIT(accepted(&server, 0), server.ends[0]->closed);
+    close_server(&server);
 }
 
 TEST(stream_echoes_over_ipv6)
