@@ -287,7 +287,8 @@ static rpc_code check_url(
     if (url->scheme != RPC__SCHEME_TCP || (options->allow_plain_text && url->loopback))
         return RPC_OK;
     return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-        "channel: tcp:// is for loopback and with plain text allowed only; use tls+tcp://");
+        "channel: tcp:// is plain text, for loopback and with allow_plain_text only; use "
+        "tls+tcp://");
 }
 
 static rpc_code parse_target(const rpc_channel_options *options,

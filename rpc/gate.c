@@ -665,7 +665,8 @@ rpc_code rpc_unpack(const ProtobufCMessageDescriptor *descriptor, rpc_bytes pack
     if (!block.at && rpc_arena_exhausted(arena))
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "%s: unpacking takes %zu bytes, more than the call's memory budget has left "
-            "(%zu bytes are in use); send fewer entries in one message",
+            "(%zu bytes are in use); send less in one message, or the receiver raises "
+            "call_memory_bytes_max or its rpc_arena_new()",
             descriptor->name, size, rpc_arena_used(arena));
     if (!block.at)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,

@@ -13,7 +13,8 @@ static rpc_code check_scheme(
         return RPC_OK;
     if (!options->allow_plain_text || !url->loopback)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "listener %s: tcp:// is for loopback and with plain text allowed only; use tls+tcp://",
+            "listener %s: tcp:// is plain text, for loopback and with allow_plain_text only; use "
+            "tls+tcp://",
             options->name);
     return RPC_OK;
 }

@@ -101,9 +101,15 @@ static rpc_code fill_methods(rpc__service *service, rpc_status *reterr)
 {
     const ProtobufCServiceDescriptor *descriptor = service->service->descriptor;
     rpc_bytes described;
+    if (service->descriptor_set.size == 0)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "server: service %s comes without a descriptor set; give rpc_service_options."
+            "descriptor_set, made by dacm_rpc_protos() or protoc --include_imports "
+            "--descriptor_set_out",
+            descriptor->name);
     if (!find_service(service->descriptor_set, descriptor->name, &described))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "server: the descriptor set given has no service %s; make it with protoc "
+            "server: the descriptor set given is damaged or has no service %s; make it with protoc "
             "--include_imports --descriptor_set_out",
             descriptor->name);
     for (unsigned i = 0; i < descriptor->n_methods; i++) {
@@ -124,7 +130,10 @@ static rpc_code fill_methods(rpc__service *service, rpc_status *reterr)
 rpc_code rpc_server_add_service(rpc_server *server, ProtobufCService *service,
     const rpc_service_options *options, rpc_status *reterr)
 {
+    static const rpc_service_options nothing_said = {0};
     const char *name = service->descriptor->name;
+    if (!options)
+        options = &nothing_said;
     if (server->started)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "server: service %s comes after the start; add services before", name);
@@ -168,12 +177,20 @@ static rpc__method *find_slowly(const rpc_server *server, const char *path)
     return NULL;
 }
 
+static rpc_code no_such_method(const char *path, rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_NOT_FOUND,
+        path[0] == '/' ? "server: no registered service has %s; add its service before"
+                       : "server: a path is written /package.Service/Method, not %s",
+        path);
+}
+
 rpc_code rpc_server_set_handler(rpc_server *server, const char *path, const rpc_handler *handler,
     void *user, const rpc_method_options *options, rpc_status *reterr)
 {
     rpc__method *method = find_slowly(server, path);
     if (!method)
-        return rpc_status_set(reterr, RPC_NOT_FOUND, "server: no registered service has %s", path);
+        return no_such_method(path, reterr);
     if (server->started)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "server: the handler of %s comes after the start", path);
@@ -191,7 +208,7 @@ rpc_code rpc_server_set_method(
 {
     rpc__method *method = find_slowly(server, path);
     if (!method)
-        return rpc_status_set(reterr, RPC_NOT_FOUND, "server: no registered service has %s", path);
+        return no_such_method(path, reterr);
     if (server->started)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "server: the options of %s come after the start", path);

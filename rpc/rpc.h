@@ -60,7 +60,9 @@ typedef struct rpc_runtime_options {
  *  RESOURCE_EXHAUSTED when a thread or memory cannot be had. */
 RPC_API RPC_MUST_USE rpc_code rpc_runtime_new(
     const rpc_runtime_options *options, rpc_runtime **ret, rpc_status *reterr);
-/** After every server, channel and pool of it is freed. Waits for its threads; not from a
+/** After every server, channel and pool of it is freed. Waits for its threads, and for what the
+ *  program still owes: without end where a handler never answered its call, a message was not
+ *  released, or a reference of rpc_channel_start() or rpc_call_ref() not given back. Not from a
  *  callback. NULL is allowed, as in every free function here. */
 RPC_API void rpc_runtime_free(rpc_runtime *runtime);
 

@@ -180,6 +180,11 @@ static rpc_code listen_failed(int error, const char *url, rpc_status *reterr)
             "rpc: cannot listen on '%s': the address is taken; stop who holds it or choose "
             "another port",
             url);
+    case NNG_EADDRINVAL:
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "rpc: cannot listen on '%s': this machine has no such address; give one of its own, "
+            "0.0.0.0 or [::] for all",
+            url);
     case NNG_ENOENT:
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "rpc: cannot listen on '%s': there is no such folder; make it first", url);

@@ -216,11 +216,22 @@ static void clear_errors(void)
         ERR_clear_error();
 }
 
+/* None of the authorities that we were given has signed it. */
+static bool is_of_another_ca(long verdict)
+{
+    return verdict == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ||
+           verdict == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+           verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+           verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+           verdict == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+}
+
 static rpc_code verify_failed(rpc__tls *tls, rpc_status *reterr)
 {
     long verdict = SSL_get_verify_result(tls->ssl);
-    return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "rpc: TLS: the %s's certificate: %s",
-        tls->context->server ? "client" : "server", X509_verify_cert_error_string(verdict));
+    return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "rpc: TLS: the %s's certificate: %s%s",
+        tls->context->server ? "client" : "server", X509_verify_cert_error_string(verdict),
+        is_of_another_ca(verdict) ? "; is its CA in ca_file?" : "");
 }
 
 /* An SSL call said SSL_ERROR_SSL: what to tell. */

@@ -159,6 +159,54 @@ TEST(a_streaming_method_without_a_handler_stops_the_start_by_name)
     rpc_handler none = {0};
     assert_int_equal(
         rpc_server_set_handler(server, "/a.B/C", &none, NULL, NULL, &status), RPC_NOT_FOUND);
+    assert_non_null(strstr(status.message, "no registered service has /a.B/C"));
+    assert_int_equal(
+        rpc_server_set_handler(server, "a.B/C", &none, NULL, NULL, &status), RPC_NOT_FOUND);
+    assert_non_null(strstr(status.message, "/package.Service/Method, not a.B/C"));
+    rpc_server_free(server);
+    fixture_stop(&f);
+}
+
+TEST(a_service_without_a_descriptor_set_is_refused_and_told_where_it_comes_from)
+{
+    fixture f;
+    fixture_init(&f);
+    fixture_start(&f);
+    rpc_server *server;
+    rpc_status status = {0};
+    rpc_server_options options = {.limits = f.limits};
+    assert_int_equal(rpc_server_new(f.runtime, &options, &server, &status), RPC_OK);
+    Rpctest__Echo_Service service = {.base = RPCTEST__ECHO__BASE_INIT};
+    rpc_service_options none = {0};
+    assert_int_equal(
+        rpc_server_add_service(server, &service.base, NULL, &status), RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "without a descriptor set"));
+    assert_int_equal(
+        rpc_server_add_service(server, &service.base, &none, &status), RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "dacm_rpc_protos()"));
+    none.descriptor_set = rpc_bytes_str("x");
+    assert_int_equal(
+        rpc_server_add_service(server, &service.base, &none, &status), RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "has no service rpctest.Echo"));
+    rpc_server_free(server);
+    fixture_stop(&f);
+}
+
+TEST(an_address_that_is_not_of_this_machine_is_refused_and_told_what_else_to_give)
+{
+    fixture f;
+    fixture_init(&f);
+    fixture_start(&f);
+    rpc_server *server;
+    rpc_status status = {0};
+    rpc_server_options options = {.limits = f.limits};
+    assert_int_equal(rpc_server_new(f.runtime, &options, &server, &status), RPC_OK);
+    rpc_listener_options elsewhere = {.name = "elsewhere",
+        .url = "tls+tcp://192.0.2.1:0",
+        .tls = {.certificate_pem = rpc_bytes_str(f.server_cert.cert_pem),
+            .key_pem = rpc_bytes_str(f.server_cert.key_pem)}};
+    assert_int_equal(rpc_server_listen(server, &elsewhere, NULL, &status), RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "this machine has no such address"));
     rpc_server_free(server);
     fixture_stop(&f);
 }

@@ -271,7 +271,8 @@ TEST(unpacking_beyond_the_arena_is_refused_with_the_sizes)
     char expected[300];
     snprintf(expected, sizeof expected,
         "gate.test.EveryKind: unpacking takes %zu bytes, more than the call's memory budget has "
-        "left (0 bytes are in use); send fewer entries in one message",
+        "left (0 bytes are in use); send less in one message, or the receiver raises "
+        "call_memory_bytes_max or its rpc_arena_new()",
         measure(EVERY, &p));
     assert_int_equal(
         rpc_unpack(EVERY, bytes_of(&p), arena, &message, &status), RPC_RESOURCE_EXHAUSTED);

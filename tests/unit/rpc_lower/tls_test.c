@@ -208,6 +208,7 @@ TEST(tls_client_refuses_an_untrusted_ca)
     shake(&pair, 4096);
     assert_int_equal(pair.client.result, RPC__TLS_FAILED);
     assert_int_equal(pair.client.status.code, RPC_UNAUTHENTICATED);
+    assert_non_null(strstr(pair.client.status.message, "is its CA in ca_file?"));
     test_cert_free(&other);
     close_pair(&pair);
 }
@@ -241,6 +242,7 @@ TEST(tls_server_refuses_a_client_of_another_ca_even_where_it_only_asks)
     shake(&pair, 4096);
     assert_false(rpc__tls_handshake_done(pair.server.tls));
     assert_int_equal(pair.server.status.code, RPC_UNAUTHENTICATED);
+    assert_non_null(strstr(pair.server.status.message, "is its CA in ca_file?"));
     test_cert_free(&stranger);
     test_cert_free(&other);
     close_pair(&pair);
