@@ -224,11 +224,15 @@ static void check_over(rpc__conn *conn)
     }
 }
 
-void rpc__conn_pump(rpc__conn *conn)
+/* Whether TLS has said that no more comes: then nothing may. */
+static bool said_last_words(const rpc__conn *conn)
 {
-    if (!conn->stream || conn->state == RPC__CONN_CONNECTING || conn->state >= RPC__CONN_CLOSED)
-        return;
-    bool more = true;
+    return conn->state == RPC__CONN_CLOSING && conn->drain_us > 0;
+}
+
+static void write_out(rpc__conn *conn)
+{
+    bool more = !said_last_words(conn);
     while (more && conn->state < RPC__CONN_CLOSED) {
         (void)make_frames(conn);
         if (conn->state >= RPC__CONN_CLOSED)
@@ -241,7 +245,17 @@ void rpc__conn_pump(rpc__conn *conn)
         }
         more = start_write(conn);
     }
+}
+
+void rpc__conn_pump(rpc__conn *conn)
+{
+    if (!conn->stream || conn->state == RPC__CONN_CONNECTING || conn->state >= RPC__CONN_CLOSED)
+        return;
+    write_out(conn);
+    bool open = conn->state == RPC__CONN_OPEN;
     check_over(conn);
+    if (open && conn->state == RPC__CONN_CLOSING)
+        write_out(conn); /* its GOAWAY, before the last words */
     if (conn->state == RPC__CONN_CLOSING)
         last_words(conn);
     if (conn->state < RPC__CONN_CLOSED)
