@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What simsd knows: users, clients, grants, browser sessions, revocations; in its store, by
+ *  records.proto. Any thread that may block: every function waits for the store. A change is
+ *  durable when its function has returned RPC_OK. Errors of all: the store's (store.h), with a
+ *  message for the log; the message of an INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS or
+ *  FAILED_PRECONDITION is for the operator who asked and says what to do. */
+#ifndef SIM_STATE_H
+#define SIM_STATE_H
+
+#include "base.h"
+#include "store.h"
+#include "trust.h"
+
+#include <stdatomic.h>
+
+#define SIM_USERNAME_MAX  64 /* bytes of UTF-8: letters, digits and . _ @ + - of ASCII */
+#define SIM_SUB_CHARS     22 /* 128 random bits, base64url */
+#define SIM_PASSWORD_MIN  8  /* bytes of UTF-8 */
+#define SIM_PASSWORD_MAX  256
+#define SIM_GPSIS_MAX     8   /* of a user, as in a token */
+#define SIM_CLIENT_ID_MAX 128 /* A–Z a–z 0–9 . _ ~ - : / */
+#define SIM_REDIRECTS_MAX 16
+#define SIM_REDIRECT_MAX  512
+#define SIM_SCOPES_MAX    16
+#define SIM_RIGHTS_MAX    64
+#define SIM_CODE_MAX      128 /* characters of a code, refresh token or cookie of ours */
+#define SIM_ACTIONS_MAX   5
+
+typedef struct sim_state sim_state;
+
+typedef struct sim_state_options {
+    store *store;          /* outlives it */
+    const char *directory; /* of the file `secret`, 0600, drawn at the first start */
+    const rpc_clock *clock;
+    int64_t code_life_s, refresh_idle_s, refresh_life_s, session_life_s;
+    int64_t token_life_s_max;     /* how long a revocation must be remembered */
+    size_t password_memory_bytes; /* of Argon2id */
+    unsigned password_passes;
+    unsigned hashes_at_once; /* others wait for their turn */
+} sim_state_options;
+
+/** Reads or draws the secret, and the head of the revocation log. */
+RPC_MUST_USE rpc_code sim_state_open(
+    const sim_state_options *options, sim_state **ret, rpc_status *reterr);
+void sim_state_close(sim_state *state);
+/** Removes what has expired: codes, families, sessions, issued tokens, revocations. For a thread
+ *  of its own; stops early when *stop becomes true. */
+RPC_MUST_USE rpc_code sim_state_sweep(
+    sim_state *state, const atomic_bool *stop, rpc_status *reterr);
+
+/* ---- users ------------------------------------------------------------------------------ */
+
+/** One allocation; sim_user_free(). */
+typedef struct sim_user {
+    const char *username, *sub, *name;
+    bool has_password, disabled;
+    size_t gpsi_count;
+    const char *const *gpsis; /* those that really are mapped to this user; NULL-terminated */
+    int64_t created_at, valid_after_ms;
+} sim_user;
+void sim_user_free(sim_user *user);
+
+RPC_MUST_USE rpc_code sim_user_add(sim_state *state, const char *username, const char *name,
+    const char *password, rpc_status *reterr); /* password NULL: none yet. ALREADY_EXISTS */
+/** NOT_FOUND also for a deleted one. */
+RPC_MUST_USE rpc_code sim_user_find(
+    sim_state *state, const char *username, sim_user **ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_user_by_sub(
+    sim_state *state, const char *sub, sim_user **ret, rpc_status *reterr);
+/** Takes as long for an unknown, disabled or passwordless user as for a wrong password;
+ *  UNAUTHENTICATED for all of them. RESOURCE_EXHAUSTED: too many wait for their turn. */
+RPC_MUST_USE rpc_code sim_user_check(sim_state *state, const char *username, const char *password,
+    sim_user **ret, rpc_status *reterr);
+/** The tokens, grants and sessions so far end (revocation by subject), as with disable, delete,
+ *  unmap and sim_user_end(). */
+RPC_MUST_USE rpc_code sim_user_set_password(
+    sim_state *state, const char *username, const char *password, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_user_set_disabled(
+    sim_state *state, const char *username, bool disabled, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_user_delete(sim_state *state, const char *username, rpc_status *reterr);
+/** Logs the user out everywhere. */
+RPC_MUST_USE rpc_code sim_user_end(sim_state *state, const char *username, rpc_status *reterr);
+/** ALREADY_EXISTS: mapped to another user, who is not named. */
+RPC_MUST_USE rpc_code sim_user_map(
+    sim_state *state, const char *username, const char *gpsi, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_user_unmap(
+    sim_state *state, const char *username, const char *gpsi, rpc_status *reterr);
+/** Pages by name: after NULL = from the start; fn false ends it. */
+typedef bool sim_user_fn(void *ctx, const sim_user *user);
+RPC_MUST_USE rpc_code sim_users_list(
+    sim_state *state, const char *after, sim_user_fn *fn, void *ctx, rpc_status *reterr);
+
+/** What the user let that client have; both false/"" when nothing. */
+RPC_MUST_USE rpc_code sim_consent_find(sim_state *state, const char *username,
+    const char *client_id, char *ret_scope, size_t room, bool *ret_digital_asset,
+    rpc_status *reterr);
+/** Added to what was given before. */
+RPC_MUST_USE rpc_code sim_consent_give(sim_state *state, const char *username,
+    const char *client_id, const char *scope, bool digital_asset, rpc_status *reterr);
+
+/* ---- clients ------------------------------------------------------------------------------ */
+
+typedef enum sim_client_auth {
+    SIM_AUTH_NONE, /* public: PKCE alone */
+    SIM_AUTH_PRIVATE_KEY_JWT,
+    SIM_AUTH_TLS,          /* tls_client_auth, RFC 8705 */
+    SIM_AUTH_SECRET_BASIC, /* client_secret_basic */
+} sim_client_auth;
+
+typedef enum sim_grant_type {
+    SIM_GRANT_CODE = 1,
+    SIM_GRANT_REFRESH = 2,
+    SIM_GRANT_CLIENT_CREDENTIALS = 4,
+} sim_grant_type;
+
+typedef enum sim_consent_rule {
+    SIM_CONSENT_ONCE, /* asked once, then for more than was given */
+    SIM_CONSENT_ALWAYS,
+    SIM_CONSENT_NEVER, /* the operator's own client */
+} sim_consent_rule;
+
+/** One allocation; sim_client_free(). Lists are NULL-terminated. */
+typedef struct sim_client {
+    const char *client_id, *name;
+    sim_client_auth auth;
+    const char *const *redirect_uris;
+    const char *jwks;    /* "" = none */
+    const char *tls_san; /* "" = none */
+    unsigned grants;
+    const char *const *scopes;
+    const char *const *users;
+    trust_alg token_alg; /* EDDSA or RS256 */
+    bool bound;
+    sim_consent_rule consent;
+    bool disabled;
+    int64_t created_at, valid_after_ms;
+} sim_client;
+void sim_client_free(sim_client *client);
+
+/** INVALID_ARGUMENT: redirect URIs (absolute, https, or http on a loopback address, or a private
+ *  scheme with a dot; no fragment), keys, scopes, users, or members that contradict each other.
+ *  ret_secret: free() it after wiping; set for SECRET_BASIC only, and never told again. */
+RPC_MUST_USE rpc_code sim_client_add(
+    sim_state *state, const sim_client *client, char **ret_secret, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_client_find(
+    sim_state *state, const char *client_id, sim_client **ret, rpc_status *reterr);
+/** All members but ID, secret and times are replaced. */
+RPC_MUST_USE rpc_code sim_client_update(
+    sim_state *state, const sim_client *client, rpc_status *reterr);
+/** In constant time. */
+RPC_MUST_USE rpc_code sim_client_check_secret(
+    sim_state *state, const char *client_id, const char *secret, rpc_status *reterr);
+/** Its grants end and the tokens that it got by them are revoked, as with delete. */
+RPC_MUST_USE rpc_code sim_client_set_disabled(
+    sim_state *state, const char *client_id, bool disabled, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_client_delete(
+    sim_state *state, const char *client_id, rpc_status *reterr);
+typedef bool sim_client_fn(void *ctx, const sim_client *client);
+RPC_MUST_USE rpc_code sim_clients_list(
+    sim_state *state, const char *after, sim_client_fn *fn, void *ctx, rpc_status *reterr);
+/** May redirect be used by that client? Byte for byte; for http on 127.0.0.1 and [::1] a
+ *  registration without port stands for every port (RFC 8252, 7.3). */
+bool sim_client_redirects_to(const sim_client *client, const char *redirect);
+
+/* ---- grants: codes and refresh tokens -------------------------------------------------------- */
+
+/** What a user allowed a client. Strings are borrowed by sim_grant_begin(); those of a grant that
+ *  was read belong to it: one allocation, sim_grant_free(). */
+typedef struct sim_grant {
+    const char *client_id, *username, *sub, *scope;
+    bool digital_asset;
+    const char *asset_id;       /* "" = any of the user's, one a token */
+    const char *const *actions; /* NULL-terminated */
+    const char *redirect_uri, *code_challenge, *nonce, *acr, *resource;
+    int64_t auth_time;
+    bool bound; /* refresh only with this certificate */
+    uint8_t certificate_sha256[32];
+    /* set when read: */
+    uint8_t family[16];
+    uint64_t revision; /* of what was read: a change of the grant since then is ABORTED */
+    int64_t expires_at;
+} sim_grant;
+void sim_grant_free(sim_grant *grant);
+
+/** Keeps the grant; ret_code is to be exchanged once, within code_life_s. */
+RPC_MUST_USE rpc_code sim_grant_begin(
+    sim_state *state, const sim_grant *grant, char ret_code[SIM_CODE_MAX], rpc_status *reterr);
+/** The grant of a code, which stays usable. NOT_FOUND: not one of ours, expired, grant, user or
+ *  client ended. ABORTED: it was used before; the whole family and what it issued is now revoked
+ *  (RFC 6749 4.1.2; RFC 9700 2.1.1) if it belongs to client_id, and the caller says
+ *  invalid_grant in both cases. Another client's code: NOT_FOUND, nothing is revoked. */
+RPC_MUST_USE rpc_code sim_grant_by_code(
+    sim_state *state, const char *client_id, const char *code, sim_grant **ret, rpc_status *reterr);
+/** The same for a refresh token: the newest of its family; an older one revokes the family. */
+RPC_MUST_USE rpc_code sim_grant_by_refresh(sim_state *state, const char *client_id,
+    const char *refresh, sim_grant **ret, rpc_status *reterr);
+
+typedef struct sim_issue {
+    bool code;                  /* by the code; else by the refresh token */
+    bool refresh;               /* make a new refresh token */
+    const char *jti;            /* of the access token to be answered */
+    int64_t expires_at;         /* of that */
+    const uint8_t *bind_sha256; /* code of a public client with a certificate: bind; or NULL */
+} sim_issue;
+/** One transaction: the code is used up (or the refresh token replaced), the token is noted.
+ *  grant as it was read; ABORTED: another request was faster, which counts as use twice: revoked.
+ *  ret_refresh: the new refresh token, "" when none was asked for. */
+RPC_MUST_USE rpc_code sim_grant_issue(sim_state *state, const sim_grant *grant,
+    const sim_issue *issue, char ret_refresh[SIM_CODE_MAX], rpc_status *reterr);
+/** Ends the family; revokes what it issued. */
+RPC_MUST_USE rpc_code sim_grant_revoke(
+    sim_state *state, const uint8_t family[16], rpc_status *reterr);
+/** What an operator or user may see: live grants of a user. */
+typedef bool sim_grant_fn(void *ctx, const sim_grant *grant);
+RPC_MUST_USE rpc_code sim_grants_list(
+    sim_state *state, const char *username, sim_grant_fn *fn, void *ctx, rpc_status *reterr);
+
+/* ---- browser sessions ------------------------------------------------------------------------ */
+
+typedef struct sim_session {
+    char username[SIM_USERNAME_MAX + 1], sub[SIM_SUB_CHARS + 1], acr[64];
+    int64_t auth_time;
+} sim_session;
+RPC_MUST_USE rpc_code sim_session_begin(sim_state *state, const sim_user *user, const char *acr,
+    char ret_cookie[SIM_CODE_MAX], rpc_status *reterr);
+/** NOT_FOUND: none of ours, expired, or its user ended. */
+RPC_MUST_USE rpc_code sim_session_find(
+    sim_state *state, const char *cookie, sim_session *ret, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_session_end(sim_state *state, const char *cookie, rpc_status *reterr);
+
+/** A MAC of text under a key for that use ("csrf"), base64url: for forms. */
+void sim_state_mac(sim_state *state, const char *use, rpc_bytes text, char ret[44]);
+
+/* ---- revocations: a numbered log, which every DACM is sent ------------------------------------
+ */
+
+typedef struct sim_revocation {
+    uint64_t sequence, previous; /* number of the one before in the log; gaps have expired */
+    const char *jti, *subject;   /* exactly one */
+    int64_t issued_until, expires_at;
+} sim_revocation;
+
+/** Durable and on its way on return. */
+RPC_MUST_USE rpc_code sim_revoke_token(
+    sim_state *state, const char *jti, int64_t expires_at, rpc_status *reterr);
+RPC_MUST_USE rpc_code sim_revoke_subject(sim_state *state, const char *subject, rpc_status *reterr);
+/** Is a token of ours revoked? For introspection and userinfo; memory only. */
+bool sim_revoked(sim_state *state, const trust_token *token);
+
+/** 16 bytes that change when the store is another one. */
+const uint8_t *sim_revocations_epoch(const sim_state *state);
+uint64_t sim_revocations_sequence(sim_state *state);
+typedef bool sim_revocation_fn(void *ctx, const sim_revocation *revocation);
+/** Those after that number that have not expired, in order. */
+RPC_MUST_USE rpc_code sim_revocations_after(
+    sim_state *state, uint64_t sequence, sim_revocation_fn *fn, void *ctx, rpc_status *reterr);
+/** fn is called after each new one, on any thread; must not block. One watcher; before threads. */
+void sim_revocations_watch(sim_state *state, void (*fn)(void *ctx), void *ctx);
+
+#endif
