@@ -2,6 +2,7 @@
 #include "client_internal.h"
 
 #include "dacm/v1/admin.pb-c.h"
+#include "dacm/v1/token_status.pb-c.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -9,6 +9,7 @@
 #include "dacm/v1/admin.pb-c.h"
 #include "dacm/v1/consumer_list.pb-c.h"
 #include "dacm/v1/digital_asset.pb-c.h"
+#include "dacm/v1/token_status.pb-c.h"
 #include "facts.h"
 #include "object.h"
 #include "records.h"

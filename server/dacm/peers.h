@@ -29,6 +29,8 @@ typedef struct dacm_token_status_service {
 void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self, const Dacm__V1__RevokeRequest *request,
     Dacm__V1__RevokeResponse_Closure closure, void *call);
 
+extern const rpc_handler dacm_report_handler;
+
 typedef struct dacm_admin_service {
     Dacm__V1__Admin_Service base;
     dacm_service *service;

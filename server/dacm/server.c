@@ -297,6 +297,7 @@ static rpc_code add_handlers(dacm_server *server, rpc_status *reterr)
         {"/dacm.v1.DigitalAssets/Download", &dacm_download_handler},
         {"/dacm.v1.DigitalAssets/Upload", &dacm_upload_handler},
         {"/dacm.v1.ConsumerLists/ListConsumers", &dacm_list_consumers_handler},
+        {"/dacm.v1.TokenStatus/Report", &dacm_report_handler},
     };
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < sizeof handlers / sizeof *handlers; i++)

@@ -9,7 +9,7 @@ import unittest
 import grpc
 
 from configured import Server, request_id_of
-from dacm.v1 import admin_pb2, admin_pb2_grpc
+from dacm.v1 import admin_pb2, admin_pb2_grpc, token_status_pb2, token_status_pb2_grpc
 from dacm.v1 import consumer_list_pb2, consumer_list_pb2_grpc
 from harness import bearer, da
 
@@ -69,8 +69,8 @@ USERS_METHODS = {
         da.DiscoverProfilesRequest(gpsi=u), **k)),
 }
 OPERATORS_METHODS = {
-    "Revoke": lambda c, **k: admin_pb2_grpc.TokenStatusStub(c).Revoke(
-        admin_pb2.RevokeRequest(issuer=server.issuer, jti="callers"), **k),
+    "Revoke": lambda c, **k: token_status_pb2_grpc.TokenStatusStub(c).Revoke(
+        token_status_pb2.RevokeRequest(issuer=server.issuer, jti="callers"), **k),
     "Explain": lambda c, **k: admin_pb2_grpc.AdminStub(c).Explain(
         admin_pb2.ExplainRequest(request_id="callers"), **k),
     "GetStoreStat": lambda c, **k: admin_pb2_grpc.AdminStub(c).GetStoreStat(

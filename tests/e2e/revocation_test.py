@@ -14,7 +14,7 @@ import grpc
 
 import harness
 from configured import Issuer, Server, wait_until
-from dacm.v1 import admin_pb2, admin_pb2_grpc
+from dacm.v1 import token_status_pb2, token_status_pb2_grpc
 from harness import bearer, da
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
@@ -220,37 +220,37 @@ class Revocation(Case):
 
     def test_only_the_operator_revokes(self):
         claims, token = new_token()
-        request = admin_pb2.RevokeRequest(issuer=server.issuer, jti=claims["jti"])
+        request = token_status_pb2.RevokeRequest(issuer=server.issuer, jti=claims["jti"])
         peers = server.env["dacm"]["peers"].split("://")[-1]
         for target, certificate, code in (
                 (server.target, "admin", grpc.StatusCode.UNIMPLEMENTED),
                 (peers, "sims", DENIED), (peers, "val", DENIED)):
             with server.channel(*server.certificate(certificate), target=target) as channel:
                 with self.assertRaises(grpc.RpcError) as error:
-                    admin_pb2_grpc.TokenStatusStub(channel).Revoke(request, timeout=60)
+                    token_status_pb2_grpc.TokenStatusStub(channel).Revoke(request, timeout=60)
                 self.assertEqual(error.exception.code(), code)
         self.assertIsNone(self.new_code(token))
         with server.channel(*server.certificate("admin"), target=peers) as channel:
-            admin_pb2_grpc.TokenStatusStub(channel).Revoke(request, timeout=60)
+            token_status_pb2_grpc.TokenStatusStub(channel).Revoke(request, timeout=60)
         self.assertEqual(self.new_code(token), UNAUTHENTICATED)
 
     def test_revoked_is_revoked_however_long_it_is_to_be_remembered(self):
         peers = server.env["dacm"]["peers"].split("://")[-1]
         now = int(time.time())
         with server.channel(*server.certificate("admin"), target=peers) as channel:
-            stub = admin_pb2_grpc.TokenStatusStub(channel)
+            stub = token_status_pb2_grpc.TokenStatusStub(channel)
             for expires_at in (1, now - 1000, now - 31, now + 1, 253402300799):
                 claims, token = new_token()
                 with self.subTest(expires_at=expires_at):
                     self.assertIsNone(self.new_code(token))
-                    stub.Revoke(admin_pb2.RevokeRequest(issuer=server.issuer, jti=claims["jti"],
-                                                        expires_at=expires_at), timeout=60)
+                    stub.Revoke(token_status_pb2.RevokeRequest(
+                        issuer=server.issuer, jti=claims["jti"], expires_at=expires_at), timeout=60)
                     self.assertEqual(self.new_code(token), UNAUTHENTICATED)
 
     def test_what_is_no_revocation_is_refused(self):
         peers = server.env["dacm"]["peers"].split("://")[-1]
         with server.channel(*server.certificate("admin"), target=peers) as channel:
-            stub = admin_pb2_grpc.TokenStatusStub(channel)
+            stub = token_status_pb2_grpc.TokenStatusStub(channel)
             for word, fields in (("issuer", {"jti": "x", "issuer": "https://nobody.example"}),
                                  ("what", {}), ("what", {"jti": ""}),
                                  ("what", {"jti": "x" * 256}), ("what", {"subject": "x" * 256}),
@@ -259,8 +259,9 @@ class Revocation(Case):
                                  ("expires_at", {"jti": "x", "expires_at": 2**63 - 1}),
                                  ("expires_at", {"jti": "x", "expires_at": 2**63 - 30})):
                 with self.subTest(fields=fields), self.assertRaises(grpc.RpcError) as error:
-                    stub.Revoke(admin_pb2.RevokeRequest(**{"issuer": server.issuer, **fields}),
-                                timeout=60)
+                    stub.Revoke(token_status_pb2.RevokeRequest(
+                        **{"issuer": server.issuer, **fields}),
+                        timeout=60)
                 self.assertEqual(error.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
                 self.assertTrue(error.exception.details().startswith(word + ":"))
 

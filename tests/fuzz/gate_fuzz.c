@@ -7,6 +7,7 @@
 #include "dacm/v1/admin.pb-c.h"
 #include "dacm/v1/consumer_list.pb-c.h"
 #include "dacm/v1/digital_asset.pb-c.h"
+#include "dacm/v1/token_status.pb-c.h"
 #include "every_kind.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
