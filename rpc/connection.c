@@ -433,6 +433,13 @@ static int64_t first_limit_ms(const rpc__conn *conn)
     return conn->server ? conn->limits->first_request_ms : conn->limits->handshake_ms;
 }
 
+/* Before its first request (a client's: SETTINGS) a connection has time limits of its own: a slow
+ * handshake is not idleness. */
+static bool may_be_idle(const rpc__conn *conn)
+{
+    return conn->had_request && conn->state < RPC__CONN_CLOSING && conn->calls == NULL;
+}
+
 static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
 {
     const rpc_limits *limits = conn->limits;
@@ -445,7 +452,7 @@ static int64_t next_tick_ms(rpc__conn *conn, int64_t now)
     /* What check_limits() does nothing about is not waited for: it would be due at every tick. */
     if (conn->state == RPC__CONN_OPEN && !conn->had_request)
         delay = earliest(now, conn->opened_us, first_limit_ms(conn), delay);
-    if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL)
+    if (may_be_idle(conn))
         delay = earliest(now, conn->idle_since_us, limits->idle_ms, delay);
     if (conn->stream && rpc__stream_writing(conn->stream))
         delay = earliest(now, conn->progress_us, limits->write_progress_ms, delay);
@@ -514,8 +521,7 @@ static void check_limits(rpc__conn *conn, int64_t now)
         rpc__conn_time_out(conn, conn->server ? RPC_LIMIT_FIRST_REQUEST : RPC_LIMIT_HANDSHAKE,
             conn->server ? "no request within first_request_ms"
                          : "no HTTP/2 SETTINGS within handshake_ms");
-    else if (conn->state < RPC__CONN_CLOSING && conn->calls == NULL &&
-             passed(now, conn->idle_since_us, limits->idle_ms))
+    else if (may_be_idle(conn) && passed(now, conn->idle_since_us, limits->idle_ms))
         rpc__conn_time_out(conn, RPC_LIMIT_IDLE, "idle for idle_ms");
     else if (rpc__stream_writing(conn->stream) &&
              passed(now, conn->progress_us, limits->write_progress_ms))

@@ -24,7 +24,7 @@ typedef struct rpc_limits {
     /* Time, milliseconds. */
     int64_t handshake_ms;      /* 5,000 (1..3,600,000) */
     int64_t first_request_ms;  /* 10,000 (1..3,600,000) */
-    int64_t idle_ms;           /* 300,000 (1..RPC_NO_TIMEOUT) without a call */
+    int64_t idle_ms;           /* 300,000 (1..RPC_NO_TIMEOUT) without a call, after the first */
     int64_t write_progress_ms; /* 30,000 (1..3,600,000) with output waiting and none leaving */
     int64_t stream_receive_ms; /* 300,000 (1..RPC_NO_TIMEOUT): a call of a server waits for the
                                 * peer's next message or half-close */

@@ -229,6 +229,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         /* Only now does a client know how many streams it may open. */
         if (!conn->server && !conn->had_request && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
             conn->had_request = true;
+            conn->idle_since_us = rpc__conn_now_us(conn);
             conn->ops->on_ready(conn);
         }
         return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** What simsd knows: users, clients, grants, browser sessions, revocations; in its store, by
- *  records.proto. Any thread that may block: every function waits for the store. A change is
+ *  sim_records.proto. Any thread that may block: every function waits for the store. A change is
  *  durable when its function has returned RPC_OK. Errors of all: the store's (store.h), with a
  *  message for the log; the message of an INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS or
  *  FAILED_PRECONDITION is for the operator who asked and says what to do. */

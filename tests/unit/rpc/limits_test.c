@@ -217,6 +217,31 @@ TEST(headers_that_are_begun_and_do_not_end_close_the_connection)
     fixture_stop(&f);
 }
 
+TEST(a_connection_is_not_idle_before_its_first_request)
+{
+    fixture f;
+    init_plain(&f);
+    f.limits.idle_ms = f.limits.first_request_ms / 10;
+    fixture_start(&f);
+    int fd = raw_dial(&f);
+    raw_bytes *w = calloc(1, sizeof *w);
+    raw_preface(w);
+    send_wire(fd, w);
+    assert_true(await_frame(fd, 4, 0, NULL, 0));
+    raw_still_serves(&f); /* a connection that will be idle */
+    fixture_skip(&f, f.limits.idle_ms + 1);
+    fixture_wait_limit(&f, RPC_LIMIT_IDLE, 1);
+    w->size = 0;
+    raw_frame(w, 8, 6, 0, 0, "whatever"); /* PING: answered, and so not closed */
+    send_wire(fd, w);
+    free(w);
+    assert_true(await_frame(fd, 6, 0, NULL, 0));
+    fixture_skip(&f, f.limits.first_request_ms);
+    fixture_wait_limit(&f, RPC_LIMIT_FIRST_REQUEST, 1);
+    expect_end(fd);
+    fixture_stop(&f);
+}
+
 TEST(an_idle_connection_is_closed)
 {
     fixture f;
