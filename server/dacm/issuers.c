@@ -2,62 +2,11 @@
 #include "issuers.h"
 
 #include "cleanup.h"
+#include "program.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sodium.h>
 #include <string.h>
 
 #define ARENA_BYTES (4u << 20)
-
-/* ---- files ------------------------------------------------------------------------------------
- */
-
-static rpc_code file_failed(const char *path, int why, rpc_status *reterr)
-{
-    rpc_code code = why == ENOENT || why == ENOTDIR ? RPC_NOT_FOUND
-                    : why == EACCES || why == EPERM ? RPC_PERMISSION_DENIED
-                                                    : RPC_UNAVAILABLE;
-    return rpc_status_set(reterr, code, "cannot read '%s': %s", path, strerror(why));
-}
-
-rpc_code dacm_file_read(
-    const char *path, size_t max, char **ret, size_t *ret_size, rpc_status *reterr)
-{
-    RPC_AUTOCLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return file_failed(path, errno, reterr);
-    char *content = malloc(max + 1);
-    if (!content)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory to read '%s'", path);
-    size_t size = 0;
-    ssize_t got = 1;
-    while (size <= max && got > 0) {
-        got = read(fd, content + size, max + 1 - size);
-        if (got > 0)
-            size += (size_t)got;
-        else if (got < 0 && errno == EINTR)
-            got = 1;
-    }
-    if (got < 0 || size > max) {
-        int why = errno;
-        dacm_file_done(content, size);
-        return got < 0 ? file_failed(path, why, reterr)
-                       : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-                             "'%s' has more than the %zu bytes that are read", path, max);
-    }
-    content[size] = '\0';
-    *ret = content;
-    *ret_size = size;
-    return RPC_OK;
-}
-
-void dacm_file_done(char *content, size_t size)
-{
-    if (content)
-        sodium_memzero(content, size);
-    free(content);
-}
 
 /* ---- a snapshot ---------------------------------------------------------------------------------
  */
@@ -72,13 +21,13 @@ static rpc_code load_keys(const char *path, trust_keyring **ret, rpc_status *ret
 {
     char *text = NULL;
     size_t size = 0;
-    rpc_code code = dacm_file_read(path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
+    rpc_code code = program_file_read(path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
     if (code != RPC_OK)
         return code;
     rpc_status why;
     code = trust_keyring_parse(
         rpc_bytes_of(text, size), TRUST_FOR_TOKENS, next_version(), ret, &why);
-    dacm_file_done(text, size);
+    program_file_done(text, size);
     return code == RPC_OK ? code : rpc_status_set(reterr, code, "'%s': %.300s", path, why.message);
 }
 

@@ -42,10 +42,4 @@ void dacm_issuers_unref(dacm_issuers *issuers);
 /** The index of that issuer; count when there is none. */
 size_t dacm_issuers_find(const dacm_issuers *issuers, const char *issuer);
 
-/** A file of at most max bytes: malloc'd, with a NUL behind it; wiped and freed by
- *  dacm_file_done(). NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED. */
-RPC_MUST_USE rpc_code dacm_file_read(
-    const char *path, size_t max, char **ret, size_t *ret_size, rpc_status *reterr);
-void dacm_file_done(char *content, size_t size);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include "dacm_internal.h"
 #include "peers.h"
+#include "program.h"
 #include "proto_descriptors.h"
 #include "settings.h"
 #include "sweep.h"
@@ -54,24 +55,6 @@ static rpc_code no_memory(rpc_status *reterr)
 /* ---- configuration ------------------------------------------------------------------------------
  */
 
-static rpc_code read_admin_uids(dacm_server *server, rpc_status *reterr)
-{
-    const host_values *values = values_of(server);
-    size_t count = host_list_count(values, "listen.admin.uids");
-    const char *const *list = host_string_list(values, "listen.admin.uids");
-    server->admin_uids = calloc(count + 1, sizeof *server->admin_uids);
-    if (!server->admin_uids)
-        return no_memory(reterr);
-    for (size_t i = 0; i < count; i++) {
-        const rpc_code code = dacm_uid_parse(list[i], &server->admin_uids[i], reterr);
-        if (code != RPC_OK)
-            return code;
-    }
-    server->config.admin_uids = server->admin_uids;
-    server->config.admin_uid_count = count;
-    return RPC_OK;
-}
-
 static rpc_code read_config(dacm_server *server, rpc_status *reterr)
 {
     const host_values *v = values_of(server);
@@ -93,7 +76,10 @@ static rpc_code read_config(dacm_server *server, rpc_status *reterr)
         .sweep_interval_s = host_int(v, "store.sweep_interval_s"),
         .sweep_grace_s = host_int(v, "store.sweep_grace_s"),
     };
-    return read_admin_uids(server, reterr);
+    const rpc_code code = program_admin_uids(
+        v, &server->admin_uids, &server->config.admin_uid_count, reterr);
+    server->config.admin_uids = server->admin_uids;
+    return code;
 }
 
 /* ---- what decisions stand on
@@ -123,24 +109,14 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
         (unsigned)host_int(values, "audit.unauthenticated_per_s"),
         host_metrics_counter(server->metrics, "dacm_audit_left_out_total",
             "Requests without a genuine token that have no audit record of their own.", NULL));
-    const trust_audit_options options = {
-        .directory = server->config.audit_directory,
-        .power = host_enum(values, "audit.durability") == 1,
-        .segment_bytes_max = (uint64_t)host_int(values, "audit.segment_bytes_max"),
-        .waiting_bytes_max = (size_t)host_int(values, "audit.waiting_bytes_max"),
-        .stuck_ms = (unsigned)host_int(values, "audit.stuck_ms"),
-        .clock = server->service.clock,
-    };
     trust->records_held = host_metrics_counter(server->metrics, "dacm_audit_held_total",
         "Answers held back because the audit trail's disk is slow.", NULL);
     trust->records_refused = host_metrics_counter(server->metrics, "dacm_audit_refused_total",
         "Requests refused because the audit trail would not take their record.", NULL);
     rpc_code code = dacm_trust_load(trust, values, reterr);
     if (code == RPC_OK)
-        code = trust_audit_open(&options, &trust->audit, reterr);
-    if (code == RPC_OK && trust_audit_torn_bytes(trust->audit) > 0)
-        HOST_LOG(server->log, HOST_WARNING, "audit: a record torn by a crash was cut off",
-            host_number("bytes", (int64_t)trust_audit_torn_bytes(trust->audit)));
+        code = program_audit_open(
+            values, server->service.clock, server->log, &trust->audit, reterr);
     return code;
 }
 
@@ -401,16 +377,9 @@ static rpc_code open_https(dacm_server *server, rpc_status *reterr)
         {"/healthz", get_health, server},
         {"/.well-known/jwks.json", get_jwks, server},
     };
-    const char *certificate = host_string(values, "listen.https.certificate");
-    const char *key = host_string(values, "listen.https.key");
-    const host_https_options options = {
-        .address = host_string(values, "listen.https.address"),
-        .port = (unsigned)host_int(values, "listen.https.port"),
-        .certificate_file = certificate[0] ? certificate : NULL,
-        .key_file = key[0] ? key : NULL,
-        .routes = routes,
-        .route_count = sizeof routes / sizeof *routes,
-    };
+    host_https_options options = program_https_options(values, "https");
+    options.routes = routes;
+    options.route_count = sizeof routes / sizeof *routes;
     return host_https_start(&options, &server->https, reterr);
 }
 

@@ -2,45 +2,22 @@
 #include "settings.h"
 
 #include "issuers.h"
+#include "program.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define TEXT(n, least, fb, text)                                                                   \
-    {                                                                                              \
-        .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
-        .description = (text)                                                                      \
-    }
-/* What SIGHUP reads again. */
-#define RELOADED(n, least, fb, text)                                                               \
-    {                                                                                              \
-        .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
-        .reloadable = true, .description = (text)                                                  \
-    }
-#define NUMBER(n, u, least, most, fb, text)                                                        \
-    {                                                                                              \
-        .name = (n), .kind = HOST_INT, .unit = (u), .min = (least), .max = (most),                 \
-        .fallback = (fb), .description = (text)                                                    \
-    }
-#define FLAG(n, fb, text)                                                                          \
-    {                                                                                              \
-        .name = (n), .kind = HOST_BOOL, .fallback = (fb), .description = (text)                    \
-    }
-#define CHOICE(n, list, fb, text)                                                                  \
-    {                                                                                              \
-        .name = (n), .kind = HOST_ENUM, .choices = (list), .fallback = (fb), .description = (text) \
-    }
-#define TEXTS(n, text)                                                                             \
-    {                                                                                              \
-        .name = (n), .kind = HOST_STRING_LIST, .min = 1, .max = 255, .description = (text)         \
-    }
+#define TEXT         PROGRAM_TEXT
+#define RELOADED     PROGRAM_RELOADED
+#define NUMBER       PROGRAM_NUMBER
+#define FLAG         PROGRAM_FLAG
+#define CHOICE       PROGRAM_CHOICE
+#define TEXTS        PROGRAM_TEXTS
 
 static const char *const modes[] = {"token+profile", "profile", "token", "literal", NULL};
 static const char *const creates[] = {"any", "none", "list", NULL};
 static const char *const sources[] = {"file", NULL};
-static const char *const durabilities[] = {"process", "power", NULL};
-static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 
 static const host_setting issuer_fields[] = {
     TEXT("issuer", 1, NULL, "`iss` of its tokens, byte for byte"),
@@ -77,12 +54,7 @@ const host_setting dacm_settings[] = {
     RELOADED("listen.peers.key", 0, "", "PEM file of its private key"),
     RELOADED("listen.peers.client_ca", 0, "", "who signs the certificates that are required"),
     RELOADED("listen.peers.client_crl", 0, "", "their revocation lists, one for each CA, PEM"),
-    TEXT("listen.admin.url", 0, "", "ipc:// socket of the operator; empty: none"),
-    {.name = "listen.admin.uids",
-        .kind = HOST_STRING_LIST,
-        .min = 1,
-        .max = 10,
-        .description = "user IDs that may use the socket besides the server's own"},
+    PROGRAM_ADMIN_SETTINGS,
     TEXTS("listen.admin.sans", "names in certificates that are operators"),
     TEXT("listen.https.address", 0, "127.0.0.1", "address for metrics, health and public keys"),
     NUMBER("listen.https.port", NULL, 0, 65535, "7480", "its port; 0: any"),
@@ -119,16 +91,7 @@ const host_setting dacm_settings[] = {
         "how often chunks that no version lists are looked for"),
     NUMBER("store.sweep_grace_s", "s", 1, 31536000, "86400", "how long such chunks are kept"),
     NUMBER("store.versions_max", NULL, 1, 1000000, "100", "versions kept per asset"),
-    TEXT("audit.directory", 1, NULL, "where the audit trail is kept"),
-    CHOICE("audit.durability", durabilities, "process",
-        "what an audit record survives before its answer: the process, or loss of power"),
-    NUMBER("audit.segment_bytes_max", "bytes", 8192, INT64_MAX, "67108864",
-        "a segment of the audit trail that is as large is followed by the next"),
-    NUMBER("audit.waiting_bytes_max", "bytes", 1048576, 17179869184, "33554432",
-        "memory for records that a slow disk has not taken; from a quarter of it on, answers are "
-        "held back"),
-    NUMBER("audit.stuck_ms", "ms", 1, 3600000, "10000",
-        "a write of records that takes longer is taken for a broken disk: no answer waits for it"),
+    PROGRAM_AUDIT_SETTINGS,
     NUMBER("audit.unauthenticated_per_s", NULL, 1, 1000000, "100",
         "records a second of requests without a genuine token; the others are counted"),
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING)
@@ -142,13 +105,7 @@ const host_setting dacm_settings[] = {
     NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),
     NUMBER("threads.verify", NULL, 1, 64, "2", "threads that verify new tokens"),
     NUMBER("threads.upload", NULL, 1, 64, "2", "threads that hash uploads"),
-    {.name = "log.level",
-        .kind = HOST_ENUM,
-        .choices = levels,
-        .fallback = "info",
-        .reloadable = true,
-        .description = "what is logged"},
-    TEXT("log.file", 0, "", "file of the log; empty: standard error"),
+    PROGRAM_LOG_SETTINGS,
 };
 const size_t dacm_settings_count = COUNT(dacm_settings);
 
@@ -157,58 +114,29 @@ static bool set(const host_values *values, const char *name)
     return host_string(values, name)[0] != '\0';
 }
 
-rpc_code dacm_uid_parse(const char *text, uid_t *ret, rpc_status *reterr)
-{
-    char *end = NULL;
-    const unsigned long uid = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || uid > UINT32_MAX - 1)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "'listen.admin.uids': '%.32s' is no user ID; write a number", text);
-    *ret = (uid_t)uid;
-    return RPC_OK;
-}
-
 static rpc_code check_uids(const host_values *values, rpc_status *reterr)
 {
-    const char *const *list = host_string_list(values, "listen.admin.uids");
-    rpc_code code = RPC_OK;
-    uid_t uid = 0;
-    for (size_t i = 0; code == RPC_OK && i < host_list_count(values, "listen.admin.uids"); i++)
-        code = dacm_uid_parse(list[i], &uid, reterr);
+    uid_t *uids = NULL;
+    size_t count = 0;
+    const rpc_code code = program_admin_uids(values, &uids, &count, reterr);
+    free(uids);
     return code;
 }
 
 static rpc_code check_listener(const host_values *values, const char *name, rpc_status *reterr)
 {
     char setting[64], certificate[64];
-    rpc_status why;
     snprintf(setting, sizeof setting, "listen.%s.url", name);
     snprintf(certificate, sizeof certificate, "listen.%s.certificate", name);
-    const rpc_listener_options options = {.name = name,
-        .url = host_string(values, setting),
-        .allow_plain_text = strcmp(name, "users") == 0 &&
-                            host_bool(values, "listen.users.allow_plain_text")};
-    if (!options.url[0])
-        return RPC_OK;
-    const rpc_code code = rpc_listener_check(&options, &why);
+    const rpc_code code = program_check_url(values, name,
+        strcmp(name, "users") == 0 && host_bool(values, "listen.users.allow_plain_text"), reterr);
+    const char *url = host_string(values, setting);
     if (code != RPC_OK)
-        return rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
-    if (strcmp(name, "admin") != 0 && strncmp(options.url, "tls", 3) == 0 &&
-        !set(values, certificate))
+        return code;
+    if (strcmp(name, "admin") != 0 && strncmp(url, "tls", 3) == 0 && !set(values, certificate))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "'%s': '%s' needs a certificate and its key", certificate, options.url);
+            "'%s': '%s' needs a certificate and its key", certificate, url);
     return RPC_OK;
-}
-
-static rpc_code check_https(const host_values *values, rpc_status *reterr)
-{
-    rpc_status why;
-    const host_https_options options = {.address = host_string(values, "listen.https.address"),
-        .port = (unsigned)host_int(values, "listen.https.port"),
-        .certificate_file = host_string(values, "listen.https.certificate")};
-    const rpc_code code = host_https_check(&options, &why);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code, "'listen.https.address': %s", why.message);
 }
 
 static rpc_code check_listeners(const host_values *values, rpc_status *reterr)
@@ -219,16 +147,7 @@ static rpc_code check_listeners(const host_values *values, rpc_status *reterr)
         code = check_listener(values, names[i], reterr);
     if (code == RPC_OK)
         code = check_uids(values, reterr);
-    return code == RPC_OK ? check_https(values, reterr) : code;
-}
-
-static rpc_code check_pair(
-    const host_values *values, const char *certificate, const char *key, rpc_status *reterr)
-{
-    if (set(values, certificate) == set(values, key))
-        return RPC_OK;
-    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-        "'%s' and '%s' belong together: set both or neither", certificate, key);
+    return code == RPC_OK ? program_check_https(values, "https", reterr) : code;
 }
 
 static rpc_code check_issuers(const host_values *values, bool allow_literal, rpc_status *reterr)
@@ -272,7 +191,7 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
         {"listen.https.certificate", "listen.https.key"},
     };
     for (size_t i = 0; i < COUNT(pairs); i++) {
-        rpc_code code = check_pair(values, pairs[i][0], pairs[i][1], reterr);
+        rpc_code code = program_check_pair(values, pairs[i][0], pairs[i][1], reterr);
         if (code != RPC_OK)
             return code;
     }

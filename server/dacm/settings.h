@@ -7,8 +7,6 @@
 #include "config.h"
 #include "host.h"
 
-#include <sys/types.h>
-
 extern const host_setting dacm_settings[];
 extern const size_t dacm_settings_count;
 
@@ -20,7 +18,5 @@ enum { DACM_MODE_TOKEN_PROFILE, DACM_MODE_PROFILE, DACM_MODE_TOKEN, DACM_MODE_LI
  *  allow_literal is --allow-literal. */
 RPC_MUST_USE rpc_code dacm_settings_check(
     const host_values *values, bool allow_literal, rpc_status *reterr);
-/** A number, as in listen.admin.uids. */
-RPC_MUST_USE rpc_code dacm_uid_parse(const char *text, uid_t *ret, rpc_status *reterr);
 
 #endif

@@ -4,10 +4,10 @@
 #include "tools.h"
 
 #include "dacm_internal.h"
+#include "program.h"
 #include "walk.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,31 +31,12 @@ typedef struct checking {
     rpc_status status;
 } checking;
 
-static void print_json(json_t *object)
-{
-    char *text = json_dumps(object, JSON_COMPACT);
-    if (text)
-        puts(text);
-    free(text);
-    json_decref(object);
-}
-
-static int fail(bool json, const rpc_status *status)
-{
-    if (json)
-        print_json(json_pack("{s:{s:s, s:s}}", "error", "code", rpc_code_name(status->code),
-            "message", status->message));
-    else
-        fprintf(stderr, "dacmd: %s\n", status->message);
-    return 1;
-}
-
 static void tell_fault(void *ctx, const char *text)
 {
     checking *c = ctx;
     c->faults++;
     if (c->json)
-        print_json(json_pack("{s:s}", "fault", text));
+        program_print_json(json_pack("{s:s}", "fault", text));
     else
         fprintf(stderr, "fault: %s\n", text);
 }
@@ -187,7 +168,7 @@ static void end_asset(checking *c)
     c->versions += c->asset_versions;
     c->chunks += c->asset_chunks;
     if (c->json && c->has_profile && !c->deleted)
-        print_json(json_pack("{s:s, s:I, s:I, s:s}", "asset_id", c->asset_id, "version",
+        program_print_json(json_pack("{s:s, s:I, s:I, s:s}", "asset_id", c->asset_id, "version",
             (json_int_t)c->newest, "size", (json_int_t)c->size, "sha256", c->sha256));
 }
 
@@ -248,77 +229,16 @@ int dacm_tool_check(const char *directory, bool json)
     const store_check_options options = {.chunk_is_whole = whole, .fault = tell_fault, .ctx = &c};
     rpc_code code = store_check(directory, &options, &status);
     if (code != RPC_OK && code != RPC_DATA_LOSS)
-        return fail(json, &status);
+        return program_tool_failed("dacmd", json, &status);
     if (code == RPC_OK && check_records(&c, directory, &status) != RPC_OK)
-        return fail(json, &status);
+        return program_tool_failed("dacmd", json, &status);
     if (json)
-        print_json(json_pack("{s:I, s:I, s:I, s:I}", "assets", (json_int_t)c.assets, "versions",
-            (json_int_t)c.versions, "listed_chunks", (json_int_t)c.chunks, "faults",
+        program_print_json(json_pack("{s:I, s:I, s:I, s:I}", "assets", (json_int_t)c.assets,
+            "versions", (json_int_t)c.versions, "listed_chunks", (json_int_t)c.chunks, "faults",
             (json_int_t)c.faults));
     else
         printf("%" PRIu64 " assets, %" PRIu64 " versions, %" PRIu64 " listed chunks: %s\n",
             c.assets, c.versions, c.chunks,
             c.faults ? "FAULTS were found; restore from a backup" : "clean");
     return c.faults ? 1 : 0;
-}
-
-/* ---- copy and counts ---- */
-
-int dacm_tool_backup(const char *directory, const char *destination, bool json)
-{
-    rpc_status status = {0};
-    if (store_backup(directory, destination, &status) != RPC_OK)
-        return fail(json, &status);
-    if (json)
-        print_json(json_pack("{s:s}", "backup", destination));
-    else
-        printf("copied to %s\n", destination);
-    return 0;
-}
-
-static void print_map(const char *name, const store_map_stats *map)
-{
-    printf("%-7s %" PRIu64 " MiB of %" PRIu64 " MiB used, %" PRIu64 " MiB of them free again; "
-           "readers %u of %u\n",
-        name, map->used_bytes >> 20, map->map_bytes_max >> 20, map->free_bytes >> 20, map->readers,
-        map->readers_max);
-}
-
-int dacm_tool_stat(const char *directory, bool json)
-{
-    store_stats stats;
-    rpc_status status = {0};
-    if (store_stat_directory(directory, &stats, &status) != RPC_OK)
-        return fail(json, &status);
-    if (json) {
-        print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "records", (json_int_t)stats.records,
-            "chunks", (json_int_t)stats.chunk_count, "meta_used_bytes",
-            (json_int_t)stats.meta.used_bytes, "meta_map_bytes_max",
-            (json_int_t)stats.meta.map_bytes_max, "chunks_used_bytes",
-            (json_int_t)stats.chunks.used_bytes, "chunks_map_bytes_max",
-            (json_int_t)stats.chunks.map_bytes_max));
-        return 0;
-    }
-    printf("%" PRIu64 " records, %" PRIu64 " chunks\n", stats.records, stats.chunk_count);
-    print_map("meta", &stats.meta);
-    print_map("chunks", &stats.chunks);
-    return 0;
-}
-
-/* ---- the audit trail ---- */
-
-int dacm_tool_audit(const char *directory, bool json)
-{
-    uint64_t first = 0, records = 0;
-    char head[65];
-    rpc_status status = {0};
-    if (trust_audit_verify(directory, &first, &records, head, &status) != RPC_OK)
-        return fail(json, &status);
-    if (json)
-        print_json(json_pack("{s:I, s:I, s:s}", "first", (json_int_t)first, "records",
-            (json_int_t)records, "head", head));
-    else
-        printf("%" PRIu64 " records from number %" PRIu64 " on, the chain holds; its head is %s\n",
-            records, first, head);
-    return 0;
 }

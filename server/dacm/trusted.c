@@ -2,9 +2,9 @@
 #include "trusted.h"
 
 #include "cleanup.h"
+#include "program.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
 
 dacm_issuers *dacm_trust_issuers(dacm_trust *trust)
 {
@@ -19,17 +19,6 @@ uint64_t dacm_trust_version(dacm_trust *trust)
     return atomic_load_explicit(&trust->version, memory_order_acquire);
 }
 
-/** Who can read the key can sign in our name. */
-static rpc_code judge_mode(const char *path, rpc_status *reterr)
-{
-    struct stat found;
-    if (stat(path, &found) != 0 || (found.st_mode & 027) == 0) /* the reading says what is amiss */
-        return RPC_OK;
-    return rpc_status_set(reterr, RPC_PERMISSION_DENIED,
-        "'signing.key_file' (%.200s): others can read or change it (mode %04o); chmod 600 it", path,
-        found.st_mode & 07777);
-}
-
 static rpc_code load_signer(
     const host_values *settings, trust_signer **ret, char **ret_jwks, rpc_status *reterr)
 {
@@ -37,9 +26,8 @@ static rpc_code load_signer(
     char *text = NULL;
     size_t size = 0;
     rpc_status why;
-    rpc_code code = judge_mode(path, reterr);
-    if (code == RPC_OK)
-        code = dacm_file_read(path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
+    rpc_code code = program_key_file_read(
+        "signing.key_file", path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
     if (code != RPC_OK)
         return code;
     code = trust_signer_parse(rpc_bytes_of(text, size), TRUST_FOR_MANIFESTS, ret, &why);
@@ -50,7 +38,7 @@ static rpc_code load_signer(
             *ret = NULL;
         }
     }
-    dacm_file_done(text, size);
+    program_file_done(text, size);
     return code == RPC_OK
                ? code
                : rpc_status_set(reterr, code, "'signing.key_file' (%s): %.300s", path, why.message);

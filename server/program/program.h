@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What the server programs with a store and an audit trail have in common: the frame of main(),
+ *  the tools that run beside a server, settings that mean the same everywhere, and files of keys.
+ *  host/ is below it: that knows neither store nor trail. */
+#ifndef SERVER_PROGRAM_H
+#define SERVER_PROGRAM_H
+
+#include "audit.h"
+#include "host.h"
+
+#include <jansson.h>
+#include <sys/types.h>
+
+/* ---- main ------------------------------------------------------------------------------------ */
+
+struct argp;
+
+/** A program; everything static. */
+typedef struct program {
+    const char *name;    /* "dacmd" */
+    const char *version; /* of DACM_VERSION */
+    const char *text;    /* for --help: what it is, \v, what signals do */
+    const host_setting *settings;
+    size_t setting_count;
+    const struct argp *argp; /* options of its own, or NULL; its input is `input` */
+    void *input;
+    const char *reloaded; /* for the log: "reloaded keys and certificates" */
+    /** What no single line of the settings can say. */
+    rpc_code (*check)(void *input, const host_values *values, rpc_status *reterr);
+    /** Reads every file that settings name, as a start would, and changes nothing. */
+    rpc_code (*check_files)(const host_values *values, rpc_status *reterr);
+    /** Takes settings, also on failure; they live until stop. */
+    rpc_code (*start)(host_settings *settings, host_log *log, void **ret, rpc_status *reterr);
+    /** Where it listens, for a line of the log. */
+    const char *(*url)(const void *server);
+    /** On failure everything stays as it was. */
+    rpc_code (*reload)(void *server, const host_settings *settings, rpc_status *reterr);
+    void (*stop)(void *server);
+    /** --store-check: a line for each finding, of JSON where json; an exit code. */
+    int (*store_check)(const char *directory, bool json);
+} program;
+
+/** All of main(): command line, --check-config, --help-config, the tools, log, serving until
+ *  SIGTERM, SIGHUP. Returns the exit code. */
+int program_main(const program *program, int argc, char **argv);
+
+/* ---- tools ----------------------------------------------------------------------------------- */
+
+/** One line of JSON; takes object. */
+void program_print_json(json_t *object);
+/** The failure of a tool, as text on standard error or as JSON; returns 1. */
+int program_tool_failed(const char *name, bool json, const rpc_status *status);
+
+/* ---- settings of all ------------------------------------------------------------------------- */
+
+/** Lines of a table of settings. */
+#define PROGRAM_TEXT(n, least, fb, text)                                                           \
+    {                                                                                              \
+        .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
+        .description = (text)                                                                      \
+    }
+/** What SIGHUP reads again. */
+#define PROGRAM_RELOADED(n, least, fb, text)                                                       \
+    {                                                                                              \
+        .name = (n), .kind = HOST_STRING, .min = (least), .max = 1024, .fallback = (fb),           \
+        .reloadable = true, .description = (text)                                                  \
+    }
+#define PROGRAM_NUMBER(n, u, least, most, fb, text)                                                \
+    {                                                                                              \
+        .name = (n), .kind = HOST_INT, .unit = (u), .min = (least), .max = (most),                 \
+        .fallback = (fb), .description = (text)                                                    \
+    }
+#define PROGRAM_FLAG(n, fb, text)                                                                  \
+    {                                                                                              \
+        .name = (n), .kind = HOST_BOOL, .fallback = (fb), .description = (text)                    \
+    }
+#define PROGRAM_CHOICE(n, list, fb, text)                                                          \
+    {                                                                                              \
+        .name = (n), .kind = HOST_ENUM, .choices = (list), .fallback = (fb), .description = (text) \
+    }
+#define PROGRAM_TEXTS(n, text)                                                                     \
+    {                                                                                              \
+        .name = (n), .kind = HOST_STRING_LIST, .min = 1, .max = 255, .description = (text)         \
+    }
+
+extern const char *const program_durabilities[]; /* of audit.durability */
+extern const char *const program_levels[];       /* of log.level */
+
+#define PROGRAM_AUDIT_SETTINGS                                                                     \
+    PROGRAM_TEXT("audit.directory", 1, NULL, "where the audit trail is kept"),                     \
+        PROGRAM_CHOICE("audit.durability", program_durabilities, "process",                        \
+            "what an audit record survives before its answer: the process, or loss of power"),     \
+        PROGRAM_NUMBER("audit.segment_bytes_max", "bytes", 8192, INT64_MAX, "67108864",            \
+            "a segment of the audit trail that is as large is followed by the next"),              \
+        PROGRAM_NUMBER("audit.waiting_bytes_max", "bytes", 1048576, 17179869184, "33554432",       \
+            "memory for records that a slow disk has not taken; from a quarter of it on, answers " \
+            "are held back"),                                                                      \
+        PROGRAM_NUMBER("audit.stuck_ms", "ms", 1, 3600000, "10000",                                \
+            "a write of records that takes longer is taken for a broken disk: no answer waits "    \
+            "for it")
+
+#define PROGRAM_LOG_SETTINGS                                                                       \
+    {.name = "log.level",                                                                          \
+        .kind = HOST_ENUM,                                                                         \
+        .choices = program_levels,                                                                 \
+        .fallback = "info",                                                                        \
+        .reloadable = true,                                                                        \
+        .description = "what is logged"},                                                          \
+        PROGRAM_TEXT("log.file", 0, "", "file of the log; empty: standard error")
+
+#define PROGRAM_ADMIN_SETTINGS                                                                     \
+    PROGRAM_TEXT("listen.admin.url", 0, "", "ipc:// socket of the operator; empty: none"),         \
+    {                                                                                              \
+        .name = "listen.admin.uids", .kind = HOST_STRING_LIST, .min = 1, .max = 10,                \
+        .description = "user IDs that may use the socket besides the server's own"                 \
+    }
+
+/** The trail as audit.* says; a record that a crash tore is cut off and told to log. */
+RPC_MUST_USE rpc_code program_audit_open(const host_values *values, const rpc_clock *clock,
+    host_log *log, trust_audit **ret, rpc_status *reterr);
+
+/** listen.admin.uids; free() *ret. INVALID_ARGUMENT names the entry that is no number. */
+RPC_MUST_USE rpc_code program_admin_uids(
+    const host_values *values, uid_t **ret, size_t *ret_count, rpc_status *reterr);
+
+/** Both or neither of two settings. */
+RPC_MUST_USE rpc_code program_check_pair(
+    const host_values *values, const char *first, const char *second, rpc_status *reterr);
+/** listen.NAME.url of librpc's listeners. */
+RPC_MUST_USE rpc_code program_check_url(
+    const host_values *values, const char *name, bool allow_plain_text, rpc_status *reterr);
+/** The options of a side server by listen.NAME.address, .port, .certificate and .key; without
+ *  routes. */
+host_https_options program_https_options(const host_values *values, const char *name);
+RPC_MUST_USE rpc_code program_check_https(
+    const host_values *values, const char *name, rpc_status *reterr);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/** A whole file of at most max bytes with a NUL behind them; program_file_done() wipes and frees
+ *  it, NULL allowed. NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, RESOURCE_EXHAUSTED (too large, no
+ *  memory). */
+RPC_MUST_USE rpc_code program_file_read(
+    const char *path, size_t max, char **ret, size_t *ret_size, rpc_status *reterr);
+void program_file_done(char *content, size_t size);
+/** The same of a file with a private key, which nobody else may read (mode 0640 at most): whoever
+ *  reads it can sign in our name. setting is for the message. */
+RPC_MUST_USE rpc_code program_key_file_read(const char *setting, const char *path, size_t max,
+    char **ret, size_t *ret_size, rpc_status *reterr);
+
+#endif
