@@ -26,6 +26,8 @@
 
 #include "base.h"
 
+#include <semaphore.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -245,6 +247,32 @@ RPC_API RPC_MUST_USE store_progress store_chunk_scan_assets(
 RPC_API RPC_MUST_USE store_progress store_chunk_drop(store *store,
     const uint8_t uid[STORE_UID_BYTES], const uint8_t (*digests)[STORE_DIGEST_BYTES], size_t count,
     int64_t older_than_ms, store_op *op);
+
+/* ---- waiting, on threads that may block ---- */
+
+/** One operation at a time; its op, with executor NULL, is what the store is given. */
+typedef struct store_wait {
+    store_op op;
+    sem_t ended; /* private */
+} store_wait;
+
+/** For each operation anew. */
+RPC_API store_op *store_wait_begin(store_wait *wait);
+/** Waits when progress is PENDING; returns op.status.code. What op holds is the caller's. */
+RPC_API rpc_code store_wait_end(store_wait *wait, store_progress progress);
+
+/** Each begins, waits and returns wait->op.status.code. */
+RPC_API rpc_code store_wait_get(store *store, rpc_bytes group, rpc_bytes item, store_wait *wait);
+RPC_API rpc_code store_wait_scan(store *store, const store_scan_request *request, store_wait *wait);
+RPC_API rpc_code store_wait_update(store *store, rpc_bytes group, uint64_t expected,
+    const store_change *changes, size_t count, store_wait *wait);
+
+/** One record of a walk; false ends it. */
+typedef bool store_walk_fn(void *ctx, const store_entry *entry);
+/** Scans page after page, from request->after on. No read transaction is held while fn runs. The
+ *  store's errors; stopped by fn: RPC_OK. */
+RPC_API RPC_MUST_USE rpc_code store_walk(store *store, const store_scan_request *request,
+    store_walk_fn *fn, void *ctx, rpc_status *reterr);
 
 /* ---- the LMDB implementation ---- */
 

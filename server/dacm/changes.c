@@ -32,7 +32,7 @@ static rpc_bytes copy_bytes(rpc_bytes bytes)
 }
 
 /* Takes value. */
-static void add(dacm_changes *changes, store_change_kind kind, dacm_key item, rpc_bytes value)
+static void add(dacm_changes *changes, store_change_kind kind, host_key item, rpc_bytes value)
 {
     if (changes->count == changes->room && !changes->failed) {
         size_t room = changes->room ? changes->room * 2 : 8;
@@ -43,7 +43,7 @@ static void add(dacm_changes *changes, store_change_kind kind, dacm_key item, rp
         }
         changes->failed = !list;
     }
-    rpc_bytes name = copy_bytes(dacm_key_bytes(&item));
+    rpc_bytes name = copy_bytes(host_key_bytes(&item));
     changes->failed = changes->failed || !name.data || (kind == STORE_PUT && !value.data);
     if (changes->failed) {
         free_bytes(name);
@@ -53,22 +53,22 @@ static void add(dacm_changes *changes, store_change_kind kind, dacm_key item, rp
     changes->list[changes->count++] = (store_change){kind, name, value};
 }
 
-void dacm_changes_put(dacm_changes *changes, dacm_key item, const ProtobufCMessage *record)
+void dacm_changes_put(dacm_changes *changes, host_key item, const ProtobufCMessage *record)
 {
-    add(changes, STORE_PUT, item, dacm_record_pack(record));
+    add(changes, STORE_PUT, item, host_record_pack(record));
 }
 
-void dacm_changes_put_bytes(dacm_changes *changes, dacm_key item, rpc_bytes value)
+void dacm_changes_put_bytes(dacm_changes *changes, host_key item, rpc_bytes value)
 {
     add(changes, STORE_PUT, item, copy_bytes(value));
 }
 
-void dacm_changes_delete(dacm_changes *changes, dacm_key item)
+void dacm_changes_delete(dacm_changes *changes, host_key item)
 {
     add(changes, STORE_DELETE, item, rpc_bytes_of(NULL, 0));
 }
 
-void dacm_changes_delete_prefix(dacm_changes *changes, dacm_key item)
+void dacm_changes_delete_prefix(dacm_changes *changes, host_key item)
 {
     add(changes, STORE_DELETE_PREFIX, item, rpc_bytes_of(NULL, 0));
 }
@@ -104,7 +104,7 @@ static void on_applied(store_op *op)
 }
 
 void dacm_changes_apply(dacm_changes *changes, store *db, const store_executor *executor,
-    dacm_key group, uint64_t expected, dacm_written_fn *fn, void *arg)
+    host_key group, uint64_t expected, dacm_written_fn *fn, void *arg)
 {
     struct apply *apply = changes->failed ? NULL : calloc(1, sizeof *apply);
     if (!apply) {
@@ -121,7 +121,7 @@ void dacm_changes_apply(dacm_changes *changes, store *db, const store_executor *
     apply->op = (store_op){
         .done = on_applied, .ctx = apply, .executor = executor ? &apply->executor : NULL};
     store_progress progress = store_update(
-        db, dacm_key_bytes(&group), expected, changes->list, changes->count, &apply->op);
+        db, host_key_bytes(&group), expected, changes->list, changes->count, &apply->op);
     dacm_changes_done(changes);
     if (progress == STORE_READY)
         applied(apply);
@@ -154,7 +154,7 @@ static void index_one_done(void *arg, const rpc_status *status, uint64_t generat
 }
 
 static void index_one(struct index *index, store *db, const store_executor *executor,
-    dacm_key asset, const char *gpsi, const Dacm__Records__Indexed *record)
+    host_key asset, const char *gpsi, const Dacm__Records__Indexed *record)
 {
     dacm_changes changes = {0};
     dacm_changes_put(&changes, asset, &record->base);
@@ -178,7 +178,7 @@ void dacm_index_users(store *db, const store_executor *executor, const char *ass
     index->arg = arg;
     Dacm__Records__Indexed record = DACM__RECORDS__INDEXED__INIT;
     record.created_at = now_s;
-    dacm_key item = {.size = strlen(asset_id)};
+    host_key item = {.size = strlen(asset_id)};
     memcpy(item.data, asset_id, item.size);
     for (size_t i = 0; i < count; i++)
         index_one(index, db, executor, item, gpsis[i], &record);

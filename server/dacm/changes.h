@@ -15,11 +15,11 @@ typedef struct dacm_changes {
 } dacm_changes;
 
 void dacm_changes_done(dacm_changes *changes);
-void dacm_changes_put(dacm_changes *changes, dacm_key item, const ProtobufCMessage *record);
+void dacm_changes_put(dacm_changes *changes, host_key item, const ProtobufCMessage *record);
 /** value is copied. */
-void dacm_changes_put_bytes(dacm_changes *changes, dacm_key item, rpc_bytes value);
-void dacm_changes_delete(dacm_changes *changes, dacm_key item);
-void dacm_changes_delete_prefix(dacm_changes *changes, dacm_key item);
+void dacm_changes_put_bytes(dacm_changes *changes, host_key item, rpc_bytes value);
+void dacm_changes_delete(dacm_changes *changes, host_key item);
+void dacm_changes_delete_prefix(dacm_changes *changes, host_key item);
 
 /** Puts g/GPSI. */
 void dacm_put_grant(dacm_changes *changes, const dacm_grant *grant);
@@ -29,7 +29,7 @@ typedef void dacm_written_fn(void *arg, const rpc_status *status, uint64_t gener
 /** Applies and frees the changes (also on failure). fn runs once, through executor (NULL: on a
  *  thread of the store) or inside this function. RESOURCE_EXHAUSTED when changes->failed. */
 void dacm_changes_apply(dacm_changes *changes, store *db, const store_executor *executor,
-    dacm_key group, uint64_t expected, dacm_written_fn *fn, void *arg);
+    host_key group, uint64_t expected, dacm_written_fn *fn, void *arg);
 
 /** Writes u/GPSI → asset_id for count users at once; fn runs when all are in. */
 void dacm_index_users(store *db, const store_executor *executor, const char *asset_id,

@@ -79,7 +79,7 @@ static dacm_request access_request(const Dacm__V1__UploadStart *start)
 /* The digests by which a repetition is known. */
 static rpc_code hash_request(upload *u, rpc_status *reterr)
 {
-    rpc_bytes packed = dacm_record_pack(&u->start->base);
+    rpc_bytes packed = host_record_pack(&u->start->base);
     if (!packed.data)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory to begin");
     rpc_code code = dacm_sha256(packed, u->request_sha256, reterr);
@@ -155,7 +155,7 @@ static void have_earlier(void *arg)
     Dacm__Records__Upload *record = NULL;
     rpc_status status = u->op.status;
     if (status.code == RPC_OK)
-        dacm_record_unpack(&dacm__records__upload__descriptor, u->op.view.bytes, u->arena,
+        host_record_unpack(&dacm__records__upload__descriptor, u->op.view.bytes, u->arena,
             (ProtobufCMessage **)&record, &status);
     store_view_release(&u->op.view);
     if (u->state == REPLAY && !record) {
@@ -188,12 +188,12 @@ static void find_earlier(upload *u)
 {
     u->state = REPLAY;
     rpc_arena_reset(u->arena);
-    dacm_key group = dacm_key_uploads(u->access.gpsi);
-    dacm_key item = {.size = strlen(u->start->upload_id)};
+    host_key group = dacm_key_uploads(u->access.gpsi);
+    host_key item = {.size = strlen(u->start->upload_id)};
     memcpy(item.data, u->start->upload_id, item.size);
     hold(u);
     u->op = (store_op){.done = on_earlier, .ctx = u, .executor = &u->executor};
-    if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op) ==
+    if (store_get(u->service->store, host_key_bytes(&group), host_key_bytes(&item), &u->op) ==
         STORE_READY)
         have_earlier(u);
 }
@@ -423,7 +423,7 @@ static void announce(upload *u)
     record.version = u->version;
     record.request_sha256 = data_of(u->request_sha256, DACM_DIGEST_BYTES);
     record.created_at = rpc_clock_wall_ms(u->service->clock) / 1000;
-    dacm_key item = {.size = strlen(u->start->upload_id)};
+    host_key item = {.size = strlen(u->start->upload_id)};
     memcpy(item.data, u->start->upload_id, item.size);
     dacm_changes changes = {0};
     dacm_changes_put(&changes, item, &record.base);

@@ -61,7 +61,7 @@ static bool take_grant(unary *u)
     Dacm__Records__Grant *grant = NULL;
     rpc_status status = u->op.status;
     if (status.code == RPC_OK)
-        dacm_record_unpack(&dacm__records__grant__descriptor, u->op.view.bytes, u->arena,
+        host_record_unpack(&dacm__records__grant__descriptor, u->op.view.bytes, u->arena,
             (ProtobufCMessage **)&grant, &status);
     store_view_release(&u->op.view);
     if (status.code != RPC_OK && status.code != RPC_NOT_FOUND) {
@@ -92,15 +92,15 @@ static void read_grants(unary *u)
 {
     question *q = u->state;
     const Dacm__V1__GetConsumerListRequest *request = request_of(u);
-    dacm_key group = dacm_key_asset(request->asset_id);
+    host_key group = dacm_key_asset(request->asset_id);
     while (q->facts.profile && q->at < request->n_users) {
         if (is_owner(q->facts.profile, request->users[q->at])) {
             q->allowed[q->count++] = request->users[q->at++];
             continue;
         }
-        dacm_key item = dacm_key_grant(request->users[q->at]);
+        host_key item = dacm_key_grant(request->users[q->at]);
         u->op = unary_op(u, have_grant);
-        if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op) ==
+        if (store_get(u->service->store, host_key_bytes(&group), host_key_bytes(&item), &u->op) ==
             STORE_PENDING)
             return;
         if (!take_grant(u))
@@ -238,7 +238,7 @@ static bool send_page(listing *l, const store_page *page, rpc_sent *ret)
     size_t count = 0;
     for (size_t i = 0; users && i < page->count; i++) {
         Dacm__Records__Grant *grant = NULL;
-        if (dacm_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value, l->arena,
+        if (host_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value, l->arena,
                 (ProtobufCMessage **)&grant, NULL) != RPC_OK)
             return false;
         if (grant->operations & GET_OPERATION)
@@ -277,8 +277,8 @@ static void have_page(store_op *op)
 
 static void next_page(listing *l, const store_cursor *after)
 {
-    dacm_key group = dacm_key_asset(l->request->asset_id);
-    store_scan_request scan = {.group = dacm_key_bytes(&group),
+    host_key group = dacm_key_asset(l->request->asset_id);
+    store_scan_request scan = {.group = host_key_bytes(&group),
         .item_prefix = rpc_bytes_str("g/"),
         .after = after,
         .entries_max = LIST_PAGE};

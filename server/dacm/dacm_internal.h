@@ -20,7 +20,6 @@
 #include "strangers.h"
 #include "trust.h"
 #include "uploads.h"
-#include "wait.h"
 
 typedef struct dacm_service {
     const dacm_config *config;

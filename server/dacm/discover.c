@@ -157,9 +157,9 @@ static void discover(unary *u)
         unary_fail(u, &status);
         return;
     }
-    dacm_key group = dacm_key_user(u->access.gpsi);
+    host_key group = dacm_key_user(u->access.gpsi);
     store_scan_request scan = {
-        .group = dacm_key_bytes(&group),
+        .group = host_key_bytes(&group),
         .after = is_start ? NULL : &cursor,
         .entries_max = request->page_size ? request->page_size : PAGE_DEFAULT,
     };

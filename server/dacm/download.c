@@ -484,11 +484,11 @@ static void on_manifest_digest(store_op *op)
 
 static void find_held(download *d, const Dacm__V1__Have *have)
 {
-    dacm_key group = dacm_key_manifests(d->object->asset_id);
-    dacm_key item = dacm_key_manifest_digest(have->manifest_sha256.data);
+    host_key group = dacm_key_manifests(d->object->asset_id);
+    host_key item = dacm_key_manifest_digest(have->manifest_sha256.data);
     hold(d);
     d->op = (store_op){.done = on_manifest_digest, .ctx = d, .executor = &d->executor};
-    if (store_get(d->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &d->op) ==
+    if (store_get(d->service->store, host_key_bytes(&group), host_key_bytes(&item), &d->op) ==
         STORE_READY)
         have_manifest_digest(d);
 }

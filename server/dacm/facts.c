@@ -17,7 +17,7 @@ static void have_grant(dacm_facts_load *load)
         status.code = RPC_OK;
     else if (status.code == RPC_OK) {
         Dacm__Records__Grant *grant = NULL;
-        dacm_record_unpack(&dacm__records__grant__descriptor, load->op.view.bytes, load->arena,
+        host_record_unpack(&dacm__records__grant__descriptor, load->op.view.bytes, load->arena,
             (ProtobufCMessage **)&grant, &status);
         load->facts.operations = grant ? grant->operations : 0;
     }
@@ -50,7 +50,7 @@ static void have_profile(dacm_facts_load *load)
     if (status.code == RPC_NOT_FOUND)
         status.code = RPC_OK;
     else if (status.code == RPC_OK)
-        dacm_record_unpack(&dacm__records__profile__descriptor, load->op.view.bytes, load->arena,
+        host_record_unpack(&dacm__records__profile__descriptor, load->op.view.bytes, load->arena,
             (ProtobufCMessage **)&load->facts.profile, &status);
     load->facts.generation = load->op.generation;
     store_view_release(&load->op.view);
@@ -69,7 +69,7 @@ static void have_profile(dacm_facts_load *load)
                         dacm_profile_owned_by(load->facts.profile, load->gpsi);
     /* Looked up for missing assets and for owners too: the same work whatever the answer. */
     load->op = (store_op){.done = on_grant, .ctx = load, .executor = load->op.executor};
-    if (store_get(load->db, dacm_key_bytes(&load->group), dacm_key_bytes(&load->grant),
+    if (store_get(load->db, host_key_bytes(&load->group), host_key_bytes(&load->grant),
             &load->op) == STORE_READY)
         have_grant(load);
 }
@@ -84,7 +84,7 @@ static void read_profile(dacm_facts_load *load)
     const store_executor *executor = load->executor.post ? &load->executor : NULL;
     load->facts = (dacm_facts){0};
     load->op = (store_op){.done = on_profile, .ctx = load, .executor = executor};
-    if (store_get(load->db, dacm_key_bytes(&load->group), rpc_bytes_of("", 0), &load->op) ==
+    if (store_get(load->db, host_key_bytes(&load->group), rpc_bytes_of("", 0), &load->op) ==
         STORE_READY)
         have_profile(load);
 }

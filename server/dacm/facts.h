@@ -26,7 +26,7 @@ struct dacm_facts_load {
     store_executor executor;
     store *db;
     rpc_arena *arena;
-    dacm_key group, grant;
+    host_key group, grant;
     const char *gpsi;
     unsigned tries;
     dacm_facts facts;

@@ -26,7 +26,7 @@ static void put_digest(
 {
     uint8_t sha256[DACM_DIGEST_BYTES];
     trust_sha256(rpc_bytes_str(jws), sha256);
-    dacm_key item = dacm_key_manifest_digest(sha256);
+    host_key item = dacm_key_manifest_digest(sha256);
     if (remove)
         dacm_changes_delete(changes, item);
     else

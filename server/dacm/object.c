@@ -219,7 +219,7 @@ static void have_manifest(struct load *load)
 {
     Dacm__Records__Manifest *manifest = NULL;
     if (load->op.status.code == RPC_OK &&
-        dacm_record_unpack(&dacm__records__manifest__descriptor, load->op.view.bytes, load->arena,
+        host_record_unpack(&dacm__records__manifest__descriptor, load->op.view.bytes, load->arena,
             (ProtobufCMessage **)&manifest, NULL) == RPC_OK)
         dacm_object_keep_manifest(
             &load->entry->object, manifest->jws, manifest->kid, manifest->exp);
@@ -230,9 +230,9 @@ static void have_manifest(struct load *load)
 
 static void load_manifest(struct load *load)
 {
-    dacm_key group = dacm_key_manifests(load->entry->object.asset_id);
-    dacm_key item = dacm_key_manifest(load->entry->object.version);
-    if (store_get(load->objects->db, dacm_key_bytes(&group), dacm_key_bytes(&item),
+    host_key group = dacm_key_manifests(load->entry->object.asset_id);
+    host_key item = dacm_key_manifest(load->entry->object.version);
+    if (store_get(load->objects->db, host_key_bytes(&group), host_key_bytes(&item),
             start_op(load, have_manifest)) == STORE_READY)
         have_manifest(load);
 }
@@ -337,7 +337,7 @@ static void have_version(struct load *load)
 {
     rpc_status status = load->op.status;
     if (status.code == RPC_OK)
-        dacm_record_unpack(&dacm__records__version__descriptor, load->op.view.bytes, load->arena,
+        host_record_unpack(&dacm__records__version__descriptor, load->op.view.bytes, load->arena,
             (ProtobufCMessage **)&load->record, &status);
     store_view_release(&load->op.view);
     if (!load->record) {
@@ -419,8 +419,8 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
     }
     load->fn = fn;
     load->arg = arg;
-    dacm_key group = dacm_key_asset(asset_id), item = dacm_key_version(version);
-    if (store_get(objects->db, dacm_key_bytes(&group), dacm_key_bytes(&item),
+    host_key group = dacm_key_asset(asset_id), item = dacm_key_version(version);
+    if (store_get(objects->db, host_key_bytes(&group), host_key_bytes(&item),
             start_op(load, have_version)) == STORE_READY)
         have_version(load);
 }

@@ -173,7 +173,7 @@ static bool put_entries(Dacm__V1__DigitalAssetProfile *profile, const store_page
         u->arena, (page->count + 1) * sizeof *profile->access_control_list);
     for (size_t i = 0; profile->access_control_list && i < page->count; i++) {
         Dacm__Records__Grant *grant = NULL;
-        dacm_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value, u->arena,
+        host_record_unpack(&dacm__records__grant__descriptor, page->entries[i].value, u->arena,
             (ProtobufCMessage **)&grant, NULL);
         Dacm__V1__AccessControlEntry *entry = grant ? dacm_entry_shown(
                                                           grant->gpsi, grant->operations, u->arena)
@@ -249,9 +249,9 @@ static void show(unary *u)
         return;
     }
     uint32_t size = request->page_size ? request->page_size : LIST_PAGE_DEFAULT;
-    dacm_key group = dacm_key_asset(u->access.asset_id);
+    host_key group = dacm_key_asset(u->access.asset_id);
     store_scan_request scan = {
-        .group = dacm_key_bytes(&group),
+        .group = host_key_bytes(&group),
         .item_prefix = rpc_bytes_str("g/"),
         .after = is_start ? NULL : &cursor,
         .entries_max = size < SCAN_ENTRIES_MAX ? size : SCAN_ENTRIES_MAX,

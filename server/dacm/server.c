@@ -132,7 +132,7 @@ static bool load_revocation(void *ctx, const store_entry *entry)
     Dacm__Records__Revocation *record = NULL;
     int64_t now = rpc_clock_wall_ms(l->server->service.clock) / 1000;
     rpc_arena_reset(l->arena);
-    if (dacm_record_unpack(&dacm__records__revocation__descriptor, entry->value, l->arena,
+    if (host_record_unpack(&dacm__records__revocation__descriptor, entry->value, l->arena,
             (ProtobufCMessage **)&record, &l->status) != RPC_OK)
         return false;
     const trust_revocation revocation = {

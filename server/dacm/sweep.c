@@ -68,7 +68,7 @@ static Dacm__Records__Version *unpack_version(struct listed *l, rpc_bytes value)
 {
     Dacm__Records__Version *version = NULL;
     rpc_arena_reset(l->arena);
-    dacm_record_unpack(&dacm__records__version__descriptor, value, l->arena,
+    host_record_unpack(&dacm__records__version__descriptor, value, l->arena,
         (ProtobufCMessage **)&version, &l->status);
     return version;
 }
@@ -99,11 +99,11 @@ static int by_digest(const void *a, const void *b)
     return memcmp(a, b, DACM_DIGEST_BYTES);
 }
 
-static rpc_code walk_versions(struct listed *l, dacm_walk_fn *fn, rpc_status *reterr)
+static rpc_code walk_versions(struct listed *l, store_walk_fn *fn, rpc_status *reterr)
 {
     char asset_id[2 * STORE_UID_BYTES + 1];
     dacm_asset_id_of(l->uid, asset_id);
-    dacm_key group = dacm_key_asset(asset_id);
+    host_key group = dacm_key_asset(asset_id);
     rpc_code code = dacm_walk_items(l->db, &group, "v/", fn, l, reterr);
     if (code == RPC_OK && l->status.code != RPC_OK) {
         *reterr = l->status;
@@ -115,9 +115,9 @@ static rpc_code walk_versions(struct listed *l, dacm_walk_fn *fn, rpc_status *re
 static rpc_code drop(struct listed *l, const void *digests, size_t count, int64_t older_ms,
     dacm_swept *swept, rpc_status *reterr)
 {
-    dacm_wait wait;
-    store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(
         &wait, store_chunk_drop(l->db, l->uid, digests, count, older_ms, op));
     if (code == RPC_OK)
         swept->chunks += wait.op.dropped;
@@ -152,9 +152,9 @@ static rpc_code drop_unlisted(
     store_cursor cursor;
     const store_cursor *after = NULL;
     for (bool more = true; more; after = &cursor) {
-        dacm_wait wait;
-        store_op *op = dacm_wait_begin(&wait);
-        rpc_code code = dacm_wait_end(
+        store_wait wait;
+        store_op *op = store_wait_begin(&wait);
+        rpc_code code = store_wait_end(
             &wait, store_chunk_scan(l->db, l->uid, after, STORE_DROPS_MAX, op));
         if (code != RPC_OK) {
             *reterr = wait.op.status;
@@ -210,9 +210,9 @@ static rpc_code sweep_chunks(
     int64_t older_ms = rpc_clock_wall_ms(service->clock) - service->config->sweep_grace_s * 1000;
     rpc_code code = RPC_OK;
     for (bool more = true; more && code == RPC_OK; after = &cursor) {
-        dacm_wait wait;
-        store_op *op = dacm_wait_begin(&wait);
-        code = dacm_wait_end(&wait, store_chunk_scan_assets(service->store, after, 256, op));
+        store_wait wait;
+        store_op *op = store_wait_begin(&wait);
+        code = store_wait_end(&wait, store_chunk_scan_assets(service->store, after, 256, op));
         if (code != RPC_OK) {
             *reterr = wait.op.status;
             return code;
@@ -247,12 +247,12 @@ static bool is_old(struct old_records *old, rpc_bytes value)
     rpc_arena_reset(old->arena);
     if (old->revocations) {
         Dacm__Records__Revocation *record = NULL;
-        return dacm_record_unpack(&dacm__records__revocation__descriptor, value, old->arena,
+        return host_record_unpack(&dacm__records__revocation__descriptor, value, old->arena,
                    (ProtobufCMessage **)&record, NULL) == RPC_OK &&
                record->expires_at < old->now;
     }
     Dacm__Records__Upload *record = NULL;
-    return dacm_record_unpack(&dacm__records__upload__descriptor, value, old->arena,
+    return host_record_unpack(&dacm__records__upload__descriptor, value, old->arena,
                (ProtobufCMessage **)&record, NULL) == RPC_OK &&
            record->created_at + UPLOAD_S < old->now;
 }
@@ -260,8 +260,8 @@ static bool is_old(struct old_records *old, rpc_bytes value)
 /* Read again, and deleted only as of what was read: it may have been renewed since the scan. */
 static bool still_old(struct old_records *old, const store_entry *entry, uint64_t *ret_generation)
 {
-    dacm_wait wait;
-    rpc_code code = dacm_wait_get(old->service->store, entry->group, entry->item, &wait);
+    store_wait wait;
+    rpc_code code = store_wait_get(old->service->store, entry->group, entry->item, &wait);
     bool is = code == RPC_OK && is_old(old, wait.op.view.bytes);
     *ret_generation = wait.op.generation;
     store_view_release(&wait.op.view);
@@ -275,9 +275,9 @@ static bool delete_if_old(void *ctx, const store_entry *entry)
     if (!is_old(old, entry->value) || !still_old(old, entry, &generation))
         return true;
     const store_change change = {.kind = STORE_DELETE, .item = entry->item};
-    dacm_wait wait;
-    store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(
         &wait, store_update(old->service->store, entry->group, generation, &change, 1, op));
     if (code == RPC_OK)
         old->deleted++;

@@ -62,11 +62,11 @@ static bool check_digest(void *ctx, const uint8_t *digest, uint32_t length)
 {
     checking *c = ctx;
     store_chunk_ref ref;
-    dacm_wait wait;
+    store_wait wait;
     memcpy(ref.uid, c->uid, sizeof ref.uid);
     memcpy(ref.digest, digest, sizeof ref.digest);
-    store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(&wait, store_chunk_has(c->db, &ref, op));
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(&wait, store_chunk_has(c->db, &ref, op));
     c->asset_chunks++;
     c->length += length;
     if (code == RPC_NOT_FOUND)
@@ -83,7 +83,7 @@ static bool check_version(checking *c, rpc_bytes value)
 {
     Dacm__Records__Version *version = NULL;
     rpc_status status = {0};
-    if (dacm_record_unpack(&dacm__records__version__descriptor, value, c->arena,
+    if (host_record_unpack(&dacm__records__version__descriptor, value, c->arena,
             (ProtobufCMessage **)&version, &status) != RPC_OK) {
         note(c, "the record of a version cannot be read");
         return true;
@@ -110,7 +110,7 @@ static bool check_version(checking *c, rpc_bytes value)
 static void check_profile(checking *c, rpc_bytes value)
 {
     Dacm__Records__Profile *profile = NULL;
-    if (dacm_record_unpack(&dacm__records__profile__descriptor, value, c->arena,
+    if (host_record_unpack(&dacm__records__profile__descriptor, value, c->arena,
             (ProtobufCMessage **)&profile, NULL) != RPC_OK ||
         profile->uid.len != STORE_UID_BYTES) {
         note(c, "the profile's record cannot be read");
@@ -138,11 +138,11 @@ static bool check_item(void *ctx, const store_entry *entry)
     return true;
 }
 
-static rpc_code generation_of(checking *c, const dacm_key *group, uint64_t *ret)
+static rpc_code generation_of(checking *c, const host_key *group, uint64_t *ret)
 {
-    dacm_wait wait;
-    store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(&wait, store_generation(c->db, dacm_key_bytes(group), op));
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(&wait, store_generation(c->db, host_key_bytes(group), op));
     *ret = wait.op.generation;
     if (code != RPC_OK)
         c->status = wait.op.status;
@@ -175,7 +175,7 @@ static void end_asset(checking *c)
 /* Beside a server an asset may change while it is looked at: then it is looked at again. */
 static rpc_code check_asset(checking *c)
 {
-    dacm_key group = dacm_key_asset(c->asset_id);
+    host_key group = dacm_key_asset(c->asset_id);
     uint64_t before = 0, after = 1;
     for (int i = 0; i < TRIES_MAX && before != after; i++) {
         begin_asset(c);

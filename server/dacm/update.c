@@ -209,7 +209,7 @@ static bool take_grant(unary *u)
     Dacm__Records__Grant *grant = NULL;
     rpc_status status = u->op.status;
     if (status.code == RPC_OK)
-        dacm_record_unpack(&dacm__records__grant__descriptor, u->op.view.bytes, u->arena,
+        host_record_unpack(&dacm__records__grant__descriptor, u->op.view.bytes, u->arena,
             (ProtobufCMessage **)&grant, &status);
     store_view_release(&u->op.view);
     if (status.code != RPC_OK && status.code != RPC_NOT_FOUND) {
@@ -234,11 +234,11 @@ static void have_grant(unary *u)
 static void read_grants(unary *u)
 {
     update *up = u->state;
-    dacm_key group = dacm_key_asset(u->access.asset_id);
+    host_key group = dacm_key_asset(u->access.asset_id);
     while (up->read < up->count) {
-        dacm_key item = dacm_key_grant(up->grants[up->read].gpsi);
+        host_key item = dacm_key_grant(up->grants[up->read].gpsi);
         u->op = unary_op(u, have_grant);
-        if (store_get(u->service->store, dacm_key_bytes(&group), dacm_key_bytes(&item), &u->op) ==
+        if (store_get(u->service->store, host_key_bytes(&group), host_key_bytes(&item), &u->op) ==
             STORE_PENDING)
             return;
         if (!take_grant(u))
@@ -395,7 +395,7 @@ static void delete_decided(unary *u)
     tombstone.uid = profile->uid;
     tombstone.deleted = true;
     tombstone.created_at = profile->created_at;
-    dacm_key grants = {.size = 2, .data = "g/"}, versions = {.size = 2, .data = "v/"};
+    host_key grants = {.size = 2, .data = "g/"}, versions = {.size = 2, .data = "v/"};
     dacm_changes changes = {0};
     dacm_changes_put(&changes, dacm_key_profile(), &tombstone.base);
     dacm_changes_delete_prefix(&changes, versions);

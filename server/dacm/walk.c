@@ -5,53 +5,28 @@
 
 #include <string.h>
 
-static rpc_code walk(
-    store *db, store_scan_request request, dacm_walk_fn *fn, void *ctx, rpc_status *reterr)
-{
-    store_cursor cursor;
-    bool more = true;
-    while (more) {
-        dacm_wait wait;
-        if (dacm_wait_scan(db, &request, &wait) != RPC_OK) {
-            if (reterr)
-                *reterr = wait.op.status;
-            return wait.op.status.code;
-        }
-        more = wait.op.page->more;
-        for (size_t i = 0; i < wait.op.page->count; i++)
-            if (!fn(ctx, &wait.op.page->entries[i])) {
-                more = false;
-                break;
-            }
-        cursor = wait.op.page->next;
-        request.after = &cursor;
-        store_page_free(wait.op.page);
-    }
-    return RPC_OK;
-}
-
-rpc_code dacm_walk_groups(store *db, const char *prefix, bool one_per_group, dacm_walk_fn *fn,
+rpc_code dacm_walk_groups(store *db, const char *prefix, bool one_per_group, store_walk_fn *fn,
     void *ctx, rpc_status *reterr)
 {
     store_scan_request request = {
         .group = rpc_bytes_str(prefix), .group_is_prefix = true, .one_per_group = one_per_group};
-    return walk(db, request, fn, ctx, reterr);
+    return store_walk(db, &request, fn, ctx, reterr);
 }
 
-rpc_code dacm_walk_items(store *db, const dacm_key *group, const char *prefix, dacm_walk_fn *fn,
+rpc_code dacm_walk_items(store *db, const host_key *group, const char *prefix, store_walk_fn *fn,
     void *ctx, rpc_status *reterr)
 {
     store_scan_request request = {
-        .group = dacm_key_bytes(group), .item_prefix = rpc_bytes_str(prefix)};
-    return walk(db, request, fn, ctx, reterr);
+        .group = host_key_bytes(group), .item_prefix = rpc_bytes_str(prefix)};
+    return store_walk(db, &request, fn, ctx, reterr);
 }
 
 static rpc_code walk_page(store *db, const store_chunk_ref *ref, uint32_t entries,
     dacm_digest_fn *fn, void *ctx, bool *ret_go, rpc_status *reterr)
 {
-    dacm_wait wait;
-    store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(&wait, store_read(db, ref, 0, STORE_TO_END, op));
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(&wait, store_read(db, ref, 0, STORE_TO_END, op));
     if (code == RPC_NOT_FOUND ||
         (code == RPC_OK && wait.op.view.bytes.size != (size_t)entries * DACM_ENTRY_BYTES))
         code = rpc_status_set(

@@ -6,16 +6,13 @@
 #include "plan.h"
 #include "records.h"
 
-/** One record of a scan; false stops it. */
-typedef bool dacm_walk_fn(void *ctx, const store_entry *entry);
-
 /** Every record of the groups whose names begin with prefix (or, with one_per_group, the first of
  *  each). The store's errors. */
 RPC_MUST_USE rpc_code dacm_walk_groups(store *db, const char *prefix, bool one_per_group,
-    dacm_walk_fn *fn, void *ctx, rpc_status *reterr);
+    store_walk_fn *fn, void *ctx, rpc_status *reterr);
 /** Every record of one group whose item begins with prefix. */
-RPC_MUST_USE rpc_code dacm_walk_items(store *db, const dacm_key *group, const char *prefix,
-    dacm_walk_fn *fn, void *ctx, rpc_status *reterr);
+RPC_MUST_USE rpc_code dacm_walk_items(store *db, const host_key *group, const char *prefix,
+    store_walk_fn *fn, void *ctx, rpc_status *reterr);
 
 typedef bool dacm_digest_fn(void *ctx, const uint8_t digest[DACM_DIGEST_BYTES], uint32_t length);
 /** Every chunk that a version stands on: pages of its list (length 0) and the chunks in them.

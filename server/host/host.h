@@ -150,6 +150,29 @@ rpc_limits host_rpc_limits(const host_values *values);
 /** Every setting with unit, range, default and description (--help-config). */
 void host_settings_help(const host_setting *table, size_t count, FILE *out);
 
+/* ---- records of a store -------------------------------------------------------------------- */
+
+#define HOST_KEY_BYTES_MAX 250u
+/** A group or item of a store; the bytes stand in the struct. */
+typedef struct host_key {
+    size_t size;
+    uint8_t data[HOST_KEY_BYTES_MAX];
+} host_key;
+static inline rpc_bytes host_key_bytes(const host_key *key)
+{
+    return rpc_bytes_of(key->data, key->size);
+}
+/** prefix (at most 8 bytes) and name; a name of more than 200 bytes is replaced by `#` and its
+ *  SHA-256, as is one that begins with `#`. */
+host_key host_key_of(const char *prefix, const char *name);
+
+/** Packs a record into memory of its own (free()); data is NULL when memory is short. */
+rpc_bytes host_record_pack(const ProtobufCMessage *message);
+/** Unpacks into arena, through the gate. DATA_LOSS when the bytes are no such record; *ret stays as
+ *  it was, so that NULL before is NULL after a failure. */
+rpc_code host_record_unpack(const ProtobufCMessageDescriptor *descriptor, rpc_bytes bytes,
+    rpc_arena *arena, ProtobufCMessage **ret, rpc_status *reterr);
+
 /* ---- log ---------------------------------------------------------------------------------- */
 
 typedef enum host_level { HOST_ERROR, HOST_WARNING, HOST_INFO, HOST_DEBUG } host_level;

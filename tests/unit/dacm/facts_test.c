@@ -138,8 +138,8 @@ TEST(no_name_has_the_key_of_one_that_is_kept_by_its_digest)
         long_name[0]++;
         trust_sha256(rpc_bytes_str(long_name), (uint8_t *)digest_name + 1);
     } while (strlen(digest_name) != 1 + STORE_DIGEST_BYTES);
-    const dacm_key kept = dacm_key_revoked_token(long_name);
-    const dacm_key other = dacm_key_revoked_token(digest_name);
+    const host_key kept = dacm_key_revoked_token(long_name);
+    const host_key other = dacm_key_revoked_token(digest_name);
     assert_int_equal(kept.size, 2 + 1 + STORE_DIGEST_BYTES);
-    assert_false(rpc_bytes_equal(dacm_key_bytes(&kept), dacm_key_bytes(&other)));
+    assert_false(rpc_bytes_equal(host_key_bytes(&kept), host_key_bytes(&other)));
 }

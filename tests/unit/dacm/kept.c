@@ -88,12 +88,13 @@ size_t kept_chunk(unsigned n, uint8_t ret_digest[32], uint8_t *ret_bytes)
 void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32])
 {
     store_chunk_ref ref;
-    dacm_wait wait;
+    store_wait wait;
     uid_of(asset, ref.uid);
     trust_sha256(rpc_bytes_of(bytes, size), ref.digest);
     memcpy(ret_digest, ref.digest, 32);
-    store_op *op = dacm_wait_begin(&wait);
-    if (dacm_wait_end(&wait, store_chunk_put(k->db, &ref, rpc_bytes_of(bytes, size), op)) != RPC_OK)
+    store_op *op = store_wait_begin(&wait);
+    if (store_wait_end(&wait, store_chunk_put(k->db, &ref, rpc_bytes_of(bytes, size), op)) !=
+        RPC_OK)
         fail_msg("%s", wait.op.status.message);
 }
 
@@ -108,11 +109,11 @@ void kept_put_chunk(kept *k, uint8_t asset, unsigned n)
 bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32])
 {
     store_chunk_ref ref;
-    dacm_wait wait;
+    store_wait wait;
     uid_of(asset, ref.uid);
     memcpy(ref.digest, digest, 32);
-    store_op *op = dacm_wait_begin(&wait);
-    rpc_code code = dacm_wait_end(&wait, store_chunk_has(k->db, &ref, op));
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(&wait, store_chunk_has(k->db, &ref, op));
     assert_true(code == RPC_OK || code == RPC_NOT_FOUND);
     return code == RPC_OK;
 }
@@ -127,12 +128,12 @@ bool kept_has_chunk(kept *k, uint8_t asset, unsigned n)
 void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32])
 {
     uint8_t uid[STORE_UID_BYTES], one[1][32];
-    dacm_wait wait;
+    store_wait wait;
     uid_of(asset, uid);
     memcpy(one[0], digest, 32);
-    store_op *op = dacm_wait_begin(&wait);
+    store_op *op = store_wait_begin(&wait);
     assert_int_equal(
-        dacm_wait_end(&wait, store_chunk_drop(k->db, uid, (const void *)one, 1, INT64_MAX, op)),
+        store_wait_end(&wait, store_chunk_drop(k->db, uid, (const void *)one, 1, INT64_MAX, op)),
         RPC_OK);
     assert_int_equal(wait.op.dropped, 1);
 }
@@ -140,33 +141,33 @@ void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32])
 /* ---- records ------------------------------------------------------------------------------------
  */
 
-static void change(kept *k, dacm_key group, const store_change *made)
+static void change(kept *k, host_key group, const store_change *made)
 {
-    dacm_wait wait;
-    store_op *op = dacm_wait_begin(&wait);
-    if (dacm_wait_end(&wait, store_update(k->db, dacm_key_bytes(&group), STORE_ANY_GENERATION, made,
-                                 1, op)) != RPC_OK)
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    if (store_wait_end(&wait, store_update(k->db, host_key_bytes(&group), STORE_ANY_GENERATION,
+                                  made, 1, op)) != RPC_OK)
         fail_msg("%s", wait.op.status.message);
 }
 
-void kept_put(kept *k, dacm_key group, dacm_key item, const ProtobufCMessage *record)
+void kept_put(kept *k, host_key group, host_key item, const ProtobufCMessage *record)
 {
-    rpc_bytes packed = dacm_record_pack(record);
+    rpc_bytes packed = host_record_pack(record);
     assert_non_null(packed.data);
     change(k, group,
-        &(store_change){.kind = STORE_PUT, .item = dacm_key_bytes(&item), .value = packed});
+        &(store_change){.kind = STORE_PUT, .item = host_key_bytes(&item), .value = packed});
     free((void *)(uintptr_t)packed.data);
 }
 
-void kept_delete(kept *k, dacm_key group, dacm_key item)
+void kept_delete(kept *k, host_key group, host_key item)
 {
-    change(k, group, &(store_change){.kind = STORE_DELETE, .item = dacm_key_bytes(&item)});
+    change(k, group, &(store_change){.kind = STORE_DELETE, .item = host_key_bytes(&item)});
 }
 
-bool kept_has(kept *k, dacm_key group, dacm_key item)
+bool kept_has(kept *k, host_key group, host_key item)
 {
-    dacm_wait wait;
-    rpc_code code = dacm_wait_get(k->db, dacm_key_bytes(&group), dacm_key_bytes(&item), &wait);
+    store_wait wait;
+    rpc_code code = store_wait_get(k->db, host_key_bytes(&group), host_key_bytes(&item), &wait);
     store_view_release(&wait.op.view);
     assert_true(code == RPC_OK || code == RPC_NOT_FOUND);
     return code == RPC_OK;

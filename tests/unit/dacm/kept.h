@@ -37,9 +37,9 @@ bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
 void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
 void kept_asset_id(uint8_t asset, char ret[2 * STORE_UID_BYTES + 1]);
 
-void kept_put(kept *k, dacm_key group, dacm_key item, const ProtobufCMessage *record);
-void kept_delete(kept *k, dacm_key group, dacm_key item);
-bool kept_has(kept *k, dacm_key group, dacm_key item);
+void kept_put(kept *k, host_key group, host_key item, const ProtobufCMessage *record);
+void kept_delete(kept *k, host_key group, host_key item);
+bool kept_has(kept *k, host_key group, host_key item);
 
 /** A version of chunks first..first+count-1 in pages of per_page entries (0: 7,000). */
 typedef struct kept_version {

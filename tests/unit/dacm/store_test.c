@@ -71,11 +71,11 @@ static store *store_new(void)
     return db;
 }
 
-static rpc_code get(store *db, dacm_key group, dacm_key item, char *ret, size_t room)
+static rpc_code get(store *db, host_key group, host_key item, char *ret, size_t room)
 {
     struct waiter w = waiter_new();
     store_op op = {.done = on_read, .ctx = &w};
-    if (store_get(db, dacm_key_bytes(&group), dacm_key_bytes(&item), &op) == STORE_PENDING)
+    if (store_get(db, host_key_bytes(&group), host_key_bytes(&item), &op) == STORE_PENDING)
         (void)wait_for(&w);
     if (op.status.code == RPC_OK && ret) {
         assert_true(op.view.bytes.size < room);
@@ -86,9 +86,9 @@ static rpc_code get(store *db, dacm_key group, dacm_key item, char *ret, size_t 
     return op.status.code;
 }
 
-static dacm_key item_of(const char *name)
+static host_key item_of(const char *name)
 {
-    dacm_key key = {.size = strlen(name)};
+    host_key key = {.size = strlen(name)};
     memcpy(key.data, name, key.size);
     return key;
 }
@@ -97,7 +97,7 @@ TEST(changes_of_a_stale_generation_are_aborted_and_change_nothing)
 {
     store *db = store_new();
     struct waiter w = waiter_new();
-    dacm_key group = dacm_key_asset("a1");
+    host_key group = dacm_key_asset("a1");
     char value[16];
     dacm_changes changes = {0};
     dacm_changes_put_bytes(&changes, dacm_key_profile(), rpc_bytes_str("one"));
@@ -135,26 +135,26 @@ TEST(gpsi_of_any_length_has_a_key_of_its_own_within_the_stores_limits)
     memset(long_two, 'a', DACM_GPSI_MAX);
     long_one[DACM_GPSI_MAX] = long_two[DACM_GPSI_MAX] = '\0';
     long_two[DACM_GPSI_MAX - 1] = 'b';
-    dacm_key one = dacm_key_user(long_one), two = dacm_key_user(long_two);
+    host_key one = dacm_key_user(long_one), two = dacm_key_user(long_two);
     assert_true(one.size <= STORE_GROUP_BYTES_MAX / 2);
-    assert_false(rpc_bytes_equal(dacm_key_bytes(&one), dacm_key_bytes(&two)));
-    dacm_key grant = dacm_key_grant(long_one);
+    assert_false(rpc_bytes_equal(host_key_bytes(&one), host_key_bytes(&two)));
+    host_key grant = dacm_key_grant(long_one);
     assert_true(grant.size <= STORE_ITEM_BYTES_MAX);
 }
 
 TEST(group_of_an_asset_gives_its_id_back_and_other_groups_none)
 {
     char id[DACM_ASSET_ID_MAX + 1];
-    dacm_key asset = dacm_key_asset("a.1~b-c_d"), manifests = dacm_key_manifests("a1");
-    assert_true(dacm_key_asset_id(dacm_key_bytes(&asset), id));
+    host_key asset = dacm_key_asset("a.1~b-c_d"), manifests = dacm_key_manifests("a1");
+    assert_true(dacm_key_asset_id(host_key_bytes(&asset), id));
     assert_string_equal(id, "a.1~b-c_d");
-    assert_false(dacm_key_asset_id(dacm_key_bytes(&manifests), id));
+    assert_false(dacm_key_asset_id(host_key_bytes(&manifests), id));
     assert_false(dacm_key_asset_id(rpc_bytes_str("a/"), id));
 }
 
 TEST(versions_sort_as_their_numbers_do)
 {
-    dacm_key nine = dacm_key_version(9), sixteen = dacm_key_version(16);
+    host_key nine = dacm_key_version(9), sixteen = dacm_key_version(16);
     assert_int_equal(nine.size, sixteen.size);
     assert_true(memcmp(nine.data, sixteen.data, nine.size) < 0);
 }

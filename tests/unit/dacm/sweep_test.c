@@ -157,7 +157,7 @@ TEST(sweep_forgets_uploads_after_a_day_and_not_before)
 {
     kept k;
     kept_open(&k);
-    dacm_key group = dacm_key_uploads("msisdn-4915110000001");
+    host_key group = dacm_key_uploads("msisdn-4915110000001");
     Dacm__Records__Upload record = DACM__RECORDS__UPLOAD__INIT;
     record.created_at = KEPT_START_MS / 1000;
     kept_put(&k, group, dacm_key_version(1), &record.base);
@@ -179,7 +179,7 @@ TEST(sweep_forgets_revocations_that_have_expired_and_no_others)
 {
     kept k;
     kept_open(&k);
-    dacm_key group = dacm_key_revocations("https://sims.example");
+    host_key group = dacm_key_revocations("https://sims.example");
     Dacm__Records__Revocation record = DACM__RECORDS__REVOCATION__INIT;
     record.expires_at = KEPT_START_MS / 1000 + 900;
     kept_put(&k, group, dacm_key_revoked_token("j"), &record.base);

@@ -176,14 +176,14 @@ TEST(store_check_finds_bytes_that_are_not_the_digests)
     size_t size = kept_chunk(6, digest, other);
     kept_drop_digest(&k, 1, digest);
     store_chunk_ref ref;
-    dacm_wait wait;
+    store_wait wait;
     memset(ref.uid, 0x40, sizeof ref.uid);
     ref.uid[0] = 1;
     memcpy(ref.digest, digest, 32);
     other[0] ^= 1;
-    store_op *op = dacm_wait_begin(&wait);
+    store_op *op = store_wait_begin(&wait);
     assert_int_equal(
-        dacm_wait_end(&wait, store_chunk_put(k.db, &ref, rpc_bytes_of(other, size), op)), RPC_OK);
+        store_wait_end(&wait, store_chunk_put(k.db, &ref, rpc_bytes_of(other, size), op)), RPC_OK);
     has_fault(&k, "fault");
 }
 
