@@ -84,6 +84,15 @@ void dacm_asset_id_of(const uint8_t uid[STORE_UID_BYTES], char ret[2 * STORE_UID
     rpc_hex(rpc_bytes_of(uid, STORE_UID_BYTES), ret);
 }
 
+/* FNV-1a. */
+uint32_t dacm_asset_hash(const char *asset_id)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = asset_id; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return hash;
+}
+
 bool dacm_profile_owned_by(const Dacm__Records__Profile *profile, const char *gpsi)
 {
     for (size_t i = 0; i < profile->n_owners; i++)

@@ -30,6 +30,8 @@ bool dacm_key_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1]);
 
 /** An asset's ID is the hex of its uid. */
 void dacm_asset_id_of(const uint8_t uid[STORE_UID_BYTES], char ret[2 * STORE_UID_BYTES + 1]);
+/** For tables in memory: nobody can choose the IDs of assets so that they collide. */
+uint32_t dacm_asset_hash(const char *asset_id);
 
 /** One byte-for-byte comparison: is gpsi among the owners? */
 bool dacm_profile_owned_by(const Dacm__Records__Profile *profile, const char *gpsi);

@@ -3,6 +3,8 @@
  * of ours. */
 #include "running.h"
 
+#include "records.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,19 +32,15 @@ void dacm_running_free(dacm_running *running)
     free(running);
 }
 
-/* FNV-1a: asset IDs come from us and are checked before they get here. */
-static size_t bucket_of(const char *asset_id)
+static dacm_running_entry **bucket_of(dacm_running *running, const char *asset_id)
 {
-    uint32_t hash = 2166136261u;
-    for (const char *c = asset_id; *c; c++)
-        hash = (hash ^ (uint8_t)*c) * 16777619u;
-    return hash % BUCKETS;
+    return &running->buckets[dacm_asset_hash(asset_id) % BUCKETS];
 }
 
 void dacm_running_add(dacm_running *running, dacm_running_entry *entry)
 {
     pthread_mutex_lock(&running->lock);
-    dacm_running_entry **head = &running->buckets[bucket_of(entry->asset_id)];
+    dacm_running_entry **head = bucket_of(running, entry->asset_id);
     entry->next = *head;
     entry->link = head;
     if (*head)
@@ -78,7 +76,7 @@ void dacm_running_recheck(dacm_running *running, const char *asset_id)
 {
     pthread_mutex_lock(&running->lock);
     if (asset_id)
-        recheck_bucket(running->buckets[bucket_of(asset_id)], asset_id);
+        recheck_bucket(*bucket_of(running, asset_id), asset_id);
     else
         for (size_t i = 0; i < BUCKETS; i++)
             recheck_bucket(running->buckets[i], NULL);

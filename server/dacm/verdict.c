@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verdict.h"
 
+#include "records.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,13 +22,9 @@ void dacm_lists_free(dacm_lists *lists)
     free(lists);
 }
 
-/* FNV-1a: asset IDs come from us. */
 static size_t place_of(const char *asset_id)
 {
-    uint32_t hash = 2166136261u;
-    for (const char *c = asset_id; *c; c++)
-        hash = (hash ^ (uint8_t)*c) * 16777619u;
-    return hash % LISTS;
+    return dacm_asset_hash(asset_id) % LISTS;
 }
 
 void dacm_lists_changed(dacm_lists *lists, const char *asset_id)
