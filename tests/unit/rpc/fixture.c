@@ -2,6 +2,7 @@
 #include "fixture.h"
 #include "rpctest_descriptors.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 void flag_init(flag *f)
@@ -428,6 +429,12 @@ void fixture_wait_limit(fixture *f, rpc_limit_kind kind, unsigned count)
     flag_wait(&f->limits_hit[kind], count);
     rpc_server_stats stats = rpc_server_get_stats(f->server);
     assert_true(stats.limits[kind] >= count);
+}
+
+void fixture_wait_nobody(fixture *f)
+{
+    while (rpc_server_get_stats(f->server).connections > 0)
+        sched_yield();
 }
 
 void fixture_skip_until_limit(fixture *f, rpc_limit_kind kind, int64_t ms)

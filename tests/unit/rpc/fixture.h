@@ -77,6 +77,8 @@ void fixture_let_go(fixture *f);
 void fixture_skip(fixture *f, int64_t ms);
 /** Waits for an event of that limit, then asserts that its counter in the stats says the same. */
 void fixture_wait_limit(fixture *f, rpc_limit_kind kind, unsigned count);
+/** Until the server counts no connection any more: RPC_EVENT_CLOSED comes just before that. */
+void fixture_wait_nobody(fixture *f);
 /** Skips ms again and again until that limit has been reached: for those that what is under way
  *  may start anew. */
 void fixture_skip_until_limit(fixture *f, rpc_limit_kind kind, int64_t ms);

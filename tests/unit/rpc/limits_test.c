@@ -1,36 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every limit of a server reached through the wire: what the peer sees, that it is counted by its
- * name, and that others are served meanwhile. Floods of frames are in hostile_test.c. */
+ * name, and that others are served meanwhile. Those of memory are in memory_limits_test.c, floods
+ * of frames in hostile_test.c. */
 #include "raw.h"
 
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static void init_plain(fixture *f)
-{
-    fixture_init(f);
-    f->plain = true;
-}
-
-static void expect_end(int fd)
-{
-    uint8_t byte[4096];
-    ssize_t got;
-    while ((got = recv(fd, byte, sizeof byte, 0)) > 0)
-        continue;
-    close(fd);
-}
-
-static void send_wire(int fd, const raw_bytes *w)
-{
-    for (size_t sent = 0; sent < w->size;) {
-        ssize_t n = send(fd, w->data + sent, w->size - sent, MSG_NOSIGNAL);
-        assert_true(n > 0);
-        sent += (size_t)n;
-    }
-}
 
 /* Reads until a frame of that type (and of that stream) has come; false at the end. Its payload is
  * kept as far as there is room. */
@@ -53,15 +29,7 @@ static bool await_frame(int fd, uint8_t type, uint32_t stream, uint8_t *ret, siz
     return false;
 }
 
-/* ---- connections ------------------------------------------------------------------------------
- */
-
-/* RPC_EVENT_CLOSED comes just before a connection is no longer counted. */
-static void await_nobody(fixture *f)
-{
-    while (rpc_server_get_stats(f->server).connections > 0)
-        sched_yield();
-}
+/* ---- connections ---------------------------------------------------------------------------- */
 
 /* Dials once more than the limit allows. */
 static void one_too_many(fixture *f, rpc_limit_kind kind)
@@ -72,10 +40,10 @@ static void one_too_many(fixture *f, rpc_limit_kind kind)
         fds[i] = raw_dial(f);
     fixture_wait_limit(f, kind, 1);
     flag_wait(&f->events[RPC_EVENT_REFUSED], 1);
-    expect_end(fds[2]);
+    raw_await_end(fds[2]);
     close(fds[0]);
     close(fds[1]);
-    await_nobody(f);
+    fixture_wait_nobody(f);
     raw_still_serves(f);
     fixture_stop(f);
 }
@@ -83,7 +51,7 @@ static void one_too_many(fixture *f, rpc_limit_kind kind)
 TEST(connections_beyond_connections_max_are_refused)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.connections_max = 2;
     one_too_many(&f, RPC_LIMIT_CONNECTIONS);
 }
@@ -91,7 +59,7 @@ TEST(connections_beyond_connections_max_are_refused)
 TEST(connections_of_one_address_are_counted)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.connections_per_address_max = 2;
     one_too_many(&f, RPC_LIMIT_CONNECTIONS_PER_ADDRESS);
 }
@@ -99,7 +67,7 @@ TEST(connections_of_one_address_are_counted)
 TEST(strangers_of_one_address_are_counted)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.unauthenticated_per_address_max = 2;
     one_too_many(&f, RPC_LIMIT_UNAUTHENTICATED_PER_ADDRESS);
 }
@@ -107,7 +75,7 @@ TEST(strangers_of_one_address_are_counted)
 TEST(strangers_of_all_addresses_are_counted)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.unauthenticated_max = 2;
     one_too_many(&f, RPC_LIMIT_UNAUTHENTICATED);
 }
@@ -115,7 +83,7 @@ TEST(strangers_of_all_addresses_are_counted)
 TEST(a_caller_is_no_stranger_any_more)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.unauthenticated_max = 1;
     fixture_start(&f);
     raw_still_serves(&f);
@@ -131,7 +99,7 @@ TEST(a_caller_is_no_stranger_any_more)
 TEST(a_server_without_descriptors_says_so_and_goes_on_when_there_are_some)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     fixture_start(&f);
     raw_still_serves(&f);
     int fd = socket(AF_INET, SOCK_STREAM, 0), lowest = dup(fd);
@@ -158,8 +126,7 @@ static void only_streams_are_timed(fixture *f)
     f->limits.write_progress_ms = f->client_limits.write_progress_ms = 3600000;
 }
 
-/* ---- time -------------------------------------------------------------------------------------
- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 TEST(a_handshake_that_never_ends_is_given_up)
 {
@@ -170,7 +137,7 @@ TEST(a_handshake_that_never_ends_is_given_up)
     flag_wait(&f.events[RPC_EVENT_ACCEPTED], 1);
     fixture_skip(&f, f.limits.handshake_ms + 1);
     fixture_wait_limit(&f, RPC_LIMIT_HANDSHAKE, 1);
-    expect_end(fd);
+    raw_await_end(fd);
     flag_wait(&f.events[RPC_EVENT_CLOSED], 1);
     raw_still_serves(&f);
     fixture_stop(&f);
@@ -179,17 +146,17 @@ TEST(a_handshake_that_never_ends_is_given_up)
 TEST(a_connection_without_a_request_is_closed)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     fixture_start(&f);
     int fd = raw_dial(&f);
     raw_bytes *w = calloc(1, sizeof *w);
     raw_preface(w);
-    send_wire(fd, w);
+    raw_send(fd, w);
     free(w);
     assert_true(await_frame(fd, 4, 0, NULL, 0));
     fixture_skip(&f, f.limits.first_request_ms + 1);
     fixture_wait_limit(&f, RPC_LIMIT_FIRST_REQUEST, 1);
-    expect_end(fd);
+    raw_await_end(fd);
     flag_wait(&f.events[RPC_EVENT_CLOSED], 1);
     raw_still_serves(&f);
     fixture_stop(&f);
@@ -198,7 +165,7 @@ TEST(a_connection_without_a_request_is_closed)
 TEST(headers_that_are_begun_and_do_not_end_close_the_connection)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     int fd = raw_dial(&f);
@@ -207,11 +174,11 @@ TEST(headers_that_are_begun_and_do_not_end_close_the_connection)
     raw_preface(w);
     raw_request(w, 1, "/rpctest.Echo/Chat", "application/grpc", 0);
     raw_frame(w, sizeof block, 1, 0, 3, block); /* without END_HEADERS */
-    send_wire(fd, w);
+    raw_send(fd, w);
     free(w);
     flag_wait(&f.started, 1);
     fixture_skip_until_limit(&f, RPC_LIMIT_FIRST_REQUEST, f.limits.first_request_ms + 1);
-    expect_end(fd);
+    raw_await_end(fd);
     flag_wait(&f.server_ended, 1);
     raw_still_serves(&f);
     fixture_stop(&f);
@@ -220,32 +187,32 @@ TEST(headers_that_are_begun_and_do_not_end_close_the_connection)
 TEST(a_connection_is_not_idle_before_its_first_request)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.idle_ms = f.limits.first_request_ms / 10;
     fixture_start(&f);
     int fd = raw_dial(&f);
     raw_bytes *w = calloc(1, sizeof *w);
     raw_preface(w);
-    send_wire(fd, w);
+    raw_send(fd, w);
     assert_true(await_frame(fd, 4, 0, NULL, 0));
     raw_still_serves(&f); /* a connection that will be idle */
     fixture_skip(&f, f.limits.idle_ms + 1);
     fixture_wait_limit(&f, RPC_LIMIT_IDLE, 1);
     w->size = 0;
     raw_frame(w, 8, 6, 0, 0, "whatever"); /* PING: answered, and so not closed */
-    send_wire(fd, w);
+    raw_send(fd, w);
     free(w);
     assert_true(await_frame(fd, 6, 0, NULL, 0));
     fixture_skip(&f, f.limits.first_request_ms);
     fixture_wait_limit(&f, RPC_LIMIT_FIRST_REQUEST, 1);
-    expect_end(fd);
+    raw_await_end(fd);
     fixture_stop(&f);
 }
 
 TEST(an_idle_connection_is_closed)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     fixture_start(&f);
     raw_still_serves(&f);
     fixture_skip_until_limit(&f, RPC_LIMIT_IDLE, f.limits.idle_ms + 1);
@@ -256,7 +223,7 @@ TEST(an_idle_connection_is_closed)
 TEST(an_idle_connection_stays_for_ever_without_a_time_out)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     raw_still_serves(&f);
@@ -291,7 +258,7 @@ static int start_download(fixture *f, uint32_t chunks, size_t chunk_bytes)
         size_t piece = size + 5 - at < 16000 ? size + 5 - at : 16000;
         raw_frame(w, piece, 0, at + piece == size + 5, 1, message + at);
     }
-    send_wire(fd, w);
+    raw_send(fd, w);
     free(w);
     free(data);
     return fd;
@@ -300,7 +267,7 @@ static int start_download(fixture *f, uint32_t chunks, size_t chunk_bytes)
 TEST(a_peer_that_takes_no_output_is_cut_off)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     fixture_start(&f);
     int fd = start_download(&f, 100000, 30000); /* 3 GB: no socket holds that */
     flag_wait(&f.started, 1);
@@ -316,7 +283,7 @@ TEST(a_peer_that_takes_no_output_is_cut_off)
 TEST(a_call_whose_next_message_does_not_come_is_ended)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     client_call c = {0};
@@ -337,7 +304,7 @@ TEST(a_call_whose_next_message_does_not_come_is_ended)
 TEST(messages_now_and_then_keep_a_call)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     client_call c = {0};
@@ -358,7 +325,7 @@ TEST(messages_now_and_then_keep_a_call)
 TEST(a_message_that_trickles_in_is_no_progress)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     only_streams_are_timed(&f);
     fixture_start(&f);
     int fd = raw_dial(&f);
@@ -367,12 +334,12 @@ TEST(a_message_that_trickles_in_is_no_progress)
     raw_request(w, 1, "/rpctest.Echo/Upload", "application/grpc", 0);
     static const uint8_t prefix[5] = {0, 0, 1, 0, 0};
     raw_frame(w, sizeof prefix, 0, 0, 1, prefix);
-    send_wire(fd, w);
+    raw_send(fd, w);
     w->size = 0;
     flag_wait(&f.started, 1);
     do { /* a byte a minute */
         raw_frame(w, 1, 0, 0, 1, "x");
-        send_wire(fd, w);
+        raw_send(fd, w);
         w->size = 0;
         fixture_skip(&f, 60000);
     } while (!flag_wait_for(&f.limits_hit[RPC_LIMIT_STREAM_RECEIVE], 1, 50));
@@ -386,7 +353,7 @@ TEST(a_message_that_trickles_in_is_no_progress)
 TEST(a_method_may_wait_for_ever_for_its_peer)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.chat_options.stream_receive_ms = RPC_NO_TIMEOUT;
     only_streams_are_timed(&f);
     fixture_start(&f);
@@ -408,7 +375,7 @@ TEST(a_method_may_wait_for_ever_for_its_peer)
 TEST(a_call_whose_answer_is_not_read_is_ended)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.client_limits.stream_window_bytes = 65536;
     only_streams_are_timed(&f);
     fixture_start(&f);
@@ -433,16 +400,14 @@ TEST(a_call_whose_answer_is_not_read_is_ended)
     fixture_stop(&f);
 }
 
-/* ---- streams and headers
- * -------------------------------------------------------------------------
- */
+/* ---- streams and headers -------------------------------------------------------------------- */
 
 static uint8_t answer[1 << 20];
 
 TEST(streams_beyond_streams_max_are_refused_and_the_others_go_on)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.streams_max = 2;
     fixture_start(&f);
     int fd = raw_dial(&f);
@@ -450,14 +415,14 @@ TEST(streams_beyond_streams_max_are_refused_and_the_others_go_on)
     raw_preface(w);
     for (uint32_t id = 1; id <= 5; id += 2)
         raw_request(w, id, "/rpctest.Echo/Chat", "application/grpc", 0);
-    send_wire(fd, w);
+    raw_send(fd, w);
     uint8_t code[4];
     assert_true(await_frame(fd, 3, 5, code, sizeof code));
     assert_int_equal(code[3], 7); /* REFUSED_STREAM: safe to retry */
     fixture_wait_limit(&f, RPC_LIMIT_STREAMS, 1);
     w->size = 0;
     raw_frame(w, 0, 0, 1, 1, NULL); /* the first still ends as it should */
-    send_wire(fd, w);
+    raw_send(fd, w);
     assert_true(await_frame(fd, 1, 1, NULL, 0));
     raw_still_serves(&f);
     close(fd);
@@ -468,7 +433,7 @@ TEST(streams_beyond_streams_max_are_refused_and_the_others_go_on)
 TEST(streams_beyond_streams_max_of_a_peer_that_knows_it_end_the_connection)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.streams_max = 2;
     fixture_start(&f);
     int fd = raw_dial(&f);
@@ -477,9 +442,9 @@ TEST(streams_beyond_streams_max_of_a_peer_that_knows_it_end_the_connection)
     raw_frame(w, 0, 4, 1, 0, NULL); /* our SETTINGS acknowledged */
     for (uint32_t id = 1; id <= 5; id += 2)
         raw_request(w, id, "/rpctest.Echo/Chat", "application/grpc", 0);
-    send_wire(fd, w);
+    raw_send(fd, w);
     fixture_wait_limit(&f, RPC_LIMIT_STREAMS, 1);
-    expect_end(fd);
+    raw_await_end(fd);
     flag_wait(&f.events[RPC_EVENT_CLOSED], 1);
     raw_still_serves(&f);
     free(w);
@@ -527,7 +492,7 @@ TEST(a_header_list_over_header_list_bytes_max_is_refused_and_the_connection_stay
 TEST(a_header_bomb_ends_the_connection)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     fixture_start(&f);
     raw_bytes *w = calloc(1, sizeof *w);
     raw_preface(w);
@@ -549,7 +514,7 @@ TEST(a_header_bomb_ends_the_connection)
 TEST(more_continuations_than_continuations_max_end_the_connection)
 {
     fixture f;
-    init_plain(&f);
+    raw_init(&f);
     f.limits.continuations_max = 4;
     fixture_start(&f);
     raw_bytes *w = calloc(1, sizeof *w);
@@ -567,212 +532,7 @@ TEST(more_continuations_than_continuations_max_end_the_connection)
     fixture_stop(&f);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------
- */
-
-static rpc_code unary_of(fixture *f, size_t bytes, rpc_status *reterr)
-{
-    Rpctest__Item item = RPCTEST__ITEM__INIT;
-    item.data = (ProtobufCBinaryData){bytes, calloc(1, bytes)};
-    rpc_arena *arena = rpc_arena_new(64 << 20);
-    ProtobufCMessage *reply = NULL;
-    rpc_code code = rpc_channel_unary(f->channel, "/rpctest.Echo/Unary", NULL, &item.base,
-        &rpctest__item__descriptor, arena, &reply, reterr);
-    rpc_arena_free(arena);
-    free(item.data.data);
-    return code;
-}
-
-static void refuse_large(fixture *f, size_t bytes, rpc_limit_kind kind, const char *word)
-{
-    fixture_start(f);
-    rpc_status status = {0};
-    assert_int_equal(unary_of(f, bytes, &status), RPC_RESOURCE_EXHAUSTED);
-    if (!strstr(status.message, word))
-        fail_msg("'%s' does not name %s", status.message, word);
-    fixture_wait_limit(f, kind, 1);
-    assert_int_equal(flag_count(&f->started), 0);
-    raw_still_serves(f);
-    assert_int_equal(flag_count(&f->events[RPC_EVENT_ACCEPTED]), 1);
-    fixture_stop(f);
-}
-
-TEST(a_message_over_message_receive_bytes_max_is_refused)
-{
-    fixture f;
-    fixture_init(&f);
-    f.limits.message_receive_bytes_max = 100000;
-    refuse_large(&f, 100001, RPC_LIMIT_MESSAGE, "message_receive_bytes_max");
-}
-
-TEST(a_message_that_unpacks_to_more_than_call_memory_bytes_max_is_refused)
-{
-    fixture f;
-    fixture_init(&f);
-    f.limits.call_memory_bytes_max = 65536;
-    refuse_large(&f, 100000, RPC_LIMIT_CALL_MEMORY, "memory budget");
-}
-
-TEST(more_than_connection_request_bytes_max_waiting_is_refused)
-{
-    fixture f;
-    fixture_init(&f);
-    f.limits.connection_request_bytes_max = 500000;
-    refuse_large(&f, 500001, RPC_LIMIT_CONNECTION_MEMORY, "connection_request_bytes_max");
-}
-
-/* They fit the window a thousand times over, and are not free. */
-TEST(empty_messages_that_wait_count_for_what_they_cost)
-{
-    fixture f;
-    init_plain(&f);
-    f.keep = true;
-    f.limits.connection_request_bytes_max = 100000;
-    fixture_start(&f);
-    raw_bytes *w = calloc(1, sizeof *w);
-    raw_preface(w);
-    raw_request(w, 1, "/rpctest.Echo/Upload", "application/grpc", 0);
-    static const uint8_t empty[10000]; /* prefixes of 2,000 messages without a byte */
-    raw_frame(w, sizeof empty, 0, 0, 1, empty);
-    int fd = raw_dial(&f);
-    send_wire(fd, w);
-    fixture_wait_limit(&f, RPC_LIMIT_CONNECTION_MEMORY, 1);
-    raw_still_serves(&f);
-    close(fd);
-    free(w);
-    fixture_stop(&f);
-}
-
-TEST(a_message_beyond_the_servers_memory_is_refused)
-{
-    fixture f;
-    fixture_init(&f);
-    f.limits.server_memory_bytes_max = 2 << 20;
-    refuse_large(&f, 3 << 20, RPC_LIMIT_SERVER_MEMORY, "server_memory_bytes_max");
-}
-
-TEST(answers_that_nobody_reads_make_a_connection_refuse_further_calls)
-{
-    fixture f;
-    init_plain(&f);
-    f.limits.connection_request_bytes_max = 100000;
-    fixture_start(&f);
-    int fd = raw_dial(&f);
-    raw_bytes *w = calloc(1, sizeof *w);
-    raw_preface(w);
-    static const uint8_t no_window[6] = {0, 4, 0, 0, 0, 0};
-    raw_frame(w, sizeof no_window, 4, 0, 0, no_window);
-    Rpctest__Item item = RPCTEST__ITEM__INIT;
-    static uint8_t data[30000], message[30100];
-    item.data = (ProtobufCBinaryData){sizeof data, data};
-    size_t size = protobuf_c_message_pack(&item.base, message + 5) + 5;
-    message[3] = (uint8_t)((size - 5) >> 8);
-    message[4] = (uint8_t)(size - 5);
-    for (uint32_t id = 1; id <= 11; id += 2) {
-        raw_request(w, id, "/rpctest.Echo/Unary", "application/grpc", 0);
-        raw_frame(w, 16000, 0, 0, id, message);
-        raw_frame(w, size - 16000, 0, 1, id, message + 16000);
-    }
-    send_wire(fd, w);
-    fixture_wait_limit(&f, RPC_LIMIT_CONNECTION_MEMORY, 2);
-    assert_int_equal(flag_count(&f.started), 4); /* the fourth went over it */
-    raw_still_serves(&f);
-    close(fd);
-    free(w);
-    flag_wait(&f.events[RPC_EVENT_CLOSED], 1);
-    fixture_stop(&f);
-}
-
-/* Fills the server's memory with connections that have calls, until a call is shed. */
-TEST(over_the_servers_memory_new_calls_are_shed_with_a_hint_and_served_again_later)
-{
-    fixture f;
-    init_plain(&f);
-    f.limits.server_memory_bytes_max = 2 << 20;
-    fixture_start(&f);
-    client_call c = {0};
-    client_start(&c, &f, "/rpctest.Echo/Chat", NULL);
-    Rpctest__Item item = RPCTEST__ITEM__INIT;
-    assert_int_equal(client_send(&c, &item), RPC_SENT_OK);
-    flag_wait(&c.messages, 1);
-    raw_bytes *w = calloc(1, sizeof *w);
-    raw_preface(w);
-    raw_request(w, 1, "/rpctest.Echo/Chat", "application/grpc", 0);
-    int fds[32];
-    size_t count = 0;
-    while (!flag_count(&f.limits_hit[RPC_LIMIT_SERVER_MEMORY]) && count < 32) {
-        fds[count] = raw_dial(&f);
-        send_wire(fds[count++], w);
-        if (!flag_wait_for(&f.started, 1 + (unsigned)count, 1000))
-            break;
-    }
-    fixture_wait_limit(&f, RPC_LIMIT_SERVER_MEMORY, 1);
-    /* What runs goes on; what is new is told when to come again. */
-    assert_int_equal(client_send(&c, &item), RPC_SENT_OK);
-    flag_wait(&c.messages, 2);
-    client_call shed = {.trailer_name = "grpc-retry-pushback-ms"};
-    client_start(&shed, &f, "/rpctest.Echo/Chat", NULL);
-    flag_wait(&shed.ended, 1);
-    assert_int_equal(shed.status.code, RPC_RESOURCE_EXHAUSTED);
-    assert_non_null(strstr(shed.status.message, "server_memory_bytes_max"));
-    assert_string_equal(shed.trailer, "1000");
-    client_done(&shed);
-    for (size_t i = 0; i < count; i++)
-        close(fds[i]);
-    while (rpc_server_get_stats(f.server).connections > 1)
-        sched_yield();
-    raw_still_serves(&f);
-    rpc_call_half_close(c.call);
-    flag_wait(&c.ended, 1);
-    assert_int_equal(c.status.code, RPC_OK);
-    client_done(&c);
-    free(w);
-    fixture_stop(&f);
-}
-
-TEST(far_over_the_servers_memory_no_connection_is_taken)
-{
-    fixture f;
-    init_plain(&f);
-    f.limits.server_memory_bytes_max = 1 << 20;
-    fixture_start(&f);
-    int fds[64];
-    size_t count = 0;
-    while (!flag_count(&f.events[RPC_EVENT_REFUSED]) && count < 64) {
-        fds[count++] = raw_dial(&f);
-        while (!flag_wait_for(&f.events[RPC_EVENT_ACCEPTED], (unsigned)count, 10) &&
-               !flag_count(&f.events[RPC_EVENT_REFUSED]))
-            continue;
-    }
-    fixture_wait_limit(&f, RPC_LIMIT_SERVER_MEMORY, 1);
-    expect_end(fds[--count]);
-    for (size_t i = 0; i < count; i++)
-        close(fds[i]);
-    await_nobody(&f);
-    raw_still_serves(&f);
-    fixture_stop(&f);
-}
-
-TEST(what_was_charged_is_given_back)
-{
-    fixture f;
-    fixture_init(&f);
-    fixture_start(&f);
-    for (int i = 0; i < 20; i++) {
-        rpc_status status = {0};
-        assert_int_equal(unary_of(&f, (size_t)i * 100000, &status), RPC_OK);
-    }
-    assert_true(rpc_server_get_stats(f.server).memory_bytes > 0);
-    rpc_channel_free(f.channel);
-    f.channel = NULL;
-    flag_wait(&f.events[RPC_EVENT_CLOSED], 1);
-    while (rpc_server_get_stats(f.server).memory_bytes != 0)
-        sched_yield(); /* the lane's last task runs a moment later */
-    fixture_stop(&f);
-}
-
-/* ---- the table ---------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 TEST(a_limit_out_of_its_range_is_refused_by_name)
 {
@@ -811,20 +571,4 @@ TEST(the_table_in_the_manual_names_every_limit)
         if (!strstr(text, cell))
             fail_msg("docs/librpc/limits.md does not name %s", cell);
     }
-}
-
-TEST(a_connection_that_rests_keeps_no_buffers)
-{
-    fixture f;
-    fixture_init(&f);
-    fixture_start(&f);
-    rpc_status status = {0};
-    assert_int_equal(unary_of(&f, 3 << 20, &status), RPC_OK); /* makes all of them large */
-    while (rpc_server_get_stats(f.server).memory_bytes > 32 * 1024)
-        if (!flag_wait_for(&f.events[RPC_EVENT_CLOSED], 1, 10))
-            fixture_skip(&f, 500); /* two ticks without traffic */
-    assert_int_equal(flag_count(&f.events[RPC_EVENT_CLOSED]), 0);
-    assert_int_equal(unary_of(&f, 3 << 20, &status), RPC_OK);
-    assert_int_equal(flag_count(&f.events[RPC_EVENT_ACCEPTED]), 1);
-    fixture_stop(&f);
 }

@@ -13,10 +13,15 @@
 #define END_STREAM      1
 #define END_HEADERS     4
 
-void raw_fixture(fixture *f)
+void raw_init(fixture *f)
 {
     fixture_init(f);
     f->plain = true;
+}
+
+void raw_fixture(fixture *f)
+{
+    raw_init(f);
     fixture_start(f);
 }
 
@@ -129,6 +134,24 @@ void raw_message(raw_bytes *w, uint32_t stream, uint8_t flags, uint8_t compresse
         data += piece;
         size -= piece;
     }
+}
+
+void raw_send(int fd, const raw_bytes *w)
+{
+    for (size_t sent = 0; sent < w->size;) {
+        ssize_t n = send(fd, w->data + sent, w->size - sent, MSG_NOSIGNAL);
+        assert_true(n > 0);
+        sent += (size_t)n;
+    }
+}
+
+void raw_await_end(int fd)
+{
+    uint8_t byte[4096];
+    ssize_t got;
+    while ((got = recv(fd, byte, sizeof byte, 0)) > 0)
+        continue;
+    close(fd);
 }
 
 size_t raw_converse(fixture *f, const raw_bytes *w, uint8_t *answer, size_t room)

@@ -10,7 +10,9 @@ typedef struct raw_bytes {
     size_t size;
 } raw_bytes;
 
-/** A fixture without TLS. */
+/** A fixture without TLS, not yet started: limits may be changed. */
+void raw_init(fixture *f);
+/** The same, started. */
 void raw_fixture(fixture *f);
 /** A connection to the fixture's listener, whatever its scheme. */
 int raw_dial(fixture *f);
@@ -31,6 +33,10 @@ void raw_trailers(raw_bytes *w, uint32_t stream, const char *status, const char 
 /** One gRPC message in DATA frames that need no SETTINGS. */
 void raw_message(raw_bytes *w, uint32_t stream, uint8_t flags, uint8_t compressed,
     const void *message, size_t size);
+/** All of it. */
+void raw_send(int fd, const raw_bytes *w);
+/** Reads until the server has ended the connection, and closes fd. */
+void raw_await_end(int fd);
 /** Sends, tells that no more comes, and reads what is answered until the end. */
 size_t raw_converse(fixture *f, const raw_bytes *w, uint8_t *answer, size_t room);
 /** Sends, and reads until an answer has ended (HEADERS with END_STREAM) or the connection has. */

@@ -32,6 +32,18 @@ void put_number(trust_audit *audit, unsigned number, trust_audit_class durabilit
     assert_int_equal(put(audit, json, durability), RPC_OK);
 }
 
+void make_trail(const char *folder, unsigned count)
+{
+    trust_audit *audit = open_trail(
+        (trust_audit_options){.directory = folder, .segment_bytes_max = 8192});
+    for (unsigned i = 1; i <= count; i++) {
+        put_number(audit, i, TRUST_AUDIT_BEFORE);
+        if (i % 50 == 0) /* so that no segment grows beyond its size for want of syncs */
+            assert_int_equal(trust_audit_flush(audit, NULL), RPC_OK);
+    }
+    trust_audit_close(audit);
+}
+
 uint64_t verified(const char *folder)
 {
     uint64_t first = 0, records = UINT64_MAX;
@@ -77,6 +89,22 @@ char *load(const char *path, size_t *ret_size)
     *ret_size = fread(data, 1, (1 << 20) - 1, file);
     fclose(file);
     return data;
+}
+
+void save(const char *path, const char *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+size_t line_at(const char *data, unsigned line)
+{
+    const char *at = data;
+    for (; line > 0 && *at; line--)
+        at = strchr(at, '\n') + 1;
+    return (size_t)(at - data);
 }
 
 static int by_number(const void *a, const void *b)
