@@ -28,6 +28,9 @@
 
 typedef struct sim_state sim_state;
 
+/** Times that end things are counted, not only told by the clock, which may jump: a user and a
+ *  client have an era, which grows whenever their grants and sessions end; what was begun in
+ * another era is void. */
 typedef struct sim_state_options {
     store *store;          /* outlives it */
     const char *directory; /* of the file `secret`, 0600, drawn at the first start */
@@ -36,7 +39,9 @@ typedef struct sim_state_options {
     int64_t token_life_s_max;     /* how long a revocation must be remembered */
     size_t password_memory_bytes; /* of Argon2id */
     unsigned password_passes;
-    unsigned hashes_at_once; /* others wait for their turn */
+    unsigned hashes_at_once;     /* others wait for their turn */
+    unsigned hashes_waiting_max; /* more are refused */
+    size_t revocations_max;      /* in force at a time; more: RESOURCE_EXHAUSTED */
 } sim_state_options;
 
 /** Reads or draws the secret, and the head of the revocation log. */
@@ -56,7 +61,8 @@ typedef struct sim_user {
     bool has_password, disabled;
     size_t gpsi_count;
     const char *const *gpsis; /* those that really are mapped to this user; NULL-terminated */
-    int64_t created_at, valid_after_ms;
+    int64_t created_at;
+    uint64_t era;
 } sim_user;
 void sim_user_free(sim_user *user);
 
@@ -77,6 +83,7 @@ RPC_MUST_USE rpc_code sim_user_set_password(
     sim_state *state, const char *username, const char *password, rpc_status *reterr);
 RPC_MUST_USE rpc_code sim_user_set_disabled(
     sim_state *state, const char *username, bool disabled, rpc_status *reterr);
+/** The name may be given again: to another user, with a `sub` of its own and nothing of the old. */
 RPC_MUST_USE rpc_code sim_user_delete(sim_state *state, const char *username, rpc_status *reterr);
 /** Logs the user out everywhere. */
 RPC_MUST_USE rpc_code sim_user_end(sim_state *state, const char *username, rpc_status *reterr);
@@ -133,7 +140,9 @@ typedef struct sim_client {
     bool bound;
     sim_consent_rule consent;
     bool disabled;
-    int64_t created_at, valid_after_ms;
+    int64_t created_at;
+    uint64_t revision;    /* of what was read */
+    int64_t tokens_after; /* client_credentials: `iat` must be later, what is not is revoked */
 } sim_client;
 void sim_client_free(sim_client *client);
 
@@ -144,15 +153,22 @@ RPC_MUST_USE rpc_code sim_client_add(
     sim_state *state, const sim_client *client, char **ret_secret, rpc_status *reterr);
 RPC_MUST_USE rpc_code sim_client_find(
     sim_state *state, const char *client_id, sim_client **ret, rpc_status *reterr);
-/** All members but ID, secret and times are replaced. */
+/** All members but ID, secret and times are replaced. What takes rights away (users, scopes or
+ *  grant types that are gone) revokes the tokens that it got by client_credentials; disabling is as
+ *  sim_client_set_disabled(). */
 RPC_MUST_USE rpc_code sim_client_update(
     sim_state *state, const sim_client *client, rpc_status *reterr);
-/** In constant time. */
+/** For client_credentials, after the token was minted and before it is answered: ABORTED when the
+ *  client was changed, disabled or deleted since it was read. The token must not go out then. */
+RPC_MUST_USE rpc_code sim_client_unchanged(
+    sim_state *state, const sim_client *client, rpc_status *reterr);
+/** In constant time; UNAUTHENTICATED. */
 RPC_MUST_USE rpc_code sim_client_check_secret(
     sim_state *state, const char *client_id, const char *secret, rpc_status *reterr);
 /** Its grants end and the tokens that it got by them are revoked, as with delete. */
 RPC_MUST_USE rpc_code sim_client_set_disabled(
     sim_state *state, const char *client_id, bool disabled, rpc_status *reterr);
+/** An ID is never given again: it is the `sub` and `client_id` of tokens. */
 RPC_MUST_USE rpc_code sim_client_delete(
     sim_state *state, const char *client_id, rpc_status *reterr);
 typedef bool sim_client_fn(void *ctx, const sim_client *client);
@@ -173,16 +189,19 @@ typedef struct sim_grant {
     const char *const *actions; /* NULL-terminated */
     const char *redirect_uri, *code_challenge, *nonce, *acr, *resource;
     int64_t auth_time;
-    bool bound; /* refresh only with this certificate */
+    uint64_t era; /* of the session (or user) that was asked: a logout since then is NOT_FOUND */
+    bool bound;   /* refresh only with this certificate */
     uint8_t certificate_sha256[32];
     /* set when read: */
     uint8_t family[16];
     uint64_t revision; /* of what was read: a change of the grant since then is ABORTED */
     int64_t expires_at;
+    int64_t tokens_after; /* `iat` of an access token must be later: what is not is revoked */
 } sim_grant;
 void sim_grant_free(sim_grant *grant);
 
-/** Keeps the grant; ret_code is to be exchanged once, within code_life_s. */
+/** Keeps the grant; ret_code is to be exchanged once, within code_life_s. NOT_FOUND: user or client
+ *  ended meanwhile. INVALID_ARGUMENT: a member that is missing or too long. */
 RPC_MUST_USE rpc_code sim_grant_begin(
     sim_state *state, const sim_grant *grant, char ret_code[SIM_CODE_MAX], rpc_status *reterr);
 /** The grant of a code, which stays usable. NOT_FOUND: not one of ours, expired, grant, user or
@@ -204,13 +223,16 @@ typedef struct sim_issue {
 } sim_issue;
 /** One transaction: the code is used up (or the refresh token replaced), the token is noted.
  *  grant as it was read; ABORTED: another request was faster, which counts as use twice: revoked.
- *  ret_refresh: the new refresh token, "" when none was asked for. */
+ *  NOT_FOUND: ended meanwhile. Mint before and answer after it: only what was minted before is
+ *  caught by a logout that comes in between.
+ *  ret_refresh: the new refresh token, "" when none was asked for; the old one is of no more use
+ *  in either case. */
 RPC_MUST_USE rpc_code sim_grant_issue(sim_state *state, const sim_grant *grant,
     const sim_issue *issue, char ret_refresh[SIM_CODE_MAX], rpc_status *reterr);
 /** Ends the family; revokes what it issued. */
 RPC_MUST_USE rpc_code sim_grant_revoke(
     sim_state *state, const uint8_t family[16], rpc_status *reterr);
-/** What an operator or user may see: live grants of a user. */
+/** Live grants of a user. Reads all grants there are: for operators. */
 typedef bool sim_grant_fn(void *ctx, const sim_grant *grant);
 RPC_MUST_USE rpc_code sim_grants_list(
     sim_state *state, const char *username, sim_grant_fn *fn, void *ctx, rpc_status *reterr);
@@ -220,6 +242,7 @@ RPC_MUST_USE rpc_code sim_grants_list(
 typedef struct sim_session {
     char username[SIM_USERNAME_MAX + 1], sub[SIM_SUB_CHARS + 1], acr[64];
     int64_t auth_time;
+    uint64_t era; /* for sim_grant */
 } sim_session;
 RPC_MUST_USE rpc_code sim_session_begin(sim_state *state, const sim_user *user, const char *acr,
     char ret_cookie[SIM_CODE_MAX], rpc_status *reterr);
@@ -235,8 +258,9 @@ void sim_state_mac(sim_state *state, const char *use, rpc_bytes text, char ret[4
  */
 
 typedef struct sim_revocation {
-    uint64_t sequence, previous; /* number of the one before in the log; gaps have expired */
-    const char *jti, *subject;   /* exactly one */
+    uint64_t sequence;
+    uint64_t previous; /* the one told before it, or the number asked after; gaps have expired */
+    const char *jti, *subject; /* exactly one */
     int64_t issued_until, expires_at;
 } sim_revocation;
 
