@@ -35,6 +35,8 @@ typedef struct sim_service {
     size_t dacm_count;
     trust_audit *audit;
     host_log *log;
+    host_metrics *metrics;
+    host_counter *audit_refused;
     sim_rates *logins_per_user, *logins_per_address, *client_failures;
 } sim_service;
 

@@ -105,7 +105,8 @@ static int scan_start(page_scan *scan, MDB_val *ret_key, MDB_val *ret_value)
     const store_cursor *after = scan->request->after;
     if (!after || !after->size) {
         *ret_key = lmdb_val(scan->prefix.data, scan->prefix.size);
-        return mdb_cursor_get(scan->cursor, ret_key, ret_value, MDB_SET_RANGE);
+        return mdb_cursor_get(
+            scan->cursor, ret_key, ret_value, scan->prefix.size ? MDB_SET_RANGE : MDB_FIRST);
     }
     *ret_key = lmdb_val(after->key, after->size);
     if (scan->request->one_per_group)

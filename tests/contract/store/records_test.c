@@ -178,6 +178,24 @@ TEST(scan_lists_groups_by_prefix_one_record_each)
     store_close(s);
 }
 
+TEST(scan_of_the_empty_prefix_gives_every_record)
+{
+    store *s = contract_open(test_tmpdir(), NULL);
+    store_page *page = NULL;
+    const store_scan_request all = {.group_is_prefix = true};
+    assert_int_equal(do_scan(s, &all, &page), RPC_OK);
+    assert_int_equal(page->count, 0);
+    store_page_free(page);
+    assert_int_equal(do_put(s, BYTES("a"), BYTES("x"), BYTES("1")), RPC_OK);
+    assert_int_equal(do_put(s, BYTES("b"), BYTES("y"), BYTES("2")), RPC_OK);
+    assert_int_equal(do_scan(s, &all, &page), RPC_OK);
+    assert_int_equal(page->count, 2);
+    assert_true(rpc_bytes_equal(page->entries[0].group, BYTES("a")));
+    assert_true(rpc_bytes_equal(page->entries[1].group, BYTES("b")));
+    store_page_free(page);
+    store_close(s);
+}
+
 TEST(cursor_of_another_scan_is_refused)
 {
     store *s = contract_open(test_tmpdir(), NULL);
