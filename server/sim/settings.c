@@ -185,7 +185,13 @@ static rpc_code check_lives(const host_values *values, rpc_status *reterr)
 
 static rpc_code check_dacm(const host_values *dacm, size_t index, rpc_status *reterr)
 {
-    const char *target = host_string(dacm, "target");
+    const char *target = host_string(dacm, "target"), *resource = host_string(dacm, "resource");
+    for (const char *at = resource; *at; at++) /* of a URI, and a label of metrics */
+        if (*at <= ' ' || *at > '~' || *at == '"' || *at == '\\')
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'dacms[%zu].resource': has a blank, quote, backslash or something that is not "
+                "ASCII; no URI has",
+                index);
     if (strncmp(target, "tls+tcp://", 10) != 0)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "'dacms[%zu].target': '%.200s' does not begin with tls+tcp://: SEAL-E is mutual TLS",

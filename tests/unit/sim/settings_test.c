@@ -96,6 +96,8 @@ TEST(value_that_can_never_work_is_found_by_the_check)
         {"# uids: [0] ", "uids: [root] ", "listen.admin.uids", "'root'"},
         {"url: ipc:///run/simsd/admin.sock", "url: tls+tcp://127.0.0.1:1", "listen.admin.url",
             "ipc://"},
+        {"resource: https://dacm.example/", "resource: 'https://dacm\"example/'",
+            "dacms[0].resource", "quote"},
         {"target: tls+tcp://dacm", "target: tcp://dacm", "dacms[0].target", "mutual TLS"},
         {"# tokens:\n#   access_life_s: 300", "tokens:\n  access_life_s: 600", "tokens.id_life_s",
             "outlive"},
