@@ -86,3 +86,29 @@ char *trust__base64url_encode(rpc_bytes bytes)
             text, room, bytes.data, bytes.size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     return text;
 }
+
+bool trust__is_audience(const json_t *claim, const char *const *audiences)
+{
+    bool found = false;
+    size_t i;
+    json_t *entry;
+    if (json_is_string(claim))
+        return trust__is_one_of(json_string_value(claim), audiences);
+    if (!json_is_array(claim))
+        return false;
+    json_array_foreach(claim, i, entry)
+    {
+        if (!json_is_string(entry))
+            return false;
+        found = found || trust__is_one_of(json_string_value(entry), audiences);
+    }
+    return found;
+}
+
+bool trust__is_one_of(const char *text, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(*list, text) == 0)
+            return true;
+    return false;
+}

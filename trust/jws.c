@@ -58,7 +58,7 @@ static bool only_known_members(const json_t *header)
     return true;
 }
 
-static bool alg_is(const char *alg, const trust_key *key)
+const char *trust__alg_name(trust_alg alg)
 {
     static const char *const names[] = {
         [TRUST_ALG_EDDSA] = "EdDSA",
@@ -66,37 +66,70 @@ static bool alg_is(const char *alg, const trust_key *key)
         [TRUST_ALG_RS256] = "RS256",
         [TRUST_ALG_PS256] = "PS256",
     };
-    return strcmp(alg, names[key->alg]) == 0 ||
+    return names[alg];
+}
+
+static bool alg_is(const char *alg, const trust_key *key)
+{
+    return strcmp(alg, trust__alg_name(key->alg)) == 0 ||
            (key->alg == TRUST_ALG_EDDSA && strcmp(alg, "Ed25519") == 0);
 }
 
-static bool is_one_of(const char *text, const char *const *list)
+static bool in_use(const trust_key *key)
 {
-    for (; *list; list++)
-        if (strcmp(*list, text) == 0)
-            return true;
-    return false;
+    return key->state == TRUST_KEY_ACTIVE || key->state == TRUST_KEY_VERIFY_ONLY;
 }
 
-static trust_verdict judge_header(const json_t *header, const trust_keyring *ring,
-    const char *const *typs, const trust_key **ret_key, rpc_status *reterr)
+/* Without a kid: the one key that it can be. */
+static const trust_key *only_key(const trust_keyring *ring, const char *alg)
 {
-    const char *alg = json_string_value(json_object_get(header, "alg"));
-    const char *typ = json_string_value(json_object_get(header, "typ"));
+    const trust_key *found = NULL;
+    for (size_t i = 0; ring && i < trust_keyring_count(ring); i++) {
+        const trust_key *key = trust_keyring_at(ring, i);
+        if (!in_use(key) || !alg_is(alg, key))
+            continue;
+        if (found)
+            return NULL;
+        found = key;
+    }
+    return found;
+}
+
+static trust_verdict find_key(const json_t *header, const char *alg, const trust_keyring *ring,
+    bool kid_optional, const trust_key **ret, rpc_status *reterr)
+{
     const json_t *kid = json_object_get(header, "kid");
-    if (!json_is_object(header) || !only_known_members(header))
-        return invalid(reterr, "the header has members other than alg, kid and typ");
-    if (!alg || !typ || !is_one_of(typ, typs))
-        return invalid(reterr, "the header's `typ` is not the one expected here");
-    if (!json_is_string(kid) || json_string_length(kid) > TRUST_KID_MAX)
+    const trust_key *key = NULL;
+    if (!kid && kid_optional) {
+        key = only_key(ring, alg);
+        if (!key)
+            return invalid(reterr, "the header has no `kid`, and not exactly one key fits");
+    } else if (!json_is_string(kid) || json_string_length(kid) > TRUST_KID_MAX)
         return invalid(reterr, "the header has no `kid` of at most 128 bytes");
-    const trust_key *key = ring ? trust_keyring_find(ring,
-                                      rpc_bytes_of(json_string_value(kid), json_string_length(kid)))
-                                : NULL;
+    else if (ring)
+        key = trust_keyring_find(
+            ring, rpc_bytes_of(json_string_value(kid), json_string_length(kid)));
     if (!key) {
         rpc_status_set(reterr, RPC_UNAUTHENTICATED, "trust: the header's `kid` is not known");
         return TRUST_NO_KEY;
     }
+    *ret = key;
+    return TRUST_VALID;
+}
+
+static trust_verdict judge_header(const json_t *header, const trust_keyring *ring,
+    const trust__jws_rules *rules, const trust_key **ret_key, rpc_status *reterr)
+{
+    const char *alg = json_string_value(json_object_get(header, "alg"));
+    const char *typ = json_string_value(json_object_get(header, "typ"));
+    if (!json_is_object(header) || !only_known_members(header))
+        return invalid(reterr, "the header has members other than alg, kid and typ");
+    if (!alg || (!typ && !rules->typ_optional) || (typ && !trust__is_one_of(typ, rules->typs)))
+        return invalid(reterr, "the header's `typ` is not the one expected here");
+    const trust_key *key = NULL;
+    trust_verdict verdict = find_key(header, alg, ring, rules->kid_optional, &key, reterr);
+    if (verdict != TRUST_VALID)
+        return verdict;
     if (!alg_is(alg, key))
         return invalid(reterr, "the header's `alg` is not that of the key");
     if (key->state == TRUST_KEY_COMPROMISED || key->state == TRUST_KEY_PRE_PUBLISHED)
@@ -109,6 +142,13 @@ static trust_verdict judge_header(const json_t *header, const trust_keyring *rin
 
 trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyring *ring,
     const char *const *typs, trust_jws *ret, rpc_status *reterr)
+{
+    const trust__jws_rules rules = {.typs = typs};
+    return trust__jws_verify(jws, bytes_max, ring, &rules, ret, reterr);
+}
+
+trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyring *ring,
+    const trust__jws_rules *rules, trust_jws *ret, rpc_status *reterr)
 {
     rpc_bytes part[3], signed_bytes;
     if (jws.size > bytes_max)
@@ -129,7 +169,7 @@ trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyr
         return TRUST_INVALID;
     }
     const trust_key *key = NULL;
-    trust_verdict verdict = judge_header(header, ring, typs, &key, reterr);
+    trust_verdict verdict = judge_header(header, ring, rules, &key, reterr);
     if (verdict != TRUST_VALID)
         return verdict;
     if (!trust__key_verify(key, signed_bytes, rpc_bytes_of(signature, signature_size)))
@@ -141,25 +181,55 @@ trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyr
     return TRUST_VALID;
 }
 
+bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room)
+{
+    rpc_bytes part[3], signed_bytes;
+    size_t size = 0;
+    if (jws.size > bytes_max || !split(jws, part, &signed_bytes))
+        return false;
+    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(part[1], &size);
+    if (!payload)
+        return false;
+    RPC_CLEANUP(json_freep)
+    json_t *claims = trust__json_parse(rpc_bytes_of(payload, size), bytes_max, "the claims", NULL);
+    const char *text = json_string_value(json_object_get(claims, member));
+    if (!text || strlen(text) >= room)
+        return false;
+    memcpy(ret, text, strlen(text) + 1);
+    return true;
+}
+
+static rpc_code no_memory(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory to sign");
+}
+
 rpc_code trust_jws_sign(
     const trust_signer *signer, const char *typ, rpc_bytes payload, char **ret, rpc_status *reterr)
 {
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t signature_size = 0;
     RPC_CLEANUP(json_freep)
-    json_t *members = json_pack(
-        "{s:s, s:s, s:s}", "alg", "EdDSA", "kid", trust_signer_kid(signer), "typ", typ);
+    json_t *members = json_pack("{s:s, s:s, s:s}", "alg", trust__alg_name(trust_signer_alg(signer)),
+        "kid", trust_signer_kid(signer), "typ", typ);
     RPC_AUTOFREE char *header = members ? json_dumps(members, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     RPC_AUTOFREE char *head = header ? trust__base64url_encode(rpc_bytes_str(header)) : NULL;
     RPC_AUTOFREE char *body = trust__base64url_encode(payload);
-    size_t room = head && body ? strlen(head) + strlen(body) + 2 + 86 + 1 : 0;
-    RPC_AUTOFREE char *jws = room ? malloc(room) : NULL;
+    if (!head || !body)
+        return no_memory(reterr);
+    const size_t tail_room = sizeof signature / 3 * 4 + 4;
+    const size_t room = strlen(head) + 1 + strlen(body) + 1 + tail_room + 1;
+    RPC_AUTOFREE char *jws = malloc(room);
     if (!jws)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory to sign");
+        return no_memory(reterr);
     int size = snprintf(jws, room, "%s.%s", head, body);
-    uint8_t signature[64];
-    trust_signer_sign(signer, rpc_bytes_of(jws, (size_t)size), signature);
-    RPC_AUTOFREE char *tail = trust__base64url_encode(rpc_bytes_of(signature, sizeof signature));
+    rpc_code code = trust_signer_sign(
+        signer, rpc_bytes_of(jws, (size_t)size), signature, &signature_size, reterr);
+    if (code != RPC_OK)
+        return code;
+    RPC_AUTOFREE char *tail = trust__base64url_encode(rpc_bytes_of(signature, signature_size));
     if (!tail)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory to sign");
+        return no_memory(reterr);
     snprintf(jws + size, room - (size_t)size, ".%s", tail);
     *ret = RPC_TAKE(jws);
     return RPC_OK;

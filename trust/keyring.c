@@ -12,8 +12,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define RSA_BITS_MIN          2048
-#define RSA_BITS_MAX          4096
 #define RSA_EXPONENT_BITS_MAX 64
 
 struct trust_keyring {
@@ -29,6 +27,8 @@ static void json_freep(json_t **json)
     json_decref(*json);
 }
 
+RPC_DEFINE_FREEP(keyring_freep, trust_keyring *, trust_keyring_unref)
+
 static rpc_code bad(rpc_status *reterr, const char *kid, const char *why)
 {
     return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s': %s", kid, why);
@@ -36,7 +36,7 @@ static rpc_code bad(rpc_status *reterr, const char *kid, const char *why)
 
 const char *trust__purpose_name(trust_purpose purpose)
 {
-    static const char *const names[] = {"token", "manifest", "keyset", "audit"};
+    static const char *const names[] = {"token", "manifest", "keyset", "audit", "client"};
     return names[purpose];
 }
 
@@ -179,25 +179,37 @@ static BIGNUM *read_number(const json_t *jwk, const char *name)
         return NULL;
     RPC_AUTOFREE uint8_t *bytes = trust__base64url_decode(
         rpc_bytes_of(json_string_value(member), json_string_length(member)), &size);
-    return bytes && size > 0 && size <= RSA_BITS_MAX / 8 + 1 ? BN_bin2bn(bytes, (int)size, NULL)
-                                                             : NULL;
+    return bytes && size > 0 && size <= TRUST_RSA_BITS_MAX / 8 + 1
+               ? BN_bin2bn(bytes, (int)size, NULL)
+               : NULL;
 }
 
-static rpc_code read_rsa(const json_t *jwk, trust_key *key, rpc_status *reterr)
+/* fallback: of a key without `alg`; NULL where it must have one. */
+static bool read_rsa_alg(const json_t *jwk, const trust_alg *fallback, trust_alg *ret)
 {
     const json_t *alg = json_object_get(jwk, "alg");
-    if (json_is_string(alg) && strcmp(json_string_value(alg), "PS256") == 0)
-        key->alg = TRUST_ALG_PS256;
+    if (!alg && fallback)
+        *ret = *fallback;
+    else if (json_is_string(alg) && strcmp(json_string_value(alg), "PS256") == 0)
+        *ret = TRUST_ALG_PS256;
     else if (json_is_string(alg) && strcmp(json_string_value(alg), "RS256") == 0)
-        key->alg = TRUST_ALG_RS256;
+        *ret = TRUST_ALG_RS256;
     else
+        return false;
+    return true;
+}
+
+static rpc_code read_rsa(
+    const json_t *jwk, trust_key *key, const trust_alg *fallback, rpc_status *reterr)
+{
+    if (!read_rsa_alg(jwk, fallback, &key->alg))
         return bad(reterr, key->kid, "an RSA key needs `alg` RS256 or PS256");
     BIGNUM *n = read_number(jwk, "n"), *e = read_number(jwk, "e");
     int bits = n ? BN_num_bits(n) : 0;
     /* Under 1 every message is its own signature; long ones only cost time. */
     bool exponent = e && BN_is_odd(e) && !BN_is_one(e) && BN_num_bits(e) <= RSA_EXPONENT_BITS_MAX;
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    if (builder && n && exponent && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX &&
+    if (builder && n && exponent && bits >= TRUST_RSA_BITS_MIN && bits <= TRUST_RSA_BITS_MAX &&
         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) &&
         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
         key->pkey = key_from_params("RSA", builder);
@@ -229,34 +241,67 @@ static bool has_private_half(const json_t *jwk)
     return false;
 }
 
-static rpc_code read_key(trust_keyring *ring, const json_t *jwk, rpc_status *reterr)
+/* A set of somebody else: what it may hold that is not for us. NULL rules: a set of ours. */
+typedef struct published_rules {
+    trust_alg rsa_alg;
+} published_rules;
+
+typedef enum key_kind { KEY_OTHER, KEY_OKP, KEY_EC, KEY_RSA } key_kind;
+
+static key_kind kind_of(const json_t *jwk)
 {
-    rpc_code (*read)(
-        const json_t *, trust_key *, rpc_status *) = trust__jwk_is(jwk, "OKP", "Ed25519") ? read_okp
-                                                     : trust__jwk_is(jwk, "EC", "P-256")  ? read_ec
-                                                     : trust__jwk_is(jwk, "RSA", NULL)    ? read_rsa
-                                                                                          : NULL;
-    if (!read)
+    if (trust__jwk_is(jwk, "OKP", "Ed25519"))
+        return KEY_OKP;
+    if (trust__jwk_is(jwk, "EC", "P-256"))
+        return KEY_EC;
+    return trust__jwk_is(jwk, "RSA", NULL) ? KEY_RSA : KEY_OTHER;
+}
+
+static rpc_code read_public(const json_t *jwk, trust_purpose purpose, const published_rules *rules,
+    trust_key *key, rpc_status *reterr)
+{
+    rpc_code code = trust__jwk_common(jwk, purpose, key, "verify", reterr);
+    if (code != RPC_OK)
+        return code;
+    switch (kind_of(jwk)) {
+    case KEY_OKP:
+        return read_okp(jwk, key, reterr);
+    case KEY_EC:
+        return read_ec(jwk, key, reterr);
+    case KEY_RSA:
+        return read_rsa(jwk, key, rules ? &rules->rsa_alg : NULL, reterr);
+    case KEY_OTHER:
+        break;
+    }
+    return bad(reterr, key->kid, "is of a type that we do not know");
+}
+
+static rpc_code read_key(
+    trust_keyring *ring, const json_t *jwk, const published_rules *rules, rpc_status *reterr)
+{
+    if (kind_of(jwk) == KEY_OTHER)
         return RPC_OK; /* left out: sets of others may hold keys for others */
     if (ring->count == TRUST_KEYS_MAX)
         return rpc_status_set(
             reterr, RPC_RESOURCE_EXHAUSTED, "trust: more than %d keys in a set", TRUST_KEYS_MAX);
-    trust_key *key = &ring->keys[ring->count];
-    rpc_code code = trust__jwk_common(jwk, ring->purpose, key, "verify", reterr);
-    if (code != RPC_OK)
-        return code;
+    trust_key key = {.pkey = NULL};
+    rpc_code code = read_public(jwk, ring->purpose, rules, &key, reterr);
     if (has_private_half(jwk))
-        return bad(reterr, key->kid, "has a private half; give the public set");
-    if (trust_keyring_find(ring, rpc_bytes_str(key->kid)))
-        return bad(reterr, key->kid, "is there twice");
-    code = read(jwk, key, reterr);
-    if (code == RPC_OK)
-        ring->count++;
+        code = bad(reterr, key.kid, "has a private half; give the public set");
+    else if (code != RPC_OK && rules)
+        code = RPC_OK; /* not for us: it stays unknown, and what it signs is refused */
+    else if (code == RPC_OK && trust_keyring_find(ring, rpc_bytes_str(key.kid)))
+        code = bad(reterr, key.kid, "is there twice");
+    else if (code == RPC_OK) {
+        ring->keys[ring->count++] = key;
+        return RPC_OK;
+    }
+    EVP_PKEY_free(key.pkey);
     return code;
 }
 
-rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose, uint64_t version,
-    trust_keyring **ret, rpc_status *reterr)
+static rpc_code parse_set(rpc_bytes jwks, trust_purpose purpose, const published_rules *rules,
+    uint64_t version, trust_keyring **ret, rpc_status *reterr)
 {
     if (jwks.size > TRUST_JWKS_BYTES_MAX)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
@@ -269,23 +314,37 @@ rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose, uint64_t ver
     if (!json_is_object(json) || (keys && !json_is_array(keys)))
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "trust: a key set is {\"keys\": [ … ]}, or one key");
-    trust_keyring *ring = calloc(1, sizeof *ring);
-    if (!ring || sodium_init() < 0) {
-        free(ring);
+    RPC_CLEANUP(keyring_freep) trust_keyring *ring = calloc(1, sizeof *ring);
+    if (!ring)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory for a key set");
-    }
     atomic_init(&ring->refs, 1);
+    if (sodium_init() < 0)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: libsodium does not start");
     ring->purpose = purpose;
     ring->version = version;
-    rpc_code code = keys ? RPC_OK : read_key(ring, json, reterr);
+    rpc_code code = keys ? RPC_OK : read_key(ring, json, rules, reterr);
     for (size_t i = 0; code == RPC_OK && i < json_array_size(keys); i++)
-        code = read_key(ring, json_array_get(keys, i), reterr);
-    if (code != RPC_OK) {
-        trust_keyring_unref(ring);
-        return code;
-    }
-    *ret = ring;
-    return RPC_OK;
+        code = read_key(ring, json_array_get(keys, i), rules, reterr);
+    if (code == RPC_OK && rules && ring->count == 0)
+        code = rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: the key set has no key for us: one for signatures with Ed25519, ES256, RS256 "
+            "or PS256 that has a kid");
+    if (code == RPC_OK)
+        *ret = RPC_TAKE(ring);
+    return code;
+}
+
+rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose, uint64_t version,
+    trust_keyring **ret, rpc_status *reterr)
+{
+    return parse_set(jwks, purpose, NULL, version, ret, reterr);
+}
+
+rpc_code trust_keyring_parse_published(rpc_bytes jwks, trust_purpose purpose, trust_alg rsa_alg,
+    uint64_t version, trust_keyring **ret, rpc_status *reterr)
+{
+    const published_rules rules = {.rsa_alg = rsa_alg};
+    return parse_set(jwks, purpose, &rules, version, ret, reterr);
 }
 
 trust_keyring *trust_keyring_ref(trust_keyring *ring)

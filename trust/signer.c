@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private Ed25519 keys: in memory of sodium_malloc, made, read and written as JWK. */
+/* Private keys, read and written as JWK; Ed25519 in memory of sodium_malloc, RSA in
+ * signer_rsa.c. */
 #include "trust_internal.h"
 
 #include "cleanup.h"
@@ -8,18 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-struct trust_signer {
-    trust_purpose purpose;
-    trust_key key;   /* public half */
-    uint8_t *secret; /* crypto_sign_SECRETKEYBYTES, locked, read-only */
-};
-
 static void json_freep(json_t **json)
 {
     json_decref(*json);
 }
 
-void trust__thumbprint(const uint8_t public_key[32], char ret_kid[TRUST_KID_MAX + 1])
+/* RFC 7638: 43 characters. */
+static void thumbprint(const uint8_t public_key[32], char ret_kid[TRUST_KID_MAX + 1])
 {
     char x[64], text[128];
     uint8_t digest[32];
@@ -30,21 +26,16 @@ void trust__thumbprint(const uint8_t public_key[32], char ret_kid[TRUST_KID_MAX 
         sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
-/* seed is wiped by the caller; the kid is still empty. */
-static trust_signer *from_seed(const uint8_t seed[32], trust_purpose purpose)
+/* seed is wiped by the caller. False: no locked memory. */
+static bool take_seed(trust_signer *signer, const uint8_t seed[32])
 {
-    trust_signer *signer = calloc(1, sizeof *signer);
-    uint8_t *secret = signer ? sodium_malloc(crypto_sign_SECRETKEYBYTES) : NULL;
-    if (!secret) {
-        free(signer);
-        return NULL;
-    }
+    uint8_t *secret = sodium_malloc(crypto_sign_SECRETKEYBYTES);
+    if (!secret)
+        return false;
     crypto_sign_seed_keypair(signer->key.ed25519, secret, seed);
     sodium_mprotect_readonly(secret);
     signer->secret = secret;
-    signer->purpose = purpose;
-    signer->key.state = TRUST_KEY_ACTIVE;
-    return signer;
+    return true;
 }
 
 static rpc_code no_memory(rpc_status *reterr)
@@ -53,19 +44,51 @@ static rpc_code no_memory(rpc_status *reterr)
         "trust: no locked memory for a private key; raise the limit (ulimit -l)");
 }
 
+static void signer_freep(trust_signer **signer)
+{
+    trust_signer_free(*signer);
+}
+
+static trust_signer *new_signer(trust_purpose purpose, trust_alg alg)
+{
+    trust_signer *signer = sodium_init() >= 0 ? calloc(1, sizeof *signer) : NULL;
+    if (signer) {
+        signer->purpose = purpose;
+        signer->key.alg = alg;
+        signer->key.state = TRUST_KEY_ACTIVE;
+    }
+    return signer;
+}
+
 rpc_code trust_signer_generate(trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
 {
-    if (sodium_init() < 0)
+    RPC_CLEANUP(signer_freep) trust_signer *signer = new_signer(purpose, TRUST_ALG_EDDSA);
+    if (!signer)
         return no_memory(reterr);
     uint8_t seed[32];
     rpc_random(seed, sizeof seed);
-    trust_signer *signer = from_seed(seed, purpose);
+    const bool taken = take_seed(signer, seed);
     sodium_memzero(seed, sizeof seed);
+    if (!taken)
+        return no_memory(reterr);
+    thumbprint(signer->key.ed25519, signer->key.kid);
+    *ret = RPC_TAKE(signer);
+    return RPC_OK;
+}
+
+rpc_code trust_signer_generate_rsa(int bits, trust_signer **ret, rpc_status *reterr)
+{
+    if (bits < TRUST_RSA_BITS_MIN || bits > TRUST_RSA_BITS_MAX || bits % 8 != 0)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: an RSA key of %d bits; %d to %d are taken, a multiple of 8", bits,
+            TRUST_RSA_BITS_MIN, TRUST_RSA_BITS_MAX);
+    RPC_CLEANUP(signer_freep) trust_signer *signer = new_signer(TRUST_FOR_TOKENS, TRUST_ALG_RS256);
     if (!signer)
         return no_memory(reterr);
-    trust__thumbprint(signer->key.ed25519, signer->key.kid);
-    *ret = signer;
-    return RPC_OK;
+    rpc_code code = trust__rsa_generate(bits, signer, reterr);
+    if (code == RPC_OK)
+        *ret = RPC_TAKE(signer);
+    return code;
 }
 
 /* The key itself, or the first of a set that may sign. */
@@ -85,42 +108,63 @@ static const json_t *choose(const json_t *json)
     return NULL;
 }
 
+static rpc_code read_okp(const json_t *jwk, trust_signer *signer, rpc_status *reterr)
+{
+    uint8_t seed[32], x[32];
+    if (!trust__jwk_is(jwk, "OKP", "Ed25519") || !trust__jwk_bytes32(jwk, "x", x) ||
+        !trust__jwk_bytes32(jwk, "d", seed)) /* the secret last: nothing to wipe before */
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: key '%.40s' is no private Ed25519 key (OKP, with `x` and `d`)",
+            signer->key.kid);
+    const bool taken = take_seed(signer, seed);
+    sodium_memzero(seed, sizeof seed);
+    if (!taken)
+        return no_memory(reterr);
+    return memcmp(x, signer->key.ed25519, sizeof x) == 0
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                     "trust: key '%.40s': `x` does not belong to `d`", signer->key.kid);
+}
+
+rpc_code trust__signer_read(
+    const json_t *jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
+{
+    const bool rsa = trust__jwk_is(jwk, "RSA", NULL);
+    RPC_CLEANUP(signer_freep)
+    trust_signer *signer = new_signer(purpose, rsa ? TRUST_ALG_RS256 : TRUST_ALG_EDDSA);
+    if (!signer)
+        return no_memory(reterr);
+    rpc_code code = trust__jwk_common(jwk, purpose, &signer->key, "sign", reterr);
+    if (code == RPC_OK && rsa && purpose != TRUST_FOR_TOKENS)
+        code = rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: key '%.40s' is an RSA key; only tokens are signed with one", signer->key.kid);
+    if (code == RPC_OK)
+        code = rsa ? trust__rsa_read(jwk, signer, reterr) : read_okp(jwk, signer, reterr);
+    if (code == RPC_OK)
+        *ret = RPC_TAKE(signer);
+    return code;
+}
+
 rpc_code trust_signer_parse(
     rpc_bytes jwk_text, trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
 {
-    if (sodium_init() < 0)
-        return no_memory(reterr);
     RPC_CLEANUP(json_freep)
     json_t *json = trust__json_parse(jwk_text, TRUST_JWKS_BYTES_MAX, "the private key", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *jwk = choose(json);
-    trust_key common = {0};
     if (!jwk)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "trust: no key of the private set is active");
-    rpc_code code = trust__jwk_common(jwk, purpose, &common, "sign", reterr);
+    RPC_CLEANUP(signer_freep) trust_signer *signer = NULL;
+    rpc_code code = trust__signer_read(jwk, purpose, &signer, reterr);
     if (code != RPC_OK)
         return code;
-    if (common.state != TRUST_KEY_ACTIVE)
+    if (signer->key.state != TRUST_KEY_ACTIVE)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: key '%.40s' is not active by its `dacm_state`; it signs nothing", common.kid);
-    uint8_t seed[32], x[32];
-    if (!trust__jwk_is(jwk, "OKP", "Ed25519") || !trust__jwk_bytes32(jwk, "x", x) ||
-        !trust__jwk_bytes32(jwk, "d", seed)) /* the secret last: nothing to wipe before */
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: key '%.40s' is no private Ed25519 key (OKP, with `x` and `d`)", common.kid);
-    trust_signer *signer = from_seed(seed, purpose);
-    sodium_memzero(seed, sizeof seed);
-    if (!signer)
-        return no_memory(reterr);
-    if (memcmp(x, signer->key.ed25519, sizeof x) != 0) {
-        trust_signer_free(signer);
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: key '%.40s': `x` does not belong to `d`", common.kid);
-    }
-    memcpy(signer->key.kid, common.kid, sizeof common.kid);
-    *ret = signer;
+            "trust: key '%.40s' is not active by its `dacm_state`; it signs nothing",
+            signer->key.kid);
+    *ret = RPC_TAKE(signer);
     return RPC_OK;
 }
 
@@ -129,6 +173,7 @@ void trust_signer_free(trust_signer *signer)
     if (!signer)
         return;
     sodium_free(signer->secret); /* wipes it */
+    EVP_PKEY_free(signer->pair); /* so does this */
     free(signer);
 }
 
@@ -137,14 +182,19 @@ const char *trust_signer_kid(const trust_signer *signer)
     return signer->key.kid;
 }
 
+bool trust__signer_is_key(const trust_signer *signer, const trust_key *key)
+{
+    if (signer->key.alg == TRUST_ALG_EDDSA)
+        return key->alg == TRUST_ALG_EDDSA &&
+               memcmp(key->ed25519, signer->key.ed25519, sizeof key->ed25519) == 0;
+    return key->pkey && EVP_PKEY_eq(signer->pair, key->pkey) == 1;
+}
+
 bool trust_signer_in(const trust_signer *signer, const trust_keyring *ring)
 {
-    for (size_t i = 0; i < trust_keyring_count(ring); i++) {
-        const trust_key *key = trust_keyring_at(ring, i);
-        if (key->alg == TRUST_ALG_EDDSA &&
-            memcmp(key->ed25519, signer->key.ed25519, sizeof key->ed25519) == 0)
+    for (size_t i = 0; i < trust_keyring_count(ring); i++)
+        if (trust__signer_is_key(signer, trust_keyring_at(ring, i)))
             return true;
-    }
     return false;
 }
 
@@ -153,39 +203,101 @@ trust_purpose trust_signer_purpose(const trust_signer *signer)
     return signer->purpose;
 }
 
-void trust_signer_sign(const trust_signer *signer, rpc_bytes message, uint8_t ret_signature[64])
+trust_alg trust_signer_alg(const trust_signer *signer)
 {
+    return signer->key.alg;
+}
+
+rpc_code trust_signer_sign(const trust_signer *signer, rpc_bytes message,
+    uint8_t ret_signature[TRUST_SIGNATURE_MAX], size_t *ret_size, rpc_status *reterr)
+{
+    if (signer->key.alg != TRUST_ALG_EDDSA)
+        return trust__rsa_sign(signer, message, ret_signature, ret_size, reterr);
     crypto_sign_detached(ret_signature, NULL, message.data, message.size, signer->secret);
+    *ret_size = crypto_sign_BYTES;
+    return RPC_OK;
+}
+
+/* ---- written as JWK ---------------------------------------------------------------------------
+ */
+
+void trust__wipe_free(char *text)
+{
+    if (text)
+        sodium_memzero(text, strlen(text));
+    free(text);
+}
+
+static void wipe_freep(char **text)
+{
+    trust__wipe_free(*text);
+}
+
+static char *okp_members(const trust_signer *signer, bool with_private)
+{
+    enum { ROOM = 192 };
+    char x[64], seed[64] = "";
+    sodium_bin2base64(
+        x, sizeof x, signer->key.ed25519, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    if (with_private)
+        sodium_bin2base64(
+            seed, sizeof seed, signer->secret, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    char *text = malloc(ROOM);
+    if (text)
+        snprintf(text, ROOM, "\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"%s\"%s%s%s", x,
+            with_private ? ", \"d\": \"" : "", seed, with_private ? "\"" : "");
+    sodium_memzero(seed, sizeof seed);
+    return text;
+}
+
+/* A kid is printable ASCII, but it may hold quotes. */
+static void quote_kid(const char *kid, char ret[2 * TRUST_KID_MAX + 1])
+{
+    size_t at = 0;
+    for (const char *c = kid; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            ret[at++] = '\\';
+        ret[at++] = *c;
+    }
+    ret[at] = '\0';
+}
+
+static void write_time(const char *name, int64_t time, char ret[40])
+{
+    ret[0] = '\0';
+    if (time != 0)
+        snprintf(ret, 40, ", \"%s\": %lld", name, (long long)time);
+}
+
+char *trust__signer_jwk(const trust_signer *signer, bool with_private)
+{
+    enum { ROOM = 512 + 2 * TRUST_KID_MAX };
+    RPC_CLEANUP(wipe_freep)
+    char *members = signer->key.alg == TRUST_ALG_EDDSA ? okp_members(signer, with_private)
+                                                       : trust__rsa_members(signer, with_private);
+    const size_t room = members ? strlen(members) + ROOM : 0;
+    char *text = members ? malloc(room) : NULL;
+    if (!text)
+        return NULL;
+    char kid[2 * TRUST_KID_MAX + 1], not_before[40], not_after[40];
+    quote_kid(signer->key.kid, kid);
+    write_time("nbf", signer->key.not_before, not_before);
+    write_time("exp", signer->key.not_after, not_after);
+    snprintf(text, room,
+        "{%s, \"use\": \"sig\", \"alg\": \"%s\", \"kid\": \"%s\", "
+        "\"dacm_purpose\": \"%s\"%s%s}",
+        members, trust__alg_name(signer->key.alg), kid, trust__purpose_name(signer->purpose),
+        not_before, not_after);
+    return text;
 }
 
 static char *write_jwks(const trust_signer *signer, bool with_private)
 {
-    enum { ROOM = 1024 };
-    char x[64], d[80] = "";
-    sodium_bin2base64(
-        x, sizeof x, signer->key.ed25519, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    if (with_private) {
-        char seed[64];
-        sodium_bin2base64(
-            seed, sizeof seed, signer->secret, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-        snprintf(d, sizeof d, ", \"d\": \"%s\"", seed);
-        sodium_memzero(seed, sizeof seed);
-    }
-    char kid[2 * TRUST_KID_MAX + 1]; /* printable ASCII, but it may hold quotes */
-    size_t at = 0;
-    for (const char *c = signer->key.kid; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            kid[at++] = '\\';
-        kid[at++] = *c;
-    }
-    kid[at] = '\0';
-    char *text = malloc(ROOM);
+    RPC_CLEANUP(wipe_freep) char *jwk = trust__signer_jwk(signer, with_private);
+    const size_t room = jwk ? strlen(jwk) + 32 : 0;
+    char *text = jwk ? malloc(room) : NULL;
     if (text)
-        snprintf(text, ROOM,
-            "{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"use\": \"sig\", "
-            "\"alg\": \"EdDSA\", \"kid\": \"%s\", \"dacm_purpose\": \"%s\", \"x\": \"%s\"%s}]}\n",
-            kid, trust__purpose_name(signer->purpose), x, d);
-    sodium_memzero(d, sizeof d);
+        snprintf(text, room, "{\"keys\": [%s]}\n", jwk);
     return text;
 }
 

@@ -85,24 +85,6 @@ static bool take_text(trust_token *token, const json_t *claims, const char *name
     return *ret != NULL;
 }
 
-static bool is_audience(const json_t *claim, const char *audience)
-{
-    if (json_is_string(claim))
-        return strcmp(json_string_value(claim), audience) == 0;
-    bool found = false;
-    size_t i;
-    json_t *entry;
-    if (!json_is_array(claim))
-        return false;
-    json_array_foreach(claim, i, entry)
-    {
-        if (!json_is_string(entry))
-            return false;
-        found = found || strcmp(json_string_value(entry), audience) == 0;
-    }
-    return found;
-}
-
 static rpc_code judge_times(
     trust_token *token, const json_t *claims, int64_t lifetime_max, int64_t now, rpc_status *reterr)
 {
@@ -130,7 +112,9 @@ static rpc_code judge_names(
     if (!take_text(token, claims, "iss", &token->issuer) ||
         strcmp(token->issuer, issuer->issuer) != 0)
         return bad(reterr, "`iss` is not the issuer's");
-    if (!is_audience(json_object_get(claims, "aud"), issuer->audience))
+    const char *const audiences[] = {issuer->audience, NULL};
+    if (issuer->any_audience ? !take_text(token, claims, "aud", &token->audience)
+                             : !trust__is_audience(json_object_get(claims, "aud"), audiences))
         return bad(reterr, "`aud` does not name this server");
     if (!take_text(token, claims, "sub", &token->subject))
         return bad(reterr, "`sub` is missing or not of 1 to 255 bytes");
@@ -403,27 +387,7 @@ rpc_code trust_token_verify(
 
 bool trust_token_peek_issuer(rpc_bytes token, char *ret_issuer, size_t room)
 {
-    const uint8_t *first = token.size <= TRUST_TOKEN_BYTES_MAX && token.size
-                               ? memchr(token.data, '.', token.size)
-                               : NULL;
-    if (!first)
-        return false;
-    size_t rest = token.size - (size_t)(first + 1 - token.data), size = 0;
-    const uint8_t *second = rest ? memchr(first + 1, '.', rest) : NULL;
-    if (!second)
-        return false;
-    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(
-        rpc_bytes_of(first + 1, (size_t)(second - first - 1)), &size);
-    if (!payload)
-        return false;
-    RPC_CLEANUP(json_freep)
-    json_t *claims = trust__json_parse(
-        rpc_bytes_of(payload, size), TRUST_TOKEN_BYTES_MAX, "the claims", NULL);
-    const char *issuer = json_string_value(json_object_get(claims, "iss"));
-    if (!issuer || strlen(issuer) >= room)
-        return false;
-    memcpy(ret_issuer, issuer, strlen(issuer) + 1);
-    return true;
+    return trust__jws_peek(token, TRUST_TOKEN_BYTES_MAX, "iss", ret_issuer, room);
 }
 
 bool trust_token_has_scope(const trust_token *token, const char *scope)
@@ -436,136 +400,4 @@ bool trust_token_has_scope(const trust_token *token, const char *scope)
         at += word + (at[word] == ' ');
     }
     return false;
-}
-
-/* ---- mint
- * ------------------------------------------------------------------------------------------ */
-
-static json_t *strings(const char *const *list)
-{
-    json_t *array = json_array();
-    for (; list && *list; list++)
-        json_array_append_new(array, json_string(*list));
-    return array;
-}
-
-static rpc_code check_users(
-    const char *const *list, size_t max, const char *what, rpc_status *reterr)
-{
-    size_t count = 0;
-    for (; list && list[count]; count++)
-        if (!trust_gpsi_valid(rpc_bytes_str(list[count])))
-            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "token: '%.64s' in %s is no GPSI (msisdn-DIGITS or extid-LOCAL@DOMAIN)",
-                list[count], what);
-    if (count > max)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "token: %s has more than %zu entries", what, max);
-    return RPC_OK;
-}
-
-static rpc_code check_claims(const trust_token_claims *claims, rpc_status *reterr)
-{
-    if (!claims->issuer || !claims->subject || !claims->audience || !claims->client_id ||
-        !claims->scope)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "token: issuer, subject, audience, client ID and scope are required");
-    if (claims->lifetime_s < 1 || claims->lifetime_s > LIFETIME_S_DEFAULT)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "token: a lifetime of %lld s; 1 to %d are taken", (long long)claims->lifetime_s,
-            LIFETIME_S_DEFAULT);
-    if (claims->asset_id && !trust_asset_id_valid(rpc_bytes_str(claims->asset_id)))
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "token: '%.64s' is no asset ID", claims->asset_id);
-    if (claims->gpsis && claims->users)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "token: `gpsi` (a user's token) and `users` (a VAL server's) exclude each other");
-    rpc_code code = check_users(claims->gpsis, TRUST_GPSIS_MAX, "gpsi", reterr);
-    if (code == RPC_OK)
-        code = check_users(claims->users, TRUST_USERS_MAX, "users", reterr);
-    if (code == RPC_OK)
-        code = check_users(claims->profile, PROFILE_USERS_MAX, "Digital_profile", reterr);
-    return code;
-}
-
-/* One string, single spaces. NULL when memory is short. */
-static json_t *joined(const char *const *list)
-{
-    size_t size = 1;
-    for (size_t i = 0; list[i]; i++)
-        size += strlen(list[i]) + 1;
-    RPC_AUTOFREE char *text = calloc(1, size);
-    if (!text)
-        return NULL;
-    size_t at = 0;
-    for (size_t i = 0; list[i]; i++)
-        at += (size_t)snprintf(text + at, size - at, "%s%s", i ? " " : "", list[i]);
-    return json_string(text);
-}
-
-static json_t *make_details(const trust_token_claims *claims)
-{
-    json_t *detail = json_pack("{s:s}", "type", "digital_asset");
-    if (claims->asset_id)
-        json_object_set_new(detail, "identifier", json_string(claims->asset_id));
-    json_object_set_new(detail, "actions", strings(claims->actions));
-    if (claims->users)
-        json_object_set_new(detail, "users", strings(claims->users));
-    return json_pack("[o]", detail);
-}
-
-static json_t *make_claims(const trust_token_claims *claims)
-{
-    uint8_t drawn[16];
-    char jti[2 * sizeof drawn + 1];
-    rpc_random(drawn, sizeof drawn);
-    rpc_hex(rpc_bytes_of(drawn, sizeof drawn), jti);
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "iss", claims->issuer,
-        "sub", claims->subject, "aud", claims->audience, "client_id", claims->client_id, "scope",
-        claims->scope, "jti", jti, "iat", (json_int_t)claims->issued_at, "exp",
-        (json_int_t)claims->issued_at + (json_int_t)claims->lifetime_s);
-    if (!json)
-        return NULL;
-    if (claims->actions)
-        json_object_set_new(json, "authorization_details", make_details(claims));
-    if (claims->gpsis)
-        json_object_set_new(json, "gpsi",
-            claims->gpsis[0] && !claims->gpsis[1] ? json_string(claims->gpsis[0])
-                                                  : strings(claims->gpsis));
-    if (claims->profile)
-        json_object_set_new(json, "Digital_profile", joined(claims->profile));
-    if (claims->skeyprov)
-        json_object_set_new(json, "SKeyProv", json_string(claims->skeyprov));
-    if (claims->certificate_sha256) {
-        char *print = trust__base64url_encode(rpc_bytes_of(claims->certificate_sha256, 32));
-        json_object_set_new(json, "cnf", json_pack("{s:s}", "x5t#S256", print ? print : ""));
-        free(print);
-    }
-    return json;
-}
-
-rpc_code trust_token_mint(
-    const trust_signer *signer, const trust_token_claims *claims, char **ret, rpc_status *reterr)
-{
-    rpc_code code = check_claims(claims, reterr);
-    if (code != RPC_OK)
-        return code;
-    if (trust_signer_purpose(signer) != TRUST_FOR_TOKENS)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "token: this key is not for tokens; one key has one purpose");
-    RPC_CLEANUP(json_freep) json_t *json = make_claims(claims);
-    RPC_AUTOFREE char *payload = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    if (!payload)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "token: a claim is not UTF-8");
-    char *token = NULL;
-    code = trust_jws_sign(signer, "at+jwt", rpc_bytes_str(payload), &token, reterr);
-    if (code != RPC_OK)
-        return code;
-    if (strlen(token) > TRUST_TOKEN_BYTES_MAX) {
-        free(token);
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "token: larger than %u bytes; name fewer users", TRUST_TOKEN_BYTES_MAX);
-    }
-    *ret = token;
-    return RPC_OK;
 }

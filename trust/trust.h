@@ -74,6 +74,7 @@ typedef enum trust_purpose {
     TRUST_FOR_MANIFESTS,
     TRUST_FOR_KEY_SETS,
     TRUST_FOR_AUDIT,
+    TRUST_FOR_CLIENTS, /* assertions by which an OAuth client authenticates */
 } trust_purpose;
 
 /** Member `dacm_state` of a JWK; absent = active. */
@@ -103,6 +104,13 @@ typedef struct trust_keyring trust_keyring;
  * INVALID_ARGUMENT names the kid and member; RESOURCE_EXHAUSTED: more than 256 KiB or 64 keys. */
 RPC_API RPC_MUST_USE rpc_code trust_keyring_parse(rpc_bytes jwks, trust_purpose purpose,
     uint64_t version, trust_keyring **ret, rpc_status *reterr);
+/** The same for a set that somebody else publishes for everybody (an OpenID provider's, a
+ *  client's): keys that cannot be for us are left out instead of refusing the set: those for
+ *  encryption, of another algorithm or size, without kid. An RSA key without `alg` counts as
+ *  rsa_alg (RS256 or PS256). dacm_purpose and dacm_state count where they are there. Refused as a
+ *  whole: private members, a kid that is there twice, a set without any key for us. */
+RPC_API RPC_MUST_USE rpc_code trust_keyring_parse_published(rpc_bytes jwks, trust_purpose purpose,
+    trust_alg rsa_alg, uint64_t version, trust_keyring **ret, rpc_status *reterr);
 RPC_API trust_keyring *trust_keyring_ref(trust_keyring *ring);
 RPC_API void trust_keyring_unref(trust_keyring *ring);
 RPC_API trust_purpose trust_keyring_purpose(const trust_keyring *ring);
@@ -116,23 +124,36 @@ RPC_API const trust_key *trust_keyring_find(const trust_keyring *ring, rpc_bytes
 /** Who signs: a key file today, a key service behind the same calls later. Any thread. */
 typedef struct trust_signer trust_signer;
 
+#define TRUST_SIGNATURE_MAX 512u
+#define TRUST_RSA_BITS_MIN  2048
+#define TRUST_RSA_BITS_MAX  4096
+
 /** A new Ed25519 key whose kid is its RFC 7638 thumbprint. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_generate(
     trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** A new RSA key that signs RS256, of 2,048 to 4,096 bits (a multiple of 8), for tokens. Takes
+ *  long: up to seconds. INVALID_ARGUMENT; INTERNAL: OpenSSL failed. */
+RPC_API RPC_MUST_USE rpc_code trust_signer_generate_rsa(
+    int bits, trust_signer **ret, rpc_status *reterr);
 /** Is its public half among the keys of ring, under whatever kid? One key has one purpose. */
 RPC_API bool trust_signer_in(const trust_signer *signer, const trust_keyring *ring);
 /** From a private JWK, or the first of a private JWK set, that is active by its `dacm_state`:
- *  Ed25519 (kty and crv say so), of this purpose. INVALID_ARGUMENT; RESOURCE_EXHAUSTED: no locked
- *  memory. No message repeats what jwk holds but the kid.
- *  The private half lives in locked memory and is wiped; wiping jwk is the caller's. */
+ *  Ed25519 (kty and crv say so), or RSA with `alg` RS256 and all of its CRT members, which only
+ *  tokens are signed with (what others have to verify for years is Ed25519); of this purpose.
+ *  INVALID_ARGUMENT; RESOURCE_EXHAUSTED: no locked memory. No message repeats what jwk holds but
+ *  the kid.
+ *  An Ed25519 key lives in locked memory, an RSA key in OpenSSL's; both are wiped; wiping jwk is
+ *  the caller's. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_parse(
     rpc_bytes jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
 RPC_API void trust_signer_free(trust_signer *signer);
 RPC_API const char *trust_signer_kid(const trust_signer *signer);
 RPC_API trust_purpose trust_signer_purpose(const trust_signer *signer);
-/** Ed25519 over message. */
-RPC_API void trust_signer_sign(
-    const trust_signer *signer, rpc_bytes message, uint8_t ret_signature[64]);
+RPC_API trust_alg trust_signer_alg(const trust_signer *signer);
+/** Signs message: 64 bytes of Ed25519, or as many as the RSA key has. INTERNAL: OpenSSL failed,
+ *  RESOURCE_EXHAUSTED: no memory; neither happens with Ed25519. */
+RPC_API RPC_MUST_USE rpc_code trust_signer_sign(const trust_signer *signer, rpc_bytes message,
+    uint8_t ret_signature[TRUST_SIGNATURE_MAX], size_t *ret_size, rpc_status *reterr);
 /** The public key as a JWK set; free() it. NULL when memory is short. */
 RPC_API char *trust_signer_public_jwks(const trust_signer *signer);
 /** With the private half, for a file of mode 0600; wipe it, then free() it. */
@@ -141,6 +162,26 @@ RPC_API char *trust_signer_private_jwks(const trust_signer *signer);
 /** A set of private keys without their private members, for publication; free() *ret. */
 RPC_API RPC_MUST_USE rpc_code trust_jwks_public(
     rpc_bytes private_jwks, char **ret, rpc_status *reterr);
+
+/** The private keys of one purpose, as an issuer has them in a file: immutable. Any thread. */
+typedef struct trust_signers trust_signers;
+/** From a private JWK set, or one private JWK, each as trust_signer_parse() takes it, in any
+ *  `dacm_state`. INVALID_ARGUMENT also for a kid or a key that is there twice, and for a set
+ *  without a key. */
+RPC_API RPC_MUST_USE rpc_code trust_signers_parse(
+    rpc_bytes private_jwks, trust_purpose purpose, trust_signers **ret, rpc_status *reterr);
+RPC_API void trust_signers_free(trust_signers *signers);
+RPC_API size_t trust_signers_count(const trust_signers *signers);
+/** Who signs with alg at that time (seconds since 1970): of the active keys whose window (`nbf`,
+ *  `exp`) holds it, the one whose window began last; of equals the first. NULL: nobody. So a
+ *  rotation is a new key in the file, whose `nbf` is at least a day ahead: it is published until
+ *  then and signs from then on. */
+RPC_API const trust_signer *trust_signers_find(
+    const trust_signers *signers, trust_alg alg, int64_t time);
+/** What verifiers are to know: all keys but those retired or compromised, pre-published ones and
+ *  those whose window has not begun included, without `dacm_state`, since a verifier that has a
+ *  key must take it from its first signature on. free() it. NULL when memory is short. */
+RPC_API char *trust_signers_public_jwks(const trust_signers *signers);
 
 /* ---- JWS, compact (RFC 7515) --------------------------------------------------------------- */
 
@@ -165,7 +206,8 @@ typedef struct trust_jws {
  * (for logs, not for callers) and *ret is untouched. */
 RPC_API RPC_MUST_USE trust_verdict trust_jws_verify(rpc_bytes jws, size_t bytes_max,
     const trust_keyring *ring, const char *const *typs, trust_jws *ret, rpc_status *reterr);
-/** Signs payload under header {"alg": "EdDSA", "kid", "typ"}; free() *ret. */
+/** Signs payload under header {"alg", "kid", "typ"}; free() *ret. Errors of
+ *  trust_signer_sign(). */
 RPC_API RPC_MUST_USE rpc_code trust_jws_sign(
     const trust_signer *signer, const char *typ, rpc_bytes payload, char **ret, rpc_status *reterr);
 
@@ -188,6 +230,9 @@ typedef enum trust_action {
 typedef struct trust_issuer {
     const char *issuer;   /* `iss`, byte for byte */
     const char *audience; /* what `aud` must be or contain */
+    /** For an issuer that looks at its own tokens (introspection): `aud` may be any one string,
+     *  audience is NULL, and trust_token.audience tells it. */
+    bool any_audience;
     const trust_keyring *keys;
     const char *const *typs; /* NULL-terminated; NULL = at+jwt */
     unsigned algs;           /* bits 1 << trust_alg of algorithms taken; 0 = all */
@@ -223,6 +268,7 @@ typedef struct trust_token {
     bool bound;           /* cnf x5t#S256 */
     uint8_t certificate_sha256[32];
     uint64_t key_version; /* of the ring that verified it */
+    const char *audience; /* with trust_issuer.any_audience only, else NULL */
 } trust_token;
 
 /** Signature and claims. UNAUTHENTICATED with a reason for logs (never for callers). The
@@ -240,7 +286,10 @@ RPC_API bool trust_token_has_scope(const trust_token *token, const char *scope);
 /** What to put into a token; NULL and 0 leave a claim out. Lists NULL-terminated. */
 typedef struct trust_token_claims {
     const char *issuer, *subject, *audience, *client_id, *scope;
+    const char *jti; /* 1..255 bytes that never come again; NULL = drawn */
     int64_t issued_at, lifetime_s;
+    int64_t auth_time; /* RFC 9068 2.2.1: when the user logged in, seconds since 1970 */
+    const char *acr;   /* … and how */
     const char *asset_id;
     const char *const *actions; /* "get" …; with asset_id or users: authorization_details */
     const char *const *gpsis;
@@ -250,10 +299,59 @@ typedef struct trust_token_claims {
     const uint8_t *certificate_sha256;
 } trust_token_claims;
 
-/** The one mint of the suite; draws the jti. INVALID_ARGUMENT: a claim that no server of ours
- *  would take; RESOURCE_EXHAUSTED: larger than 32 KiB. free() *ret. */
+/** The one mint of the suite. INVALID_ARGUMENT: a claim that no server of ours would take;
+ *  RESOURCE_EXHAUSTED: larger than 32 KiB. free() *ret. */
 RPC_API RPC_MUST_USE rpc_code trust_token_mint(
     const trust_signer *signer, const trust_token_claims *claims, char **ret, rpc_status *reterr);
+
+/** What to put into an ID token (OpenID Connect Core 2; TS 33.434 A.2.1); NULL and 0 leave a claim
+ *  out. */
+typedef struct trust_id_claims {
+    const char *issuer, *subject, *client_id; /* client_id is the audience */
+    int64_t issued_at, lifetime_s;            /* 1..86,400 s */
+    int64_t auth_time;
+    const char *nonce, *acr, *azp;
+    const char *access_token; /* given together with it: becomes at_hash */
+} trust_id_claims;
+/** `typ` JWT, so that it is no access token. Signed with a key for tokens. INVALID_ARGUMENT,
+ *  RESOURCE_EXHAUSTED, errors of trust_signer_sign(). free() *ret. */
+RPC_API RPC_MUST_USE rpc_code trust_id_token_mint(
+    const trust_signer *signer, const trust_id_claims *claims, char **ret, rpc_status *reterr);
+
+/* ---- client assertions (RFC 7523, private_key_jwt of OpenID Connect Core 9) -------------------
+ */
+
+#define TRUST_ASSERTION_BYTES_MAX 8192u
+#define TRUST_ASSERTION_AHEAD_S   600 /* `exp` lies at most so far ahead */
+
+/** Who may present an assertion, and to whom. Borrowed by verify. */
+typedef struct trust_assertion_rules {
+    const char *client_id;        /* `iss` and `sub`, byte for byte */
+    const trust_keyring *keys;    /* of the client, TRUST_FOR_CLIENTS */
+    const char *const *audiences; /* NULL-terminated; one of them is `aud`, or in it */
+    unsigned algs;                /* bits 1 << trust_alg that are taken; 0 = all */
+} trust_assertion_rules;
+
+/** A verified assertion: whoever takes it remembers (client, jti) until expires_at + TRUST_SKEW_S
+ *  and refuses it the second time. */
+typedef struct trust_assertion {
+    char client_id[256], jti[256];
+    int64_t expires_at; /* seconds since 1970 */
+} trust_assertion;
+
+/** The `sub` of an assertion, unverified: whose keys to take. False when it cannot be read or does
+ *  not fit. */
+RPC_API bool trust_assertion_peek_client(rpc_bytes assertion, char *ret_client_id, size_t room);
+/** Signature (a header's `typ` is absent, JWT or client-authentication+jwt; `kid` may be absent
+ *  where exactly one key of the client fits) and claims: iss = sub = client_id, aud, exp, jti; iat
+ *  and nbf where they are there. UNAUTHENTICATED with a reason for logs. now: seconds since
+ *  1970. */
+RPC_API RPC_MUST_USE rpc_code trust_assertion_verify(rpc_bytes assertion,
+    const trust_assertion_rules *rules, int64_t now, trust_assertion *ret, rpc_status *reterr);
+/** For a client of ours: an assertion for audience that lives 60 s. The signer is for clients.
+ *  free() *ret. Errors of trust_signer_sign(); INVALID_ARGUMENT. */
+RPC_API RPC_MUST_USE rpc_code trust_assertion_mint(const trust_signer *signer,
+    const char *client_id, const char *audience, int64_t now, char **ret, rpc_status *reterr);
 
 /* ---- verified tokens, kept ------------------------------------------------------------------- */
 

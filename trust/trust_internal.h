@@ -17,6 +17,13 @@ struct trust_key {
     EVP_PKEY *pkey;                /* the others */
 };
 
+struct trust_signer {
+    trust_purpose purpose;
+    trust_key key;   /* public half, state and window */
+    uint8_t *secret; /* EDDSA: crypto_sign_SECRETKEYBYTES, locked, read-only */
+    EVP_PKEY *pair;  /* RS256 */
+};
+
 /** Foreign JSON: size and depth are judged before jansson sees it, members may not repeat.
  *  NULL with *reterr INVALID_ARGUMENT. what is for the message. */
 json_t *trust__json_parse(rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr);
@@ -34,6 +41,8 @@ size_t trust__token_bytes(const trust_token *token);
 /** gpsi is valid, pattern is one of trust_issuer.gpsi_namespaces. */
 bool trust__gpsi_in_namespace(const char *gpsi, const char *pattern);
 
+/** As the header says it. */
+const char *trust__alg_name(trust_alg alg);
 bool trust__key_verify(const trust_key *key, rpc_bytes message, rpc_bytes signature);
 /** Is it of that kty and, where crv is not NULL, of that curve? */
 bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv);
@@ -42,8 +51,43 @@ bool trust__jwk_bytes32(const json_t *jwk, const char *name, uint8_t ret[32]);
 /** kid, state and window. */
 rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *key,
     const char *operation, rpc_status *reterr);
-/** RFC 7638 of an Ed25519 public key: 43 characters. */
-void trust__thumbprint(const uint8_t public_key[32], char ret_kid[TRUST_KID_MAX + 1]);
+/** One private key in whatever state it is. */
+rpc_code trust__signer_read(
+    const json_t *jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** Its JWK with or without private members, NUL-terminated, one line; wiped and freed by
+ *  trust__wipe_free(). NULL when memory is short. */
+char *trust__signer_jwk(const trust_signer *signer, bool with_private);
+/** Are they of the same key? */
+bool trust__signer_is_key(const trust_signer *signer, const trust_key *key);
+/** NULL is allowed. */
+void trust__wipe_free(char *text);
 const char *trust__purpose_name(trust_purpose purpose);
+
+/* ---- RSA keys that sign (signer_rsa.c) ---- */
+
+/** n, e, d and the CRT members make a key of the size that is taken: becomes signer->pair. The
+ *  signer has its kid already. */
+rpc_code trust__rsa_read(const json_t *jwk, trust_signer *signer, rpc_status *reterr);
+/** Makes signer->pair, with its RFC 7638 thumbprint as kid. INTERNAL. */
+rpc_code trust__rsa_generate(int bits, trust_signer *signer, rpc_status *reterr);
+rpc_code trust__rsa_sign(const trust_signer *signer, rpc_bytes message,
+    uint8_t ret_signature[TRUST_SIGNATURE_MAX], size_t *ret_size, rpc_status *reterr);
+/** The members that are the key: `"kty": "RSA", "n": …`. NULL when memory is short. */
+char *trust__rsa_members(const trust_signer *signer, bool with_private);
+
+/* ---- what differs between kinds of JWS (jws.c) ---- */
+
+typedef struct trust__jws_rules {
+    const char *const *typs; /* NULL-terminated */
+    bool typ_optional, kid_optional;
+} trust__jws_rules;
+trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_keyring *ring,
+    const trust__jws_rules *rules, trust_jws *ret, rpc_status *reterr);
+/** A string member of the payload, without any check of who wrote it. False when it cannot be read
+ *  or does not fit. */
+bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room);
+/** `aud`: one string, or an array of strings, that is or holds one of a NULL-terminated list. */
+bool trust__is_one_of(const char *text, const char *const *list);
+bool trust__is_audience(const json_t *claim, const char *const *audiences);
 
 #endif

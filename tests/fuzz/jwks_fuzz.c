@@ -5,7 +5,7 @@
 #include "trust.h"
 
 static const trust_purpose purposes[] = {
-    TRUST_FOR_TOKENS, TRUST_FOR_MANIFESTS, TRUST_FOR_KEY_SETS, TRUST_FOR_AUDIT};
+    TRUST_FOR_TOKENS, TRUST_FOR_MANIFESTS, TRUST_FOR_KEY_SETS, TRUST_FOR_AUDIT, TRUST_FOR_CLIENTS};
 #define PURPOSES (sizeof purposes / sizeof purposes[0])
 
 static void check_key(const trust_keyring *ring, const trust_key *key)
@@ -86,14 +86,60 @@ static void check_signer(const trust_signer *signer, trust_purpose purpose)
     MUST(trust_keyring_parse(rpc_bytes_str(private_text), purpose, 7, &(trust_keyring *){NULL},
              &status) == RPC_INVALID_ARGUMENT);
     MUST(trust_signer_parse(rpc_bytes_str(private_text), purpose, &again, &status) == RPC_OK);
-    uint8_t signature[64], second[64];
-    trust_signer_sign(signer, rpc_bytes_str("m"), signature);
-    trust_signer_sign(again, rpc_bytes_str("m"), second);
-    MUST(memcmp(signature, second, sizeof signature) == 0);
+    uint8_t signature[TRUST_SIGNATURE_MAX], second[TRUST_SIGNATURE_MAX];
+    size_t size = 0, second_size = 0;
+    MUST(trust_signer_sign(signer, rpc_bytes_str("m"), signature, &size, &status) == RPC_OK);
+    MUST(trust_signer_sign(again, rpc_bytes_str("m"), second, &second_size, &status) == RPC_OK);
+    MUST(size == second_size && memcmp(signature, second, size) == 0);
     trust_signer_free(again);
     trust_keyring_unref(ring);
     free(public_text);
     free(private_text);
+}
+
+/* Of what a set of ours is refused for, others may publish much; what is taken of ours, is taken of
+ * theirs. */
+static void read_published(rpc_bytes text, trust_purpose purpose)
+{
+    trust_keyring *ring = NULL, *own = NULL;
+    rpc_status status = {0}, ignored;
+    rpc_code code = trust_keyring_parse_published(
+        text, purpose, TRUST_ALG_RS256, 7, &ring, &status);
+    rpc_code strict = trust_keyring_parse(text, purpose, 7, &own, &ignored);
+    if (code == RPC_OK) {
+        MUST(trust_keyring_count(ring) > 0);
+        MUST(strict != RPC_OK || trust_keyring_count(own) == trust_keyring_count(ring));
+        check_ring(ring, purpose);
+    } else {
+        MUST(!ring && (code == RPC_INVALID_ARGUMENT || code == RPC_RESOURCE_EXHAUSTED));
+        MUST(strict != RPC_OK || trust_keyring_count(own) == 0);
+        fuzz_refused(code, &status);
+    }
+    trust_keyring_unref(ring);
+    trust_keyring_unref(own);
+}
+
+/* What a set of private keys publishes has no private member, and can be read. */
+static void read_signers(rpc_bytes text, trust_purpose purpose)
+{
+    trust_signers *signers = NULL;
+    trust_keyring *ring = NULL;
+    rpc_status status = {0};
+    rpc_code code = trust_signers_parse(text, purpose, &signers, &status);
+    if (code != RPC_OK) {
+        MUST(!signers && (code == RPC_INVALID_ARGUMENT || code == RPC_RESOURCE_EXHAUSTED));
+        fuzz_refused(code, &status);
+        return;
+    }
+    char *public_text = trust_signers_public_jwks(signers);
+    MUST(public_text && !strstr(public_text, "\"d\":"));
+    MUST(trust_keyring_parse(rpc_bytes_str(public_text), purpose, 7, &ring, &status) == RPC_OK);
+    MUST(trust_keyring_count(ring) <= trust_signers_count(signers));
+    const trust_signer *first = trust_signers_find(signers, TRUST_ALG_EDDSA, 1790000000);
+    MUST(!first || trust_signer_in(first, ring));
+    trust_keyring_unref(ring);
+    free(public_text);
+    trust_signers_free(signers);
 }
 
 static void read_private(rpc_bytes text, trust_purpose purpose)
@@ -117,6 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < PURPOSES; i++) {
         read_public(text, purposes[i]);
         read_private(text, purposes[i]);
+        read_published(text, purposes[i]);
+        read_signers(text, purposes[i]);
     }
     return 0;
 }

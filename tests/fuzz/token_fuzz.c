@@ -47,10 +47,11 @@ static char *sign(rpc_bytes parts)
     jws[at++] = '.';
     if (zero)
         at += fuzz_base64url(rpc_bytes_of(zero + 1, parts.size - head - 1), jws + at, room - at);
-    uint8_t signature[64];
-    trust_signer_sign(signer, rpc_bytes_of(jws, at), signature);
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
+    MUST(trust_signer_sign(signer, rpc_bytes_of(jws, at), signature, &size, NULL) == RPC_OK);
     jws[at++] = '.';
-    fuzz_base64url(rpc_bytes_of(signature, sizeof signature), jws + at, room - at);
+    fuzz_base64url(rpc_bytes_of(signature, size), jws + at, room - at);
     return jws;
 }
 

@@ -37,10 +37,14 @@ TEST(signature_is_that_of_rfc_8037)
             TRUST_FOR_TOKENS, &signer, &status),
         RPC_OK);
     /* A.4 signs "Example of Ed25519 signing" under {"alg":"EdDSA"}. */
-    uint8_t signature[64];
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
     char hex[129];
-    trust_signer_sign(signer,
-        rpc_bytes_str("eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"), signature);
+    assert_int_equal(trust_signer_sign(signer,
+                         rpc_bytes_str("eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"),
+                         signature, &size, &status),
+        RPC_OK);
+    assert_int_equal(size, 64);
     rpc_hex(rpc_bytes_of(signature, 64), hex);
     assert_string_equal(hex, "860c98d2297f3060a33f42739672d61b53cf3adefed3d3c672f320dc021b411e"
                              "9d59b8628dc351e248b88b29468e0e41855b0fb7d83bb15be902bfccb8cd0a02");
@@ -195,9 +199,12 @@ TEST(signer_reads_back_what_it_wrote_and_refuses_halves_that_differ)
     assert_int_equal(
         trust_signer_parse(rpc_bytes_str(text), TRUST_FOR_MANIFESTS, &again, &status), RPC_OK);
     assert_string_equal(trust_signer_kid(signer), trust_signer_kid(again));
-    uint8_t a[64], b[64];
-    trust_signer_sign(signer, rpc_bytes_str("m"), a);
-    trust_signer_sign(again, rpc_bytes_str("m"), b);
+    uint8_t a[TRUST_SIGNATURE_MAX], b[TRUST_SIGNATURE_MAX];
+    size_t a_size = 0, b_size = 0;
+    assert_int_equal(trust_signer_sign(signer, rpc_bytes_str("m"), a, &a_size, &status), RPC_OK);
+    assert_int_equal(trust_signer_sign(again, rpc_bytes_str("m"), b, &b_size, &status), RPC_OK);
+    assert_int_equal(a_size, 64);
+    assert_int_equal(b_size, 64);
     assert_memory_equal(a, b, 64);
     trust_signer_free(again);
     assert_int_equal(trust_signer_parse(rpc_bytes_str(text), TRUST_FOR_TOKENS, &again, &status),

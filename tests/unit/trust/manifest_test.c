@@ -638,14 +638,16 @@ static trust_verdict judged_with_header(const char *header, rpc_status *status)
     manifest_fixture fixture = make_fixture();
     trust_manifest read;
     char payload[2048], jws[8192];
-    uint8_t signature[64];
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
     write_payload(payload, sizeof payload, "", "");
     size_t at = base64url(header, strlen(header), jws);
     jws[at++] = '.';
     at += base64url(payload, strlen(payload), jws + at);
-    trust_signer_sign(fixture.signer, rpc_bytes_of(jws, at), signature);
+    assert_int_equal(
+        trust_signer_sign(fixture.signer, rpc_bytes_of(jws, at), signature, &size, status), RPC_OK);
     jws[at++] = '.';
-    base64url(signature, sizeof signature, jws + at);
+    base64url(signature, size, jws + at);
     trust_verdict verdict = trust_manifest_verify(rpc_bytes_str(jws), fixture.ring, &read, status);
     drop_fixture(&fixture);
     return verdict;
