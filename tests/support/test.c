@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <execinfo.h>
 #include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,6 +80,19 @@ const char *__tsan_default_suppressions(void)
 }
 #endif
 
+/* cmocka ends the process when an assertion fails in a thread that it does not know, and keeps to
+ * itself what the matter was. */
+static void tell_failed_thread(void)
+{
+    if (gettid() == getpid())
+        return;
+    static const char text[] = "tests: an assertion failed in a thread beside the test's; where "
+                               "(addr2line -fe PROGRAM):\n";
+    void *frames[32];
+    if (write(STDERR_FILENO, text, sizeof text - 1) > 0)
+        backtrace_symbols_fd(frames, backtrace(frames, 32), STDERR_FILENO);
+}
+
 /* PROGRAM runs all tests, PROGRAM NAME… those named. */
 int main(int argc, char **argv)
 {
@@ -95,6 +109,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "tests: no test of that name in %s\n", argv[0]);
         return 1;
     }
+    atexit(tell_failed_thread);
     int failed = _cmocka_run_group_tests("tests", chosen, count, NULL, NULL);
     return failed == 0 ? 0 : 1;
 }
