@@ -120,6 +120,7 @@ void h2_run_attack(fixture *f, const h2_attack *attack)
     unsigned descriptors = h2_descriptors();
     size_t rss_kb = h2_rss_anon_kb();
     f->channel = fixture_channel(f);
+    call_once(f); /* is connected before an attack may move the time on */
     attacker attackers[16];
     atomic_uint running = attack->attackers;
     assert_true(attack->attackers <= 16);
