@@ -30,6 +30,21 @@ static void close_scene(scene *s)
     fixture_stop(&s->f);
 }
 
+/* The first PING goes out by itself; that nobody answers it is a matter of the test's clock, which
+ * however slow the machine is never says so before the relay swallows. */
+static void short_keepalive(rpc_limits *limits)
+{
+    limits->keepalive_ms = 20;
+    limits->keepalive_timeout_ms = 60000;
+}
+
+static void skip_until_raised(scene *s, flag *ended)
+{
+    do
+        fixture_skip(&s->f, 60001);
+    while (!flag_wait_for(ended, 1, 100));
+}
+
 /* A call that has come to the server and back. */
 static void start_chat(scene *s, client_call *c)
 {
@@ -44,12 +59,12 @@ TEST(a_server_that_is_gone_without_a_word_is_noticed)
     scene s;
     client_call c = {0};
     fixture_init(&s.f);
-    s.f.client_limits.keepalive_ms = 20;
-    s.f.client_limits.keepalive_timeout_ms = 300;
+    short_keepalive(&s.f.client_limits);
+    s.f.limits.ping_interval_min_ms = 0;
     open_scene(&s);
     start_chat(&s, &c);
     relay_swallow(&s.relay);
-    flag_wait(&c.ended, 1);
+    skip_until_raised(&s, &c.ended);
     assert_int_equal(c.status.code, RPC_UNAVAILABLE);
     assert_non_null(strstr(c.status.message, "keepalive_timeout_ms"));
     client_done(&c);
@@ -61,12 +76,11 @@ TEST(a_client_that_is_gone_without_a_word_is_noticed)
     scene s;
     client_call c = {0};
     fixture_init(&s.f);
-    s.f.limits.keepalive_ms = 20;
-    s.f.limits.keepalive_timeout_ms = 300;
+    short_keepalive(&s.f.limits);
     open_scene(&s);
     start_chat(&s, &c);
     relay_swallow(&s.relay);
-    flag_wait(&s.f.server_ended, 1);
+    skip_until_raised(&s, &s.f.server_ended);
     assert_int_equal(s.f.server_end, RPC_CANCELLED);
     assert_int_equal(rpc_server_get_stats(s.f.server).limits[RPC_LIMIT_KEEPALIVE], 1);
     client_done(&c);
