@@ -40,8 +40,8 @@ typedef struct sim_state_options {
     size_t password_memory_bytes; /* of Argon2id */
     unsigned password_passes;
     unsigned hashes_at_once;     /* others wait for their turn */
-    unsigned hashes_waiting_max; /* more are refused */
-    size_t revocations_max;      /* in force at a time; more: RESOURCE_EXHAUSTED */
+    unsigned hashes_waiting_max; /* more are refused; 0: 64 */
+    size_t revocations_max;      /* in force at a time; more: RESOURCE_EXHAUSTED; 0: 2^20 */
 } sim_state_options;
 
 /** Reads or draws the secret, and the head of the revocation log. */
