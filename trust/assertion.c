@@ -30,23 +30,25 @@ static bool text_is(const json_t *claims, const char *name, const char *expected
     return text && strcmp(text, expected) == 0;
 }
 
-/* A time that may be absent, and must not lie ahead. */
-static bool not_ahead(const json_t *claims, const char *name, int64_t now)
+/* A time that may be absent (0), and must not lie ahead. */
+static bool not_ahead(const json_t *claims, const char *name, int64_t now, int64_t *ret)
 {
-    int64_t time = 0;
     return !json_object_get(claims, name) ||
-           (trust__json_int(claims, name, &time) && time <= now + TRUST_SKEW_S);
+           (trust__json_int(claims, name, ret) && *ret <= now + TRUST_SKEW_S);
 }
 
-static rpc_code judge_times(const json_t *claims, int64_t now, int64_t *ret, rpc_status *reterr)
+static rpc_code judge_times(
+    const json_t *claims, int64_t now, trust_assertion *read, rpc_status *reterr)
 {
-    if (!trust__json_int(claims, "exp", ret))
+    int64_t not_before = 0;
+    if (!trust__json_int(claims, "exp", &read->expires_at))
         return bad(reterr, "`exp` is required, whole seconds since 1970");
-    if (now > *ret + TRUST_SKEW_S)
+    if (now > read->expires_at + TRUST_SKEW_S)
         return bad(reterr, "expired");
-    if (*ret > now + TRUST_ASSERTION_AHEAD_S + TRUST_SKEW_S)
+    if (read->expires_at > now + TRUST_ASSERTION_AHEAD_S + TRUST_SKEW_S)
         return bad(reterr, "`exp` lies more than 10 minutes ahead");
-    if (!not_ahead(claims, "iat", now) || !not_ahead(claims, "nbf", now))
+    if (!not_ahead(claims, "iat", now, &read->issued_at) ||
+        !not_ahead(claims, "nbf", now, &not_before))
         return bad(reterr, "`iat` or `nbf` lies ahead, or is no whole second since 1970");
     return RPC_OK;
 }
@@ -63,7 +65,7 @@ static rpc_code judge_claims(const json_t *claims, const trust_assertion_rules *
         json_string_length(jti) >= sizeof read->jti)
         return bad(reterr, "`jti` is missing or not of 1 to 255 bytes");
     memcpy(read->jti, json_string_value(jti), json_string_length(jti) + 1);
-    return judge_times(claims, now, &read->expires_at, reterr);
+    return judge_times(claims, now, read, reterr);
 }
 
 rpc_code trust_assertion_verify(rpc_bytes assertion, const trust_assertion_rules *rules,
@@ -87,7 +89,7 @@ rpc_code trust_assertion_verify(rpc_bytes assertion, const trust_assertion_rules
     if (trust_key_get_state(jws.key) == TRUST_KEY_RETIRED || !trust_key_signs_at(jws.key, now))
         return bad(reterr, "its key is retired, or signed outside its window");
     RPC_CLEANUP(json_freep)
-    json_t *claims = trust__json_parse(
+    json_t *claims = trust_json_parse(
         rpc_bytes_of(payload, jws.payload_size), TRUST_ASSERTION_BYTES_MAX, "the claims", reterr);
     if (!json_is_object(claims))
         return bad(reterr, "the claims are no JSON object, or one with a member twice");

@@ -29,7 +29,7 @@ static bool shallow(rpc_bytes text)
     return true;
 }
 
-json_t *trust__json_parse(rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr)
+json_t *trust_json_parse(rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr)
 {
     if (text.size > bytes_max || !shallow(text)) {
         rpc_status_set(reterr, RPC_INVALID_ARGUMENT,

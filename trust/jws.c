@@ -161,7 +161,7 @@ trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_key
     if (!header_text || !signature)
         return invalid(reterr, "a segment is not canonical base64url");
     RPC_CLEANUP(json_freep)
-    json_t *header = trust__json_parse(
+    json_t *header = trust_json_parse(
         rpc_bytes_of(header_text, header_size), HEADER_BYTES_MAX, "the header", reterr);
     if (!header) {
         if (reterr)
@@ -191,7 +191,7 @@ bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *
     if (!payload)
         return false;
     RPC_CLEANUP(json_freep)
-    json_t *claims = trust__json_parse(rpc_bytes_of(payload, size), bytes_max, "the claims", NULL);
+    json_t *claims = trust_json_parse(rpc_bytes_of(payload, size), bytes_max, "the claims", NULL);
     const char *text = json_string_value(json_object_get(claims, member));
     if (!text || strlen(text) >= room)
         return false;

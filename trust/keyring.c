@@ -307,7 +307,7 @@ static rpc_code parse_set(rpc_bytes jwks, trust_purpose purpose, const published
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "trust: a key set of %zu bytes; at most %u are taken", jwks.size, TRUST_JWKS_BYTES_MAX);
     RPC_CLEANUP(json_freep)
-    json_t *json = trust__json_parse(jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+    json_t *json = trust_json_parse(jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *keys = json_object_get(json, "keys");

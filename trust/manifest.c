@@ -86,7 +86,7 @@ static trust_verdict read_payload(
     const uint8_t *payload, size_t size, trust_manifest *ret, rpc_status *reterr)
 {
     RPC_CLEANUP(json_freep)
-    json_t *claims = trust__json_parse(
+    json_t *claims = trust_json_parse(
         rpc_bytes_of(payload, size), TRUST_MANIFEST_BYTES_MAX, "the manifest", reterr);
     if (!claims)
         return TRUST_INVALID;

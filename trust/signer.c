@@ -149,7 +149,7 @@ rpc_code trust_signer_parse(
     rpc_bytes jwk_text, trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(json_freep)
-    json_t *json = trust__json_parse(jwk_text, TRUST_JWKS_BYTES_MAX, "the private key", reterr);
+    json_t *json = trust_json_parse(jwk_text, TRUST_JWKS_BYTES_MAX, "the private key", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *jwk = choose(json);
@@ -331,7 +331,7 @@ static json_t *public_half(const json_t *jwk)
 rpc_code trust_jwks_public(rpc_bytes private_jwks, char **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(json_freep)
-    json_t *json = trust__json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+    json_t *json = trust_json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *keys = json_object_get(json, "keys");

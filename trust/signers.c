@@ -66,7 +66,7 @@ rpc_code trust_signers_parse(
     rpc_bytes private_jwks, trust_purpose purpose, trust_signers **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(json_freep)
-    json_t *json = trust__json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
+    json_t *json = trust_json_parse(private_jwks, TRUST_JWKS_BYTES_MAX, "the key set", reterr);
     if (!json)
         return RPC_INVALID_ARGUMENT;
     const json_t *keys = json_object_get(json, "keys");

@@ -361,7 +361,7 @@ rpc_code trust_token_verify(
     if (issuer->algs && !(issuer->algs & 1u << trust_key_alg(jws.key)))
         return bad(reterr, "its algorithm is not one that is taken of this issuer");
     RPC_CLEANUP(json_freep)
-    json_t *claims = trust__json_parse(
+    json_t *claims = trust_json_parse(
         rpc_bytes_of(payload, jws.payload_size), TRUST_TOKEN_BYTES_MAX, "the claims", reterr);
     if (!json_is_object(claims))
         return bad(reterr, "the claims are no JSON object, or one with a member twice");

@@ -54,6 +54,12 @@ RPC_API void trust_chunker_init(trust_chunker *chunker, trust_chunking chunking)
  *  is split over calls. */
 RPC_API size_t trust_chunker_feed(trust_chunker *chunker, rpc_bytes data, bool *ret_end);
 
+/** Foreign JSON: size and depth (16) are judged before jansson sees it, members may not repeat.
+ *  json_decref() it. NULL with *reterr INVALID_ARGUMENT; what is for its message, which repeats
+ *  nothing of the text. */
+RPC_API RPC_MUST_USE struct json_t *trust_json_parse(
+    rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr);
+
 /* ---- keys (RFC 7517, RFC 8037) ------------------------------------------------------------ */
 
 #define TRUST_KID_MAX        128
@@ -337,6 +343,7 @@ typedef struct trust_assertion_rules {
 typedef struct trust_assertion {
     char client_id[256], jti[256];
     int64_t expires_at; /* seconds since 1970 */
+    int64_t issued_at;  /* `iat`; 0 = it does not say */
 } trust_assertion;
 
 /** The `sub` of an assertion, unverified: whose keys to take. False when it cannot be read or does

@@ -24,9 +24,6 @@ struct trust_signer {
     EVP_PKEY *pair;  /* RS256 */
 };
 
-/** Foreign JSON: size and depth are judged before jansson sees it, members may not repeat.
- *  NULL with *reterr INVALID_ARGUMENT. what is for the message. */
-json_t *trust__json_parse(rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr);
 /** A member that is an integer of 0..2^53-1; false when it is anything else or absent. */
 bool trust__json_int(const json_t *object, const char *name, int64_t *ret);
 

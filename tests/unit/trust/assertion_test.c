@@ -127,6 +127,7 @@ TEST(assertion_that_we_make_is_one_that_we_take)
         trust_assertion_verify(rpc_bytes_str(b), &f.rules, NOW, &second, &status), RPC_OK);
     assert_string_not_equal(first.jti, second.jti);
     assert_int_equal(first.expires_at, NOW + 60);
+    assert_int_equal(first.issued_at, NOW);
     assert_true(trust_assertion_peek_client(rpc_bytes_str(a), client, sizeof client));
     assert_string_equal(client, "c");
     assert_false(trust_assertion_peek_client(rpc_bytes_str(a), client, 1));
