@@ -96,6 +96,7 @@ TEST(after_the_grace_running_calls_are_cancelled)
     rpc_server_stop(f.server, 50);
     flag_wait(&c.ended, 1);
     assert_int_equal(c.status.code, RPC_UNAVAILABLE);
+    flag_wait(&f.server_ended, 1);
     assert_int_equal(f.server_end, RPC_CANCELLED);
     client_done(&c);
     fixture_stop(&f);

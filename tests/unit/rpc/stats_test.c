@@ -153,6 +153,7 @@ TEST(connections_are_listed_in_the_order_of_their_ids_and_leave_when_they_end)
     for (size_t i = 0; i < 4; i++)
         rpc_channel_free(more[i]);
     flag_wait(&f.events[RPC_EVENT_CLOSED], 4);
+    fixture_wait_nobody(&f);
     assert_int_equal(rpc_server_connections(f.server, 0, stats, 3), 0);
     fixture_stop(&f);
 }
