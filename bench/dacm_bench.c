@@ -247,7 +247,8 @@ static double median_us(const bench_worker *worker, size_t from, size_t step)
     for (size_t i = from; i < worker->sample_count; i += step)
         own[count++] = worker->samples[i];
     qsort(own, count, sizeof *own, by_value);
-    return count ? own[count / 2] / 10.0 : 0;
+    const size_t middle = count / 2;
+    return count ? own[middle] / 10.0 : 0;
 }
 
 static void report_pairs(const bench_worker *worker)
