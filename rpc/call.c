@@ -178,9 +178,9 @@ void rpc__call_end(rpc_call *call, rpc_code code, const char *message, uint32_t 
         return;
     call->over = true;
     rpc_status_text(&call->status, code, message);
+    call->ended_us = rpc__runtime_now_us(call->lane->runtime);
     if (call->stats)
-        rpc__stats_ended(
-            call->stats, call, code, rpc__runtime_now_us(call->lane->runtime) - call->started_us);
+        rpc__stats_ended(call->stats, call, code, call->ended_us - call->started_us);
     if (code == RPC_CANCELLED || code == RPC_DEADLINE_EXCEEDED ||
         (call->server && !call->trailers_sent))
         atomic_store(&call->cancelled, true);
@@ -743,6 +743,11 @@ int64_t rpc_call_deadline_us(const rpc_call *call)
 int64_t rpc_call_started_us(const rpc_call *call)
 {
     return call->started_us;
+}
+
+int64_t rpc_call_ended_us(const rpc_call *call)
+{
+    return call->ended_us;
 }
 
 bool rpc_call_cancelled(const rpc_call *call)

@@ -222,6 +222,8 @@ RPC_API const char *rpc_call_listener(const rpc_call *call);
  *  runtime's monotonic clock, whatever the clock of the wall does. */
 RPC_API int64_t rpc_call_deadline_us(const rpc_call *call);
 RPC_API int64_t rpc_call_started_us(const rpc_call *call);
+/** When it ended, as it is counted: in on_end, and in an interceptor's. Strand. */
+RPC_API int64_t rpc_call_ended_us(const rpc_call *call);
 /** True once the peer went away, the deadline passed or rpc_call_cancel() ran. */
 RPC_API bool rpc_call_cancelled(const rpc_call *call);
 /** Client: how often it was sent, the first time included, but for what the server did not see.
@@ -514,7 +516,8 @@ typedef struct rpc_server_stats {
     uint64_t events[RPC_EVENT_KINDS];
     uint64_t limits[RPC_LIMIT_KINDS]; /* how often each was reached */
     uint64_t calls_started, calls_ended;
-    uint64_t handshakes, resumed; /* of TLS that succeeded; those that took up a session */
+    uint64_t bytes_received, bytes_sent; /* of the messages of calls that have ended */
+    uint64_t handshakes, resumed;        /* of TLS that succeeded; those that took up a session */
     unsigned connections, unauthenticated;
     size_t memory_bytes; /* what server_memory_bytes_max judges */
 } rpc_server_stats;
@@ -525,7 +528,7 @@ RPC_API rpc_server_stats rpc_server_get_stats(const rpc_server *server);
 
 /** How many status codes there are, and cells of latency. */
 #define RPC_CODES         17
-#define RPC_LATENCY_CELLS 280
+#define RPC_LATENCY_CELLS 296
 
 /** Of the calls of one method or channel. Counted without a lock. */
 typedef struct rpc_call_stats {
@@ -534,12 +537,20 @@ typedef struct rpc_call_stats {
     /* of calls that have ended; bytes with the 5 of each message's prefix, as on the wire */
     uint64_t messages_received, messages_sent, bytes_received, bytes_sent;
     int64_t last_started_us; /* the runtime's monotonic clock; 0: never */
-    /** Calls by the time from start to end: below 8 us a cell each, then 8 for each doubling. */
+    uint64_t latency_sum_us;
+    /** Calls by the time from start to end: below 8 us a cell each, then 8 for each doubling, of
+     *  which some are cut in two (rpc_latency_at_most()). */
     uint64_t latency[RPC_LATENCY_CELLS];
 } rpc_call_stats;
 
+/** The cell that a time belongs to, for histograms of one's own; below 0 as 0. */
+RPC_API unsigned rpc_latency_cell(int64_t us);
 /** The least time that belongs to a cell, microseconds. */
 RPC_API int64_t rpc_latency_cell_us(unsigned cell);
+/** How many calls took at most so long. Exact up to 15 us and at the bounds that histograms have
+ *  by custom: 100, 250, 500 us, 1, 2.5, 5 … ms up to 10 s; elsewhere the whole cell of us counts.
+ */
+RPC_API uint64_t rpc_latency_at_most(const rpc_call_stats *stats, int64_t us);
 /** The greatest time of the cell that holds this quantile (0.5, 0.99); 0 without calls. */
 RPC_API int64_t rpc_latency_quantile_us(const rpc_call_stats *stats, double quantile);
 

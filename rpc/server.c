@@ -446,6 +446,8 @@ rpc_server_stats rpc_server_get_stats(const rpc_server *server)
     for (size_t i = 0; i < RPC_CODES; i++)
         stats.calls_ended += calls.ended[i];
     stats.calls_started = calls.started;
+    stats.bytes_received = calls.bytes_received;
+    stats.bytes_sent = calls.bytes_sent;
     pthread_mutex_lock(&mutable->lock);
     stats.handshakes = atomic_load_explicit(&server->handshakes, memory_order_relaxed);
     stats.resumed = atomic_load_explicit(&server->resumed, memory_order_relaxed);

@@ -392,7 +392,7 @@ struct rpc_call {
     const char *listener;
     rpc_handler handler;
     void *user;
-    int64_t started_us, deadline_us, timeout_us;
+    int64_t started_us, ended_us, deadline_us, timeout_us;
     rpc_timer *deadline_timer;
     const char *deadline_setting; /* server: of the method, where it is not the client's */
     atomic_bool cancelled;

@@ -341,7 +341,11 @@ static rpc_code open_rpc(dacm_server *server, rpc_status *reterr)
         code = listen_on(server, "peers", &server->peers, reterr);
     if (code == RPC_OK)
         code = listen_on(server, "admin", &server->admin, reterr);
-    return code == RPC_OK ? rpc_server_start(server->rpc, reterr) : code;
+    if (code == RPC_OK)
+        code = rpc_server_start(server->rpc, reterr);
+    if (code == RPC_OK)
+        host_rpc_show(server->calls, server->rpc);
+    return code;
 }
 
 /* ---- HTTPS: metrics, health, public keys

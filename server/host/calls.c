@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a server tells of its calls: request ID, counters by method and code, times, access line.
- * Methods are known by their descriptor's address, so that a call costs no look-up by name. */
+/* What a server tells of its calls: request ID and access line of each; and what librpc counts, as
+ * metrics. Nothing is counted here that librpc counts. */
 #include "host.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define METHODS_MAX 128u
-#define CODES       17u
-#define LINES_MAX   10u /* a second of one reason: a flood of refusals is no flood of lines */
-
-struct method {
-    _Atomic(const void *) key; /* NULL = free */
-    host_counter *codes[CODES];
-    host_histogram *times;
-};
+#define LINES_MAX 10u /* a second of one reason: a flood of refusals is no flood of lines */
 
 /* Log lines of one reason in the second that began at start_us. */
 struct lines {
@@ -28,62 +19,119 @@ struct host_rpc {
     host_log *log;
     host_metrics *metrics;
     const rpc_clock *clock;
-    pthread_mutex_t lock; /* for new methods */
-    struct method methods[METHODS_MAX];
-    struct method unknown;
-    host_counter *events[RPC_EVENT_KINDS], *limits[RPC_LIMIT_KINDS];
+    const rpc_server *server; /* NULL until host_rpc_show() */
     pthread_mutex_t lines_lock;
     struct lines lines[RPC_EVENT_KINDS + RPC_LIMIT_KINDS]; /* (lines_lock) */
-    host_counter *received, *sent;
 };
 
-static void fill_method(host_rpc *watch, struct method *method, const char *name)
+host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *clock)
+{
+    host_rpc *watch = calloc(1, sizeof *watch);
+    if (!watch)
+        return NULL;
+    watch->log = log;
+    watch->metrics = metrics;
+    watch->clock = clock;
+    pthread_mutex_init(&watch->lines_lock, NULL);
+    return watch;
+}
+
+void host_rpc_free(host_rpc *watch)
+{
+    if (!watch)
+        return;
+    pthread_mutex_destroy(&watch->lines_lock);
+    free(watch);
+}
+
+/* ---- metrics ------------------------------------------------------------------------------- */
+
+/* "unknown": of calls that found no method. */
+static const char *method_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : "unknown";
+}
+
+static void add_stats(rpc_call_stats *sum, const rpc_call_stats *more)
+{
+    sum->started += more->started;
+    for (size_t i = 0; i < RPC_CODES; i++)
+        sum->ended[i] += more->ended[i];
+    for (size_t i = 0; i < RPC_LATENCY_CELLS; i++)
+        sum->latency[i] += more->latency[i];
+    sum->latency_sum_us += more->latency_sum_us;
+}
+
+/* Of all methods so named (reflection v1 and v1alpha), at the first of them; false at the others.
+ */
+static bool stats_by_name(
+    const rpc_server *server, size_t index, const char *name, rpc_call_stats *ret)
+{
+    const char *path;
+    rpc_call_stats one;
+    for (size_t i = 0; i < index; i++)
+        if (rpc_server_method_stats(server, i, &path, NULL) && strcmp(method_name(path), name) == 0)
+            return false;
+    *ret = (rpc_call_stats){0};
+    for (size_t i = index; rpc_server_method_stats(server, i, &path, NULL); i++)
+        if (strcmp(method_name(path), name) == 0 && rpc_server_method_stats(server, i, &path, &one))
+            add_stats(ret, &one);
+    return true;
+}
+
+/* Methods that were never called have no series yet. */
+static void each_method(const host_rpc *watch, host_samples *samples,
+    void (*give)(host_samples *samples, const char *name, const rpc_call_stats *stats))
+{
+    const char *path;
+    rpc_call_stats stats;
+    for (size_t i = 0; rpc_server_method_stats(watch->server, i, &path, NULL); i++)
+        if (stats_by_name(watch->server, i, method_name(path), &stats) &&
+            (stats.started > 0 || !*path))
+            give(samples, method_name(path), &stats);
+}
+
+static void give_calls(host_samples *samples, const char *name, const rpc_call_stats *stats)
 {
     char labels[256];
-    for (unsigned code = 0; code < CODES; code++) {
+    for (unsigned code = 0; code < RPC_CODES; code++) {
         snprintf(labels, sizeof labels, "method=\"%s\",code=\"%s\"", name,
             rpc_code_name((rpc_code)code));
-        method->codes[code] = host_metrics_counter(
-            watch->metrics, "dacm_calls_total", "Calls that ended, by method and status.", labels);
+        host_sample_count(samples, labels, stats->ended[code]);
     }
+}
+
+static void calls(void *ctx, host_samples *samples)
+{
+    each_method(ctx, samples, give_calls);
+}
+
+static void give_latency(host_samples *samples, const char *name, const rpc_call_stats *stats)
+{
+    char labels[256];
     snprintf(labels, sizeof labels, "method=\"%s\"", name);
-    method->times = host_metrics_histogram(
-        watch->metrics, "dacm_call_seconds", "From a call's start to its end.", labels);
+    host_sample_latency(samples, labels, stats);
 }
 
-static struct method *add_method(host_rpc *watch, const ProtobufCMethodDescriptor *descriptor)
+static void call_seconds(void *ctx, host_samples *samples)
 {
-    struct method *method = NULL;
-    pthread_mutex_lock(&watch->lock);
-    for (size_t i = 0; i < METHODS_MAX && !method; i++) {
-        const void *key = atomic_load_explicit(&watch->methods[i].key, memory_order_relaxed);
-        if (key == descriptor)
-            method = &watch->methods[i];
-        else if (!key) {
-            method = &watch->methods[i];
-            fill_method(watch, method, descriptor->name);
-            atomic_store_explicit(&method->key, descriptor, memory_order_release);
-        }
-    }
-    pthread_mutex_unlock(&watch->lock);
-    return method ? method : &watch->unknown;
+    each_method(ctx, samples, give_latency);
 }
 
-static struct method *find_method(host_rpc *watch, const ProtobufCMethodDescriptor *descriptor)
+static void received(void *ctx, host_samples *samples)
 {
-    if (!descriptor)
-        return &watch->unknown;
-    for (size_t i = 0; i < METHODS_MAX; i++) {
-        const void *key = atomic_load_explicit(&watch->methods[i].key, memory_order_acquire);
-        if (key == descriptor)
-            return &watch->methods[i];
-        if (!key)
-            break;
-    }
-    return add_method(watch, descriptor);
+    const host_rpc *watch = ctx;
+    host_sample_count(samples, NULL, rpc_server_get_stats(watch->server).bytes_received);
 }
 
-host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *clock)
+static void sent(void *ctx, host_samples *samples)
+{
+    const host_rpc *watch = ctx;
+    host_sample_count(samples, NULL, rpc_server_get_stats(watch->server).bytes_sent);
+}
+
+static void connection_events(void *ctx, host_samples *samples)
 {
     static const char *const kinds[RPC_EVENT_KINDS] = {
         [RPC_EVENT_ACCEPTED] = "kind=\"accepted\"",
@@ -95,39 +143,41 @@ host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *cl
         [RPC_EVENT_LIMIT] = "kind=\"limit\"",
         [RPC_EVENT_CERTIFICATE_ENDED] = "kind=\"certificate_ended\"",
     };
-    host_rpc *watch = calloc(1, sizeof *watch);
-    if (!watch)
-        return NULL;
-    watch->log = log;
-    watch->metrics = metrics;
-    watch->clock = clock;
-    pthread_mutex_init(&watch->lock, NULL);
-    pthread_mutex_init(&watch->lines_lock, NULL);
-    fill_method(watch, &watch->unknown, "unknown");
+    const host_rpc *watch = ctx;
+    rpc_server_stats stats = rpc_server_get_stats(watch->server);
     for (unsigned i = 0; i < RPC_EVENT_KINDS; i++)
-        watch->events[i] = host_metrics_counter(
-            metrics, "dacm_connection_events_total", "What happened to connections.", kinds[i]);
-    for (unsigned i = RPC_LIMIT_NONE + 1; i < RPC_LIMIT_KINDS; i++) {
-        char label[64];
-        snprintf(label, sizeof label, "limit=\"%s\"", rpc_limit_name((rpc_limit_kind)i));
-        watch->limits[i] = host_metrics_counter(
-            metrics, "dacm_limit_reached_total", "Limits that peers reached.", label);
-    }
-    watch->received = host_metrics_counter(
-        metrics, "dacm_received_bytes_total", "Bytes of messages received.", NULL);
-    watch->sent = host_metrics_counter(
-        metrics, "dacm_sent_bytes_total", "Bytes of messages sent.", NULL);
-    return watch;
+        host_sample_count(samples, kinds[i], stats.events[i]);
 }
 
-void host_rpc_free(host_rpc *watch)
+static void limits_reached(void *ctx, host_samples *samples)
 {
-    if (!watch)
-        return;
-    pthread_mutex_destroy(&watch->lock);
-    pthread_mutex_destroy(&watch->lines_lock);
-    free(watch);
+    const host_rpc *watch = ctx;
+    rpc_server_stats stats = rpc_server_get_stats(watch->server);
+    char label[64];
+    for (unsigned i = RPC_LIMIT_NONE + 1; i < RPC_LIMIT_KINDS; i++) {
+        snprintf(label, sizeof label, "limit=\"%s\"", rpc_limit_name((rpc_limit_kind)i));
+        host_sample_count(samples, label, stats.limits[i]);
+    }
 }
+
+void host_rpc_show(host_rpc *watch, const rpc_server *server)
+{
+    host_metrics *metrics = watch->metrics;
+    watch->server = server;
+    host_metrics_counters(
+        metrics, "dacm_calls_total", "Calls that ended, by method and status.", calls, watch);
+    host_metrics_latencies(
+        metrics, "dacm_call_seconds", "From a call's start to its end.", call_seconds, watch);
+    host_metrics_counters(
+        metrics, "dacm_received_bytes_total", "Bytes of messages received.", received, watch);
+    host_metrics_counters(metrics, "dacm_sent_bytes_total", "Bytes of messages sent.", sent, watch);
+    host_metrics_counters(metrics, "dacm_connection_events_total", "What happened to connections.",
+        connection_events, watch);
+    host_metrics_counters(
+        metrics, "dacm_limit_reached_total", "Limits that peers reached.", limits_reached, watch);
+}
+
+/* ---- calls --------------------------------------------------------------------------------- */
 
 static rpc_code on_start(void *ctx, rpc_call *call, rpc_status *reterr)
 {
@@ -150,23 +200,17 @@ static void on_end(void *ctx, rpc_call *call, const rpc_status *status)
 {
     host_rpc *watch = ctx;
     const ProtobufCMethodDescriptor *descriptor = rpc_call_method(call);
-    struct method *method = find_method(watch, descriptor);
-    int64_t us = rpc_clock_monotonic_us(watch->clock) - rpc_call_started_us(call);
-    uint64_t received = 0, sent = 0;
-    rpc_call_counts(call, &received, &sent);
-    host_counter_add(method->codes[(unsigned)status->code % CODES], 1);
-    host_histogram_record(method->times, us);
-    host_counter_add(watch->received, received);
-    host_counter_add(watch->sent, sent);
+    uint64_t bytes_received = 0, bytes_sent = 0;
+    rpc_call_counts(call, &bytes_received, &bytes_sent);
     const host_field fields[] = {
         host_text("request_id", host_rpc_request_id(call)),
         host_text("method", descriptor ? descriptor->name : "unknown"),
         host_text("status", rpc_code_name(status->code)),
         host_text("listener", rpc_call_listener(call)),
         host_text("peer", rpc_call_peer(call)->address),
-        host_number("duration_us", us),
-        host_number("received_bytes", (int64_t)received),
-        host_number("sent_bytes", (int64_t)sent),
+        host_number("duration_us", rpc_call_ended_us(call) - rpc_call_started_us(call)),
+        host_number("received_bytes", (int64_t)bytes_received),
+        host_number("sent_bytes", (int64_t)bytes_sent),
     };
     host_log_access(watch->log, fields, sizeof fields / sizeof *fields);
 }
@@ -175,6 +219,8 @@ rpc_interceptor host_rpc_interceptor(host_rpc *watch)
 {
     return (rpc_interceptor){.on_start = on_start, .on_end = on_end, .ctx = watch};
 }
+
+/* ---- connections --------------------------------------------------------------------------- */
 
 /* True: write one, and say that *ret_dropped before it were not. */
 static bool take_line(host_rpc *watch, const rpc_event *event, unsigned *ret_dropped)
@@ -203,9 +249,6 @@ static bool take_line(host_rpc *watch, const rpc_event *event, unsigned *ret_dro
 void host_rpc_event(void *ctx, const rpc_event *event)
 {
     host_rpc *watch = ctx;
-    host_counter_add(watch->events[event->kind], 1);
-    if (event->limit != RPC_LIMIT_NONE)
-        host_counter_add(watch->limits[event->limit], 1);
     unsigned dropped = 0;
     if (event->kind == RPC_EVENT_ACCEPTED || event->kind == RPC_EVENT_CLOSED ||
         !take_line(watch, event, &dropped))

@@ -248,12 +248,13 @@ int64_t host_request_id_ms(const char *text);
 /* ---- metrics -------------------------------------------------------------------------------- */
 
 /** Counters, gauges and histograms in Prometheus' text format (version 0.0.4). Series are added
- *  and never removed; adding takes a lock, recording and writing the text do not. Callers keep
- *  what they are given: it lives as long as the metrics.
+ *  and never removed; adding takes a lock, counting and writing the text do not. Callers keep
+ *  what they are given: it lives as long as the metrics. What is counted elsewhere (librpc counts
+ *  calls) is not counted again: a family is given by a function that reads it.
  *
  *  Names and labels are the program's own words, never foreign text: one that breaks Prometheus'
- *  rules, one name used for two types, and a gauge added twice are bugs (abort). The help text of
- *  a name's first series stands for all. All strings are copied. */
+ *  rules, one name used for two types, and a gauge or family added twice are bugs (abort). The help
+ *  text of a name's first series stands for all. All strings are copied. */
 typedef struct host_metrics host_metrics;
 typedef struct host_counter host_counter;
 typedef struct host_histogram host_histogram;
@@ -274,9 +275,8 @@ host_counter *host_metrics_counter(
 /** NULL is allowed. */
 void host_counter_add(host_counter *counter, uint64_t n);
 
-/** A histogram of durations; as host_metrics_counter(). It takes 26 KiB: 1 µs to 1 h in steps of
- *  less than 1 %. Shown in seconds, at the bounds 0.0001, 0.00025, 0.0005 … 10, +Inf; what lies
- *  less than 1 % above a bound may be counted below it. */
+/** A histogram of durations; as host_metrics_counter(). Shown in seconds, at the bounds 0.0001,
+ *  0.00025, 0.0005 … 10, +Inf. */
 host_histogram *host_metrics_histogram(
     host_metrics *metrics, const char *name, const char *help, const char *labels);
 /** NULL is allowed. Less than 0 counts as 0, more than an hour as an hour. No lock. */
@@ -286,6 +286,20 @@ void host_histogram_record(host_histogram *histogram, int64_t us);
  *  memory is too short for is left out of the text. */
 void host_metrics_gauge(host_metrics *metrics, const char *name, const char *help,
     const char *labels, double (*fn)(void *ctx), void *ctx);
+
+/** Where a family's function puts its series, for as long as it runs. */
+typedef struct host_samples host_samples;
+typedef void host_family_fn(void *ctx, host_samples *samples);
+/** All series of a name, of which no other may be added: of counters, or of histograms of
+ * latencies. fn is called as a gauge's, and gives each series once. */
+void host_metrics_counters(
+    host_metrics *metrics, const char *name, const char *help, host_family_fn *fn, void *ctx);
+void host_metrics_latencies(
+    host_metrics *metrics, const char *name, const char *help, host_family_fn *fn, void *ctx);
+/** labels as host_metrics_counter()'s; in a family of host_metrics_counters(). */
+void host_sample_count(host_samples *samples, const char *labels, uint64_t value);
+/** Shown as a host_histogram; in a family of host_metrics_latencies(). */
+void host_sample_latency(host_samples *samples, const char *labels, const rpc_call_stats *stats);
 
 /** All series, those of a name together, as text that the caller frees; NULL when memory is
  *  short. ret_size: without the NUL behind it. */
@@ -409,12 +423,18 @@ extern const struct argp host_argp;
 /* ---- calls ------------------------------------------------------------------------------------
  */
 
-/** Gives every call of a server its request ID, counts and times it and writes its access line. */
+/** Gives every call of a server its request ID, writes its access line, and shows in the metrics
+ *  what librpc counts. */
 typedef struct host_rpc host_rpc;
 /** log, metrics and clock outlive it. NULL when memory is short. */
 RPC_MUST_USE host_rpc *host_rpc_new(host_log *log, host_metrics *metrics, const rpc_clock *clock);
 /** After the servers that it watches. */
 void host_rpc_free(host_rpc *watch);
+/** Once, after rpc_server_start(): from now on the metrics have dacm_calls_total,
+ *  dacm_call_seconds, dacm_received_bytes_total, dacm_sent_bytes_total,
+ *  dacm_connection_events_total and dacm_limit_reached_total of that server. No
+ *  host_metrics_text() once it is freed. */
+void host_rpc_show(host_rpc *watch, const rpc_server *server);
 /** For rpc_server_options: the first interceptor, and on_event with the host_rpc as its ctx. */
 rpc_interceptor host_rpc_interceptor(host_rpc *watch);
 void host_rpc_event(void *watch, const rpc_event *event);

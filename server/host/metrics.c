@@ -13,15 +13,6 @@
 
 #define LABELS_MAX 16u
 
-/* HdrHistogram's layout for two significant figures: values below 256 have a cell each; above, each
- * doubling has 128 cells, so that a cell is narrower than 1/128 of its values. */
-#define SUB_BITS  8u
-#define SUB_HALF  (1u << (SUB_BITS - 1))
-#define US_MAX    3600000000u /* one hour */
-#define DOUBLINGS 25u         /* 2^(SUB_BITS + DOUBLINGS - 1) > US_MAX */
-#define CELLS     ((DOUBLINGS + 1) * SUB_HALF)
-_Static_assert(((uint64_t)1 << (SUB_BITS + DOUBLINGS - 1)) > US_MAX, "an hour has a cell");
-
 typedef enum metric_type { COUNTER, GAUGE, HISTOGRAM } metric_type;
 static const char *const type_names[] = {"counter", "gauge", "histogram"};
 
@@ -29,9 +20,11 @@ struct host_counter {
     _Alignas(64) atomic_uint_fast64_t value; /* a cache line of its own: many threads add */
 };
 
+#define US_MAX 3600000000 /* one hour */
+
 struct host_histogram {
     atomic_uint_fast64_t sum_us;
-    atomic_uint_fast64_t cells[CELLS];
+    atomic_uint_fast64_t cells[RPC_LATENCY_CELLS];
 };
 
 typedef struct gauge {
@@ -54,7 +47,14 @@ typedef struct family {
     char *name, *help;
     metric_type type;
     series *_Atomic first;
+    host_family_fn *fn; /* or all its series are this one's */
+    void *ctx;
 } family;
+
+struct host_samples {
+    FILE *out;
+    const family *of;
+};
 
 struct host_metrics {
     pthread_mutex_t lock;
@@ -215,8 +215,9 @@ static family *family_new(metric_type type, const char *name, const char *help)
     return NULL;
 }
 
-static family *family_get(
-    host_metrics *metrics, metric_type type, const char *name, const char *help)
+/* *ret_link: where a new one goes. */
+static family *family_find(
+    host_metrics *metrics, metric_type type, const char *name, family *_Atomic **ret_link)
 {
     family *_Atomic *link = &metrics->first;
     family *found = NULL;
@@ -225,9 +226,38 @@ static family *family_get(
         if (strcmp(have->name, name) == 0)
             found = have;
     }
+    *ret_link = link;
+    return found;
+}
+
+static family *family_get(
+    host_metrics *metrics, metric_type type, const char *name, const char *help)
+{
+    family *_Atomic *link;
+    family *found = family_find(metrics, type, name, &link);
+    if (found && found->fn)
+        bug("its series are given by a function", name);
     if (!found)
         *link = found = family_new(type, name, help);
     return found;
+}
+
+/* Comes complete, since readers may see it at once. */
+static void add_family(host_metrics *metrics, metric_type type, const char *name, const char *help,
+    host_family_fn *fn, void *ctx)
+{
+    check(type, name, "");
+    pthread_mutex_lock(&metrics->lock);
+    family *_Atomic *link;
+    if (family_find(metrics, type, name, &link))
+        bug("a family added twice", name);
+    family *made = family_new(type, name, help);
+    if (made) {
+        made->fn = fn;
+        made->ctx = ctx;
+        *link = made;
+    }
+    pthread_mutex_unlock(&metrics->lock);
 }
 
 static series *series_new(metric_type type, const char *labels)
@@ -336,7 +366,19 @@ void host_metrics_gauge(host_metrics *metrics, const char *name, const char *hel
     add(metrics, GAUGE, name, help, labels, &value);
 }
 
-/* ---- recording
+void host_metrics_counters(
+    host_metrics *metrics, const char *name, const char *help, host_family_fn *fn, void *ctx)
+{
+    add_family(metrics, COUNTER, name, help, fn, ctx);
+}
+
+void host_metrics_latencies(
+    host_metrics *metrics, const char *name, const char *help, host_family_fn *fn, void *ctx)
+{
+    add_family(metrics, HISTOGRAM, name, help, fn, ctx);
+}
+
+/* ---- counting
  * ------------------------------------------------------------------------------------ */
 
 void host_counter_add(host_counter *counter, uint64_t n)
@@ -345,21 +387,13 @@ void host_counter_add(host_counter *counter, uint64_t n)
         atomic_fetch_add_explicit(&counter->value, n, memory_order_relaxed);
 }
 
-/* us <= US_MAX. The doubling is found by the highest bit; below 2^SUB_BITS it is the first. */
-static size_t cell_of(uint32_t us)
-{
-    unsigned highest = 31u - (unsigned)__builtin_clz(us | (2 * SUB_HALF - 1));
-    unsigned doubling = highest - (SUB_BITS - 1);
-    return (size_t)doubling * SUB_HALF + (us >> doubling);
-}
-
 void host_histogram_record(host_histogram *histogram, int64_t us)
 {
     if (!histogram)
         return;
-    uint32_t taken = us < 0 ? 0 : us > (int64_t)US_MAX ? US_MAX : (uint32_t)us;
-    atomic_fetch_add_explicit(&histogram->cells[cell_of(taken)], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&histogram->sum_us, taken, memory_order_relaxed);
+    int64_t taken = us < 0 ? 0 : us > US_MAX ? US_MAX : us;
+    atomic_fetch_add_explicit(&histogram->cells[rpc_latency_cell(taken)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&histogram->sum_us, (uint64_t)taken, memory_order_relaxed);
 }
 
 /* ---- the text
@@ -387,19 +421,58 @@ static const struct {
     {"10", 10000000},
 };
 
-static void write_name(FILE *out, const family *of, const char *suffix, const series *one)
+static void write_name(FILE *out, const family *of, const char *suffix, const char *labels)
 {
     fprintf(out, "%s%s", of->name, suffix);
-    if (*one->labels)
-        fprintf(out, "{%s}", one->labels);
+    if (*labels)
+        fprintf(out, "{%s}", labels);
     putc(' ', out);
 }
 
-static void write_bucket(
-    FILE *out, const family *of, const series *one, const char *bound, uint64_t count)
+static void write_count(FILE *out, uint64_t value)
 {
-    fprintf(out, "%s_bucket{%s%sle=\"%s\"} %llu\n", of->name, one->labels, *one->labels ? "," : "",
-        bound, (unsigned long long)count);
+    fprintf(out, "%llu\n", (unsigned long long)value);
+}
+
+static void check_sample(const family *of, metric_type type, const char *labels)
+{
+    if (of->type != type)
+        bug("a sample of another type", of->name);
+    check(type, of->name, labels);
+}
+
+void host_sample_count(host_samples *samples, const char *labels, uint64_t value)
+{
+    check_sample(samples->of, COUNTER, labels ? labels : "");
+    write_name(samples->out, samples->of, "", labels ? labels : "");
+    write_count(samples->out, value);
+}
+
+static void write_bucket(
+    FILE *out, const family *of, const char *labels, const char *bound, uint64_t count)
+{
+    fprintf(out, "%s_bucket{%s%sle=\"%s\"} ", of->name, labels, *labels ? "," : "", bound);
+    write_count(out, count);
+}
+
+static void write_latency(
+    FILE *out, const family *of, const char *labels, const rpc_call_stats *stats)
+{
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
+        write_bucket(out, of, labels, bounds[i].text, rpc_latency_at_most(stats, bounds[i].us));
+    uint64_t count = rpc_latency_at_most(stats, INT64_MAX);
+    write_bucket(out, of, labels, "+Inf", count);
+    write_name(out, of, "_sum", labels);
+    fprintf(out, "%llu.%06llu\n", (unsigned long long)(stats->latency_sum_us / 1000000),
+        (unsigned long long)(stats->latency_sum_us % 1000000));
+    write_name(out, of, "_count", labels);
+    write_count(out, count);
+}
+
+void host_sample_latency(host_samples *samples, const char *labels, const rpc_call_stats *stats)
+{
+    check_sample(samples->of, HISTOGRAM, labels ? labels : "");
+    write_latency(samples->out, samples->of, labels ? labels : "", stats);
 }
 
 /* _count is the sum of the cells read here, so that it equals the +Inf bucket even while others
@@ -407,22 +480,11 @@ static void write_bucket(
 static void write_histogram(FILE *out, const family *of, const series *one)
 {
     host_histogram *histogram = one->u.histogram;
-    uint64_t sum = atomic_load_explicit(&histogram->sum_us, memory_order_relaxed);
-    uint64_t count = 0;
-    size_t cell = 0;
-    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
-        for (size_t last = cell_of(bounds[i].us); cell <= last; cell++)
-            count += atomic_load_explicit(&histogram->cells[cell], memory_order_relaxed);
-        write_bucket(out, of, one, bounds[i].text, count);
-    }
-    for (; cell < CELLS; cell++)
-        count += atomic_load_explicit(&histogram->cells[cell], memory_order_relaxed);
-    write_bucket(out, of, one, "+Inf", count);
-    write_name(out, of, "_sum", one);
-    fprintf(out, "%llu.%06llu\n", (unsigned long long)(sum / 1000000),
-        (unsigned long long)(sum % 1000000));
-    write_name(out, of, "_count", one);
-    fprintf(out, "%llu\n", (unsigned long long)count);
+    rpc_call_stats stats = {
+        .latency_sum_us = atomic_load_explicit(&histogram->sum_us, memory_order_relaxed)};
+    for (size_t i = 0; i < RPC_LATENCY_CELLS; i++)
+        stats.latency[i] = atomic_load_explicit(&histogram->cells[i], memory_order_relaxed);
+    write_latency(out, of, one->labels, &stats);
 }
 
 static void write_double(FILE *out, double value)
@@ -441,12 +503,11 @@ static void write_series(FILE *out, const family *of, const series *one)
         write_histogram(out, of, one);
         return;
     }
-    write_name(out, of, "", one);
+    write_name(out, of, "", one->labels);
     if (of->type == GAUGE)
         write_double(out, one->u.gauge.fn(one->u.gauge.ctx));
     else
-        fprintf(out, "%llu\n",
-            (unsigned long long)atomic_load_explicit(&one->u.counter->value, memory_order_relaxed));
+        write_count(out, atomic_load_explicit(&one->u.counter->value, memory_order_relaxed));
 }
 
 static void write_family(FILE *out, const family *of)
@@ -461,6 +522,9 @@ static void write_family(FILE *out, const family *of)
     fprintf(out, "\n# TYPE %s %s\n", of->name, type_names[of->type]);
     for (const series *one = of->first; one; one = one->next)
         write_series(out, of, one);
+    host_samples samples = {out, of};
+    if (of->fn)
+        of->fn(of->ctx, &samples);
 }
 
 char *host_metrics_text(host_metrics *metrics, size_t *ret_size)
@@ -471,7 +535,7 @@ char *host_metrics_text(host_metrics *metrics, size_t *ret_size)
     if (!out)
         return NULL;
     for (const family *of = metrics->first; of; of = of->next)
-        if (of->first) /* memory may have been short for its only series */
+        if (of->first || of->fn) /* memory may have been short for its only series */
             write_family(out, of);
     bool whole = !ferror(out);
     if (fclose(out) != 0 || !whole) {

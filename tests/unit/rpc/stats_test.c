@@ -30,6 +30,8 @@ static void check_unary(const rpc_call_stats *stats)
     assert_int_equal(stats->ended[RPC_OK], 3);
     assert_int_equal(stats->ended[RPC_NOT_FOUND], 2);
     assert_int_equal(measured(stats), 5);
+    assert_int_equal(rpc_latency_at_most(stats, INT64_MAX), 5);
+    assert_true(stats->latency_sum_us >= (uint64_t)rpc_latency_quantile_us(stats, 0.5));
     assert_true(stats->last_started_us > 0);
     assert_true(rpc_latency_quantile_us(stats, 0.5) > 0);
     assert_true(rpc_latency_quantile_us(stats, 1) >= rpc_latency_quantile_us(stats, 0.5));
@@ -61,6 +63,8 @@ TEST(calls_are_counted_by_method_and_code_on_both_sides)
     rpc_server_stats all = rpc_server_get_stats(f.server);
     assert_int_equal(all.calls_started, 5);
     assert_int_equal(all.calls_ended, 5);
+    assert_int_equal(all.bytes_received, server.bytes_received);
+    assert_int_equal(all.bytes_sent, server.bytes_sent);
     fixture_stop(&f);
 }
 
@@ -161,16 +165,37 @@ TEST(connections_are_listed_in_the_order_of_their_ids_and_leave_when_they_end)
 TEST(cells_of_times_follow_each_other_without_a_gap)
 {
     assert_int_equal(rpc_latency_cell_us(0), 0);
+    assert_int_equal(rpc_latency_cell(INT64_MIN), 0);
+    assert_int_equal(rpc_latency_cell(INT64_MAX), RPC_LATENCY_CELLS - 1);
     for (unsigned i = 1; i < RPC_LATENCY_CELLS; i++) {
         int64_t from = rpc_latency_cell_us(i), width = rpc_latency_cell_us(i + 1) - from;
         assert_true(from > rpc_latency_cell_us(i - 1));
+        assert_int_equal(rpc_latency_cell(from), i);
+        assert_int_equal(rpc_latency_cell(from - 1), i - 1);
         assert_true(i < 8 || width * 8 <= from);
     }
     rpc_call_stats stats = {0};
     assert_int_equal(rpc_latency_quantile_us(&stats, 0.5), 0);
+    assert_int_equal(rpc_latency_at_most(&stats, INT64_MAX), 0);
     stats.latency[3] = 99;
     stats.latency[40] = 1;
     assert_int_equal(rpc_latency_quantile_us(&stats, 0.5), 3);
     assert_int_equal(rpc_latency_quantile_us(&stats, 0.99), 3);
     assert_int_equal(rpc_latency_quantile_us(&stats, 1), rpc_latency_cell_us(41) - 1);
+}
+
+TEST(calls_that_took_at_most_so_long_are_counted_exactly_at_customary_bounds)
+{
+    const int64_t bounds[] = {0, 1, 7, 8, 15, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000,
+        100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        rpc_call_stats stats = {0};
+        stats.latency[rpc_latency_cell(bounds[i])] = 1;
+        stats.latency[rpc_latency_cell(bounds[i] + 1)] += 10;
+        if (rpc_latency_at_most(&stats, bounds[i]) != 1)
+            fail_msg("%lld us and one more are in one cell", (long long)bounds[i]);
+        assert_int_equal(rpc_latency_at_most(&stats, bounds[i] + 1), 11);
+        assert_int_equal(rpc_latency_at_most(&stats, -1), 0);
+        assert_int_equal(rpc_latency_at_most(&stats, INT64_MAX), 11);
+    }
 }
