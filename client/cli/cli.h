@@ -41,9 +41,11 @@ typedef struct cli_context {
     const char *server, *ca_file, *certificate_file, *key_file, *server_name;
     const char *token, *token_file;
     const char *as;
+    char *login_user, *login_certificate, *login_key; /* of the login, where it is used */
     const char *keys_file, *issuer;
     bool verify_if_key;
     cli_env env;
+    bool prepares;  /* dacm dev: acts for each of its users */
     bool warned;    /* that tokens are minted with a development key */
     bool forgetful; /* there is no folder to keep the highest versions in */
 } cli_context;
@@ -98,8 +100,9 @@ dacm_code cli_load_env(cli_context *cli, dacm_error *reterr);
 void cli_set_env(cli_env *env, json_t *json);
 /** A client as the options say; with admin for the operator's services. Exit code otherwise. */
 int cli_connect(cli_context *cli, bool admin, dacm_client **ret);
-/** The user of --as; fails with a usage error when there is none. */
-int cli_user(const cli_context *cli, const char **ret);
+/** The user of --as, else of the login (dacm login); fails with a usage error when there is none.
+ */
+int cli_user(cli_context *cli, const char **ret);
 
 /** From now on wrong arguments are told as an object on standard output. */
 void cli_parse_tells_json(void);
@@ -146,6 +149,9 @@ int cli_pki_keys(cli_context *cli, int argc, char **argv);
 int cli_token_issue(cli_context *cli, int argc, char **argv);
 int cli_token_revoke(cli_context *cli, int argc, char **argv);
 int cli_explain(cli_context *cli, int argc, char **argv);
+int cli_login(cli_context *cli, int argc, char **argv);
+int cli_logout(cli_context *cli, int argc, char **argv);
+int cli_whoami(cli_context *cli, int argc, char **argv);
 int cli_dev(cli_context *cli, int argc, char **argv);
 int cli_call(cli_context *cli, int argc, char **argv);
 int cli_completion(cli_context *cli, int argc, char **argv);

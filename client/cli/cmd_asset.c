@@ -128,9 +128,10 @@ static void print_put(const cli_context *cli, const dacm_upload_result *result)
         return;
     }
     printf("%s\n", id);
+    const char *option = cli->as ? " --as " : "", *as = cli->as ? cli->as : "";
     fprintf(stderr,
-        "stored as version %" PRIu64 "; next: dacm get %s --as %s, dacm allow %s GPSI --as %s\n",
-        result->version, id, cli->as, id, cli->as);
+        "stored as version %" PRIu64 "; next: dacm get %s%s%s, dacm allow %s GPSI%s%s\n",
+        result->version, id, option, as, id, option, as);
 }
 
 int cli_put(cli_context *cli, int argc, char **argv)
@@ -340,9 +341,9 @@ static void print_authorize(
     char until[32];
     if (cli->json) {
         cli_print_json(json_pack("{s:s, s:s, s:s, s:b, s:I, s:s}", "asset_id", authorize->asset_id,
-            "user", cli->as, "operation", dacm_operation_name(authorize->operation), "allowed",
-            answer->allowed, "valid_until", (json_int_t)answer->valid_until, "request_id",
-            answer->request_id));
+            "user", cli->as ? cli->as : cli->login_user, "operation",
+            dacm_operation_name(authorize->operation), "allowed", answer->allowed, "valid_until",
+            (json_int_t)answer->valid_until, "request_id", answer->request_id));
         return;
     }
     cli_time_text(answer->valid_until, until);

@@ -27,6 +27,20 @@ static void add(const char **names, const char *name, struct argp_state *state)
     names[count] = name;
 }
 
+static const struct purpose {
+    const char *name;
+    pki_key_purpose purpose;
+} purposes[] = {
+    {"manifest", PKI_KEY_MANIFEST}, {"token", PKI_KEY_TOKEN}, {"client", PKI_KEY_CLIENT}};
+
+static const struct purpose *purpose_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof purposes / sizeof *purposes; i++)
+        if (strcmp(purposes[i].name, name) == 0)
+            return &purposes[i];
+    return NULL;
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     pki_arguments *pki = state->input;
@@ -44,9 +58,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         add(pki->uris, argument, state);
         return 0;
     case OPTION_FOR:
-        if (strcmp(argument, "manifest") != 0 && strcmp(argument, "token") != 0)
-            argp_error(state, "--for takes manifest or token, not '%s'", argument);
         pki->purpose = argument;
+        if (!purpose_of(argument))
+            argp_error(state, "--for takes manifest, token or client, not '%s'", argument);
         return 0;
     case ARGP_KEY_ARG:
         if (!pki->folder)
@@ -152,14 +166,18 @@ int cli_pki_issue(cli_context *cli, int argc, char **argv)
 int cli_pki_keys(cli_context *cli, int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"for", OPTION_FOR, "PURPOSE", 0, "what they sign: manifest (dacmd) or token (an issuer)",
+        {"for", OPTION_FOR, "PURPOSE", 0,
+            "what they sign: manifest (dacmd), token (an issuer) or client (a client that "
+            "authenticates by private_key_jwt)",
             1},
         {0}};
     static const struct argp argp = {options, parse, "DIR NAME",
         "Makes a signing key: DIR/NAME.jwks, to be kept secret, and DIR/NAME.pub.jwks, for those "
         "who verify.\vdacmd signs with a manifest key (signing.key_file) and its clients verify "
         "with the public set (--keys). An issuer signs with a token key (dacm token issue "
-        "--signing-key) and dacmd verifies with the public set (issuers: jwks_file). What is there "
+        "--signing-key) and dacmd verifies with the public set (issuers: jwks_file). A client logs "
+        "in with a client "
+        "key (dacm login --client-key), and the SIM-S verifies with the public set. What is there "
         "already is kept.",
         children, NULL, NULL};
     pki_arguments pki = {.cli = cli, .takes_name = true};
@@ -169,9 +187,9 @@ int cli_pki_keys(cli_context *cli, int argc, char **argv)
         return code;
     if (!pki.purpose)
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
-            "what will the key sign? Give --for manifest or --for token; one key has one purpose");
-    const pki_key_purpose purpose = strcmp(pki.purpose, "token") == 0 ? PKI_KEY_TOKEN
-                                                                      : PKI_KEY_MANIFEST;
+            "what will the key sign? Give --for manifest, token or client; one key has one "
+            "purpose");
+    const pki_key_purpose purpose = purpose_of(pki.purpose)->purpose;
     const bool kept = is_there(pki.folder, pki.name, keys_pair.public_end);
     if (pki_make_folder(pki.folder, &error) != DACM_OK ||
         pki_make_keys(pki.folder, pki.name, purpose, &error) != DACM_OK)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 #include "cleanup.h"
+#include "login.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -206,6 +207,10 @@ void cli_done(cli_context *cli)
 {
     json_decref(cli->env.json);
     cli->env.json = NULL;
+    free(cli->login_user);
+    free(cli->login_certificate);
+    free(cli->login_key);
+    cli->login_user = cli->login_certificate = cli->login_key = NULL;
 }
 
 /* ---- env.json --------------------------------------------------------------------------- */
@@ -325,17 +330,21 @@ static dacm_code mint_for(
     return cli_mint(&claims, cli->env.token_key_file, ret, reterr);
 }
 
+/** Whoever says who they are is believed where the development key is at hand. */
+static bool mints(const cli_context *cli)
+{
+    return (cli->as || cli->prepares) && cli->env.issuer && cli->env.token_key_file;
+}
+
 static dacm_code give_token(
     void *ctx, const dacm_token_request *request, char **ret, dacm_error *reterr)
 {
     cli_context *cli = ctx;
     if (cli->token || cli->token_file)
         return read_token(cli, ret, reterr);
-    if (cli->env.issuer && cli->env.token_key_file)
+    if (mints(cli))
         return mint_for(cli, request, ret, reterr);
-    *reterr = (dacm_error){
-        .code = DACM_UNAUTHENTICATED, .message = "there is no token; give one with --token-file"};
-    return reterr->code;
+    return login_token(request, ret, reterr);
 }
 
 /* ---- the client --------------------------------------------------------------------------------
@@ -374,6 +383,12 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
             admin ? "ipc:///run/dacmd/admin.sock" : "tls+tcp://host:7443");
     RPC_AUTOFREE char *state = admin ? NULL : state_folder();
     cli->forgetful = !state;
+    const bool by_login = !admin && !cli->token && !cli->token_file && !mints(cli);
+    if (by_login && !cli->certificate_file && /* the login's tokens may be bound to one */
+        login_certificate(&cli->login_certificate, &cli->login_key)) {
+        cli->certificate_file = cli->login_certificate;
+        cli->key_file = cli->login_key;
+    }
     const char *keys = cli->keys_file ? cli->keys_file : env->keys_file;
     dacm_client_options options = {
         .target = server,
@@ -393,11 +408,14 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
     return CLI_EXIT_OK;
 }
 
-int cli_user(const cli_context *cli, const char **ret)
+int cli_user(cli_context *cli, const char **ret)
 {
-    if (!cli->as)
-        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
-            "who are you? Give --as with a GPSI, such as --as msisdn-4915112345678");
-    *ret = cli->as;
-    return CLI_EXIT_OK;
+    if (!cli->as && !cli->login_user)
+        cli->login_user = login_user();
+    *ret = cli->as ? cli->as : cli->login_user;
+    if (*ret)
+        return CLI_EXIT_OK;
+    return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+        "who are you? Log in with dacm login, or give --as with a GPSI, such as --as "
+        "msisdn-4915112345678");
 }

@@ -190,6 +190,7 @@ dacm_code dev__prepare(dev_run *dev, dacm_error *reterr)
     if (code != DACM_OK)
         return code;
     dev->cli->env_file = dev->env_file;
+    dev->cli->prepares = true;
     dev->cli->warned = true; /* that it is for development goes without saying here */
     return dev__write_env(dev, false, reterr);
 }

@@ -7,6 +7,9 @@
 #include <string.h>
 
 const cli_command cli_commands[] = {
+    {"login", "[ISSUER]", "log in at a SIM-S", cli_login},
+    {"logout", "", "end the login", cli_logout},
+    {"whoami", "", "who is logged in", cli_whoami},
     {"put", "FILE", "store a file, as a new asset or a new version", cli_put},
     {"get", "ID", "download an asset and verify it", cli_get},
     {"authorize", "ID", "ask whether a user may use an asset", cli_authorize},

@@ -248,8 +248,10 @@ dacm_code pki_make_keys(
     /* A public set follows from the private one, but not the other way round. */
     if (pair.has_public)
         return fail_half(pair.public_path, pair.private_path, reterr);
+    static const trust_purpose purposes[] = {[PKI_KEY_TOKEN] = TRUST_FOR_TOKENS,
+        [PKI_KEY_MANIFEST] = TRUST_FOR_MANIFESTS,
+        [PKI_KEY_CLIENT] = TRUST_FOR_CLIENTS};
     RPC_CLEANUP(signer_freep) trust_signer *signer = NULL;
-    code = open_signer(
-        &pair, purpose == PKI_KEY_TOKEN ? TRUST_FOR_TOKENS : TRUST_FOR_MANIFESTS, &signer, reterr);
+    code = open_signer(&pair, purposes[purpose], &signer, reterr);
     return code == DACM_OK ? write_keys(&pair, signer, reterr) : code;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock guards which set is the one of now; a set lives until its last user gives it back. */
+/* The lock guards which set is the one of now; a set lives until its last user gives it back. Keys
+ * have windows: when the next one's begins, a new set of the same file takes its place. */
 #include "keys.h"
 
 #include "program.h"
@@ -8,12 +9,18 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+/* What one reading of the file gives. */
+typedef struct loaded {
+    atomic_uint refs;
+    trust_signers *signers;
+    trust_keyring *ring;
+    char *public_jwks;
+} loaded;
+
 typedef struct counted_set {
     sim_key_set set; /* first */
     atomic_uint refs;
-    trust_signer *eddsa;
-    trust_keyring *ring;
-    char *public_jwks;
+    loaded *from;
 } counted_set;
 
 struct sim_keys {
@@ -23,51 +30,96 @@ struct sim_keys {
     uint64_t version; /* of the ring: only one thread loads */
 };
 
-static void free_set(counted_set *set)
+static rpc_code no_memory(rpc_status *reterr)
 {
-    if (!set)
+    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "'keys.file': no memory");
+}
+
+static void unref_loaded(loaded *l)
+{
+    if (!l || atomic_fetch_sub(&l->refs, 1) != 1)
         return;
-    trust_signer_free(set->eddsa);
-    trust_keyring_unref(set->ring);
-    free(set->public_jwks);
-    free(set);
+    trust_signers_free(l->signers);
+    trust_keyring_unref(l->ring);
+    free(l->public_jwks);
+    free(l);
 }
 
-static rpc_code parse(counted_set *set, rpc_bytes jwks, uint64_t version, rpc_status *reterr)
+static rpc_code parse(loaded *l, rpc_bytes jwks, uint64_t version, rpc_status *reterr)
 {
-    rpc_code code = trust_signer_parse(jwks, TRUST_FOR_TOKENS, &set->eddsa, reterr);
-    if (code == RPC_OK)
-        code = trust_jwks_public(jwks, &set->public_jwks, reterr);
-    if (code == RPC_OK)
-        code = trust_keyring_parse(
-            rpc_bytes_str(set->public_jwks), TRUST_FOR_TOKENS, version, &set->ring, reterr);
-    set->set = (sim_key_set){
-        .eddsa = set->eddsa, .ring = set->ring, .public_jwks = set->public_jwks};
-    return code;
+    rpc_code code = trust_signers_parse(jwks, TRUST_FOR_TOKENS, &l->signers, reterr);
+    if (code != RPC_OK)
+        return code;
+    l->public_jwks = trust_signers_public_jwks(l->signers);
+    return l->public_jwks ? trust_keyring_parse(rpc_bytes_str(l->public_jwks), TRUST_FOR_TOKENS,
+                                version, &l->ring, reterr)
+                          : no_memory(reterr);
 }
 
-static rpc_code load(const char *path, uint64_t version, counted_set **ret, rpc_status *reterr)
+static rpc_code load_file(const char *path, uint64_t version, loaded **ret, rpc_status *reterr)
 {
     char *text = NULL;
     size_t size = 0;
     rpc_status why;
-    counted_set *set = calloc(1, sizeof *set);
-    if (!set)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "'keys.file': no memory");
-    atomic_init(&set->refs, 1);
+    loaded *l = calloc(1, sizeof *l);
+    if (!l)
+        return no_memory(reterr);
+    atomic_init(&l->refs, 1);
     rpc_code code = program_key_file_read(
         "keys.file", path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
     if (code == RPC_OK) {
-        code = parse(set, rpc_bytes_of(text, size), version, &why);
+        code = parse(l, rpc_bytes_of(text, size), version, &why);
         if (code != RPC_OK)
             rpc_status_set(reterr, code, "'keys.file' (%.200s): %.300s", path, why.message);
     }
     program_file_done(text, size);
     if (code == RPC_OK)
-        *ret = set;
+        *ret = l;
     else
-        free_set(set);
+        unref_loaded(l);
     return code;
+}
+
+static int64_t now_s(void)
+{
+    return rpc_clock_wall_ms(rpc_clock_system()) / 1000;
+}
+
+/* Who signs at that time; NULL without memory. Takes a reference to l. */
+static counted_set *set_at(loaded *l, int64_t time)
+{
+    counted_set *set = calloc(1, sizeof *set);
+    if (!set)
+        return NULL;
+    atomic_init(&set->refs, 1);
+    atomic_fetch_add(&l->refs, 1);
+    set->from = l;
+    set->set = (sim_key_set){.eddsa = trust_signers_find(l->signers, TRUST_ALG_EDDSA, time),
+        .rs256 = trust_signers_find(l->signers, TRUST_ALG_RS256, time),
+        .ring = l->ring,
+        .public_jwks = l->public_jwks};
+    return set;
+}
+
+static rpc_code load(const char *path, uint64_t version, counted_set **ret, rpc_status *reterr)
+{
+    loaded *l = NULL;
+    rpc_code code = load_file(path, version, &l, reterr);
+    if (code != RPC_OK)
+        return code;
+    counted_set *set = set_at(l, now_s());
+    unref_loaded(l);
+    if (!set)
+        return no_memory(reterr);
+    if (!set->set.eddsa) {
+        sim_key_set_unref(&set->set);
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'keys.file' (%.200s): no Ed25519 key in it is active now; `dacm pki keys DIR token "
+            "--for token` makes one",
+            path);
+    }
+    *ret = set;
+    return RPC_OK;
 }
 
 rpc_code sim_keys_open(const char *path, sim_keys **ret, rpc_status *reterr)
@@ -77,7 +129,7 @@ rpc_code sim_keys_open(const char *path, sim_keys **ret, rpc_status *reterr)
     if (!keys || !copy) {
         free(keys);
         free(copy);
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "'keys.file': no memory");
+        return no_memory(reterr);
     }
     keys->path = copy;
     pthread_mutex_init(&keys->lock, NULL);
@@ -114,10 +166,26 @@ void sim_keys_close(sim_keys *keys)
     free(keys);
 }
 
+/* Locked. Has the window of another key begun, or ended? A key whose successor is missing goes on.
+ */
+static counted_set *turn(counted_set *set)
+{
+    const int64_t time = now_s();
+    const trust_signer *eddsa = trust_signers_find(set->from->signers, TRUST_ALG_EDDSA, time);
+    const trust_signer *rs256 = trust_signers_find(set->from->signers, TRUST_ALG_RS256, time);
+    if (!eddsa || (eddsa == set->set.eddsa && rs256 == set->set.rs256))
+        return set;
+    counted_set *next = set_at(set->from, time);
+    if (!next)
+        return set;
+    sim_key_set_unref(&set->set);
+    return next;
+}
+
 const sim_key_set *sim_keys_now(sim_keys *keys)
 {
     pthread_mutex_lock(&keys->lock);
-    counted_set *set = keys->now;
+    counted_set *set = keys->now = turn(keys->now);
     atomic_fetch_add(&set->refs, 1);
     pthread_mutex_unlock(&keys->lock);
     return &set->set;
@@ -126,6 +194,8 @@ const sim_key_set *sim_keys_now(sim_keys *keys)
 void sim_key_set_unref(const sim_key_set *set)
 {
     counted_set *counted = (counted_set *)(uintptr_t)set;
-    if (counted && atomic_fetch_sub(&counted->refs, 1) == 1)
-        free_set(counted);
+    if (!counted || atomic_fetch_sub(&counted->refs, 1) != 1)
+        return;
+    unref_loaded(counted->from);
+    free(counted);
 }

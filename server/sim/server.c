@@ -6,6 +6,7 @@
 #include "program.h"
 #include "settings.h"
 #include "sim_internal.h"
+#include "sweep.h"
 
 #include <stdlib.h>
 
@@ -17,6 +18,7 @@ struct sim_server {
     host_metrics *metrics;
     host_health *health;
     store *db;
+    sim_sweep *sweep;
     host_https *https, *ops;
 };
 
@@ -80,6 +82,110 @@ static rpc_code open_store(sim_server *server, rpc_status *reterr)
     return store_open_lmdb(&options, &server->db, reterr);
 }
 
+/* ---- what the service knows -------------------------------------------------------------------
+ */
+
+static void on_revocation(void *ctx)
+{
+    const sim_service *service = ctx;
+    for (size_t i = 0; i < service->dacm_count; i++)
+        if (service->dacms[i].reporter)
+            sim_reporter_wake(service->dacms[i].reporter);
+}
+
+static rpc_code open_state(sim_server *server, rpc_status *reterr)
+{
+    const host_values *v = values_of(server);
+    const sim_state_options options = {
+        .store = server->db,
+        .directory = host_string(v, "store.directory"),
+        .clock = server->service.clock,
+        .code_life_s = host_int(v, "grants.code_life_s"),
+        .refresh_idle_s = host_int(v, "grants.refresh_idle_s"),
+        .refresh_life_s = host_int(v, "grants.refresh_life_s"),
+        .session_life_s = host_int(v, "login.session_life_s"),
+        .token_life_s_max = server->service.config.access_life_s,
+        .password_memory_bytes = (size_t)host_int(v, "login.password_memory_bytes"),
+        .password_passes = (unsigned)host_int(v, "login.password_passes"),
+        .hashes_at_once = (unsigned)host_int(v, "login.hashes_at_once"),
+        .hashes_waiting_max = (unsigned)host_int(v, "login.hashes_waiting_max"),
+        .revocations_max = (size_t)host_int(v, "store.revocations_max"),
+    };
+    return sim_state_open(&options, &server->service.state, reterr);
+}
+
+static rpc_code open_rates(sim_server *server, rpc_status *reterr)
+{
+    const host_values *v = values_of(server);
+    sim_service *service = &server->service;
+    const size_t names = (size_t)host_int(v, "login.names_max");
+    service->logins_per_user = sim_rates_new((unsigned)host_int(v, "login.attempts_per_user"),
+        host_int(v, "login.attempt_per_user_s") * 1000, names, service->clock);
+    service->logins_per_address = sim_rates_new((unsigned)host_int(v, "login.attempts_per_address"),
+        host_int(v, "login.attempt_per_address_s") * 1000, names, service->clock);
+    service->client_failures = sim_rates_new((unsigned)host_int(v, "login.client_failures"),
+        host_int(v, "login.client_failure_s") * 1000, names, service->clock);
+    return service->logins_per_user && service->logins_per_address && service->client_failures
+               ? RPC_OK
+               : no_memory(reterr);
+}
+
+static rpc_code open_dacm(
+    sim_server *server, const host_values *entry, sim_dacm *dacm, rpc_status *reterr)
+{
+    const host_values *v = values_of(server);
+    sim_service *service = &server->service;
+    const sim_consumers_options options = {
+        .runtime = service->runtime,
+        .resource = host_string(entry, "resource"),
+        .target = host_string(entry, "target"),
+        .ca_file = host_string(entry, "ca"),
+        .certificate_file = host_string(entry, "certificate"),
+        .key_file = host_string(entry, "key"),
+        .server_name = host_string(entry, "server_name"),
+        .disclose_full = host_enum(entry, "disclose") == SIM_DISCLOSE_FULL,
+        .deadline_ms = host_int(v, "step5a.deadline_ms"),
+        .waiting_max = (unsigned)host_int(v, "step5a.waiting_max"),
+        .log = server->log,
+        .metrics = server->metrics,
+    };
+    dacm->resource = options.resource;
+    rpc_code code = sim_consumers_new(&options, &dacm->consumers, reterr);
+    if (code == RPC_OK)
+        code = sim_reporter_start(sim_consumers_channel(dacm->consumers), service->state,
+            dacm->resource, server->log, server->metrics, &dacm->reporter, reterr);
+    return code;
+}
+
+static rpc_code open_dacms(sim_server *server, rpc_status *reterr)
+{
+    const host_values *v = values_of(server);
+    sim_service *service = &server->service;
+    const size_t count = host_list_count(v, "dacms");
+    rpc_code code = RPC_OK;
+    service->dacms = calloc(count, sizeof *service->dacms);
+    if (!service->dacms)
+        return no_memory(reterr);
+    service->dacm_count = count;
+    sim_revocations_watch(service->state, on_revocation, service);
+    for (size_t i = 0; code == RPC_OK && i < count; i++)
+        code = open_dacm(server, host_map_list(v, "dacms", i), &service->dacms[i], reterr);
+    return code;
+}
+
+static void close_service(sim_service *service)
+{
+    for (size_t i = 0; i < service->dacm_count; i++) {
+        sim_reporter_stop(service->dacms[i].reporter);
+        sim_consumers_free(service->dacms[i].consumers);
+    }
+    free(service->dacms);
+    sim_rates_free(service->logins_per_user);
+    sim_rates_free(service->logins_per_address);
+    sim_rates_free(service->client_failures);
+    sim_state_close(service->state);
+}
+
 /* ---- HTTPS ------------------------------------------------------------------------------------
  */
 
@@ -105,6 +211,22 @@ static rpc_code open_https(sim_server *server, rpc_status *reterr)
     return host_https_start(&options, &server->https, reterr);
 }
 
+/* A DACM that is away is its own business, and tokens for others are given meanwhile. */
+static void warn_of_dacms(sim_server *server)
+{
+    const sim_service *service = &server->service;
+    const uint64_t last = sim_revocations_sequence(service->state);
+    bool away = false, behind = false;
+    for (size_t i = 0; i < service->dacm_count; i++) {
+        away = away || !sim_reporter_connected(service->dacms[i].reporter);
+        behind = behind || sim_reporter_applied(service->dacms[i].reporter) < last;
+    }
+    host_health_warn(server->health, "dacm away",
+        away ? "a DACM takes no revocations for now: see sim_report_connected and the log" : NULL);
+    host_health_warn(server->health, "dacm behind",
+        behind ? "a DACM does not apply all revocations yet: see sim_report_lag" : NULL);
+}
+
 static void get_health(void *ctx, host_reply *ret)
 {
     sim_server *server = ctx;
@@ -112,6 +234,7 @@ static void get_health(void *ctx, host_reply *ret)
     const bool ok = trust_audit_healthy(server->service.audit, &why);
     host_health_set(server->health, "audit", ok,
         ok ? "" : "the audit trail cannot be written; see the log and the disk");
+    warn_of_dacms(server);
     host_health_get(server->health, ret);
 }
 
@@ -146,6 +269,15 @@ static rpc_code open_all(sim_server *server, rpc_status *reterr)
         code = program_audit_open(values, service->clock, server->log, &service->audit, reterr);
     if (code == RPC_OK)
         code = open_store(server, reterr);
+    if (code == RPC_OK)
+        code = open_state(server, reterr);
+    if (code == RPC_OK)
+        code = open_rates(server, reterr);
+    if (code == RPC_OK)
+        code = open_dacms(server, reterr);
+    if (code == RPC_OK)
+        code = sim_sweep_start(
+            service, host_int(values, "store.sweep_interval_s"), &server->sweep, reterr);
     if (code == RPC_OK)
         code = open_ops(server, reterr);
     return code == RPC_OK ? open_https(server, reterr) : code;
@@ -217,7 +349,9 @@ void sim_server_stop(sim_server *server)
         return;
     sim_service *service = &server->service;
     host_https_stop(server->https);
-    host_https_stop(server->ops);
+    host_https_stop(server->ops); /* its gauges look at what is freed next */
+    sim_sweep_stop(server->sweep);
+    close_service(service);
     store_close(server->db);
     trust_audit_close(service->audit);
     sim_keys_close(service->keys);

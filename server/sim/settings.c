@@ -79,6 +79,8 @@ const host_setting sim_settings[] = {
         "memory of one Argon2id"),
     NUMBER("login.password_passes", NULL, 1, 100, "3", "passes over it"),
     NUMBER("login.hashes_at_once", NULL, 1, 64, "2", "others wait for their turn"),
+    NUMBER("login.hashes_waiting_max", NULL, 1, 65536, "64",
+        "logins that wait for it; more are told to come later"),
     NUMBER("step5a.deadline_ms", "ms", 10, 60000, "2000", "a DACM may take to answer"),
     NUMBER("step5a.waiting_max", NULL, 1, 10000, "256",
         "requests that wait for one DACM at a time; more are told to come later"),
@@ -88,6 +90,8 @@ const host_setting sim_settings[] = {
     NUMBER("store.readers_max", NULL, 16, 65536, "1024", "reads of the store at one time"),
     NUMBER("store.queue_max", NULL, 16, 1000000, "4096", "writes that may wait"),
     NUMBER("store.sweep_interval_s", "s", 1, 86400, "60", "how often what expired is removed"),
+    NUMBER(
+        "store.revocations_max", NULL, 1024, 67108864, "1048576", "revocations in force at a time"),
     PROGRAM_AUDIT_SETTINGS,
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING)
         NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),

@@ -170,7 +170,8 @@ class Dev:
     def cli(self, *arguments, check=False, **kwargs):
         """Runs `dacm`; the finished process with .stdout and .stderr as text."""
         environment = dict(os.environ, DACM_ENV=str(self.dir / "env.json"),
-                           HOME=str(self.dir), XDG_STATE_HOME=str(self.dir / "state"))
+                           HOME=str(self.dir), XDG_STATE_HOME=str(self.dir / "state"),
+                           XDG_CONFIG_HOME=str(self.dir / "config-home"))
         done = subprocess.run([BIN / "dacm", *map(str, arguments)], env=environment, text=True,
                               capture_output=True, timeout=300, **kwargs)
         if check and done.returncode != 0:
