@@ -124,18 +124,26 @@ static void check_other_rings(rpc_bytes jws, trust_verdict verdict, const trust_
     MUST(trust_manifest_verify(jws, token_ring, &other, &status) == TRUST_INVALID);
 }
 
+static bool is_all(const void *object, size_t size, uint8_t byte)
+{
+    const uint8_t *bytes = object;
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != byte)
+            return false;
+    return true;
+}
+
 static void check(rpc_bytes jws)
 {
-    trust_manifest manifest, before;
+    trust_manifest manifest;
     rpc_status status = {0};
     memset(&manifest, 0x5a, sizeof manifest);
-    memcpy(&before, &manifest, sizeof before);
     trust_verdict verdict = trust_manifest_verify(jws, ring, &manifest, &status);
     check_other_rings(jws, verdict, &manifest);
     if (verdict != TRUST_VALID)
         fuzz_refused(status.code, &status);
     if (verdict == TRUST_INVALID) {
-        MUST(memcmp(&manifest, &before, sizeof before) == 0);
+        MUST(is_all(&manifest, sizeof manifest, 0x5a)); /* left as it was, padding too */
         return;
     }
     MUST(jws.size <= TRUST_MANIFEST_BYTES_MAX);

@@ -416,7 +416,7 @@ TEST(streams_beyond_streams_max_are_refused_and_the_others_go_on)
     for (uint32_t id = 1; id <= 5; id += 2)
         raw_request(w, id, "/rpctest.Echo/Chat", "application/grpc", 0);
     raw_send(fd, w);
-    uint8_t code[4];
+    uint8_t code[4] = {0};
     assert_true(await_frame(fd, 3, 5, code, sizeof code));
     assert_int_equal(code[3], 7); /* REFUSED_STREAM: safe to retry */
     fixture_wait_limit(&f, RPC_LIMIT_STREAMS, 1);

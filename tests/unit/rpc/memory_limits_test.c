@@ -9,7 +9,7 @@
 static rpc_code unary_of(fixture *f, size_t bytes, rpc_status *reterr)
 {
     Rpctest__Item item = RPCTEST__ITEM__INIT;
-    item.data = (ProtobufCBinaryData){bytes, calloc(1, bytes)};
+    item.data = (ProtobufCBinaryData){bytes, calloc(1, bytes + 1)};
     rpc_arena *arena = rpc_arena_new(64 << 20);
     ProtobufCMessage *reply = NULL;
     rpc_code code = rpc_channel_unary(f->channel, "/rpctest.Echo/Unary", NULL, &item.base,
@@ -173,7 +173,7 @@ TEST(far_over_the_servers_memory_no_connection_is_taken)
     raw_init(&f);
     f.limits.server_memory_bytes_max = 1 << 20;
     fixture_start(&f);
-    int fds[64];
+    int fds[64] = {0};
     size_t count = 0;
     while (!flag_count(&f.events[RPC_EVENT_REFUSED]) && count < 64) {
         fds[count++] = raw_dial(&f);
@@ -182,6 +182,7 @@ TEST(far_over_the_servers_memory_no_connection_is_taken)
             continue;
     }
     fixture_wait_limit(&f, RPC_LIMIT_SERVER_MEMORY, 1);
+    assert_true(count > 0);
     raw_await_end(fds[--count]);
     for (size_t i = 0; i < count; i++)
         close(fds[i]);

@@ -147,9 +147,8 @@ void raw_send(int fd, const raw_bytes *w)
 
 void raw_await_end(int fd)
 {
-    uint8_t byte[4096];
-    ssize_t got;
-    while ((got = recv(fd, byte, sizeof byte, 0)) > 0)
+    uint8_t rest[4096];
+    while (recv(fd, rest, sizeof rest, 0) > 0)
         continue;
     close(fd);
 }

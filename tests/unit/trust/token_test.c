@@ -237,18 +237,18 @@ TEST(token_gpsi_is_one_or_at_most_eight)
 
 TEST(token_authorization_details_are_one_object_we_know_whole)
 {
+    static const char no_list[] =
+        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"users\":\"" A "\"}]";
+    static const char two[] = "[{\"type\":\"digital_asset\",\"actions\":[\"get\"]},"
+                              "{\"type\":\"digital_asset\",\"actions\":[\"get\"]}]";
     const char *bad[] = {"{}", "[]", "[{}]", "[{\"type\":\"other\",\"actions\":[\"get\"]}]",
         "[{\"type\":\"digital_asset\"}]", "[{\"type\":\"digital_asset\",\"actions\":[]}]",
         "[{\"type\":\"digital_asset\",\"actions\":\"get\"}]",
         "[{\"type\":\"digital_asset\",\"actions\":[\"read\"]}]",
         "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"identifier\":\"a/b\"}]",
         "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"identifier\":7}]",
-        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"locations\":[]}]",
-        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"users\":\"" A "\"}]",
-        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"users\":[]}]",
-        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"]},"
-        "{\"type\":\"digital_asset\",\"actions\":[\"get\"]}]",
-        "7", "\"x\""};
+        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"locations\":[]}]", no_list,
+        "[{\"type\":\"digital_asset\",\"actions\":[\"get\"],\"users\":[]}]", two, "7", "\"x\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char payload[800];
         snprintf(payload, sizeof payload, HEAD TIMES ",\"authorization_details\":%s}", bad[i]);
