@@ -33,6 +33,7 @@ char *cli_exit_help(void);
 typedef struct cli_env {
     json_t *json;
     const char *ca_file, *grpc, *admin, *resource, *issuer, *token_key_file, *keys_file;
+    const char *sims_admin;
 } cli_env;
 
 typedef struct cli_context {
@@ -104,6 +105,9 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret);
  */
 int cli_user(cli_context *cli, const char **ret);
 
+/** An External ID as the GPSI that it means; free() it. NULL without memory. */
+char *cli_gpsi_of(const char *user);
+
 /** From now on wrong arguments are told as an object on standard output. */
 void cli_parse_tells_json(void);
 /** Parses argv with the command's own options and children; returns an exit code, or -1 to go
@@ -152,6 +156,23 @@ int cli_explain(cli_context *cli, int argc, char **argv);
 int cli_login(cli_context *cli, int argc, char **argv);
 int cli_logout(cli_context *cli, int argc, char **argv);
 int cli_whoami(cli_context *cli, int argc, char **argv);
+int cli_user_add(cli_context *cli, int argc, char **argv);
+int cli_user_show(cli_context *cli, int argc, char **argv);
+int cli_user_ls(cli_context *cli, int argc, char **argv);
+int cli_user_passwd(cli_context *cli, int argc, char **argv);
+int cli_user_map(cli_context *cli, int argc, char **argv);
+int cli_user_unmap(cli_context *cli, int argc, char **argv);
+int cli_user_disable(cli_context *cli, int argc, char **argv);
+int cli_user_enable(cli_context *cli, int argc, char **argv);
+int cli_user_logout(cli_context *cli, int argc, char **argv);
+int cli_user_rm(cli_context *cli, int argc, char **argv);
+int cli_client_add(cli_context *cli, int argc, char **argv);
+int cli_client_show(cli_context *cli, int argc, char **argv);
+int cli_client_ls(cli_context *cli, int argc, char **argv);
+int cli_client_set(cli_context *cli, int argc, char **argv);
+int cli_client_disable(cli_context *cli, int argc, char **argv);
+int cli_client_enable(cli_context *cli, int argc, char **argv);
+int cli_client_rm(cli_context *cli, int argc, char **argv);
 int cli_dev(cli_context *cli, int argc, char **argv);
 int cli_call(cli_context *cli, int argc, char **argv);
 int cli_completion(cli_context *cli, int argc, char **argv);

@@ -232,6 +232,7 @@ void cli_set_env(cli_env *env, json_t *json)
         .issuer = text_in(json, "issuer"),
         .token_key_file = text_in(json, "token_key_file"),
         .keys_file = text_in(json, "keys_file"),
+        .sims_admin = text_in(json_object_get(json, "sims"), "admin"),
     };
 }
 
@@ -294,8 +295,7 @@ static dacm_code read_token(const cli_context *cli, char **ret, dacm_error *rete
     return *ret ? DACM_OK : DACM_RESOURCE_EXHAUSTED;
 }
 
-/** An External ID as the GPSI that it means; *ret is malloc'd. */
-static char *gpsi_of(const char *user)
+char *cli_gpsi_of(const char *user)
 {
     char *gpsi = NULL;
     if (strncmp(user, "extid-", 6) == 0 || strncmp(user, "msisdn-", 7) == 0 || !strchr(user, '@'))
@@ -306,7 +306,7 @@ static char *gpsi_of(const char *user)
 static dacm_code mint_for(
     cli_context *cli, const dacm_token_request *request, char **ret, dacm_error *reterr)
 {
-    RPC_AUTOFREE char *gpsi = gpsi_of(request->user);
+    RPC_AUTOFREE char *gpsi = cli_gpsi_of(request->user);
     if (!gpsi)
         return DACM_RESOURCE_EXHAUSTED;
     if (!cli->warned)

@@ -23,6 +23,24 @@ const cli_command cli_commands[] = {
     {"token issue", "", "make an access token with an issuer's key", cli_token_issue},
     {"token revoke", "", "refuse a token from now on (operator)", cli_token_revoke},
     {"explain", "REQUEST-ID", "why a request ended as it did (operator)", cli_explain},
+    {"user add", "USERNAME", "add a user of the SIM-S (operator, as are the next)", cli_user_add},
+    {"user show", "USERNAME", "what the SIM-S knows of a user", cli_user_show},
+    {"user ls", "", "list users", cli_user_ls},
+    {"user passwd", "USERNAME", "set a password, and log out everywhere", cli_user_passwd},
+    {"user map", "USERNAME GPSI...", "the user is the one of these UEs", cli_user_map},
+    {"user unmap", "USERNAME GPSI...", "is no longer, and is logged out", cli_user_unmap},
+    {"user disable", "USERNAME", "cannot log in; what is under way ends", cli_user_disable},
+    {"user enable", "USERNAME", "may log in again", cli_user_enable},
+    {"user logout", "USERNAME", "end sessions and grants, revoke tokens", cli_user_logout},
+    {"user rm", "USERNAME", "remove a user for good", cli_user_rm},
+    {"client add", "CLIENT-ID", "register a client of the SIM-S", cli_client_add},
+    {"client show", "CLIENT-ID", "how a client is registered", cli_client_show},
+    {"client ls", "", "list clients", cli_client_ls},
+    {"client set", "CLIENT-ID", "change a client", cli_client_set},
+    {"client disable", "CLIENT-ID", "it gets no tokens; what it got is revoked",
+        cli_client_disable},
+    {"client enable", "CLIENT-ID", "it may get tokens again", cli_client_enable},
+    {"client rm", "CLIENT-ID", "remove a client for good", cli_client_rm},
     {"pki init", "DIR", "make a certificate authority for development", cli_pki_init},
     {"pki issue", "DIR NAME", "issue a certificate with it", cli_pki_issue},
     {"pki keys", "DIR NAME", "make a key that signs manifests or tokens", cli_pki_keys},
@@ -40,7 +58,7 @@ static void print_help(FILE *stream)
     for (const cli_command *at = cli_commands; at->name; at++) {
         char head[40];
         snprintf(head, sizeof head, "%s %s", at->name, at->arguments);
-        fprintf(stream, "  %-24s %s\n", head, at->summary);
+        fprintf(stream, "  %-28s %s\n", head, at->summary);
     }
     fprintf(stream, "\n`dacm COMMAND --help` explains each.\n\n%s", codes ? codes : "");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "peers.h"
 
+#include "program.h"
+
 #include <string.h>
-#include <unistd.h>
 
 static bool holds(const char *const *names, const char *wanted)
 {
@@ -34,12 +35,8 @@ bool dacm_caller_is_operator(const dacm_service *service, const rpc_call *call)
 {
     const dacm_config *config = service->config;
     const rpc_peer *peer = rpc_call_peer(call);
-    if (peer->has_uid) {
-        bool ours = peer->uid == geteuid();
-        for (size_t i = 0; i < config->admin_uid_count && !ours; i++)
-            ours = peer->uid == config->admin_uids[i];
-        return ours;
-    }
+    if (peer->has_uid)
+        return program_admin_caller(call, config->admin_uids, config->admin_uid_count);
     for (size_t i = 0; i < config->admin_san_count; i++)
         if (certified(peer, config->admin_sans[i]))
             return true;

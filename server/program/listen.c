@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const program_levels[] = {"error", "warning", "info", "debug", NULL};
 
@@ -35,6 +36,15 @@ rpc_code program_admin_uids(
     *ret = uids;
     *ret_count = count;
     return RPC_OK;
+}
+
+bool program_admin_caller(const rpc_call *call, const uid_t *uids, size_t count)
+{
+    const rpc_peer *peer = rpc_call_peer(call);
+    bool ours = peer->has_uid && peer->uid == geteuid();
+    for (size_t i = 0; peer->has_uid && i < count && !ours; i++)
+        ours = peer->uid == uids[i];
+    return ours;
 }
 
 rpc_code program_check_pair(

@@ -123,6 +123,9 @@ RPC_MUST_USE rpc_code program_audit_open(const host_values *values, const rpc_cl
 RPC_MUST_USE rpc_code program_admin_uids(
     const host_values *values, uid_t **ret, size_t *ret_count, rpc_status *reterr);
 
+/** Does the call come from this machine, by our own user or one of uids? */
+bool program_admin_caller(const rpc_call *call, const uid_t *uids, size_t count);
+
 /** Both or neither of two settings. */
 RPC_MUST_USE rpc_code program_check_pair(
     const host_values *values, const char *first, const char *second, rpc_status *reterr);

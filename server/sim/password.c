@@ -11,7 +11,7 @@ static rpc_code turn_begin(sim__turnstile *turnstile, rpc_status *reterr)
         turnstile->waiting == turnstile->waiting_max) {
         pthread_mutex_unlock(&turnstile->lock);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "%u password checks wait already; try again, or raise login.hashes_waiting",
+            "%u password checks wait already; try again, or raise login.hashes_waiting_max",
             turnstile->waiting_max);
     }
     turnstile->waiting++;

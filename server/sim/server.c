@@ -3,12 +3,15 @@
  * made yet is NULL, so one function unmakes a half-made server too. */
 #include "server.h"
 
+#include "admin.h"
 #include "program.h"
 #include "settings.h"
 #include "sim_internal.h"
 #include "sweep.h"
 
 #include <stdlib.h>
+
+#define TOKEN_LIFE_S_MAX 900 /* also of tokens issued before the setting was changed */
 
 struct sim_server {
     host_settings *settings;
@@ -18,6 +21,8 @@ struct sim_server {
     host_metrics *metrics;
     host_health *health;
     store *db;
+    host_rpc *calls;
+    sim_admin *admin;
     sim_sweep *sweep;
     host_https *https, *ops;
 };
@@ -104,7 +109,7 @@ static rpc_code open_state(sim_server *server, rpc_status *reterr)
         .refresh_idle_s = host_int(v, "grants.refresh_idle_s"),
         .refresh_life_s = host_int(v, "grants.refresh_life_s"),
         .session_life_s = host_int(v, "login.session_life_s"),
-        .token_life_s_max = server->service.config.access_life_s,
+        .token_life_s_max = TOKEN_LIFE_S_MAX,
         .password_memory_bytes = (size_t)host_int(v, "login.password_memory_bytes"),
         .password_passes = (unsigned)host_int(v, "login.password_passes"),
         .hashes_at_once = (unsigned)host_int(v, "login.hashes_at_once"),
@@ -184,6 +189,15 @@ static void close_service(sim_service *service)
     sim_rates_free(service->logins_per_address);
     sim_rates_free(service->client_failures);
     sim_state_close(service->state);
+}
+
+static rpc_code open_admin(sim_server *server, rpc_status *reterr)
+{
+    sim_service *service = &server->service;
+    server->calls = host_rpc_new(server->log, server->metrics, service->clock);
+    if (!server->calls)
+        return no_memory(reterr);
+    return sim_admin_start(service, server->calls, values_of(server), &server->admin, reterr);
 }
 
 /* ---- HTTPS ------------------------------------------------------------------------------------
@@ -279,6 +293,8 @@ static rpc_code open_all(sim_server *server, rpc_status *reterr)
         code = sim_sweep_start(
             service, host_int(values, "store.sweep_interval_s"), &server->sweep, reterr);
     if (code == RPC_OK)
+        code = open_admin(server, reterr);
+    if (code == RPC_OK)
         code = open_ops(server, reterr);
     return code == RPC_OK ? open_https(server, reterr) : code;
 }
@@ -350,6 +366,8 @@ void sim_server_stop(sim_server *server)
     sim_service *service = &server->service;
     host_https_stop(server->https);
     host_https_stop(server->ops); /* its gauges look at what is freed next */
+    sim_admin_stop(server->admin, host_int(values_of(server), "limits.drain_ms"));
+    host_rpc_free(server->calls);
     sim_sweep_stop(server->sweep);
     close_service(service);
     store_close(server->db);
