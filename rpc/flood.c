@@ -22,7 +22,7 @@ static void start_second(rpc__conn *conn)
 static void count_window_update(rpc__conn *conn)
 {
     /* A receiver of bulk data sends many, but never more than a few for each frame it got. */
-    if (++conn->flood.window_updates > conn->limits->window_updates_max)
+    if (++conn->flood.window_updates > (int)conn->limits->window_updates_max)
         over(conn, RPC_LIMIT_WINDOW_UPDATES, "more WINDOW_UPDATE frames than window_updates_max");
 }
 
@@ -88,11 +88,21 @@ void rpc__flood_ping(rpc__conn *conn)
         over(conn, RPC_LIMIT_PINGS, "too_many_pings");
 }
 
-/* HEADERS too: a client may send WINDOW_UPDATE with each call, whatever the answer holds. */
-void rpc__flood_traffic(rpc__conn *conn)
+/* What is due may come at once, and late: who is sent thousands of messages in a burst may answer
+ * in a burst. */
+#define WINDOW_UPDATES_DUE 100
+#define MESSAGE_BYTES_MIN  5
+
+/* Ten for each frame, HEADERS too: a client may send WINDOW_UPDATE with each call, whatever the
+ * answer holds. And one for each message that can be in it: gRPC's clients send one when a message
+ * is read, and many small ones of ours leave in one frame. */
+void rpc__flood_traffic(rpc__conn *conn, size_t length)
 {
     rpc__flood *flood = &conn->flood;
+    const int least = -WINDOW_UPDATES_DUE * (int)conn->limits->window_updates_max;
     flood->ping_strikes = 0;
     flood->ping_us = 0;
-    flood->window_updates -= flood->window_updates < 10 ? flood->window_updates : 10;
+    flood->window_updates -= 10 + (int)(length / MESSAGE_BYTES_MIN);
+    if (flood->window_updates < least)
+        flood->window_updates = least;
 }

@@ -55,7 +55,8 @@ typedef struct rpc_limits {
     unsigned other_frames_per_second_max; /* 1,000 (1..1,000,000) of PRIORITY, GOAWAY and unknown
                                            * types */
     unsigned window_updates_max;          /* 1,000 (100..1,000,000) more than ten to each HEADERS
-                                           * or DATA frame of ours */
+                                           * or DATA frame of ours, and one to each 5 bytes in it
+                                           */
 
     /* Memory, bytes. */
     size_t message_receive_bytes_max;    /* 4 MiB (1..4,294,967,295) */

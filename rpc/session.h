@@ -108,7 +108,7 @@ typedef struct rpc__object {
 typedef struct rpc__flood {
     int64_t second_us, ping_us;
     unsigned pings, resets, settings, empty_data, others; /* in this second */
-    unsigned window_updates; /* beyond ten for each DATA frame of ours */
+    int window_updates; /* beyond those due for frames of ours; below 0: so many are due */
     unsigned ping_strikes;
 } rpc__flood;
 
@@ -257,8 +257,8 @@ void rpc__flood_reset(rpc__conn *conn);
 void rpc__flood_empty_data(rpc__conn *conn);
 /** A PING that is no answer. */
 void rpc__flood_ping(rpc__conn *conn);
-/** We sent HEADERS or DATA. */
-void rpc__flood_traffic(rpc__conn *conn);
+/** We sent HEADERS or DATA of that length. */
+void rpc__flood_traffic(rpc__conn *conn, size_t length);
 
 /* session.c, session_send.c: nghttp2 */
 bool rpc__session_start(rpc__conn *conn);

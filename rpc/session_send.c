@@ -213,7 +213,7 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
         fault_told(conn, &frame->goaway);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
-    rpc__flood_traffic(conn);
+    rpc__flood_traffic(conn, frame->hd.length);
     rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
     if (!conn->server && call && frame->hd.type == NGHTTP2_HEADERS)
         call->retry.head_sent = true;
