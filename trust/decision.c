@@ -13,6 +13,9 @@ static const struct {
     [TRUST_REASON_TOKEN] = {"token",
         "the token is missing, not genuine or not fresh; the log has the exact fault"},
     [TRUST_REASON_REVOKED] = {"revoked", "the token or its subject was revoked"},
+    [TRUST_REASON_STALE] = {"stale",
+        "the token's issuer must report revocations (issuers[].revocations), and its SIM-S was not "
+        "heard for longer than max_staleness_s: look at its stream, TokenStatus.Report"},
     [TRUST_REASON_BINDING] = {"binding",
         "the token is bound to another client certificate, or must be bound and is not"},
     [TRUST_REASON_SCOPE] = {"scope", "the token's scope lacks seal.da"},
@@ -139,6 +142,8 @@ trust_decision trust_decide(const trust_question *q)
         return refuse(RPC_UNAUTHENTICATED, TRUST_REASON_TOKEN);
     if (q->revoked)
         return refuse(RPC_UNAUTHENTICATED, TRUST_REASON_REVOKED);
+    if (q->stale)
+        return refuse(RPC_UNAVAILABLE, TRUST_REASON_STALE);
     if (!bound_as_it_must(q))
         return refuse(RPC_UNAUTHENTICATED, TRUST_REASON_BINDING);
     if (!literally(q) && !trust_token_has_scope(q->token, SCOPE))

@@ -175,6 +175,11 @@ uint64_t trust_revocations_epoch(const trust_revocations *table)
     return atomic_load(&table->epoch);
 }
 
+void trust_revocations_touch(trust_revocations *table)
+{
+    atomic_fetch_add(&table->epoch, 1);
+}
+
 size_t trust_revocations_count(trust_revocations *table, int64_t now)
 {
     size_t count = 0;

@@ -402,6 +402,8 @@ RPC_API RPC_MUST_USE rpc_code trust_revocations_add(
 RPC_API bool trust_revocations_has(trust_revocations *table, const trust_token *token);
 /** Grows with every revocation: what was decided under the same number need not be asked again. */
 RPC_API uint64_t trust_revocations_epoch(const trust_revocations *table);
+/** It grows: something else has changed that says whether a token still counts. */
+RPC_API void trust_revocations_touch(trust_revocations *table);
 RPC_API size_t trust_revocations_count(trust_revocations *table, int64_t now);
 
 /* ---- the decision (TR 33.721 solution #6 step 2; TS 33.434 6.2.2 step 9) ------------------------
@@ -422,6 +424,7 @@ typedef enum trust_reason {
     TRUST_REASON_ALLOWED,
     TRUST_REASON_TOKEN, /* missing, not genuine, not fresh */
     TRUST_REASON_REVOKED,
+    TRUST_REASON_STALE,   /* nobody knows whether it was revoked since */
     TRUST_REASON_BINDING, /* cnf is of another certificate, or required and absent */
     TRUST_REASON_SCOPE,
     TRUST_REASON_ASSET, /* the token names another asset, or none, or one too many */
@@ -447,6 +450,7 @@ typedef struct trust_asset_facts {
 typedef struct trust_question {
     const trust_token *token; /* NULL: missing or refused by trust_token_verify() */
     bool revoked;
+    bool stale; /* the issuer must report its revocations, and was not heard for too long */
     trust_mode mode;
     bool binding_required;             /* for this client */
     const uint8_t *certificate_sha256; /* of the connection; NULL = none */
@@ -459,7 +463,7 @@ typedef struct trust_question {
 } trust_question;
 
 typedef struct trust_decision {
-    rpc_code code; /* OK, UNAUTHENTICATED, PERMISSION_DENIED or NOT_FOUND */
+    rpc_code code; /* OK, UNAUTHENTICATED, UNAVAILABLE (stale), PERMISSION_DENIED, NOT_FOUND */
     trust_reason reason;
     bool pending;        /* OK so far; the facts decide: ask again with them */
     int64_t valid_until; /* of an OK: the token's end, skew included */

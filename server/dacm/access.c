@@ -255,6 +255,12 @@ static void set_outcome(dacm_access *access, rpc_code code)
             "the access token is missing, not valid or not fresh; get a new one (request %s)",
             access->request_id);
         break;
+    case RPC_UNAVAILABLE:
+        rpc_status_set(&access->outcome, code,
+            "whether the access token was revoked cannot be known just now; try again in a minute "
+            "(request %s)",
+            access->request_id);
+        break;
     case RPC_NOT_FOUND:
         rpc_status_set(&access->outcome, code, "asset_id: there is no such asset (request %s)",
             access->request_id);
@@ -364,6 +370,7 @@ static trust_decision decide(dacm_access *access, const trust_asset_facts *facts
     const trust_question question = {
         .token = token,
         .revoked = token && trust_revocations_has(service->trust->revocations, token),
+        .stale = access->bearer.rule.stale && atomic_load(access->bearer.rule.stale),
         .mode = access->bearer.rule.mode,
         .binding_required = access->bearer.rule.require_binding,
         .certificate_sha256 = peer->has_certificate ? peer->certificate_sha256 : NULL,

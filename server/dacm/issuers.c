@@ -3,6 +3,7 @@
 
 #include "cleanup.h"
 #include "program.h"
+#include "settings.h"
 
 #include <string.h>
 
@@ -123,7 +124,10 @@ static rpc_code read_issuer(dacm_issuers *set, const host_values *settings, cons
     issuer->gpsi_namespaces = copy_list(set->arena, entry, "gpsi_namespaces");
     issuer->may_delegate = host_bool(entry, "may_delegate");
     set->rules[index] = (dacm_issuer_rule){.mode = (trust_mode)host_enum(entry, "mode"),
-        .require_binding = host_bool(entry, "require_binding")};
+        .require_binding = host_bool(entry, "require_binding"),
+        .max_staleness_s = host_enum(entry, "revocations") == DACM_REVOCATIONS_REPORT
+                               ? host_int(entry, "max_staleness_s")
+                               : 0};
     return rpc_arena_exhausted(set->arena) || !issuer->issuer || !issuer->audience
                ? rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers")
                : RPC_OK;

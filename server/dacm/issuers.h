@@ -11,7 +11,10 @@
 
 typedef struct dacm_issuer_rule {
     trust_mode mode;
-    bool require_binding; /* `cnf` */
+    bool require_binding;    /* `cnf` */
+    int64_t max_staleness_s; /* its SIM-S must report at least so often; 0 = need not */
+    /** True: it has not. NULL where it need not; lives as long as the server. */
+    const atomic_bool *stale;
 } dacm_issuer_rule;
 
 /** A SIM-S: certificates with this SAN speak for this issuer. */

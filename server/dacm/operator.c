@@ -2,16 +2,13 @@
 /* TokenStatus.Revoke and Admin: for the operator, every call audited. */
 #include "peers.h"
 
-#include "changes.h"
+#include "revoked.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LIFETIME_S       900          /* the longest that any token lives */
-#define EXPIRES_MAX      253402300799 /* the last second of the year 9999 */
-#define REASON_MAX       256u
-#define REVOKED_NAME_MAX 255u
+#define REASON_MAX 256u
 /* What a request's records may differ in time from its ID. */
 #define EXPLAIN_BEFORE_MS 5000
 #define EXPLAIN_AFTER_MS  (24 * 3600 * 1000LL)
@@ -63,23 +60,23 @@ static rpc_code take_revocation(
             reterr, RPC_INVALID_ARGUMENT, "issuer: is none of the configured issuers");
     if (strlen(request->reason) > REASON_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "reason: at most %u bytes", REASON_MAX);
-    if (request->expires_at < 0 || request->expires_at > EXPIRES_MAX)
+    if (request->expires_at < 0 || request->expires_at > DACM_EXPIRES_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "expires_at: seconds since 1970, at most %lld, or 0", (long long)EXPIRES_MAX);
+            "expires_at: seconds since 1970, at most %lld, or 0", (long long)DACM_EXPIRES_MAX);
     *r = (revoking){.revocation = {.issuer = request->issuer}};
     if (request->what_case == DACM__V1__REVOKE_REQUEST__WHAT_JTI)
         r->revocation.jti = request->jti;
     else if (request->what_case == DACM__V1__REVOKE_REQUEST__WHAT_SUBJECT)
         r->revocation.subject = request->subject;
     const char *name = r->revocation.jti ? r->revocation.jti : r->revocation.subject;
-    if (!name || strlen(name) < 1 || strlen(name) > REVOKED_NAME_MAX)
+    if (!name || strlen(name) < 1 || strlen(name) > DACM_REVOKED_NAME_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "what: name a jti or a subject, of 1 to %u bytes", REVOKED_NAME_MAX);
+            "what: name a jti or a subject, of 1 to %u bytes", DACM_REVOKED_NAME_MAX);
     /* An issuer's clock may be ahead by the skew that tokens are allowed. */
     r->revocation.issued_until = now + TRUST_SKEW_S;
     /* Nobody but the issuer knows when a token ends: what is revoked stays so for as long as any
      * token may live, whatever was asked for. */
-    int64_t least = now + LIFETIME_S + 2 * TRUST_SKEW_S;
+    int64_t least = dacm_revocation_end(now, now);
     int64_t wanted = request->expires_at + TRUST_SKEW_S;
     r->revocation.expires_at = wanted > least ? wanted : least;
     return trust_revocations_add(u->service->trust->revocations, &r->revocation, now, reterr);
@@ -87,27 +84,12 @@ static rpc_code take_revocation(
 
 static void revoke(unary *u)
 {
-    const Dacm__V1__RevokeRequest *request = (const Dacm__V1__RevokeRequest *)u->request;
     const revoking *r = u->state;
-    const trust_revocation *revocation = &r->revocation;
-    Dacm__Records__Revocation record = DACM__RECORDS__REVOCATION__INIT;
-    char source[] = "operator";
-    record.issuer = request->issuer;
-    if (revocation->jti)
-        record.jti = (char *)(uintptr_t)revocation->jti;
-    else
-        record.subject = (char *)(uintptr_t)revocation->subject;
-    record.issued_until = revocation->issued_until;
-    record.expires_at = revocation->expires_at;
-    record.created_at = rpc_clock_wall_ms(u->service->clock) / 1000;
-    record.source = source;
     dacm_changes changes = {0};
-    dacm_changes_put(&changes,
-        revocation->jti ? dacm_key_revoked_token(revocation->jti)
-                        : dacm_key_revoked_subject(revocation->subject),
-        &record.base);
+    dacm_put_revocation(
+        &changes, &r->revocation, DACM_BY_OPERATOR, rpc_clock_wall_ms(u->service->clock) / 1000);
     dacm_changes_apply(&changes, u->service->store, &u->executor,
-        dacm_key_revocations(request->issuer), STORE_ANY_GENERATION, recorded, u);
+        dacm_key_revocations(r->revocation.issuer), STORE_ANY_GENERATION, recorded, u);
 }
 
 void dacm_revoke_token(Dacm__V1__TokenStatus_Service *self, const Dacm__V1__RevokeRequest *request,

@@ -31,6 +31,23 @@ bool dacm_caller_is_sims(dacm_service *service, const rpc_call *call, bool *ret_
     return found;
 }
 
+bool dacm_caller_issuer(dacm_service *service, const rpc_call *call, char *ret_issuer, size_t room)
+{
+    const rpc_peer *peer = rpc_call_peer(call);
+    dacm_issuers *issuers = dacm_trust_issuers(service->trust);
+    const char *found = NULL;
+    bool one = true;
+    for (size_t i = 0; i < issuers->sims_count; i++) {
+        if (!certified(peer, issuers->sims[i].san))
+            continue;
+        one = one && (!found || strcmp(found, issuers->sims[i].issuer) == 0);
+        found = issuers->sims[i].issuer;
+    }
+    one = one && found && rpc_text_copy(ret_issuer, room, found);
+    dacm_issuers_unref(issuers);
+    return one;
+}
+
 bool dacm_caller_is_operator(const dacm_service *service, const rpc_call *call)
 {
     const dacm_config *config = service->config;

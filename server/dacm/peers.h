@@ -7,6 +7,9 @@
 
 /** The SIM-S that the caller's certificate speaks for; false when it is none. */
 bool dacm_caller_is_sims(dacm_service *service, const rpc_call *call, bool *ret_full_list);
+/** The issuer that the caller's certificate speaks for (peers.sims). False when there is none, or
+ *  more than one. */
+bool dacm_caller_issuer(dacm_service *service, const rpc_call *call, char *ret_issuer, size_t room);
 /** On the admin socket with our uid or one configured, or with an operator's certificate. */
 bool dacm_caller_is_operator(const dacm_service *service, const rpc_call *call);
 

@@ -65,6 +65,21 @@ host_key dacm_key_revoked_subject(const char *subject)
     return host_key_of("s/", subject);
 }
 
+host_key dacm_key_reported_token(const char *jti)
+{
+    return host_key_of("J/", jti);
+}
+
+host_key dacm_key_reported_subject(const char *subject)
+{
+    return host_key_of("S/", subject);
+}
+
+host_key dacm_key_report_position(void)
+{
+    return host_key_of("p", "");
+}
+
 host_key dacm_key_profile(void)
 {
     return (host_key){.size = 0};

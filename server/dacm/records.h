@@ -24,6 +24,9 @@ host_key dacm_key_manifest_digest(const uint8_t sha256[32]); /* item s/SHA-256: 
 host_key dacm_key_revocations(const char *issuer);           /* group r/ISSUER */
 host_key dacm_key_revoked_token(const char *jti);            /* item j/JTI */
 host_key dacm_key_revoked_subject(const char *subject);      /* item s/SUBJECT */
+host_key dacm_key_reported_token(const char *jti);           /* item J/JTI, by a SIM-S */
+host_key dacm_key_reported_subject(const char *subject);     /* item S/SUBJECT */
+host_key dacm_key_report_position(void);                     /* item p, in group r/ISSUER */
 host_key dacm_key_profile(void); /* the empty item: first of its group */
 /** The asset ID in a group name a/ASSET; false if it is none. */
 bool dacm_key_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1]);

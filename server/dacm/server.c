@@ -95,7 +95,13 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
     trust->audience = server->config.resource;
     trust->tokens = trust_token_cache_new(CACHED_TOKENS, CACHED_TOKEN_BYTES);
     trust->revocations = trust_revocations_new(REVOCATIONS_MAX);
-    if (!trust->tokens || !trust->revocations)
+    const dacm_reports_links links = {.clock = server->service.clock,
+        .revocations = trust->revocations,
+        .log = server->log,
+        .metrics = server->metrics,
+        .health = server->health};
+    trust->reports = dacm_reports_new(&links);
+    if (!trust->tokens || !trust->revocations || !trust->reports)
         return no_memory(reterr);
     for (int i = 0; i < TRUST_REASONS; i++) {
         char labels[64];
@@ -126,9 +132,23 @@ typedef struct loading {
     rpc_status status;
 } loading;
 
+static bool load_position(loading *l, const store_entry *entry)
+{
+    Dacm__Records__ReportPosition *record = NULL;
+    return host_record_unpack(&dacm__records__report_position__descriptor, entry->value, l->arena,
+               (ProtobufCMessage **)&record, &l->status) == RPC_OK &&
+           dacm_reports_restore(l->server->trust.reports, record->issuer, record->epoch,
+               record->sequence, &l->status) == RPC_OK;
+}
+
 static bool load_revocation(void *ctx, const store_entry *entry)
 {
     loading *l = ctx;
+    const host_key position = dacm_key_report_position();
+    if (rpc_bytes_equal(entry->item, host_key_bytes(&position))) {
+        rpc_arena_reset(l->arena);
+        return load_position(l, entry);
+    }
     Dacm__Records__Revocation *record = NULL;
     int64_t now = rpc_clock_wall_ms(l->server->service.clock) / 1000;
     rpc_arena_reset(l->arena);
@@ -495,6 +515,8 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
         code = open_https(server, reterr);
     }
     if (code == RPC_OK)
+        code = dacm_reports_start(server->trust.reports, server->service.running, reterr);
+    if (code == RPC_OK)
         code = dacm_sweep_start(&server->service, &server->sweep, reterr);
     return code;
 }
@@ -604,6 +626,7 @@ static void close_trust(dacm_trust *trust)
     free(trust->public_jwks);
     trust_token_cache_free(trust->tokens);
     trust_revocations_free(trust->revocations);
+    dacm_reports_free(trust->reports);
 }
 
 void dacm_server_stop(dacm_server *server)
@@ -612,10 +635,12 @@ void dacm_server_stop(dacm_server *server)
         return;
     if (server->rpc) {
         rpc_server_set_health(server->rpc, "", false);
+        dacm_reports_close(server->trust.reports); /* they would never end by themselves */
         rpc_server_stop(server->rpc, host_int(values_of(server), "limits.drain_ms"));
     }
     host_https_stop(server->https);
     dacm_sweep_stop(server->sweep);
+    dacm_reports_stop(server->trust.reports); /* it looks at the running calls */
     rpc_server_free(server->rpc);
     close_service(server);
     close_trust(&server->trust);

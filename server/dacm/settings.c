@@ -17,6 +17,7 @@
 
 static const char *const modes[] = {"token+profile", "profile", "token", "literal", NULL};
 static const char *const creates[] = {"any", "none", "list", NULL};
+static const char *const revocations[] = {"none", "report", NULL};
 static const char *const sources[] = {"file", NULL};
 
 static const host_setting issuer_fields[] = {
@@ -33,6 +34,12 @@ static const host_setting issuer_fields[] = {
     FLAG("require_binding", "false",
         "takes only tokens that are bound to the caller's certificate (RFC 8705)"),
     FLAG("may_delegate", "false", "may issue tokens with `users`, for VAL servers"),
+    CHOICE("revocations", revocations, "none",
+        "report: its SIM-S must report revocations (TokenStatus.Report), and is heard, or its "
+        "tokens "
+        "are refused"),
+    NUMBER("max_staleness_s", "s", 1, 86400, "60",
+        "with revocations: report, how long its SIM-S may be silent"),
 };
 
 static const host_setting sims_fields[] = {
@@ -72,7 +79,7 @@ const host_setting dacm_settings[] = {
         .fields = sims_fields,
         .field_count = COUNT(sims_fields),
         .reloadable = true,
-        .description = "who may ask for consumer lists"},
+        .description = "who may ask for consumer lists and report revocations"},
     CHOICE("policy.create", creates, "any", "who may create assets"),
     TEXTS("policy.create_users", "GPSIs that may create where policy.create is list"),
     CHOICE("signing.source", sources, "file", "where the manifest key comes from"),
@@ -169,6 +176,26 @@ static rpc_code check_issuers(const host_values *values, bool allow_literal, rpc
     return RPC_OK;
 }
 
+/* An issuer that must report and cannot would be refused after max_staleness_s. */
+static rpc_code check_reports(const host_values *values, rpc_status *reterr)
+{
+    for (size_t i = 0; i < host_list_count(values, "issuers"); i++) {
+        const host_values *issuer = host_map_list(values, "issuers", i);
+        bool can = false;
+        if (host_enum(issuer, "revocations") != DACM_REVOCATIONS_REPORT)
+            continue;
+        for (size_t j = 0; j < host_list_count(values, "peers.sims"); j++)
+            can = can || strcmp(host_string(host_map_list(values, "peers.sims", j), "issuer"),
+                             host_string(issuer, "issuer")) == 0;
+        if (!can || !set(values, "listen.peers.url"))
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'issuers[%zu].revocations': report needs an entry of peers.sims for the issuer, "
+                "and 'listen.peers.url' where its SIM-S calls",
+                i);
+    }
+    return RPC_OK;
+}
+
 static rpc_code check_sims(const host_values *values, rpc_status *reterr)
 {
     for (size_t i = 0; i < host_list_count(values, "peers.sims"); i++) {
@@ -211,5 +238,7 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
         code = dacm_issuers_check(values, reterr);
     if (code == RPC_OK)
         code = check_issuers(values, allow_literal, reterr);
+    if (code == RPC_OK)
+        code = check_reports(values, reterr);
     return code == RPC_OK ? check_sims(values, reterr) : code;
 }

@@ -272,6 +272,9 @@ static bool delete_if_old(void *ctx, const store_entry *entry)
 {
     struct old_records *old = ctx;
     uint64_t generation = 0;
+    const host_key position = dacm_key_report_position();
+    if (old->revocations && rpc_bytes_equal(entry->item, host_key_bytes(&position)))
+        return true; /* how far an issuer has reported never grows old */
     if (!is_old(old, entry->value) || !still_old(old, entry, &generation))
         return true;
     const store_change change = {.kind = STORE_DELETE, .item = entry->item};

@@ -90,6 +90,8 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
 {
     RPC_CLEANUP(loaded_donep) loaded l = {0};
     rpc_code code = read_all(settings, trust->audience, &l, reterr);
+    if (code == RPC_OK)
+        code = dacm_reports_attach(trust->reports, l.issuers, reterr);
     if (code != RPC_OK)
         return code;
     pthread_rwlock_wrlock(&trust->lock);

@@ -7,6 +7,7 @@
 #include "audit.h"
 #include "host.h"
 #include "issuers.h"
+#include "reports.h"
 #include "trust.h"
 
 #include <pthread.h>
@@ -20,6 +21,7 @@ typedef struct dacm_trust {
     char *public_jwks;            /* manifest keys, for /.well-known/jwks.json */
     trust_token_cache *tokens;
     trust_revocations *revocations;
+    dacm_reports *reports;
     trust_audit *audit;
     const char *audience; /* of tokens, as the server was started: a reload does not change it */
     host_log *log;

@@ -248,3 +248,17 @@ TEST(decision_reasons_all_have_a_name_and_a_sentence)
         assert_true(strlen(trust_reason_text((trust_reason)i)) > 10);
     }
 }
+
+TEST(decision_of_a_stale_issuers_token_comes_after_what_is_known_of_it)
+{
+    trust_token token = good_token();
+    trust_question question = question_for(&token);
+    question.stale = true;
+    expect(&question, RPC_UNAVAILABLE, TRUST_REASON_STALE);
+    question.asset_id = "other"; /* nobody learns more while it is */
+    expect(&question, RPC_UNAVAILABLE, TRUST_REASON_STALE);
+    question.revoked = true;
+    expect(&question, RPC_UNAUTHENTICATED, TRUST_REASON_REVOKED);
+    question.token = NULL;
+    expect(&question, RPC_UNAUTHENTICATED, TRUST_REASON_TOKEN);
+}
