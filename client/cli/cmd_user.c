@@ -15,6 +15,7 @@ typedef struct user_arguments {
     const char *name;
     bool no_password;
     sims_list gpsis;
+    size_t spelled; /* of gpsis: those that are ours to free */
 } user_arguments;
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -86,9 +87,18 @@ static int spell_gpsis(user_arguments *user)
         char *gpsi = cli_gpsi_of(user->gpsis.texts[i]);
         if (!gpsi)
             return cli_fail_text(user->s.cli, DACM_RESOURCE_EXHAUSTED, "no memory");
-        user->gpsis.texts[i] = gpsi; /* for as long as the program runs */
+        user->gpsis.texts[i] = gpsi;
+        user->spelled = i + 1;
     }
     return CLI_EXIT_OK;
+}
+
+static int end(user_arguments *user, int code)
+{
+    for (size_t i = 0; i < user->spelled; i++)
+        free(user->gpsis.texts[i]);
+    sims_done(&user->s);
+    return code;
 }
 
 static int update(user_arguments *user, const Sim__V1__UpdateUserRequest *request)
@@ -98,8 +108,7 @@ static int update(user_arguments *user, const Sim__V1__UpdateUserRequest *reques
         &user->s, "UpdateUser", &request->base, &sim__v1__user__descriptor, &reply);
     if (code == CLI_EXIT_OK)
         print_user(user->s.cli, reply);
-    sims_done(&user->s);
-    return code;
+    return end(user, code);
 }
 
 int cli_user_add(cli_context *cli, int argc, char **argv)
@@ -120,7 +129,7 @@ int cli_user_add(cli_context *cli, int argc, char **argv)
     if ((code = spell_gpsis(&user)) != CLI_EXIT_OK ||
         (!user.no_password &&
             (code = sims_password(&user.s, user.username, &password)) != CLI_EXIT_OK))
-        return code;
+        return end(&user, code);
     Sim__V1__CreateUserRequest request = SIM__V1__CREATE_USER_REQUEST__INIT;
     Sim__V1__User *reply = NULL;
     request.username = user.username;
@@ -132,8 +141,7 @@ int cli_user_add(cli_context *cli, int argc, char **argv)
     sims_wipe(password);
     if (code == CLI_EXIT_OK)
         print_user(cli, reply);
-    sims_done(&user.s);
-    return code;
+    return end(&user, code);
 }
 
 int cli_user_show(cli_context *cli, int argc, char **argv)
@@ -150,8 +158,7 @@ int cli_user_show(cli_context *cli, int argc, char **argv)
     code = sims_call(&user.s, "GetUser", &request.base, &sim__v1__user__descriptor, &reply);
     if (code == CLI_EXIT_OK)
         print_user(cli, reply);
-    sims_done(&user.s);
-    return code;
+    return end(&user, code);
 }
 
 static void list_user(const cli_context *cli, const Sim__V1__User *user)
@@ -196,8 +203,7 @@ int cli_user_ls(cli_context *cli, int argc, char **argv)
                rpc_text_copy(after, sizeof after, reply->users[reply->n_users - 1]->username);
         rpc_arena_reset(user.s.arena);
     }
-    sims_done(&user.s);
-    return code;
+    return end(&user, code);
 }
 
 int cli_user_passwd(cli_context *cli, int argc, char **argv)
@@ -225,8 +231,10 @@ int cli_user_map(cli_context *cli, int argc, char **argv)
         "The user is the one of these UEs: avatars are given to GPSIs.", children, NULL, NULL};
     user_arguments user = {.s = {.cli = cli}, .takes_gpsis = true};
     int code = cli_parse(&argp, "dacm user map", argc, argv, &user);
-    if (code >= 0 || (code = spell_gpsis(&user)) != CLI_EXIT_OK)
+    if (code >= 0)
         return code;
+    if ((code = spell_gpsis(&user)) != CLI_EXIT_OK)
+        return end(&user, code);
     Sim__V1__UpdateUserRequest request = SIM__V1__UPDATE_USER_REQUEST__INIT;
     request.username = user.username;
     request.map_gpsis = user.gpsis.texts;
@@ -241,8 +249,10 @@ int cli_user_unmap(cli_context *cli, int argc, char **argv)
         NULL};
     user_arguments user = {.s = {.cli = cli}, .takes_gpsis = true};
     int code = cli_parse(&argp, "dacm user unmap", argc, argv, &user);
-    if (code >= 0 || (code = spell_gpsis(&user)) != CLI_EXIT_OK)
+    if (code >= 0)
         return code;
+    if ((code = spell_gpsis(&user)) != CLI_EXIT_OK)
+        return end(&user, code);
     Sim__V1__UpdateUserRequest request = SIM__V1__UPDATE_USER_REQUEST__INIT;
     request.username = user.username;
     request.unmap_gpsis = user.gpsis.texts;
@@ -302,8 +312,7 @@ int cli_user_logout(cli_context *cli, int argc, char **argv)
     request.username = user.username;
     code = sims_call(
         &user.s, "EndSessions", &request.base, &sim__v1__end_sessions_response__descriptor, &reply);
-    sims_done(&user.s);
-    return code == CLI_EXIT_OK ? tell_done(&user, "logged out") : code;
+    return end(&user, code == CLI_EXIT_OK ? tell_done(&user, "logged out") : code);
 }
 
 int cli_user_rm(cli_context *cli, int argc, char **argv)
@@ -319,6 +328,5 @@ int cli_user_rm(cli_context *cli, int argc, char **argv)
     request.username = user.username;
     code = sims_call(
         &user.s, "DeleteUser", &request.base, &sim__v1__delete_user_response__descriptor, &reply);
-    sims_done(&user.s);
-    return code == CLI_EXIT_OK ? tell_done(&user, "removed") : code;
+    return end(&user, code == CLI_EXIT_OK ? tell_done(&user, "removed") : code);
 }

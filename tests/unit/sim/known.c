@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "known.h"
 
+#include "host.h"
+#include "sim_records.pb-c.h"
+
 #include <stdatomic.h>
 
 static int64_t monotonic_us(void *ctx)
@@ -36,9 +39,11 @@ static void open_state(known *k)
         .refresh_life_s = 36000,
         .session_life_s = 7200,
         .token_life_s_max = 900,
-        .password_memory_bytes = 8192, /* the least: tests hash a lot */
-        .password_passes = 1,
-        .hashes_at_once = 2};
+        .password_memory_bytes = k->password_memory_bytes ? k->password_memory_bytes : 8192,
+        .password_passes = k->password_passes ? k->password_passes : 1,
+        .hashes_at_once = 2,
+        .hashes_waiting_max = k->hashes_waiting_max,
+        .revocations_max = k->revocations_max};
     OK(sim_state_open(&options, &k->state, &status));
 }
 
@@ -187,6 +192,31 @@ size_t known_logged(known *k, uint64_t after)
     rpc_status status = {0};
     OK(sim_revocations_after(k->state, after, count_one, &count, &status));
     return count;
+}
+
+void known_client_crashes(known *k, const char *client_id)
+{
+    store_wait wait;
+    ProtobufCMessage *message = NULL;
+    rpc_status status = {0};
+    host_key group = host_key_of("c/", client_id);
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    assert_int_equal(
+        store_wait_get(k->db, host_key_bytes(&group), rpc_bytes_of(NULL, 0), &wait), RPC_OK);
+    OK(host_record_unpack(
+        &sim__records__client__descriptor, wait.op.view.bytes, arena, &message, &status));
+    store_view_release(&wait.op.view);
+    Sim__Records__Client *record = (Sim__Records__Client *)message;
+    record->disabled = record->ending = true;
+    record->era++;
+    record->revision++;
+    rpc_bytes packed = host_record_pack(message);
+    const store_change change = {.kind = STORE_PUT, .value = packed};
+    assert_int_equal(
+        store_wait_update(k->db, host_key_bytes(&group), STORE_ANY_GENERATION, &change, 1, &wait),
+        RPC_OK);
+    free((void *)(uintptr_t)packed.data);
+    rpc_arena_free(arena);
 }
 
 void known_sweep(known *k)

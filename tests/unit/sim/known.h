@@ -19,6 +19,9 @@ typedef struct known {
     rpc_clock clock;
     _Atomic int64_t wall_ms;
     unsigned jtis;
+    /* For the next opening; 0: cheap. */
+    size_t password_memory_bytes, revocations_max;
+    unsigned password_passes, hashes_waiting_max;
 } known;
 
 /** With alice and bob (passwords "alice's password", "bob's password"; each mapped to one GPSI)
@@ -53,6 +56,8 @@ rpc_code known_refresh(known *k, const char *refresh, char ret_refresh[SIM_CODE_
 bool known_revoked(known *k, const char *jti, const char *sub, int64_t issued_at);
 /** Entries of the log after a number. */
 size_t known_logged(known *k, uint64_t after);
+/** The client's record as a disabling leaves it that a crash interrupts before the revocations. */
+void known_client_crashes(known *k, const char *client_id);
 void known_sweep(known *k);
 /** Records in the groups that begin so. */
 size_t known_records(known *k, const char *prefix);
