@@ -79,6 +79,7 @@ RPC_API RPC_MUST_USE rpc_code rpc_timer_start(
 RPC_API bool rpc_timer_cancel(rpc_timer *timer);
 
 /** A pool of threads for work that may block (verify, disk, media).
+ *  runtime    NULL for a pool whose jobs have nothing to do with calls
  *  name       of its threads, as debuggers show it
  *  threads    1..256
  *  queue_max  jobs that may wait, 1..1,000,000

@@ -371,39 +371,47 @@ static rpc_code open_rpc(dacm_server *server, rpc_status *reterr)
 /* ---- HTTPS: metrics, health, public keys
  * ------------------------------------------------------------ */
 
-static void get_health(void *ctx, host_reply *ret)
+static void get_health(void *ctx, host_request *request)
 {
     dacm_server *server = ctx;
     rpc_status why = {0};
     bool ok = trust_audit_healthy(server->trust.audit, &why);
     host_health_set(server->health, "audit", ok,
         ok ? "" : "the audit trail cannot be written; see the log and the disk");
-    host_health_get(server->health, ret);
+    host_health_handle(server->health, request);
 }
 
-static void get_jwks(void *ctx, host_reply *ret)
+static void get_jwks(void *ctx, host_request *request)
 {
     dacm_server *server = ctx;
     pthread_rwlock_rdlock(&server->trust.lock);
-    ret->body = strdup(server->trust.public_jwks);
+    char *keys = strdup(server->trust.public_jwks);
     pthread_rwlock_unlock(&server->trust.lock);
-    ret->status = ret->body ? 200 : 503;
-    ret->size = ret->body ? strlen(ret->body) : 0;
-    ret->content_type = "application/jwk-set+json";
-    ret->cache_control = "public, max-age=300";
+    host_reply reply = {.status = keys ? 200 : 503,
+        .content_type = "application/jwk-set+json",
+        .cache_control = "public, max-age=300",
+        .body = keys,
+        .size = keys ? strlen(keys) : 0};
+    host_request_answer(request, &reply);
 }
 
 static rpc_code open_https(dacm_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     const host_route routes[] = {
-        {"/metrics", host_metrics_get, server->metrics},
-        {"/healthz", get_health, server},
-        {"/.well-known/jwks.json", get_jwks, server},
+        {.path = "/metrics",
+            .handle = host_metrics_handle,
+            .ctx = server->metrics,
+            .in_place = true},
+        {.path = "/healthz", .handle = get_health, .ctx = server, .in_place = true},
+        {.path = "/.well-known/jwks.json", .handle = get_jwks, .ctx = server, .in_place = true},
     };
     host_https_options options = program_https_options(values, "https");
     options.routes = routes;
     options.route_count = sizeof routes / sizeof *routes;
+    options.limits = (host_https_limits){.connections = 64, .connections_per_address = 16};
+    options.log = server->log;
+    options.metrics = server->metrics;
     return host_https_start(&options, &server->https, reterr);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* health->lock guards the entries; nothing else is done under it. */
-#include "host.h"
+#include "http.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -126,9 +126,8 @@ static char *json_text(const json_t *json, size_t *ret_size)
     return NULL;
 }
 
-void host_health_get(void *ctx, host_reply *ret)
+void host_health_reply(host_health *health, host_reply *ret)
 {
-    host_health *health = ctx;
     pthread_mutex_lock(&health->lock);
     entries checks = health->checks, warnings = health->warnings;
     pthread_mutex_unlock(&health->lock);
@@ -141,4 +140,11 @@ void host_health_get(void *ctx, host_reply *ret)
     json_decref(json);
     if (ret->body)
         ret->status = ok ? 200 : 503;
+}
+
+void host_health_handle(void *ctx, host_request *request)
+{
+    host_reply reply = {0};
+    host_health_reply(ctx, &reply);
+    host_request_answer(request, &reply);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** What every server of the suite needs besides its service: settings, log, health, request IDs,
- *  lifecycle. Functions are for any thread unless they say otherwise. */
+ *  lifecycle; http.h has its HTTPS server. Functions are for any thread unless they say otherwise.
+ */
 #ifndef DACM_HOST_H
 #define DACM_HOST_H
 
@@ -305,64 +306,6 @@ void host_sample_latency(host_samples *samples, const char *labels, const rpc_ca
  *  short. ret_size: without the NUL behind it. */
 RPC_MUST_USE char *host_metrics_text(host_metrics *metrics, size_t *ret_size);
 
-/* ---- HTTPS side server ------------------------------------------------------------------------
- */
-
-typedef struct host_https host_https;
-
-/** What a route answers. It is zeroed before; a route that leaves status 0 (memory was short) is
- *  answered with 500. */
-typedef struct host_reply {
-    unsigned status;           /* 200..599 */
-    const char *content_type;  /* static; NULL = application/json */
-    const char *cache_control; /* static; NULL = no-store */
-    char *body;                /* malloc'd, freed by the server; NULL = empty */
-    size_t size;
-} host_reply;
-
-typedef struct host_route {
-    const char *path; /* as it stands in the request line, without query: "/metrics" */
-    /** Answers GET and HEAD. Called on the server's one thread: must not block. */
-    void (*get)(void *ctx, host_reply *ret);
-    void *ctx;
-} host_route;
-
-typedef struct host_https_options {
-    const char *address; /* IPv4 or IPv6, no name; "::" is IPv6 alone */
-    unsigned port;       /* 0 = any that is free */
-    /** PEM, at most 64 KiB each, the certificate's chain in its file. Both NULL or empty: plain
-     *  HTTP, which is taken on a loopback address only. */
-    const char *certificate_file, *key_file;
-    const host_route *routes; /* copied; what they point to outlives the server */
-    size_t route_count;
-} host_https_options;
-
-/** host_https_check() says what host_https_start() says of address, port and plain HTTP, before it
- *  touches anything.
- *
- *  host_https_start() serves the routes on a thread of its own (TLS 1.2 or 1.3, HTTP/1.1). Limits:
- * 64 connections, 16 of an address, 32 KiB of memory a connection, 10 s without a byte. GET and
- * HEAD without a body only: 405, 413; 400 for a request whose end two servers could see
- * differently; unknown path 404.
- *
- *  INVALID_ARGUMENT (address, port, plain HTTP beyond loopback, a file that is no PEM or a key that
- *  is not the certificate's), NOT_FOUND and PERMISSION_DENIED (a file, or a port below 1024),
- *  UNAVAILABLE (address and port are in use), FAILED_PRECONDITION (no such address here),
- *  RESOURCE_EXHAUSTED (memory, descriptors, threads). */
-RPC_MUST_USE rpc_code host_https_check(const host_https_options *options, rpc_status *reterr);
-RPC_MUST_USE rpc_code host_https_start(
-    const host_https_options *options, host_https **ret, rpc_status *reterr);
-/** "https://127.0.0.1:7480" with the real port; lives as long as the server. */
-const char *host_https_url(const host_https *https);
-/** Reads the certificate files again, for connections made from now on. On failure, which is as
- *  host_https_start()'s, the old ones stay. Without certificate it does nothing. */
-RPC_MUST_USE rpc_code host_https_reload(host_https *https, rpc_status *reterr);
-/** Ends all connections and waits for the thread; not for use in a route. NULL is allowed. */
-void host_https_stop(host_https *https);
-
-/** Routes made of parts above: "/metrics" with a host_metrics as ctx. */
-void host_metrics_get(void *ctx, host_reply *ret);
-
 /* ---- health -----------------------------------------------------------------------------------
  */
 
@@ -382,9 +325,6 @@ void host_health_set(host_health *health, const char *name, bool ok, const char 
 void host_health_warn(host_health *health, const char *name, const char *text);
 /** True when no condition is failing. */
 bool host_health_ok(host_health *health);
-/** The route /healthz, with a host_health as ctx: 200 or 503 and {"status": "ok" | "failing",
- *  "checks": {"store": {"ok": true, "text": ""}}, "warnings": [{"name": …, "text": …}]}. */
-void host_health_get(void *ctx, host_reply *ret);
 
 /* ---- lifecycle --------------------------------------------------------------------------------
  */

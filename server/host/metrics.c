@@ -2,7 +2,7 @@
 /* Families (a name) hold series (a name with labels) in lists that only grow: metrics->lock is for
  * those who add; readers follow the links, which are published complete, without it. So the text
  * can be made while a gauge takes whatever lock its owner needs. */
-#include "host.h"
+#include "http.h"
 
 #include "cleanup.h"
 
@@ -546,11 +546,18 @@ char *host_metrics_text(host_metrics *metrics, size_t *ret_size)
     return text;
 }
 
-void host_metrics_get(void *ctx, host_reply *ret)
+void host_metrics_reply(host_metrics *metrics, host_reply *ret)
 {
-    ret->body = host_metrics_text(ctx, &ret->size);
+    ret->body = host_metrics_text(metrics, &ret->size);
     if (!ret->body)
         return;
     ret->status = 200;
     ret->content_type = "text/plain; version=0.0.4; charset=utf-8";
+}
+
+void host_metrics_handle(void *ctx, host_request *request)
+{
+    host_reply reply = {0};
+    host_metrics_reply(ctx, &reply);
+    host_request_answer(request, &reply);
 }

@@ -6,7 +6,7 @@
 #define SERVER_PROGRAM_H
 
 #include "audit.h"
-#include "host.h"
+#include "http.h"
 
 #include <jansson.h>
 #include <sys/types.h>

@@ -203,25 +203,30 @@ static rpc_code open_admin(sim_server *server, rpc_status *reterr)
 /* ---- HTTPS ------------------------------------------------------------------------------------
  */
 
-static void get_jwks(void *ctx, host_reply *ret)
+static void get_jwks(void *ctx, host_request *request)
 {
     sim_server *server = ctx;
     const sim_key_set *set = sim_keys_now(server->service.keys);
-    ret->body = strdup(set->public_jwks);
+    char *keys = strdup(set->public_jwks);
     sim_key_set_unref(set);
-    ret->status = ret->body ? 200 : 503;
-    ret->size = ret->body ? strlen(ret->body) : 0;
-    ret->content_type = "application/jwk-set+json";
-    ret->cache_control = "public, max-age=300";
+    host_reply reply = {.status = keys ? 200 : 503,
+        .content_type = "application/jwk-set+json",
+        .cache_control = "public, max-age=300",
+        .body = keys,
+        .size = keys ? strlen(keys) : 0};
+    host_request_answer(request, &reply);
 }
 
 static rpc_code open_https(sim_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
-    const host_route routes[] = {{"/.well-known/jwks.json", get_jwks, server}};
+    const host_route routes[] = {
+        {.path = "/.well-known/jwks.json", .handle = get_jwks, .ctx = server, .in_place = true}};
     host_https_options options = program_https_options(values, "https");
     options.routes = routes;
     options.route_count = sizeof routes / sizeof *routes;
+    options.log = server->log;
+    options.metrics = server->metrics;
     return host_https_start(&options, &server->https, reterr);
 }
 
@@ -241,7 +246,7 @@ static void warn_of_dacms(sim_server *server)
         behind ? "a DACM does not apply all revocations yet: see sim_report_lag" : NULL);
 }
 
-static void get_health(void *ctx, host_reply *ret)
+static void get_health(void *ctx, host_request *request)
 {
     sim_server *server = ctx;
     rpc_status why = {0};
@@ -249,15 +254,18 @@ static void get_health(void *ctx, host_reply *ret)
     host_health_set(server->health, "audit", ok,
         ok ? "" : "the audit trail cannot be written; see the log and the disk");
     warn_of_dacms(server);
-    host_health_get(server->health, ret);
+    host_health_handle(server->health, request);
 }
 
 static rpc_code open_ops(sim_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     const host_route routes[] = {
-        {"/metrics", host_metrics_get, server->metrics},
-        {"/healthz", get_health, server},
+        {.path = "/metrics",
+            .handle = host_metrics_handle,
+            .ctx = server->metrics,
+            .in_place = true},
+        {.path = "/healthz", .handle = get_health, .ctx = server, .in_place = true},
     };
     host_https_options options = program_https_options(values, "ops");
     options.routes = routes;

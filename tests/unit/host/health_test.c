@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host.h"
+#include "http.h"
 #include "test.h"
 
 #include <pthread.h>
@@ -7,7 +7,7 @@
 static void assert_answer(host_health *health, unsigned status, const char *body)
 {
     host_reply reply = {0};
-    host_health_get(health, &reply);
+    host_health_reply(health, &reply);
     assert_int_equal(reply.status, status);
     assert_non_null(reply.body);
     assert_int_equal(reply.size, strlen(body));
@@ -73,7 +73,7 @@ TEST(health_of_many_threads_is_always_whole)
         assert_int_equal(pthread_create(&threads[i], NULL, flip, health), 0);
     for (int i = 0; i < 200; i++) {
         host_reply reply = {0};
-        host_health_get(health, &reply);
+        host_health_reply(health, &reply);
         bool ok = strncmp(reply.body, "{\"status\":\"ok\"", 14) == 0;
         assert_int_equal(reply.status, ok ? 200 : 503);
         free(reply.body);
