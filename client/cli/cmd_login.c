@@ -13,7 +13,7 @@
 
 #define TIMEOUT_S_DEFAULT 300
 #define TIMEOUT_S_MAX     3600
-#define SCOPE_DEFAULT     "openid seal.da"
+#define SCOPE_DEFAULT     "openid profile seal.da"
 #define SCOPE_SERVER      "seal.da"
 #define CLIENT_DEFAULT    "dacm"
 
@@ -410,7 +410,7 @@ int cli_login(cli_context *cli, int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"client-id", OPTION_CLIENT, "ID", 0, "as registered at the SIM-S; default: dacm", 1},
-        {"scope", OPTION_SCOPE, "SCOPE", 0, "default: openid seal.da", 1},
+        {"scope", OPTION_SCOPE, "SCOPE", 0, "default: openid profile seal.da", 1},
         {"port", OPTION_PORT, "N", 0, "where the browser comes back to; default: any", 1},
         {"no-browser", OPTION_NO_BROWSER, NULL, 0, "only print the address", 1},
         {"timeout", OPTION_TIMEOUT, "SECONDS", 0, "how long to wait for the browser; default: 300",

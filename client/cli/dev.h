@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** One run of `dacm dev`: cmd_dev.c starts and stops, dev_setup.c makes what the servers need. */
+/** One run of `dacm dev`: cmd_dev.c is the command, dev_servers.c starts and stops the servers,
+ *  dev_setup.c makes what they need, dev_env.c tells where everything is, dev_sims.c makes users
+ * and clients of the SIM-S. */
 #ifndef DACM_CLI_DEV_H
 #define DACM_CLI_DEV_H
 
 #include "cli.h"
 
+#include <signal.h>
 #include <sys/types.h>
 
 #define DEV_USERS  3
 #define DEV_ASSETS 3
 
 typedef struct dev_user {
-    const char *name, *gpsi;
+    const char *name, *gpsi, *password;
 } dev_user;
 /** The first owns the assets, the second is on their lists, the last is on none. */
 extern const dev_user dev_users[DEV_USERS];
@@ -21,27 +24,71 @@ typedef struct dev_asset {
     char *file;
 } dev_asset;
 
+/** The servers that there are, in the order in which they start; they stop in the reverse. */
+typedef enum dev_role { DEV_DACMD, DEV_SIMSD, DEV_SERVERS } dev_role;
+
+typedef struct dev_server {
+    const char *program;
+    char *config_file;
+    pid_t pid; /* 0 = not running */
+    int status;
+} dev_server;
+
 typedef struct dev_run {
     cli_context *cli;
     char *folder_made; /* absolute */
     const char *folder;
     unsigned ports_from; /* 0 = the defaults */
     int lock;            /* held while the folder is ours; -1 = not held */
-    pid_t server;        /* 0 = not running */
-    int server_status;
-    char *pki, *data, *config_file, *env_file, *assets_file;
+    dev_server servers[DEV_SERVERS];
+    char *pki, *data, *env_file, *assets_file;
     char *grpc, *peers, *https, *resource, *admin;
     unsigned https_port;
+    char *issuer, *sims_mtls, *sims_ops, *sims_admin;
+    unsigned sims_port, sims_mtls_port, sims_ops_port;
     dev_asset assets[DEV_ASSETS];
 } dev_run;
+
+/* ---- what they need (dev_setup.c) ---- */
 
 /** Folders, keys, certificates, configuration; what is there already is kept. Ends with the
  *  run's environment in cli->env. */
 dacm_code dev__prepare(dev_run *dev, dacm_error *reterr);
 /** Three cubes with users; those of an earlier run are reused. */
 dacm_code dev__store_assets(dev_run *dev, dacm_client *client, dacm_error *reterr);
+void dev__done(dev_run *dev);
+
+/* ---- where everything is (dev_env.c) ---- */
+
+#define DEV_CLIENT     "dacm"                   /* public, with a loopback redirect */
+#define DEV_VAL_NAME   "val.dacm.localhost"     /* VAL server, by its certificate */
+#define DEV_VAL_KEY    "val-key.dacm.localhost" /* another, by its key */
+#define DEV_ADMIN_NAME "admin.dacm.localhost"
+#define DEV_SIMS_NAME  "sims.dacm.localhost"
+#define DEV_REDIRECT   "http://127.0.0.1/callback" /* of any port */
+
 /** The environment as JSON into cli->env and, with file, into env.json. */
 dacm_code dev__write_env(dev_run *dev, bool file, dacm_error *reterr);
-void dev__done(dev_run *dev);
+/** What to try next. */
+void dev__print_next(const dev_run *dev);
+
+/* ---- users and clients (dev_sims.c) ---- */
+
+/** Those of an earlier run are kept. */
+dacm_code dev__register(const dev_run *dev, dacm_error *reterr);
+
+/* ---- processes (dev_servers.c) ---- */
+
+/** Signals are blocked and taken with sigtimedwait(), so nothing runs in a handler and the death of
+ *  a server is seen as SIGCHLD. */
+void dev__block_signals(sigset_t *ret);
+dacm_code dev__start(dev_run *dev, dacm_error *reterr);
+/** Until all serve. CANCELLED: a signal came; FAILED_PRECONDITION and INTERNAL: one has ended. */
+dacm_code dev__wait_healthy(
+    dev_run *dev, dacm_client *client, const sigset_t *signals, dacm_error *reterr);
+/** Until somebody stops us (OK), or a server dies. */
+dacm_code dev__wait_end(dev_run *dev, const sigset_t *signals, dacm_error *reterr);
+/** SIGTERM, then after a bound SIGKILL. True when all ended well. */
+bool dev__stop(dev_run *dev, const sigset_t *signals);
 
 #endif

@@ -12,16 +12,15 @@
 #define PORT_USERS      7443
 #define PORT_PEERS      7444
 #define PORT_HTTPS      7480
+#define PORT_SIMS       7543
+#define PORT_SIMS_MTLS  7544
+#define PORT_SIMS_OPS   7580
 #define SOCKET_PATH_MAX 100 /* sun_path has 108 */
-#define DEV_ISSUER      "https://sims.dacm.localhost"
-#define DEV_SIMS_NAME   "sims.dacm.localhost"
-#define DEV_VAL_NAME    "val.dacm.localhost"
-#define DEV_ADMIN_NAME  "admin.dacm.localhost"
 
 const dev_user dev_users[DEV_USERS] = {
-    {"alice", "msisdn-4915100000001"},
-    {"bob", "msisdn-4915100000002"},
-    {"mallory", "msisdn-4915100000003"},
+    {"alice", "msisdn-4915100000001", "alice-in-dev"},
+    {"bob", "msisdn-4915100000002", "bob-in-dev"},
+    {"mallory", "msisdn-4915100000003", "mallory-in-dev"},
 };
 
 static const struct {
@@ -52,10 +51,10 @@ static dacm_code judge_folder(const char *folder, dacm_error *reterr)
         if ((unsigned char)*at < ' ' || *at == '"' || *at == '\\')
             return pki_fail(reterr, DACM_INVALID_ARGUMENT,
                 "the folder's name has a quote, backslash or control character; choose another");
-    if (strlen(folder) + sizeof "/data/admin.sock" > SOCKET_PATH_MAX)
+    if (strlen(folder) + sizeof "/simsd/admin.sock" > SOCKET_PATH_MAX)
         return pki_fail(reterr, DACM_INVALID_ARGUMENT,
             "the folder's name is too long for a socket in it; choose one of at most %zu bytes",
-            SOCKET_PATH_MAX - sizeof "/data/admin.sock");
+            SOCKET_PATH_MAX - sizeof "/simsd/admin.sock");
     return DACM_OK;
 }
 
@@ -65,7 +64,17 @@ static dacm_code set_names(dev_run *dev, dacm_error *reterr)
     dev->https_port = port_of(dev, PORT_HTTPS, 2);
     dev->pki = pki_text("%s/pki", folder);
     dev->data = pki_text("%s/data", folder);
-    dev->config_file = pki_text("%s/config/dacmd.yaml", folder);
+    dev->servers[DEV_DACMD] = (dev_server){
+        .program = "dacmd", .config_file = pki_text("%s/config/dacmd.yaml", folder)};
+    dev->servers[DEV_SIMSD] = (dev_server){
+        .program = "simsd", .config_file = pki_text("%s/config/simsd.yaml", folder)};
+    dev->sims_port = port_of(dev, PORT_SIMS, 3);
+    dev->sims_mtls_port = port_of(dev, PORT_SIMS_MTLS, 4);
+    dev->sims_ops_port = port_of(dev, PORT_SIMS_OPS, 5);
+    dev->issuer = pki_text("https://localhost:%u", dev->sims_port);
+    dev->sims_mtls = pki_text("https://localhost:%u", dev->sims_mtls_port);
+    dev->sims_ops = pki_text("https://localhost:%u", dev->sims_ops_port);
+    dev->sims_admin = pki_text("ipc://%s/simsd/admin.sock", folder);
     dev->assets_file = pki_text("%s/config/assets.json", folder);
     dev->env_file = pki_text("%s/env.json", folder);
     dev->grpc = pki_text("tls+tcp://127.0.0.1:%u", port_of(dev, PORT_USERS, 0));
@@ -75,10 +84,11 @@ static dacm_code set_names(dev_run *dev, dacm_error *reterr)
     dev->admin = pki_text("ipc://%s/data/admin.sock", folder);
     for (size_t i = 0; i < DEV_ASSETS; i++)
         dev->assets[i].file = pki_text("%s/config/%s.glb", folder, cubes[i].name);
-    const bool good = dev->pki && dev->data && dev->config_file && dev->assets_file &&
-                      dev->env_file && dev->grpc && dev->peers && dev->https && dev->resource &&
-                      dev->admin && dev->assets[0].file && dev->assets[1].file &&
-                      dev->assets[2].file;
+    const bool good = dev->pki && dev->data && dev->servers[DEV_DACMD].config_file &&
+                      dev->servers[DEV_SIMSD].config_file && dev->issuer && dev->sims_mtls &&
+                      dev->sims_ops && dev->sims_admin && dev->assets_file && dev->env_file &&
+                      dev->grpc && dev->peers && dev->https && dev->resource && dev->admin &&
+                      dev->assets[0].file && dev->assets[1].file && dev->assets[2].file;
     return good ? DACM_OK : no_memory(reterr);
 }
 
@@ -101,7 +111,8 @@ static dacm_code lock_folder(dev_run *dev, dacm_error *reterr)
 
 static dacm_code make_folders(dev_run *dev, dacm_error *reterr)
 {
-    static const char *const names[] = {"/pki", "/config", "/data", "/data/audit", "/data/store"};
+    static const char *const names[] = {"/pki", "/config", "/data", "/data/audit", "/data/store",
+        "/simsd", "/simsd/audit", "/simsd/store"};
     dacm_code code = pki_make_folder(dev->folder, reterr);
     for (size_t i = 0; code == DACM_OK && i < sizeof names / sizeof *names; i++) {
         RPC_AUTOFREE char *path = pki_text("%s%s", dev->folder, names[i]);
@@ -119,11 +130,13 @@ static dacm_code make_certificates(const dev_run *dev, dacm_error *reterr)
     static const char *const sims[] = {DEV_SIMS_NAME, NULL};
     static const char *const val[] = {DEV_VAL_NAME, NULL};
     static const char *const admin[] = {DEV_ADMIN_NAME, NULL};
+    static const char *const local[] = {"localhost", NULL};
     static const struct {
         const char *file;
         pki_names names;
     } leaves[] = {
         {"dacmd", {.common_name = "dacmd", .dns = server_dns, .ips = server_ips}},
+        {"simsd", {.common_name = "simsd", .dns = local, .ips = server_ips}},
         {"sims", {.common_name = DEV_SIMS_NAME, .dns = sims}},
         {"val", {.common_name = DEV_VAL_NAME, .dns = val}},
         {"admin", {.common_name = DEV_ADMIN_NAME, .dns = admin}},
@@ -135,10 +148,12 @@ static dacm_code make_certificates(const dev_run *dev, dacm_error *reterr)
         code = pki_make_keys(dev->pki, "token", PKI_KEY_TOKEN, reterr);
     if (code == DACM_OK)
         code = pki_make_keys(dev->pki, "manifest", PKI_KEY_MANIFEST, reterr);
+    if (code == DACM_OK)
+        code = pki_make_keys(dev->pki, "val-key", PKI_KEY_CLIENT, reterr);
     return code;
 }
 
-static dacm_code write_config(const dev_run *dev, dacm_error *reterr)
+static dacm_code write_dacmd(const dev_run *dev, dacm_error *reterr)
 {
     const char *pki = dev->pki;
     RPC_AUTOFREE char *text = pki_text(
@@ -153,16 +168,43 @@ static dacm_code write_config(const dev_run *dev, dacm_error *reterr)
         "  https:\n    address: 127.0.0.1\n    port: %u\n    certificate: \"%s/dacmd.crt\"\n"
         "    key: \"%s/dacmd.key\"\n"
         "issuers:\n  - issuer: %s\n    jwks_file: \"%s/token.pub.jwks\"\n    may_delegate: true\n"
+        "    revocations: report\n"
         "peers:\n  sims:\n    - san: %s\n      issuer: %s\n      full_list: true\n"
         "signing:\n  source: file\n  key_file: \"%s/manifest.jwks\"\n"
         "store:\n  directory: \"%s/store\"\n"
         "audit:\n  directory: \"%s/audit\"\n",
         dev->resource, dev->grpc, pki, pki, pki, dev->peers, pki, pki, pki, dev->admin,
-        DEV_ADMIN_NAME, dev->https_port, pki, pki, DEV_ISSUER, pki, DEV_SIMS_NAME, DEV_ISSUER, pki,
-        dev->data, dev->data);
+        DEV_ADMIN_NAME, dev->https_port, pki, pki, dev->issuer, pki, DEV_SIMS_NAME, dev->issuer,
+        pki, dev->data, dev->data);
     if (!text)
         return no_memory(reterr);
-    return pki_write_file(dev->config_file, 0600, text, strlen(text), reterr);
+    return pki_write_file(dev->servers[DEV_DACMD].config_file, 0600, text, strlen(text), reterr);
+}
+
+static dacm_code write_simsd(const dev_run *dev, dacm_error *reterr)
+{
+    const char *pki = dev->pki;
+    RPC_AUTOFREE char *text = pki_text(
+        "# Written by `dacm dev` at each start.\n"
+        "issuer: %s\n"
+        "listen:\n"
+        "  https:\n    address: 127.0.0.1\n    port: %u\n    certificate: \"%s/simsd.crt\"\n"
+        "    key: \"%s/simsd.key\"\n"
+        "  mtls:\n    address: 127.0.0.1\n    port: %u\n    client_ca: \"%s/ca.crt\"\n"
+        "  ops:\n    address: 127.0.0.1\n    port: %u\n    certificate: \"%s/simsd.crt\"\n"
+        "    key: \"%s/simsd.key\"\n"
+        "  admin:\n    url: \"%s\"\n"
+        "dacms:\n  - resource: %s\n    target: %s\n    ca: \"%s/ca.crt\"\n"
+        "    certificate: \"%s/sims.crt\"\n    key: \"%s/sims.key\"\n    disclose: full\n"
+        "keys:\n  source: file\n  file: \"%s/token.jwks\"\n"
+        "store:\n  directory: \"%s/simsd/store\"\n"
+        "audit:\n  directory: \"%s/simsd/audit\"\n",
+        dev->issuer, dev->sims_port, pki, pki, dev->sims_mtls_port, pki, dev->sims_ops_port, pki,
+        pki, dev->sims_admin, dev->resource, dev->peers, pki, pki, pki, pki, dev->folder,
+        dev->folder);
+    if (!text)
+        return no_memory(reterr);
+    return pki_write_file(dev->servers[DEV_SIMSD].config_file, 0600, text, strlen(text), reterr);
 }
 
 dacm_code dev__prepare(dev_run *dev, dacm_error *reterr)
@@ -186,74 +228,15 @@ dacm_code dev__prepare(dev_run *dev, dacm_error *reterr)
     unlink(dev->env_file); /* of a run that was killed */
     code = make_certificates(dev, reterr);
     if (code == DACM_OK)
-        code = write_config(dev, reterr);
+        code = write_dacmd(dev, reterr);
+    if (code == DACM_OK)
+        code = write_simsd(dev, reterr);
     if (code != DACM_OK)
         return code;
     dev->cli->env_file = dev->env_file;
     dev->cli->prepares = true;
     dev->cli->warned = true; /* that it is for development goes without saying here */
     return dev__write_env(dev, false, reterr);
-}
-
-/* ---- env.json ---------------------------------------------------------------------------------
- */
-
-static json_t *users_json(void)
-{
-    json_t *users = json_array();
-    for (size_t i = 0; i < DEV_USERS; i++)
-        json_array_append_new(users,
-            json_pack("{s:s, s:s}", "username", dev_users[i].name, "gpsi", dev_users[i].gpsi));
-    return users;
-}
-
-static json_t *assets_json(const dev_run *dev)
-{
-    json_t *assets = json_array();
-    for (size_t i = 0; i < DEV_ASSETS; i++)
-        if (dev->assets[i].id[0])
-            json_array_append_new(
-                assets, json_pack("{s:s, s:s, s:[s, s]}", "asset_id", dev->assets[i].id, "file",
-                            dev->assets[i].file, "allowed", dev_users[0].gpsi, dev_users[1].gpsi));
-    return assets;
-}
-
-/** A file below pki/; takes nothing, gives a new string value. */
-static json_t *pki_path(const dev_run *dev, const char *name)
-{
-    RPC_AUTOFREE char *path = pki_text("%s/%s", dev->pki, name);
-    return path ? json_string(path) : NULL;
-}
-
-static json_t *env_json(const dev_run *dev)
-{
-    return json_pack("{s:o, s:{s:s, s:s, s:s, s:s, s:s}, s:s, s:o, s:[{s:s, s:s, s:o, s:o}], "
-                     "s:{s:o, s:o}, s:o, s:o, s:o}",
-        "ca_file", pki_path(dev, "ca.crt"), "dacm", "grpc", dev->grpc, "peers", dev->peers, "https",
-        dev->https, "resource", dev->resource, "admin", dev->admin, "issuer", DEV_ISSUER, "users",
-        users_json(), "clients", "client_id", DEV_VAL_NAME, "auth", "tls_client_auth", "key_file",
-        pki_path(dev, "val.key"), "cert_file", pki_path(dev, "val.crt"), "sims_client", "key_file",
-        pki_path(dev, "sims.key"), "cert_file", pki_path(dev, "sims.crt"), "assets",
-        assets_json(dev), "token_key_file", pki_path(dev, "token.jwks"), "keys_file",
-        pki_path(dev, "manifest.pub.jwks"));
-}
-
-static void use_env(cli_context *cli, json_t *json)
-{
-    json_decref(cli->env.json);
-    cli_set_env(&cli->env, json);
-}
-
-dacm_code dev__write_env(dev_run *dev, bool file, dacm_error *reterr)
-{
-    json_t *json = env_json(dev);
-    RPC_AUTOFREE char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    if (!text) {
-        json_decref(json);
-        return no_memory(reterr);
-    }
-    use_env(dev->cli, json);
-    return file ? pki_write_file(dev->env_file, 0600, text, strlen(text), reterr) : DACM_OK;
 }
 
 /* ---- assets
@@ -326,9 +309,11 @@ dacm_code dev__store_assets(dev_run *dev, dacm_client *client, dacm_error *reter
 
 void dev__done(dev_run *dev)
 {
-    char *const owned[] = {dev->folder_made, dev->pki, dev->data, dev->config_file, dev->env_file,
-        dev->assets_file, dev->grpc, dev->peers, dev->https, dev->resource, dev->admin,
-        dev->assets[0].file, dev->assets[1].file, dev->assets[2].file};
+    char *const owned[] = {dev->folder_made, dev->pki, dev->data,
+        dev->servers[DEV_DACMD].config_file, dev->servers[DEV_SIMSD].config_file, dev->issuer,
+        dev->sims_mtls, dev->sims_ops, dev->sims_admin, dev->env_file, dev->assets_file, dev->grpc,
+        dev->peers, dev->https, dev->resource, dev->admin, dev->assets[0].file, dev->assets[1].file,
+        dev->assets[2].file};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     if (dev->lock >= 0)

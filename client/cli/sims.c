@@ -72,54 +72,63 @@ void sims_add(sims_list *list, char *text, struct argp_state *state)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static int fail_status(const cli_context *cli, const rpc_status *status)
+static dacm_code fail_status(const rpc_status *status, dacm_error *reterr)
 {
-    dacm_error error = {.code = (dacm_code)status->code};
-    snprintf(error.message, sizeof error.message, "%s",
+    *reterr = (dacm_error){.code = (dacm_code)status->code};
+    snprintf(reterr->message, sizeof reterr->message, "%s",
         status->message[0] ? status->message : rpc_code_name(status->code));
-    rpc_text_printable(error.message);
-    return cli_fail(cli, &error);
+    rpc_text_printable(reterr->message);
+    return reterr->code;
 }
 
-static int connect(sims *s)
+static dacm_code connect(sims *s, dacm_error *reterr)
 {
-    dacm_error error;
     rpc_status status = {0};
-    if (cli_load_env(s->cli, &error) != DACM_OK)
-        return cli_fail(s->cli, &error);
+    if (cli_load_env(s->cli, reterr) != DACM_OK)
+        return reterr->code;
     const char *variable = getenv("DACM_SIMS_ADMIN");
     const char *target = s->admin                  ? s->admin
                          : variable && variable[0] ? variable
                                                    : s->cli->env.sims_admin;
-    if (!target)
-        return cli_fail_text(s->cli, DACM_INVALID_ARGUMENT,
+    if (!target) {
+        rpc_status_set(&status, RPC_INVALID_ARGUMENT,
             "no SIM-S was named; give --admin ipc:///run/simsd/admin.sock, or --env for "
             "development");
+        return fail_status(&status, reterr);
+    }
     const rpc_channel_options channel = {.target = target, .limits = rpc_limits_default_client()};
     rpc_code code = rpc_runtime_new(NULL, &s->runtime, &status);
     if (code == RPC_OK)
         code = rpc_channel_new(s->runtime, &channel, &s->channel, &status);
     if (code == RPC_OK && !(s->arena = rpc_arena_new(ARENA_BYTES)))
         code = rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "no memory");
-    return code == RPC_OK ? CLI_EXIT_OK : fail_status(s->cli, &status);
+    return code == RPC_OK ? DACM_OK : fail_status(&status, reterr);
 }
 
-int sims_call(sims *s, const char *method, const ProtobufCMessage *request,
-    const ProtobufCMessageDescriptor *reply, void *ret)
+dacm_code sims_ask(sims *s, const char *method, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *reply, void *ret, dacm_error *reterr)
 {
     rpc_status status = {0};
     char path[64];
-    int code = s->arena ? CLI_EXIT_OK : connect(s);
-    if (code != CLI_EXIT_OK)
+    const dacm_code code = s->arena ? DACM_OK : connect(s, reterr);
+    if (code != DACM_OK)
         return code;
     snprintf(path, sizeof path, "/sim.v1.Admin/%s", method);
     const rpc_call_options call = {.timeout_ms = CALL_MS};
     ProtobufCMessage *message = NULL;
     if (rpc_channel_unary(s->channel, path, &call, request, reply, s->arena, &message, &status) !=
         RPC_OK)
-        return fail_status(s->cli, &status);
+        return fail_status(&status, reterr);
     *(ProtobufCMessage **)ret = message;
-    return CLI_EXIT_OK;
+    return DACM_OK;
+}
+
+int sims_call(sims *s, const char *method, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *reply, void *ret)
+{
+    dacm_error error;
+    return sims_ask(s, method, request, reply, ret, &error) == DACM_OK ? CLI_EXIT_OK
+                                                                       : cli_fail(s->cli, &error);
 }
 
 void sims_done(sims *s)

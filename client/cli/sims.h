@@ -30,7 +30,10 @@ extern const struct argp sims_argp;
 /** --password-file, --password-stdin; the same. */
 extern const struct argp sims_password_argp;
 
-/** Calls a method; prints the failure. Exit code. *ret lives until sims_done(). */
+/** Calls a method. *ret lives until sims_done(). */
+dacm_code sims_ask(sims *s, const char *method, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *reply, void *ret, dacm_error *reterr);
+/** The same; prints the failure. Exit code. */
 int sims_call(sims *s, const char *method, const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *reply, void *ret);
 void sims_done(sims *s);

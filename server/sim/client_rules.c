@@ -128,7 +128,8 @@ static rpc_code check_jwks(const char *jwks, rpc_status *reterr)
     size_t size = strnlen(jwks, JWKS_BYTES_MAX + 1);
     if (size > JWKS_BYTES_MAX)
         return BAD(reterr, "jwks: at most %u bytes", JWKS_BYTES_MAX);
-    if (trust_keyring_parse(rpc_bytes_of(jwks, size), TRUST_FOR_TOKENS, 1, &ring, &why) != RPC_OK)
+    if (trust_keyring_parse_published(
+            rpc_bytes_of(jwks, size), TRUST_FOR_CLIENTS, TRUST_ALG_RS256, 1, &ring, &why) != RPC_OK)
         return BAD(reterr, "jwks: %.300s", why.message);
     size_t count = trust_keyring_count(ring);
     trust_keyring_unref(ring);

@@ -19,7 +19,7 @@
 #define SILENCE_MS         10000
 #define BACKOFF_INITIAL_MS 100
 #define BACKOFF_MAX_MS     2000
-#define EPOCH_CHARS        32 /* 16 bytes in hex */
+#define EPOCH_CHARS        43 /* of sim_state_mac() */
 #define BATCH_MAX          64u
 #define TEXT_MAX           256u
 
@@ -272,7 +272,7 @@ static bool hear_first(sim_reporter *r, uint64_t *ret_at)
     if (answered && *ret_at > sim_revocations_sequence(r->state)) {
         pthread_mutex_lock(&r->lock);
         r->wrong = "applies more revocations than this store has: was it restored from a copy? "
-                   "docs/operations.md says what to do";
+                   "Then remove the file `secret` in it and restart";
         pthread_mutex_unlock(&r->lock);
         return false;
     }
@@ -435,7 +435,9 @@ rpc_code sim_reporter_start(rpc_channel *channel, sim_state *state, const char *
         .resource = copy,
         .log = log,
         .clock = rpc_clock_system()};
-    rpc_hex(rpc_bytes_of(sim_revocations_epoch(state), EPOCH_CHARS / 2), r->epoch);
+    /* of the store and its secret: a store that was restored from a copy gets a new secret, and
+     * with it a log that begins anew for every DACM */
+    sim_state_mac(state, "reports", rpc_bytes_of(sim_revocations_epoch(state), 16), r->epoch);
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

@@ -7,6 +7,7 @@
 #include "test.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #define RESOURCE  "https://dacm.test/"
 #define CONNECTED "sim_report_connected{dacm=\"" RESOURCE "\"}"
@@ -108,7 +109,9 @@ static void start_peer(void)
     fake_peer_start(&peer, &world);
 }
 
-static void open_state(const char *folder)
+static const char *folder;
+
+static void open_state(void)
 {
     const store_lmdb_options options = {
         .directory = folder, .meta_map_bytes_max = 64u << 20, .chunks_map_bytes_max = 1u << 20};
@@ -158,7 +161,8 @@ static void begin(void)
     dacm.mute = dacm.lies = false;
     dacm.applied = 0;
     dacm.epoch[0] = '\0';
-    open_state(test_tmpdir());
+    folder = test_tmpdir();
+    open_state();
     sim_revocations_watch(known, wake, NULL);
     start_peer();
 }
@@ -176,7 +180,7 @@ static void end(void)
     fake_world_free(&world);
 }
 
-static void revoke(const char *jti)
+static void revoke_token(const char *jti)
 {
     rpc_status status = {0};
     if (sim_revoke_token(known, jti, rpc_clock_wall_ms(rpc_clock_system()) / 1000 + 200, &status) !=
@@ -205,11 +209,11 @@ TEST(what_was_revoked_before_and_while_connected_arrives_in_order)
 {
     static const char *const expected[] = {"1 jti a", "2 subject b", "3 jti c"};
     begin();
-    revoke("a");
+    revoke_token("a");
     assert_int_equal(sim_revoke_subject(known, "b", NULL), RPC_OK);
     start_reporter();
     await_applied(2);
-    revoke("c");
+    revoke_token("c");
     await_applied(3);
     assert_notes(expected, 3);
     assert_true(sim_reporter_connected(reporter));
@@ -222,12 +226,12 @@ TEST(stream_that_was_cut_goes_on_where_the_dacm_stands)
     static const char *const expected[] = {"1 jti a", "2 jti b", "3 jti c"};
     begin();
     start_reporter();
-    revoke("a");
+    revoke_token("a");
     await_applied(1);
     fake_peer_stop(&peer);
     fake_await_metric(&world, CONNECTED, 0);
-    revoke("b");
-    revoke("c");
+    revoke_token("b");
+    revoke_token("c");
     assert_false(sim_reporter_wait(reporter, 3, 1));
     start_peer();
     await_applied(3);
@@ -240,8 +244,8 @@ TEST(dacm_that_lost_its_store_is_sent_everything_again)
     static const char *const expected[] = {"1 jti a", "2 jti b", "1 jti a", "2 jti b"};
     begin();
     start_reporter();
-    revoke("a");
-    revoke("b");
+    revoke_token("a");
+    revoke_token("b");
     await_applied(2);
     fake_peer_stop(&peer);
     fake_await_metric(&world, CONNECTED, 0);
@@ -262,7 +266,7 @@ TEST(dacm_that_knows_another_store_of_ours_begins_with_the_first)
     begin();
     snprintf(dacm.epoch, sizeof dacm.epoch, "another");
     dacm.applied = 77;
-    revoke("a");
+    revoke_token("a");
     start_reporter();
     await_applied(1);
     assert_notes(expected, 1);
@@ -275,7 +279,7 @@ TEST(what_has_expired_is_told_by_its_number_alone)
     begin();
     const int64_t now = rpc_clock_wall_ms(rpc_clock_system()) / 1000;
     assert_int_equal(sim_revoke_token(known, "a", now + 1, NULL), RPC_OK);
-    revoke("b");
+    revoke_token("b");
     assert_int_equal(sim_revoke_token(known, "c", now + 1, NULL), RPC_OK);
     assert_int_equal(sim_revoke_token(known, "d", now + 1, NULL), RPC_OK);
     bool gone = false;
@@ -312,7 +316,7 @@ TEST(dacm_that_says_it_applies_what_it_was_not_sent_is_not_believed)
     begin();
     dacm.lies = true;
     start_reporter();
-    revoke("a");
+    revoke_token("a");
     pthread_mutex_lock(&dacm.lock);
     while (dacm.streams < 3)
         pthread_cond_wait(&dacm.came, &dacm.lock);
@@ -324,8 +328,8 @@ TEST(dacm_that_says_it_applies_what_it_was_not_sent_is_not_believed)
 TEST(dacm_that_stands_beyond_our_log_is_told_nothing)
 {
     begin();
-    revoke("a");
-    rpc_hex(rpc_bytes_of(sim_revocations_epoch(known), 16), dacm.epoch);
+    revoke_token("a");
+    sim_state_mac(known, "reports", rpc_bytes_of(sim_revocations_epoch(known), 16), dacm.epoch);
     dacm.applied = 5; /* our store was restored from an older copy */
     start_reporter();
     pthread_mutex_lock(&dacm.lock);
@@ -336,6 +340,31 @@ TEST(dacm_that_stands_beyond_our_log_is_told_nothing)
     end();
 }
 
+TEST(store_with_another_secret_tells_its_log_anew)
+{
+    static const char *const expected[] = {"1 jti a", "1 jti a"};
+    char secret[600];
+    begin();
+    revoke_token("a");
+    start_reporter();
+    await_applied(1);
+    sim_reporter *stopping = reporter;
+    reporter = NULL;
+    sim_reporter_stop(stopping);
+    rpc_channel_free(channel);
+    sim_state_close(known);
+    store_close(db);
+    snprintf(secret, sizeof secret, "%s/secret", folder);
+    assert_int_equal(unlink(secret), 0);
+    host_metrics_free(world.metrics); /* a gauge is added once */
+    world.metrics = host_metrics_new();
+    open_state();
+    start_reporter();
+    await_applied(1);
+    assert_notes(expected, 2);
+    end();
+}
+
 TEST(many_revocations_arrive_each_once)
 {
     begin();
@@ -343,7 +372,7 @@ TEST(many_revocations_arrive_each_once)
     for (unsigned i = 1; i <= 300; i++) {
         char jti[32];
         snprintf(jti, sizeof jti, "j%u", i);
-        revoke(jti);
+        revoke_token(jti);
     }
     await_applied(300);
     pthread_mutex_lock(&dacm.lock);
@@ -362,7 +391,7 @@ TEST(stop_while_the_dacm_is_away_returns)
     begin();
     fake_peer_stop(&peer);
     start_reporter();
-    revoke("a");
+    revoke_token("a");
     assert_false(sim_reporter_connected(reporter));
     end();
 }
