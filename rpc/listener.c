@@ -166,7 +166,7 @@ static void on_accept(void *user, rpc__stream *stream)
     }
     conn->stream = stream;
     rpc__stream_start(stream, &conn->lane->strand, &rpc__conn_stream_handler, conn);
-    rpc__strand_post(&conn->lane->strand, &conn->start);
+    rpc__strand_run(&conn->lane->strand, &conn->start);
 }
 
 /* Without a descriptor nobody can be let in; those who wait stay in the kernel's queue. */

@@ -17,6 +17,7 @@ typedef struct rpc__timers {
     rpc_timer **heap; /* by due_us, then by order of start */
     size_t count, capacity;
     uint64_t started;
+    int64_t wakes_us; /* the thread sleeps no longer than until then */
     bool stopping;
 } rpc__timers;
 

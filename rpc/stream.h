@@ -90,8 +90,7 @@ bool rpc__stream_uid(const rpc__stream *stream, uid_t *ret_uid);
 typedef struct rpc__stream_listener rpc__stream_listener;
 
 /** A new stream without strand or handler. The callee owns it: rpc__stream_start() or
- *  rpc__stream_refuse(), at once or later. On a thread of nng; never concurrently for one
- *  listener, and the next connection is not taken before this has returned. Must not block. */
+ *  rpc__stream_refuse(), at once or later. On threads of nng, several at once. Must not block. */
 typedef void rpc__stream_accept_fn(void *user, rpc__stream *stream);
 
 /** A connection could not be taken (RESOURCE_EXHAUSTED: no descriptor, no memory); it is tried

@@ -124,8 +124,8 @@ static void accepted(void *arg)
         trouble(listener, NNG_ENOMEM);
         return;
     }
+    accept_next(listener); /* on another thread, while this one goes on with its connection */
     listener->on_accept(listener->user, stream);
-    accept_next(listener);
 }
 
 static void free_listener(rpc__keep *keep)

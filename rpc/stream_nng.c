@@ -2,9 +2,9 @@
 /* Byte streams on nng (the packaged 1.5): what nng's rules ask for, and nothing above knows.
  *
  * A stream's fields belong to its strand. nng's callbacks come on nng's threads and do nothing
- * but run a task of the stream on the strand. An aio is stopped and freed, and the nng stream
- * freed, by the reaper alone: a task on a runtime thread, posted when no aio is in flight, since
- * nng forbids all three inside its callbacks.
+ * but run a task of the stream on the strand. nng forbids to stop or free an aio inside its
+ * callback, where a stream ends as a rule: when no aio is in flight, all of them and the nng stream
+ * are given to nng's own reaper, which waits for callbacks that are still returning.
  *
  * The end of an aio with a callback costs a change of threads: nng queues it and wakes one of its
  * own. So what is likely to be done at once is tried with an aio without callback (quick_aio)
@@ -29,7 +29,7 @@ struct rpc__stream {
     void *user;
     nng_stream *raw; /* NULL while dialling */
     nng_aio *dial_aio, *read_aio, *write_aio, *quick_aio;
-    rpc__task open_task, read_task, write_task, reap_task, closed_task;
+    rpc__task open_task, read_task, write_task, closed_task;
     bool dialing, reading, writing, closing;
     bool ready;                          /* the last read was done at once, … */
     size_t read_size;                    /* … and gave this */
@@ -78,35 +78,22 @@ static void closed(void *arg)
     rpc__runtime_release(runtime);
 }
 
-static void free_aio(nng_aio *aio)
-{
-    if (!aio)
-        return;
-    nng_aio_stop(aio);
-    nng_aio_free(aio);
-}
-
 static void free_nng_parts(rpc__stream *stream)
 {
-    free_aio(stream->dial_aio);
-    free_aio(stream->read_aio);
-    free_aio(stream->write_aio);
-    free_aio(stream->quick_aio);
+    nng_aio *aios[] = {stream->dial_aio, stream->read_aio, stream->write_aio, stream->quick_aio};
+    for (size_t i = 0; i < sizeof aios / sizeof *aios; i++)
+        if (aios[i])
+            nng_aio_reap(aios[i]);
     if (stream->raw)
         nng_stream_free(stream->raw);
 }
 
-static void reap(void *arg)
+static void end_when_quiet(rpc__stream *stream)
 {
-    rpc__stream *stream = arg;
+    if (stream->dialing || stream->reading || stream->writing)
+        return;
     free_nng_parts(stream);
     rpc__strand_post(stream->strand, &stream->closed_task);
-}
-
-static void reap_when_quiet(rpc__stream *stream)
-{
-    if (!stream->dialing && !stream->reading && !stream->writing)
-        rpc__runtime_post(stream->runtime, &stream->reap_task);
 }
 
 void rpc__stream_close(rpc__stream *stream)
@@ -118,7 +105,7 @@ void rpc__stream_close(rpc__stream *stream)
      * connects makes nng 1.5.2 panic (aio.c: !nni_aio_list_active(aio)). */
     if (stream->raw)
         nng_stream_close(stream->raw);
-    reap_when_quiet(stream);
+    end_when_quiet(stream);
 }
 
 /* ---- completions ------------------------------------------------------------------------- */
@@ -183,7 +170,7 @@ static void opened(void *arg)
     if (stream->closing) {
         if (stream->raw)
             nng_stream_close(stream->raw);
-        reap_when_quiet(stream);
+        end_when_quiet(stream);
         return;
     }
     rpc_status status;
@@ -198,7 +185,7 @@ static void read_done(void *arg)
     stream->reading = false;
     stream->quick_out = 0;
     if (stream->closing) {
-        reap_when_quiet(stream);
+        end_when_quiet(stream);
         return;
     }
     int error = stream->ready ? 0 : nng_aio_result(stream->read_aio);
@@ -273,7 +260,7 @@ static void write_done(void *arg)
     stream->writing = false;
     stream->quick_out = 0;
     if (stream->closing) {
-        reap_when_quiet(stream);
+        end_when_quiet(stream);
         return;
     }
     rpc_status status;
@@ -300,7 +287,6 @@ static rpc__stream *new_stream(rpc_runtime *runtime, bool dialled)
     rpc__task_init(&stream->open_task, opened, stream);
     rpc__task_init(&stream->read_task, read_done, stream);
     rpc__task_init(&stream->write_task, write_done, stream);
-    rpc__task_init(&stream->reap_task, reap, stream);
     rpc__task_init(&stream->closed_task, closed, stream);
     if (!init_aios(stream, dialled)) {
         free_nng_parts(stream);
@@ -358,20 +344,13 @@ void rpc__stream_start(
     stream->user = user;
 }
 
-static void reap_refused(void *arg)
+void rpc__stream_refuse(rpc__stream *stream)
 {
-    rpc__stream *stream = arg;
     rpc_runtime *runtime = stream->runtime;
+    nng_stream_close(stream->raw);
     free_nng_parts(stream);
     free(stream);
     rpc__runtime_release(runtime);
-}
-
-void rpc__stream_refuse(rpc__stream *stream)
-{
-    nng_stream_close(stream->raw);
-    rpc__task_init(&stream->reap_task, reap_refused, stream);
-    rpc__runtime_post(stream->runtime, &stream->reap_task);
 }
 
 /* ---- using ------------------------------------------------------------------------------- */

@@ -153,8 +153,9 @@ static void *run_timers(void *arg)
     pthread_mutex_lock(&timers->lock);
     while (!timers->stopping) {
         queue_due(timers);
+        timers->wakes_us = timers->count ? timers->heap[0]->due_us : INT64_MAX;
         if (timers->count)
-            wait_us(timers, timers->heap[0]->due_us - now_us(timers));
+            wait_us(timers, timers->wakes_us - now_us(timers));
         else
             pthread_cond_wait(&timers->wake, &timers->lock);
     }
@@ -200,8 +201,12 @@ static bool insert(rpc__timers *timers, rpc_timer *timer)
     if (room) {
         timer->order = timers->started++;
         heap_up(timers, timers->count++, timer);
-        if (timer->index == 0)
+        /* Most timers are cancelled and followed by one that is due later: then the thread sleeps
+         * on, until the time of the one that is gone. */
+        if (timer->due_us < timers->wakes_us) {
+            timers->wakes_us = timer->due_us;
             pthread_cond_signal(&timers->wake);
+        }
     }
     pthread_mutex_unlock(&timers->lock);
     return room;

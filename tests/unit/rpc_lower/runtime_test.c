@@ -170,6 +170,26 @@ TEST(timer_cancel_says_true_exactly_when_the_timer_never_runs)
         assert_int_equal(atomic_load(&ran[i]), never[i] ? 0 : 1);
 }
 
+/* The thread sleeps until the first is due, which is gone by then; it must not sleep on until the
+ * last. */
+TEST(timer_runs_that_follows_a_cancelled_one)
+{
+    rpc_runtime *runtime = new_runtime();
+    sem_t ran;
+    sem_init(&ran, 0, 0);
+    static atomic_uint gone_ran;
+    rpc_timer *far = NULL, *gone = NULL, *timer = NULL;
+    assert_int_equal(rpc_timer_start(runtime, 3600000, post_sem, &ran, &far), RPC_OK);
+    assert_int_equal(rpc_timer_start(runtime, 20, count_run, &gone_ran, &gone), RPC_OK);
+    assert_int_equal(rpc_timer_start(runtime, 40, post_sem, &ran, &timer), RPC_OK);
+    (void)rpc_timer_cancel(gone);
+    sem_wait(&ran);
+    assert_false(rpc_timer_cancel(timer));
+    assert_true(rpc_timer_cancel(far));
+    sem_destroy(&ran);
+    rpc_runtime_free(runtime);
+}
+
 TEST(due_timer_runs)
 {
     rpc_runtime *runtime = new_runtime();
