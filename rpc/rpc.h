@@ -109,7 +109,8 @@ typedef enum rpc_client_auth {
  *  session's certificate, judged anew. A connection whose client certificate expires or is revoked
  *  ends within a minute (RPC_EVENT_CERTIFICATE_ENDED). */
 typedef struct rpc_tls_options {
-    const char *certificate_file; /* chain, leaf first */
+    const char *certificate_file; /* chain, leaf first; what is sent. Of a leaf alone, issuers in
+                                   * ca_file go along, but for the root */
     const char *key_file;
     const char *ca_file; /* who may sign the other side's certificate; none on a channel: those of
                           * the system's trust store */

@@ -29,7 +29,8 @@ static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
-static test_cert make(const test_cert *ca, const char *name, const char *san, long from, long to)
+static test_cert make(
+    const test_cert *ca, const char *name, bool is_ca, const char *san, long from, long to)
 {
     static long serial = 1;
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
@@ -44,7 +45,7 @@ static test_cert make(const test_cert *ca, const char *name, const char *san, lo
     X509_NAME_add_entry_by_txt(
         X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(cert, X509_get_subject_name(issuer));
-    add_extension(cert, issuer, NID_basic_constraints, ca ? "CA:FALSE" : "critical,CA:TRUE");
+    add_extension(cert, issuer, NID_basic_constraints, is_ca ? "critical,CA:TRUE" : "CA:FALSE");
     if (san)
         add_extension(cert, issuer, NID_subject_alt_name, san);
     assert_true(X509_sign(cert, ca ? ca->key : key, NULL) > 0);
@@ -56,13 +57,18 @@ static test_cert make(const test_cert *ca, const char *name, const char *san, lo
 
 test_cert test_ca(const char *name)
 {
-    return make(NULL, name, NULL, -3600, 86400);
+    return make(NULL, name, true, NULL, -3600, 86400);
 }
 
 test_cert test_cert_issue(
     const test_cert *ca, const char *name, const char *san, long valid_from, long valid_to)
 {
-    return make(ca, name, san, valid_from, valid_to);
+    return make(ca, name, false, san, valid_from, valid_to);
+}
+
+test_cert test_intermediate(const test_cert *ca, const char *name)
+{
+    return make(ca, name, true, NULL, -3600, 86400);
 }
 
 void test_cert_free(test_cert *cert)

@@ -13,6 +13,8 @@ typedef struct test_cert {
 
 /** A CA of its own. */
 test_cert test_ca(const char *name);
+/** A CA that another one has signed. */
+test_cert test_intermediate(const test_cert *ca, const char *name);
 /** san: as in openssl.cnf, "DNS:localhost,IP:127.0.0.1,URI:https://x"; NULL = none.
  *  valid_from, valid_to: seconds from now. */
 test_cert test_cert_issue(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs.h"
 #include "test.h"
-#include "tls.h"
+#include "tls_internal.h"
 
 #include <openssl/ssl.h>
 
@@ -246,6 +246,89 @@ TEST(tls_server_refuses_a_client_of_another_ca_even_where_it_only_asks)
     test_cert_free(&stranger);
     test_cert_free(&other);
     close_pair(&pair);
+}
+
+/* A server whose certificate an intermediate has signed, and a client that knows the root alone.
+ * file: what is in the certificate's file; ca: what is in the server's ca_file. */
+static void server_with_intermediate(bool in_file, bool in_ca, rpc__tls_result expected)
+{
+    tls_pair pair;
+    make_certs(&pair);
+    test_cert between = test_intermediate(&pair.ca, "between");
+    test_cert_free(&pair.server_cert);
+    pair.server_cert = test_cert_issue(&between, "server", "DNS:localhost", -60, 3600);
+    char file[8192], ca[8192];
+    snprintf(file, sizeof file, "%s%s", pair.server_cert.cert_pem, in_file ? between.cert_pem : "");
+    snprintf(ca, sizeof ca, "%s%s", pair.ca.cert_pem, in_ca ? between.cert_pem : "");
+    rpc_tls_options server = identity(&pair.ca, &pair.server_cert);
+    server.certificate_pem = rpc_bytes_str(file);
+    server.ca_pem = rpc_bytes_str(ca);
+    rpc_tls_options client = identity(&pair.ca, NULL);
+    open_pair(&pair, &server, &client, "localhost");
+    shake(&pair, 4096);
+    assert_int_equal(pair.client.result, expected);
+    if (expected != RPC__TLS_FAILED) /* the leaf and what it needs; the root is known or useless */
+        assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(rpc__tls_ssl(pair.client.tls))), 2);
+    test_cert_free(&between);
+    close_pair(&pair);
+}
+
+TEST(tls_intermediates_are_sent_from_the_certificates_file)
+{
+    server_with_intermediate(true, false, RPC__TLS_WANT_INPUT);
+    server_with_intermediate(true, true, RPC__TLS_WANT_INPUT);
+}
+
+TEST(tls_intermediates_are_sent_from_the_ca_file_where_the_leaf_stands_alone)
+{
+    server_with_intermediate(false, true, RPC__TLS_WANT_INPUT);
+    server_with_intermediate(false, false, RPC__TLS_FAILED);
+}
+
+TEST(tls_client_sends_its_intermediates_too)
+{
+    tls_pair pair;
+    make_certs(&pair);
+    test_cert between = test_intermediate(&pair.ca, "between");
+    test_cert_free(&pair.client_cert);
+    pair.client_cert = test_cert_issue(&between, "client", "DNS:sims.example", -60, 3600);
+    char ca[8192];
+    snprintf(ca, sizeof ca, "%s%s", pair.ca.cert_pem, between.cert_pem);
+    rpc_tls_options server = identity(&pair.ca, &pair.server_cert);
+    server.client_auth = RPC_CLIENT_AUTH_REQUIRE;
+    rpc_tls_options client = identity(&pair.ca, &pair.client_cert);
+    client.ca_pem = rpc_bytes_str(ca);
+    open_pair(&pair, &server, &client, "localhost");
+    shake(&pair, 4096);
+    rpc_peer peer = {0};
+    assert_int_equal(rpc__tls_peer(pair.server.tls, &peer, NULL), RPC_OK);
+    assert_true(peer.has_certificate);
+    test_cert_free(&between);
+    close_pair(&pair);
+}
+
+/* What the server and a client that prefers these, in this order, agree upon. */
+static void agree(const char *offered, const char *expected)
+{
+    tls_pair pair;
+    make_certs(&pair);
+    rpc_tls_options server = identity(&pair.ca, &pair.server_cert);
+    rpc_tls_options client = identity(&pair.ca, NULL);
+    open_pair(&pair, &server, &client, "localhost");
+    assert_int_equal(SSL_set_ciphersuites(rpc__tls_ssl(pair.client.tls), offered), 1);
+    shake(&pair, 4096);
+    assert_true(rpc__tls_handshake_done(pair.server.tls));
+    assert_string_equal(rpc__tls_cipher(pair.server.tls), expected);
+    close_pair(&pair);
+}
+
+TEST(tls_server_chooses_the_cipher_unless_the_client_has_no_aes_in_hardware)
+{
+    agree("TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256",
+        "TLS_AES_128_GCM_SHA256");
+    agree("TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_256_GCM_SHA384");
+    agree("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256");
 }
 
 /* A client of plain OpenSSL says hello; the server's verdict. */
