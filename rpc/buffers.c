@@ -7,11 +7,15 @@
  * younger (20 kB a connection, measured). */
 #include "session.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define MAPPED_BYTES_MIN (64 * 1024)
-#define SMALL_READS      16 /* so many in a row, and the buffer becomes small again */
+#define MAPPED_BYTES_MIN   (64 * 1024)
+#define SMALL_READS        16 /* so many in a row, and the buffer becomes small again */
+#define FIRST_OUTPUT_BYTES (RPC__OUTPUT_BYTES + RPC__STAGING_BYTES)
+#define SPARES_MAX         8           /* in the process */
+#define SPARE_SENT_MAX     (64 * 1024) /* by the connection that had it */
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -50,6 +54,33 @@ static void put_back(uint8_t *buffer, size_t size)
 }
 #endif
 
+/* First output buffers of connections that sent little, for the next: mapping, touching and
+ * unmapping one is a twentieth of what a short connection costs. Few pages of them were written. */
+static struct {
+    pthread_mutex_t lock;
+    unsigned count;
+    uint8_t *waiting[SPARES_MAX];
+} spares = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint8_t *get_first(void)
+{
+    pthread_mutex_lock(&spares.lock);
+    uint8_t *buffer = spares.count > 0 ? spares.waiting[--spares.count] : NULL;
+    pthread_mutex_unlock(&spares.lock);
+    return buffer ? buffer : get(FIRST_OUTPUT_BYTES);
+}
+
+static void put_back_first(uint8_t *buffer, uint64_t sent)
+{
+    pthread_mutex_lock(&spares.lock);
+    bool keep = sent <= SPARE_SENT_MAX && spares.count < SPARES_MAX;
+    if (keep)
+        spares.waiting[spares.count++] = buffer;
+    pthread_mutex_unlock(&spares.lock);
+    if (!keep)
+        put_back(buffer, FIRST_OUTPUT_BYTES);
+}
+
 static uint8_t *new_buffer(rpc__conn *conn, size_t size)
 {
     uint8_t *buffer = get(size);
@@ -81,9 +112,10 @@ bool rpc__conn_output_ready(rpc__conn *conn)
     if (conn->out[now] && conn->staging)
         return true;
     if (!conn->out[0]) { /* what is staged stands behind it */
-        conn->out[0] = new_buffer(conn, RPC__OUTPUT_BYTES + RPC__STAGING_BYTES);
+        conn->out[0] = get_first();
         if (!conn->out[0])
             return false;
+        rpc__memory_add(conn->lane->memory, FIRST_OUTPUT_BYTES);
         conn->staging = conn->out[0] + RPC__OUTPUT_BYTES;
     }
     if (!conn->out[now])
@@ -100,7 +132,11 @@ static void free_output(rpc__conn *conn)
 {
     if (conn->tls)
         rpc__tls_set_output(conn->tls, NULL, 0);
-    free_buffer(conn, &conn->out[0], RPC__OUTPUT_BYTES + RPC__STAGING_BYTES);
+    if (conn->out[0]) {
+        rpc__memory_give(conn->lane->memory, FIRST_OUTPUT_BYTES);
+        put_back_first(conn->out[0], atomic_load(&conn->tally.bytes_sent));
+        conn->out[0] = NULL;
+    }
     free_buffer(conn, &conn->out[1], RPC__OUTPUT_BYTES);
     conn->staging = NULL;
     conn->staged = conn->out_size = 0;
