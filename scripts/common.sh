@@ -12,7 +12,7 @@ packages_build=(
 packages_test=(
     python3 libcmocka-dev clang libclang-rt-14-dev curl openssl iproute2
     libgrpc++-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
-    nghttp2-client
+    nghttp2-client chromium chromium-driver fonts-dejavu-core
 )
 packages_bench=(nginx nghttp2-client)
 

@@ -70,20 +70,42 @@ static bucket *bucket_of(sim_rates *rates, uint64_t name)
     return oldest;
 }
 
+/* When the bucket is full again after one more try; false when there is none left. */
+static bool one_more(
+    const sim_rates *rates, int64_t full_ms, int64_t now, int64_t *ret_full, unsigned *ret_retry_s)
+{
+    *ret_full = (full_ms > now ? full_ms : now) + rates->per_ms;
+    if (*ret_full - now <= rates->depth_ms)
+        return true;
+    *ret_retry_s = (unsigned)((*ret_full - now - rates->depth_ms + 999) / 1000);
+    return false;
+}
+
 bool sim_rates_take(sim_rates *rates, rpc_bytes name, unsigned *ret_retry_s)
 {
-    int64_t now = rpc_clock_monotonic_us(rates->clock) / 1000;
+    int64_t now = rpc_clock_monotonic_us(rates->clock) / 1000, full = 0;
     uint64_t hash = hash_of(rates, name);
     pthread_mutex_lock(&rates->lock);
     bucket *b = bucket_of(rates, hash);
-    int64_t full = (b->full_ms > now ? b->full_ms : now) + rates->per_ms;
-    bool taken = full - now <= rates->depth_ms;
+    bool taken = one_more(rates, b->full_ms, now, &full, ret_retry_s);
     if (taken)
         b->full_ms = full;
     pthread_mutex_unlock(&rates->lock);
-    if (!taken)
-        *ret_retry_s = (unsigned)((full - now - rates->depth_ms + 999) / 1000);
     return taken;
+}
+
+bool sim_rates_used_up(sim_rates *rates, rpc_bytes name, unsigned *ret_retry_s)
+{
+    int64_t now = rpc_clock_monotonic_us(rates->clock) / 1000, full = 0;
+    uint64_t hash = hash_of(rates, name);
+    pthread_mutex_lock(&rates->lock);
+    const bucket *set = &rates->buckets[hash % rates->sets * WAYS];
+    bool used_up = false;
+    for (size_t i = 0; i < WAYS; i++)
+        if (set[i].name == hash)
+            used_up = !one_more(rates, set[i].full_ms, now, &full, ret_retry_s);
+    pthread_mutex_unlock(&rates->lock);
+    return used_up;
 }
 
 void sim_rates_give(sim_rates *rates, rpc_bytes name)

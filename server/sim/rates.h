@@ -14,6 +14,8 @@ RPC_MUST_USE sim_rates *sim_rates_new(
 void sim_rates_free(sim_rates *rates);
 /** Takes one; false: too often, and *ret_retry_s says when to come again. */
 bool sim_rates_take(sim_rates *rates, rpc_bytes name, unsigned *ret_retry_s);
+/** Would the next take be refused? Takes nothing. */
+bool sim_rates_used_up(sim_rates *rates, rpc_bytes name, unsigned *ret_retry_s);
 /** Gives one back: what was tried succeeded. */
 void sim_rates_give(sim_rates *rates, rpc_bytes name);
 

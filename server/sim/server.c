@@ -4,9 +4,9 @@
 #include "server.h"
 
 #include "admin.h"
+#include "oidc.h"
 #include "program.h"
 #include "settings.h"
-#include "sim_internal.h"
 #include "sweep.h"
 
 #include <stdlib.h>
@@ -24,7 +24,8 @@ struct sim_server {
     host_rpc *calls;
     sim_admin *admin;
     sim_sweep *sweep;
-    host_https *https, *ops;
+    sim_oidc *oidc;
+    host_https *https, *mtls, *ops;
 };
 
 static const host_values *values_of(const sim_server *server)
@@ -203,31 +204,39 @@ static rpc_code open_admin(sim_server *server, rpc_status *reterr)
 /* ---- HTTPS ------------------------------------------------------------------------------------
  */
 
-static void get_jwks(void *ctx, host_request *request)
+static rpc_code serve(sim_server *server, host_https_options *options, bool with_certificate,
+    host_https **ret, rpc_status *reterr)
 {
-    sim_server *server = ctx;
-    const sim_key_set *set = sim_keys_now(server->service.keys);
-    char *keys = strdup(set->public_jwks);
-    sim_key_set_unref(set);
-    host_reply reply = {.status = keys ? 200 : 503,
-        .content_type = "application/jwk-set+json",
-        .cache_control = "public, max-age=300",
-        .body = keys,
-        .size = keys ? strlen(keys) : 0};
-    host_request_answer(request, &reply);
+    host_route routes[SIM_OIDC_ROUTES_MAX];
+    const host_values *values = values_of(server);
+    options->routes = routes;
+    options->route_count = sim_oidc_routes(server->oidc, with_certificate, routes);
+    options->workers = (unsigned)host_int(values, "http.workers");
+    const int64_t drain_ms = host_int(values, "limits.drain_ms");
+    options->limits.drain_ms = drain_ms ? (unsigned)drain_ms : 1;
+    options->log = server->log;
+    options->metrics = server->metrics;
+    return host_https_start(options, ret, reterr);
 }
 
 static rpc_code open_https(sim_server *server, rpc_status *reterr)
 {
+    host_https_options options = program_https_options(values_of(server), "https");
+    return serve(server, &options, false, &server->https, reterr);
+}
+
+/* The endpoints for clients that prove who they are by a certificate. */
+static rpc_code open_mtls(sim_server *server, rpc_status *reterr)
+{
     const host_values *values = values_of(server);
-    const host_route routes[] = {
-        {.path = "/.well-known/jwks.json", .handle = get_jwks, .ctx = server, .in_place = true}};
     host_https_options options = program_https_options(values, "https");
-    options.routes = routes;
-    options.route_count = sizeof routes / sizeof *routes;
-    options.log = server->log;
-    options.metrics = server->metrics;
-    return host_https_start(&options, &server->https, reterr);
+    if (!*server->mtls_url)
+        return RPC_OK;
+    options.address = host_string(values, "listen.mtls.address");
+    options.port = (unsigned)host_int(values, "listen.mtls.port");
+    options.client_ca_file = host_string(values, "listen.mtls.client_ca");
+    options.client_auth = HOST_CLIENT_REQUEST;
+    return serve(server, &options, true, &server->mtls, reterr);
 }
 
 /* A DACM that is away is its own business, and tokens for others are given meanwhile. */
@@ -303,7 +312,11 @@ static rpc_code open_all(sim_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = open_admin(server, reterr);
     if (code == RPC_OK)
+        code = sim_oidc_new(service, host_string(values, "store.directory"), &server->oidc, reterr);
+    if (code == RPC_OK)
         code = open_ops(server, reterr);
+    if (code == RPC_OK)
+        code = open_mtls(server, reterr);
     return code == RPC_OK ? open_https(server, reterr) : code;
 }
 
@@ -359,6 +372,8 @@ rpc_code sim_server_reload(sim_server *server, const host_settings *settings, rp
         code = sim_keys_reload(server->service.keys, reterr);
     if (code == RPC_OK)
         code = host_https_reload(server->https, reterr);
+    if (code == RPC_OK && server->mtls)
+        code = host_https_reload(server->mtls, reterr);
     return code == RPC_OK ? host_https_reload(server->ops, reterr) : code;
 }
 
@@ -373,10 +388,12 @@ void sim_server_stop(sim_server *server)
         return;
     sim_service *service = &server->service;
     host_https_stop(server->https);
+    host_https_stop(server->mtls);
     host_https_stop(server->ops); /* its gauges look at what is freed next */
     sim_admin_stop(server->admin, host_int(values_of(server), "limits.drain_ms"));
     host_rpc_free(server->calls);
     sim_sweep_stop(server->sweep);
+    sim_oidc_free(server->oidc);
     close_service(service);
     store_close(server->db);
     trust_audit_close(service->audit);

@@ -79,8 +79,10 @@ const host_setting sim_settings[] = {
         "memory of one Argon2id"),
     NUMBER("login.password_passes", NULL, 1, 100, "3", "passes over it"),
     NUMBER("login.hashes_at_once", NULL, 1, 64, "2", "others wait for their turn"),
-    NUMBER("login.hashes_waiting_max", NULL, 1, 65536, "64",
-        "logins that wait for it; more are told to come later"),
+    NUMBER("login.hashes_waiting_max", NULL, 1, 255, "16",
+        "logins that wait for it; more are told to come later. Below http.workers, so that tokens "
+        "go on meanwhile"),
+    NUMBER("http.workers", NULL, 2, 256, "64", "requests that are worked on at a time"),
     NUMBER("step5a.deadline_ms", "ms", 10, 60000, "2000", "a DACM may take to answer"),
     NUMBER("step5a.waiting_max", NULL, 1, 10000, "256",
         "requests that wait for one DACM at a time; more are told to come later"),

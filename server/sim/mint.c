@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mint.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+static const trust_signer *signer_for(const sim_key_set *keys, const sim_client *client)
+{
+    return client->token_alg == TRUST_ALG_RS256 ? keys->rs256 : keys->eddsa;
+}
+
+static void draw_jti(char ret[SIM_JTI_CHARS + 1])
+{
+    uint8_t drawn[16];
+    rpc_random(drawn, sizeof drawn);
+    sodium_bin2base64(
+        ret, SIM_JTI_CHARS + 1, drawn, sizeof drawn, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+static rpc_code mint_access(sim_oidc *oidc, const trust_signer *signer, const sim_ticket *ticket,
+    int64_t issued_at, sim_tokens *tokens, rpc_status *reterr)
+{
+    const char *actions[SIM_ACTIONS_MAX + 1];
+    const sim_details *details = ticket->details;
+    if (details)
+        sim_actions_names(details->actions, actions);
+    const trust_token_claims claims = {
+        .issuer = oidc->service->config.issuer,
+        .subject = ticket->subject,
+        .audience = ticket->dacm->resource,
+        .client_id = ticket->client->client_id,
+        .scope = ticket->scope,
+        .jti = tokens->jti,
+        .issued_at = issued_at,
+        .lifetime_s = oidc->service->config.access_life_s,
+        .auth_time = ticket->auth_time,
+        .acr = ticket->acr,
+        .asset_id = details && *details->asset_id ? details->asset_id : NULL,
+        .actions = details ? actions : NULL,
+        .gpsis = ticket->gpsis && *ticket->gpsis ? ticket->gpsis : NULL,
+        .users = ticket->users,
+        .profile = ticket->profile ? ticket->profile->users : NULL,
+        .certificate_sha256 = ticket->certificate_sha256,
+    };
+    tokens->expires_at = issued_at + claims.lifetime_s;
+    return trust_token_mint(signer, &claims, &tokens->access, reterr);
+}
+
+static rpc_code mint_id(sim_oidc *oidc, const trust_signer *signer, const sim_ticket *ticket,
+    int64_t issued_at, sim_tokens *tokens, rpc_status *reterr)
+{
+    const trust_id_claims claims = {
+        .issuer = oidc->service->config.issuer,
+        .subject = ticket->subject,
+        .client_id = ticket->client->client_id,
+        .issued_at = issued_at,
+        .lifetime_s = oidc->service->config.id_life_s,
+        .auth_time = ticket->auth_time,
+        .nonce = ticket->nonce && *ticket->nonce ? ticket->nonce : NULL,
+        .acr = ticket->acr,
+        .access_token = tokens->access,
+    };
+    return trust_id_token_mint(signer, &claims, &tokens->id, reterr);
+}
+
+bool sim_mint(sim_oidc *oidc, host_request *request, const sim_ticket *ticket, sim_tokens *ret,
+    sim_error *reterr)
+{
+    rpc_status status;
+    int64_t now = sim_now_s(oidc);
+    int64_t issued_at = now > ticket->tokens_after ? now : ticket->tokens_after + 1;
+    const sim_key_set *keys = sim_keys_now(oidc->service->keys);
+    const trust_signer *signer = signer_for(keys, ticket->client);
+    rpc_code code = signer ? RPC_OK
+                           : rpc_status_set(&status, RPC_FAILED_PRECONDITION,
+                                 "token: client '%.128s' wants RS256, and no such key is active; "
+                                 "add one to keys.file, or change the client",
+                                 ticket->client->client_id);
+    memset(ret, 0, sizeof *ret);
+    draw_jti(ret->jti);
+    if (code == RPC_OK)
+        code = mint_access(oidc, signer, ticket, issued_at, ret, &status);
+    if (code == RPC_OK && ticket->id_token)
+        code = mint_id(oidc, signer, ticket, issued_at, ret, &status);
+    sim_key_set_unref(keys);
+    if (code == RPC_OK)
+        return true;
+    sim_tokens_done(ret);
+    HOST_LOG(oidc->service->log, HOST_ERROR, status.message,
+        host_text("request_id", host_request_id_of(request)));
+    return sim_refuse_code(reterr, code);
+}
+
+void sim_tokens_done(sim_tokens *tokens)
+{
+    if (tokens->access)
+        sodium_memzero(tokens->access, strlen(tokens->access));
+    free(tokens->access);
+    free(tokens->id);
+    tokens->access = tokens->id = NULL;
+}
+
+json_t *sim_details_json(const sim_details *details)
+{
+    const char *names[SIM_ACTIONS_MAX + 1];
+    sim_actions_names(details->actions, names);
+    json_t *actions = json_array(), *users = NULL;
+    for (size_t i = 0; names[i]; i++)
+        json_array_append_new(actions, json_string(names[i]));
+    json_t *detail = json_pack("{s:s, s:o}", "type", SIM_DETAILS_TYPE, "actions", actions);
+    if (*details->asset_id)
+        json_object_set_new(detail, "identifier", json_string(details->asset_id));
+    if (details->user_count)
+        users = json_array();
+    for (size_t i = 0; i < details->user_count; i++)
+        json_array_append_new(users, json_string(details->users[i].text));
+    if (users)
+        json_object_set_new(detail, "users", users);
+    return json_pack("[o]", detail);
+}
+
+void sim_answer_tokens(sim_oidc *oidc, host_request *request, const sim_ticket *ticket,
+    const sim_tokens *tokens, const char *refresh)
+{
+    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "access_token", tokens->access, "token_type",
+        "Bearer", "expires_in", (json_int_t)(tokens->expires_at - sim_now_s(oidc)), "scope",
+        ticket->scope);
+    if (json && tokens->id)
+        json_object_set_new(json, "id_token", json_string(tokens->id));
+    if (json && *refresh)
+        json_object_set_new(json, "refresh_token", json_string(refresh));
+    if (json && ticket->details)
+        json_object_set_new(json, "authorization_details", sim_details_json(ticket->details));
+    sim_answer_json(request, 200, json, NULL);
+}
