@@ -64,5 +64,8 @@ rpc_code program_key_file_read(const char *setting, const char *path, size_t max
         return rpc_status_set(reterr, RPC_PERMISSION_DENIED,
             "'%s' (%.200s): others can read or change it (mode %04o); chmod 600 it", setting, path,
             found.st_mode & 07777);
-    return program_file_read(path, max, ret, ret_size, reterr); /* says what else is amiss */
+    rpc_status why;
+    const rpc_code code = program_file_read(path, max, ret, ret_size, &why);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'%s': %.360s", setting, why.message);
 }

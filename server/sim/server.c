@@ -341,28 +341,55 @@ rpc_code sim_server_start(
     return RPC_OK;
 }
 
-static rpc_code check_tls(const host_values *values, const char *listener, rpc_status *reterr)
+static rpc_code judge_tls(const rpc_tls_options *tls, const char *setting, rpc_status *reterr)
+{
+    rpc_status why;
+    const rpc_code code = rpc_tls_check_listener(tls, &why);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
+}
+
+/* Of a side server; client_ca: who signs clients' certificates, or NULL. */
+static rpc_code check_tls(const host_values *values, const char *listener, const char *client_ca,
+    const char *setting, rpc_status *reterr)
 {
     const host_https_options https = program_https_options(values, listener);
-    const rpc_tls_options tls = {
-        .certificate_file = https.certificate_file, .key_file = https.key_file};
-    rpc_status why;
-    if (!tls.certificate_file)
-        return RPC_OK; /* plain text */
-    const rpc_code code = rpc_tls_check_listener(&tls, &why);
-    return code == RPC_OK
-               ? code
-               : rpc_status_set(reterr, code, "'listen.%s': %.300s", listener, why.message);
+    const rpc_tls_options tls = {.certificate_file = https.certificate_file,
+        .key_file = https.key_file,
+        .ca_file = client_ca,
+        .client_auth = client_ca ? RPC_CLIENT_AUTH_REQUEST : RPC_CLIENT_AUTH_NONE};
+    return tls.certificate_file ? judge_tls(&tls, setting, reterr) : RPC_OK; /* plain text */
+}
+
+/* Both ends of mutual TLS need the same: a pair, and whom to trust. */
+static rpc_code check_dacm_files(const host_values *values, size_t index, rpc_status *reterr)
+{
+    const host_values *dacm = host_map_list(values, "dacms", index);
+    char setting[32];
+    const rpc_tls_options tls = {.certificate_file = host_string(dacm, "certificate"),
+        .key_file = host_string(dacm, "key"),
+        .ca_file = host_string(dacm, "ca"),
+        .client_auth = RPC_CLIENT_AUTH_REQUIRE};
+    snprintf(setting, sizeof setting, "dacms[%zu]", index);
+    return judge_tls(&tls, setting, reterr);
 }
 
 rpc_code sim_server_check(const host_values *values, rpc_status *reterr)
 {
+    char mtls_url[SIM_ISSUER_MAX + 1];
     sim_keys *keys = NULL;
     rpc_code code = sim_keys_open(host_string(values, "keys.file"), &keys, reterr);
     sim_keys_close(keys);
     if (code == RPC_OK)
-        code = check_tls(values, "https", reterr);
-    return code == RPC_OK ? check_tls(values, "ops", reterr) : code;
+        code = check_tls(values, "https", NULL, "listen.https", reterr);
+    if (code == RPC_OK && sim_settings_mtls_url(values, mtls_url, sizeof mtls_url) && mtls_url[0])
+        code = check_tls(
+            values, "https", host_string(values, "listen.mtls.client_ca"), "listen.mtls", reterr);
+    if (code == RPC_OK)
+        code = check_tls(values, "ops", NULL, "listen.ops", reterr);
+    for (size_t i = 0; code == RPC_OK && i < host_list_count(values, "dacms"); i++)
+        code = check_dacm_files(values, i, reterr);
+    return code;
 }
 
 rpc_code sim_server_reload(sim_server *server, const host_settings *settings, rpc_status *reterr)

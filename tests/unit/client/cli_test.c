@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "client_internal.h"
 #include "glb.h"
+#include "http.h"
 #include "test.h"
 
 TEST(exit_codes_are_those_of_the_table)
@@ -53,4 +54,62 @@ TEST(cube_is_a_glb_whose_lengths_agree)
         "red");
     json_decref(json);
     free(file);
+}
+
+/* ---- forms and queries ------------------------------------------------------------------------
+ */
+
+TEST(form_is_encoded_as_forms_are)
+{
+    http_form form = {.text = NULL};
+    http_form_add(&form, "a", "x y&=+%/é~");
+    http_form_add(&form, "left_out", NULL);
+    http_form_add(&form, "b", "");
+    assert_false(form.failed);
+    assert_string_equal(form.text, "a=x%20y%26%3D%2B%25%2F%C3%A9~&b=");
+    http_form_done(&form);
+}
+
+TEST(query_value_is_what_the_form_had)
+{
+    http_form form = {.text = NULL};
+    http_form_add(&form, "first", "1");
+    http_form_add(&form, "iss", "https://localhost:7543/é a+b&c=d");
+    char *value = http_query_value(form.text, "iss");
+    assert_string_equal(value, "https://localhost:7543/é a+b&c=d");
+    free(value);
+    assert_null(http_query_value(form.text, "is"));
+    assert_null(http_query_value(form.text, "irst"));
+    http_form_done(&form);
+}
+
+TEST(query_value_that_is_doubtful_is_none)
+{
+    static const char *const queries[] = {
+        "",
+        "state",
+        "state=a&state=b",
+        "state=a&x=y&state=a",
+        "state=%",
+        "state=%4",
+        "state=%4g",
+        "state=%00",
+        "state=a%00b",
+        "state=%ff",
+        "state=%c0%80",
+        "xstate=a",
+        "State=a",
+    };
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        char *value = http_query_value(queries[i], "state");
+        if (value)
+            fail_msg("'%s' gives '%s'", queries[i], value);
+    }
+}
+
+TEST(query_value_may_have_blanks_by_plus)
+{
+    char *value = http_query_value("&&a=1&state=a+b%2Bc&", "state");
+    assert_string_equal(value, "a b+c");
+    free(value);
 }
