@@ -144,7 +144,7 @@ static rpc_code take_client(
 rpc_code admin_create_client(admin_call *c, rpc_status *reterr)
 {
     const Sim__V1__CreateClientRequest *request = (const Sim__V1__CreateClientRequest *)c->request;
-    sim_client client;
+    sim_client client = {0};
     char *secret = NULL;
     Sim__V1__CreateClientResponse *response = admin_new(
         c, &sim__v1__create_client_response__descriptor);
@@ -209,7 +209,7 @@ rpc_code admin_list_clients(admin_call *c, rpc_status *reterr)
 rpc_code admin_update_client(admin_call *c, rpc_status *reterr)
 {
     const Sim__V1__UpdateClientRequest *request = (const Sim__V1__UpdateClientRequest *)c->request;
-    sim_client client;
+    sim_client client = {0};
     rpc_code code = take_client(c, request->client, &client, reterr);
     if (code == RPC_OK)
         code = sim_client_update(c->service->state, &client, reterr);

@@ -254,6 +254,7 @@ static rpc_code by_token(sim_state *state, const char *client_id, sim__use use, 
         return ended(reterr);
     code = judge(state, record, use, generation, reterr);
     if (code == RPC_ABORTED) {
+        host_counter_add(state->reused, 1);
         rpc_code revoked = sim_grant_revoke(state, family, reterr);
         return revoked == RPC_OK ? used_twice(reterr) : revoked;
     }
@@ -321,6 +322,7 @@ static rpc_code issue_once(sim_state *state, const sim_grant *grant, const sim_i
     if (!record || record->revoked)
         return ended(reterr);
     if (record->revision != grant->revision) {
+        host_counter_add(state->reused, 1);
         code = sim_grant_revoke(state, grant->family, reterr);
         return code == RPC_OK ? RPC_ALREADY_EXISTS : code;
     }

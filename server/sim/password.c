@@ -10,6 +10,7 @@ static rpc_code turn_begin(sim__turnstile *turnstile, rpc_status *reterr)
     if (turnstile->running == turnstile->running_max &&
         turnstile->waiting == turnstile->waiting_max) {
         pthread_mutex_unlock(&turnstile->lock);
+        host_counter_add(turnstile->refused, 1);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "%u password checks wait already; try again, or raise login.hashes_waiting_max",
             turnstile->waiting_max);

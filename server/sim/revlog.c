@@ -77,6 +77,13 @@ static bool load_one(void *ctx, const store_entry *entry)
     return remember(l->state, &one, &l->status) == RPC_OK;
 }
 
+static void head_of(sim_state *state, uint64_t sequence, Sim__Records__Log *ret)
+{
+    ret->epoch = (ProtobufCBinaryData){.len = sizeof state->log.epoch, .data = state->log.epoch};
+    ret->secret_id = (ProtobufCBinaryData){.len = SIM__ID_BYTES, .data = state->keys->id};
+    ret->sequence = sequence;
+}
+
 static rpc_code load_head(sim_state *state, rpc_arena *arena, rpc_status *reterr)
 {
     sim__log *log = &state->log;
@@ -91,10 +98,12 @@ static rpc_code load_head(sim_state *state, rpc_arena *arena, rpc_status *reterr
     if (head) {
         memcpy(log->epoch, head->epoch.data, sizeof log->epoch);
         log->sequence = head->sequence;
-        return RPC_OK;
+        if (head->secret_id.len == SIM__ID_BYTES &&
+            memcmp(head->secret_id.data, state->keys->id, SIM__ID_BYTES) == 0)
+            return RPC_OK;
     }
     rpc_random(log->epoch, sizeof log->epoch);
-    fresh.epoch = (ProtobufCBinaryData){.len = sizeof log->epoch, .data = log->epoch};
+    head_of(state, log->sequence, &fresh);
     const store_change change = {.kind = STORE_PUT, .value = sim__pack(arena, &fresh.base)};
     return sim__update(state, &group, STORE_ANY_GENERATION, &change, 1, reterr);
 }
@@ -164,6 +173,7 @@ static void batch_waiter(sim_state *state, batch *b, sim__log_waiter *waiter)
         waiter->code = batch_one(state, b, &waiter->list[i], &waiter->status);
     if (waiter->code == RPC_OK)
         return;
+    host_counter_add(state->log.refused, 1);
     b->count = count; /* all of a caller's or nothing */
     b->sequence = sequence;
 }
@@ -171,8 +181,7 @@ static void batch_waiter(sim_state *state, batch *b, sim__log_waiter *waiter)
 static rpc_code batch_write(sim_state *state, batch *b, rpc_status *reterr)
 {
     Sim__Records__Log head = SIM__RECORDS__LOG__INIT;
-    head.epoch = (ProtobufCBinaryData){.len = sizeof state->log.epoch, .data = state->log.epoch};
-    head.sequence = b->sequence;
+    head_of(state, b->sequence, &head);
     b->changes[0] = (store_change){.kind = STORE_PUT, .value = sim__pack(b->arena, &head.base)};
     return sim__update(state, &group, STORE_ANY_GENERATION, b->changes, b->count, reterr);
 }
@@ -231,8 +240,10 @@ static void lead(sim_state *state)
     write_all(state, taken, entries, &b);
     bool more = b.count > 1;
     pthread_mutex_lock(&log->lock);
-    if (more)
+    if (more) {
+        host_counter_add(log->added, b.sequence - log->sequence);
         log->sequence = b.sequence;
+    }
     for (sim__log_waiter *w = taken; w; w = w->next)
         w->done = true;
     log->writing = false;

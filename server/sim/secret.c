@@ -88,6 +88,7 @@ rpc_code sim__keys_open(const char *directory, sim__keys **ret, rpc_status *rete
     for (uint64_t use = 0; use < SIM__USES; use++)
         crypto_kdf_derive_from_key(
             keys->use[use], sizeof keys->use[use], use + 1, CONTEXT, keys->secret);
+    crypto_kdf_derive_from_key(keys->id, sizeof keys->id, SIM__USES + 2, CONTEXT, keys->secret);
     crypto_kdf_derive_from_key(keys->form, sizeof keys->form, SIM__USES + 1, CONTEXT, keys->secret);
     *ret = keys;
     return RPC_OK;

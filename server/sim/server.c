@@ -106,6 +106,7 @@ static rpc_code open_state(sim_server *server, rpc_status *reterr)
         .store = server->db,
         .directory = host_string(v, "store.directory"),
         .clock = server->service.clock,
+        .metrics = server->metrics,
         .code_life_s = host_int(v, "grants.code_life_s"),
         .refresh_idle_s = host_int(v, "grants.refresh_idle_s"),
         .refresh_life_s = host_int(v, "grants.refresh_life_s"),

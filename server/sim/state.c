@@ -21,6 +21,26 @@ rpc_code sim__overtaken(rpc_status *reterr)
         "state: other changes of the same records were faster %u times; try again", SIM__TRIES_MAX);
 }
 
+static double in_force(void *ctx)
+{
+    sim_state *state = ctx;
+    return (double)trust_revocations_count(state->log.table, sim__now_s(state));
+}
+
+static void count_in(sim_state *state, host_metrics *metrics)
+{
+    state->hashes.refused = host_metrics_counter(metrics, "sim_password_checks_refused_total",
+        "Password checks refused because too many waited.", NULL);
+    state->log.added = host_metrics_counter(
+        metrics, "sim_revocations_total", "Revocations written to the log.", NULL);
+    state->log.refused = host_metrics_counter(metrics, "sim_revocations_refused_total",
+        "Revocations refused because too many are in force.", NULL);
+    state->reused = host_metrics_counter(metrics, "sim_grants_reused_total",
+        "Codes and refresh tokens that came twice: their grants were revoked.", NULL);
+    host_metrics_gauge(metrics, "sim_revocations_in_force", "Revocations that have not expired.",
+        NULL, in_force, state);
+}
+
 rpc_code sim_state_open(const sim_state_options *options, sim_state **ret, rpc_status *reterr)
 {
     static const atomic_bool never;
@@ -56,6 +76,8 @@ rpc_code sim_state_open(const sim_state_options *options, sim_state **ret, rpc_s
         sim_state_close(state);
         return code;
     }
+    if (options->metrics)
+        count_in(state, options->metrics);
     *ret = state;
     return RPC_OK;
 }

@@ -8,6 +8,7 @@
 #define SIM_STATE_H
 
 #include "base.h"
+#include "host.h"
 #include "store.h"
 #include "trust.h"
 
@@ -35,6 +36,7 @@ typedef struct sim_state_options {
     store *store;          /* outlives it */
     const char *directory; /* of the file `secret`, 0600, drawn at the first start */
     const rpc_clock *clock;
+    host_metrics *metrics; /* outlives it; NULL: nothing is counted */
     int64_t code_life_s, refresh_idle_s, refresh_life_s, session_life_s;
     int64_t token_life_s_max;     /* how long a revocation must be remembered */
     size_t password_memory_bytes; /* of Argon2id */
@@ -271,7 +273,8 @@ RPC_MUST_USE rpc_code sim_revoke_subject(sim_state *state, const char *subject, 
 /** Is a token of ours revoked? For introspection and userinfo; memory only. */
 bool sim_revoked(sim_state *state, const trust_token *token);
 
-/** 16 bytes that change when the store is another one. */
+/** 16 bytes that change when the store is another one, and with the secret: a store that was
+ *  restored from a copy, without it, counts as another one, since it may know less. */
 const uint8_t *sim_revocations_epoch(const sim_state *state);
 uint64_t sim_revocations_sequence(sim_state *state);
 typedef bool sim_revocation_fn(void *ctx, const sim_revocation *revocation);

@@ -28,6 +28,7 @@ typedef struct sim__keys { /* in locked memory */
     uint8_t secret[crypto_kdf_KEYBYTES];
     uint8_t use[SIM__USES][crypto_generichash_KEYBYTES];
     uint8_t form[crypto_generichash_KEYBYTES];
+    uint8_t id[SIM__ID_BYTES]; /* tells another secret from this one, and nothing else */
 } sim__keys;
 
 /** Reads DIR/secret or draws it. */
@@ -47,6 +48,7 @@ typedef struct sim__turnstile {
     pthread_mutex_t lock;
     pthread_cond_t freed;
     unsigned running, running_max, waiting, waiting_max;
+    host_counter *refused;
 } sim__turnstile;
 
 /* ---- the log of revocations ------------------------------------------------------------------ */
@@ -66,6 +68,7 @@ typedef struct sim__log {
     uint64_t sequence; /* durable; under lock */
     uint64_t oldest;   /* that may still be in the store; under lock */
     trust_revocations *table;
+    host_counter *added, *refused;
     void (*watch)(void *ctx);
     void *watch_ctx;
 } sim__log;
@@ -94,6 +97,7 @@ struct sim_state {
     sim__turnstile hashes;
     sim__keys *keys;
     sim__log log;
+    host_counter *reused; /* codes and refresh tokens */
 };
 
 static inline int64_t sim__now_s(const sim_state *state)

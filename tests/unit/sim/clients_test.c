@@ -237,8 +237,7 @@ TEST(secret_is_told_once_and_checked)
 
 static bool collect(void *ctx, const sim_client *client)
 {
-    strcat(ctx, client->client_id);
-    strcat(ctx, " ");
+    known_append(ctx, client->client_id);
     return true;
 }
 

@@ -38,6 +38,7 @@ TEST(code_used_twice_revokes_what_it_issued)
     OK(known_exchange(&k, code, refresh, jti, &status));
     REFUSED(known_exchange(&k, code, refresh, NULL, &status), RPC_ABORTED);
     assert_true(known_revoked(&k, jti, "somebody", START_MS / 1000));
+    known_counts(&k, "sim_grants_reused_total 1\n");
     REFUSED(known_refresh(&k, refresh, refresh, NULL, &status), RPC_NOT_FOUND);
     REFUSED(known_exchange(&k, code, refresh, NULL, &status), RPC_NOT_FOUND);
     assert_int_equal(known_logged(&k, 0), 1);

@@ -31,9 +31,12 @@ static void open_state(known *k)
         .sync = STORE_SYNC_PROCESS,
         .clock = &k->clock};
     OK(store_open_lmdb(&db, &k->db, &status));
+    k->metrics = host_metrics_new();
+    assert_non_null(k->metrics);
     const sim_state_options options = {.store = k->db,
         .directory = k->directory,
         .clock = &k->clock,
+        .metrics = k->metrics,
         .code_life_s = 60,
         .refresh_idle_s = 3600,
         .refresh_life_s = 36000,
@@ -94,6 +97,7 @@ void known_open(known *k)
 void known_close(known *k)
 {
     sim_state_close(k->state);
+    host_metrics_free(k->metrics);
     store_close(k->db);
 }
 
@@ -170,6 +174,22 @@ rpc_code known_refresh(known *k, const char *refresh, char ret_refresh[SIM_CODE_
     sim_grant *grant = NULL;
     rpc_code read = sim_grant_by_refresh(k->state, "app", refresh, &grant, reterr);
     return read == RPC_OK ? issue(k, grant, false, ret_refresh, ret_jti, reterr) : read;
+}
+
+void known_append(char list[128], const char *word)
+{
+    size_t size = strlen(list);
+    snprintf(list + size, 128 - size, "%s ", word);
+}
+
+void known_counts(known *k, const char *line)
+{
+    size_t size = 0;
+    char *text = host_metrics_text(k->metrics, &size);
+    assert_non_null(text);
+    if (!strstr(text, line))
+        fail_msg("no line '%s' in:\n%s", line, text);
+    free(text);
 }
 
 bool known_revoked(known *k, const char *jti, const char *sub, int64_t issued_at)

@@ -17,6 +17,7 @@ typedef struct known {
     store *db;
     sim_state *state;
     rpc_clock clock;
+    host_metrics *metrics;
     _Atomic int64_t wall_ms;
     unsigned jtis;
     /* For the next opening; 0: cheap. */
@@ -52,6 +53,10 @@ rpc_code known_exchange(
     known *k, const char *code, char ret_refresh[SIM_CODE_MAX], char *ret_jti, rpc_status *reterr);
 rpc_code known_refresh(known *k, const char *refresh, char ret_refresh[SIM_CODE_MAX], char *ret_jti,
     rpc_status *reterr);
+/** Word and blank, into a list of at most 127 characters. */
+void known_append(char list[128], const char *word);
+/** A line that /metrics must have; since the opening. */
+void known_counts(known *k, const char *line);
 /** Of a token with that jti, subject and time of issue. */
 bool known_revoked(known *k, const char *jti, const char *sub, int64_t issued_at);
 /** Entries of the log after a number. */

@@ -103,6 +103,27 @@ TEST(epoch_stays_with_its_store)
     known_close(&k);
 }
 
+TEST(store_without_its_secret_is_of_another_epoch_and_keeps_its_revocations)
+{
+    known k;
+    rpc_status status = {0};
+    uint8_t epoch[16];
+    char path[512];
+    known_open(&k);
+    OK(sim_revoke_token(k.state, "a", NOW_S + 300, &status));
+    memcpy(epoch, sim_revocations_epoch(k.state), sizeof epoch);
+    snprintf(path, sizeof path, "%s/secret", k.directory);
+    assert_int_equal(remove(path), 0); /* as after a restore */
+    known_reopen(&k);
+    assert_memory_not_equal(epoch, sim_revocations_epoch(k.state), sizeof epoch);
+    assert_int_equal(sim_revocations_sequence(k.state), 1);
+    assert_int_equal(known_logged(&k, 0), 1);
+    memcpy(epoch, sim_revocations_epoch(k.state), sizeof epoch);
+    known_reopen(&k);
+    assert_memory_equal(epoch, sim_revocations_epoch(k.state), sizeof epoch);
+    known_close(&k);
+}
+
 TEST(numbers_go_on_after_expired_ones_are_gone)
 {
     known k;
@@ -268,6 +289,9 @@ TEST(more_revocations_than_the_limit_are_refused)
         OK(sim_revoke_token(k.state, jti, NOW_S + 300, &status));
     }
     REFUSED(sim_revoke_token(k.state, "more", NOW_S + 300, &status), RPC_RESOURCE_EXHAUSTED);
+    known_counts(&k, "sim_revocations_refused_total 1\n");
+    known_counts(&k, "sim_revocations_total 4\n");
+    known_counts(&k, "sim_revocations_in_force 4\n");
     assert_int_equal(sim_revocations_sequence(k.state), 4);
     known_pass(&k, 1000);
     OK(sim_revoke_token(k.state, "later", NOW_S + 2000, &status));

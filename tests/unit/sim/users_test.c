@@ -72,9 +72,7 @@ TEST(user_names_are_of_few_characters)
 
 static bool collect(void *ctx, const sim_user *user)
 {
-    char *names = ctx;
-    strcat(names, user->username);
-    strcat(names, " ");
+    known_append(ctx, user->username);
     return strcmp(user->username, "c") != 0;
 }
 
@@ -233,6 +231,9 @@ TEST(only_some_hashes_are_made_at_once_and_too_many_waiting_are_refused)
         pthread_join(threads[i], NULL);
     assert_int_equal(atomic_load(&busy) + atomic_load(&done), THREADS);
     assert_true(atomic_load(&done) >= 1);
+    char line[64];
+    snprintf(line, sizeof line, "sim_password_checks_refused_total %u\n", atomic_load(&busy));
+    known_counts(&k, line);
     known_close(&k);
 }
 
