@@ -102,3 +102,27 @@ rpc_code program_check_https(const host_values *values, const char *name, rpc_st
                ? code
                : rpc_status_set(reterr, code, "'listen.%s.address': %s", name, why.message);
 }
+
+void program_http_limits(const host_values *values, host_https_options *options)
+{
+    options->workers = (unsigned)host_int(values, "http.workers");
+    options->polling_threads = (unsigned)host_int(values, "http.polling_threads");
+    options->limits.queue = (unsigned)host_int(values, "http.queue");
+    options->limits.connections = (unsigned)host_int(values, "http.connections");
+    options->limits.connections_per_address = (unsigned)host_int(
+        values, "http.connections_per_address");
+    options->limits.connection_bytes = (size_t)host_int(values, "http.connection_bytes");
+    options->limits.header_bytes = (size_t)host_int(values, "http.header_bytes");
+    options->limits.headers = (unsigned)host_int(values, "http.headers");
+    options->limits.idle_s = (unsigned)host_int(values, "http.idle_s");
+    options->limits.request_s = (unsigned)host_int(values, "http.request_s");
+}
+
+rpc_code program_check_http(const host_values *values, rpc_status *reterr)
+{
+    if (2 * host_int(values, "http.header_bytes") <= host_int(values, "http.connection_bytes"))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "'http.header_bytes': is more than half of http.connection_bytes, whose other half is for "
+        "the answer");
+}

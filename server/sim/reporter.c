@@ -19,7 +19,7 @@
 #define SILENCE_MS         10000
 #define BACKOFF_INITIAL_MS 100
 #define BACKOFF_MAX_MS     2000
-#define EPOCH_CHARS        43 /* of sim_state_mac() */
+#define EPOCH_CHARS        32 /* 16 bytes in hex */
 #define BATCH_MAX          64u
 #define TEXT_MAX           256u
 
@@ -435,9 +435,7 @@ rpc_code sim_reporter_start(rpc_channel *channel, sim_state *state, const char *
         .resource = copy,
         .log = log,
         .clock = rpc_clock_system()};
-    /* of the store and its secret: a store that was restored from a copy gets a new secret, and
-     * with it a log that begins anew for every DACM */
-    sim_state_mac(state, "reports", rpc_bytes_of(sim_revocations_epoch(state), 16), r->epoch);
+    rpc_hex(rpc_bytes_of(sim_revocations_epoch(state), EPOCH_CHARS / 2), r->epoch);
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

@@ -82,10 +82,11 @@ const host_setting sim_settings[] = {
     NUMBER("login.hashes_waiting_max", NULL, 1, 255, "16",
         "logins that wait for it; more are told to come later. Below http.workers, so that tokens "
         "go on meanwhile"),
-    NUMBER("http.workers", NULL, 2, 256, "64", "requests that are worked on at a time"),
+    PROGRAM_HTTP_SETTINGS,
     NUMBER("step5a.deadline_ms", "ms", 10, 60000, "2000", "a DACM may take to answer"),
-    NUMBER("step5a.waiting_max", NULL, 1, 10000, "256",
-        "requests that wait for one DACM at a time; more are told to come later"),
+    NUMBER("step5a.waiting_max", NULL, 1, 255, "32",
+        "requests that wait for one DACM at a time; more are told to come later. Below "
+        "http.workers, so that a DACM that hangs stops nothing else"),
     TEXT("store.directory", 1, NULL, "where users, clients and grants are kept"),
     NUMBER("store.meta_map_bytes_max", "bytes", 1048576, INT64_MAX, "17179869184",
         "limit of records on disk"),
@@ -189,6 +190,21 @@ static rpc_code check_lives(const host_values *values, rpc_status *reterr)
     return RPC_OK;
 }
 
+/* Logins hash for long, and a DACM may hang: neither may take every worker from the rest. */
+static rpc_code check_workers(const host_values *values, rpc_status *reterr)
+{
+    const int64_t workers = host_int(values, "http.workers");
+    if (host_int(values, "login.hashes_waiting_max") + host_int(values, "login.hashes_at_once") >=
+        workers)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'http.workers': logins could take all of them: set it above login.hashes_at_once and "
+            "login.hashes_waiting_max together");
+    if (host_int(values, "step5a.waiting_max") >= workers)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'step5a.waiting_max': a DACM that hangs could take all http.workers: set it below");
+    return program_check_http(values, reterr);
+}
+
 static rpc_code check_dacm(const host_values *dacm, size_t index, rpc_status *reterr)
 {
     const char *target = host_string(dacm, "target"), *resource = host_string(dacm, "resource");
@@ -251,5 +267,7 @@ rpc_code sim_settings_check(const host_values *values, rpc_status *reterr)
         code = check_admin(values, reterr);
     if (code == RPC_OK)
         code = check_lives(values, reterr);
+    if (code == RPC_OK)
+        code = check_workers(values, reterr);
     return code == RPC_OK ? check_dacms(values, reterr) : code;
 }

@@ -329,7 +329,7 @@ TEST(dacm_that_stands_beyond_our_log_is_told_nothing)
 {
     begin();
     revoke_token("a");
-    sim_state_mac(known, "reports", rpc_bytes_of(sim_revocations_epoch(known), 16), dacm.epoch);
+    rpc_hex(rpc_bytes_of(sim_revocations_epoch(known), 16), dacm.epoch);
     dacm.applied = 5; /* our store was restored from an older copy */
     start_reporter();
     pthread_mutex_lock(&dacm.lock);
