@@ -386,6 +386,21 @@ TEST(many_revocations_arrive_each_once)
     end();
 }
 
+TEST(dacm_that_falls_silent_gets_another_stream)
+{
+    begin();
+    dacm.mute = true; /* connected, and whatever is sent goes nowhere */
+    start_reporter();
+    pthread_mutex_lock(&dacm.lock);
+    while (dacm.streams < 2)
+        pthread_cond_wait(&dacm.came, &dacm.lock);
+    dacm.mute = false;
+    pthread_mutex_unlock(&dacm.lock);
+    revoke_token("a");
+    await_applied(1);
+    end();
+}
+
 TEST(stop_while_the_dacm_is_away_returns)
 {
     begin();
