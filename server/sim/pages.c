@@ -36,11 +36,15 @@ void sim_page_style_hash(char ret[64])
     snprintf(ret, 64, "'sha256-%s'", text);
 }
 
-/* Where a redirect URI leads, as a source of CSP. Addresses of IPv6 are none there: any host of
- * that port stands for them. */
+/* Where a redirect URI leads, as a source of CSP; "" for what begins with no scheme. Addresses of
+ * IPv6 are none there: any host of that port stands for them. */
 static void source_of(const char *uri, char *ret, size_t room)
 {
-    size_t scheme = strcspn(uri, ":");
+    size_t scheme = strspn(
+        uri, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+    *ret = '\0';
+    if (uri[scheme] != ':')
+        return;
     bool web = strncmp(uri, "http://", 7) == 0 || strncmp(uri, "https://", 8) == 0;
     const char *host = uri + scheme + 3;
     size_t size = web ? strcspn(host, "/?#") : 0;

@@ -128,6 +128,8 @@ TEST(policy_cannot_be_extended_by_a_redirect_uri)
     char csp[SIM_CSP_MAX];
     sim_page_csp("'sha256-x'", "https://a;script-src *;b/cb", csp);
     assert_null(strstr(csp, "script-src"));
+    sim_page_csp("'sha256-x'", "com.example;script-src *", csp); /* no scheme */
+    assert_null(strstr(csp, "script-src"));
     sim_page_csp("'sha256-x'", "https://a *", csp);
     assert_non_null(strstr(csp, "form-action 'self' https:;"));
 }
