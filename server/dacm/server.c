@@ -409,7 +409,6 @@ static rpc_code open_https(dacm_server *server, rpc_status *reterr)
     host_https_options options = program_https_options(values, "https");
     options.routes = routes;
     options.route_count = sizeof routes / sizeof *routes;
-    options.limits = (host_https_limits){.connections = 64, .connections_per_address = 16};
     options.log = server->log;
     options.metrics = server->metrics;
     return host_https_start(&options, &server->https, reterr);

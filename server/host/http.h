@@ -148,22 +148,33 @@ typedef struct host_route {
     bool in_place;
 } host_route;
 
-/** What strangers may cost. 0 = the default. Each limit that is reached is counted
- *  (dacm_http_limit_reached_total). */
+/** What strangers may cost: X(member, setting, unit, least, most, default, description). Each that
+ *  is reached is counted (dacm_http_limit_reached_total). */
+#define HOST_HTTPS_LIMITS(X)                                                                       \
+    X(connections, "limits.https.connections", NULL, 1, 65536, "1024", "connections in all")       \
+    X(connections_per_address, "limits.https.connections_per_address", NULL, 1, 65536, "64",       \
+        "connections of an address (of IPv6: a /64)")                                              \
+    X(connection_bytes, "limits.https.connection_bytes", "bytes", 8192, 1048576, "32768",          \
+        "memory of a connection: headers of a request and of its answer")                          \
+    X(header_bytes, "limits.https.header_bytes", "bytes", 1024, 524288, "16384",                   \
+        "headers of a request; at most half of the connection's memory")                           \
+    X(headers, "limits.https.headers", NULL, 8, 1024, "64", "headers of a request")                \
+    X(idle_s, "limits.https.idle_s", "s", 1, 3600, "10", "a connection without a byte is kept")    \
+    X(request_s, "limits.https.request_s", "s", 1, 3600, "30",                                     \
+        "for a handshake, for a request to arrive and for its answer to be taken, each in all")    \
+    X(queue, "limits.https.queue", NULL, 1, 1000000, "256",                                        \
+        "requests that wait for a worker; beyond it 503 with Retry-After")
+
+/** 0 = the default. */
 typedef struct host_https_limits {
-    unsigned connections;             /* 1..65536, default 1024 */
-    unsigned connections_per_address; /* 1..65536, default 64; of IPv6: a /64 */
-    size_t connection_bytes;          /* 8 KiB..1 MiB, default 32 KiB: headers of a request and of
-                                       * its answer */
-    size_t header_bytes;              /* 1 KiB.., default and most half of connection_bytes */
-    unsigned headers;                 /* 8..1024, default 64 */
-    unsigned idle_s;                  /* 1..3600, default 10: without a byte */
-    unsigned request_s;               /* 1..3600, default 30: for the handshake, for a request to
-                                       * arrive and for its answer to be taken, each as a whole */
-    unsigned queue;                   /* 1..1,000,000, default 256: requests that wait for a
-                                       * worker; beyond it 503 with Retry-After */
-    unsigned drain_ms;                /* 1..600,000, default 5,000: see host_https_stop() */
+#define HOST_HTTPS_MEMBER(member, setting, unit, least, most, standard, text) uint32_t member;
+    HOST_HTTPS_LIMITS(HOST_HTTPS_MEMBER)
+#undef HOST_HTTPS_MEMBER
+    uint32_t drain_ms; /* 1..600,000, default 5,000: see host_https_stop() */
 } host_https_limits;
+/** The limits that values set; of a table with `HOST_HTTPS_LIMITS(HOST_RPC_LIMIT_SETTING)`.
+ *  drain_ms is 0. */
+host_https_limits host_https_limits_of(const host_values *values);
 
 /** Whether clients are asked for a certificate. One that does not verify (another CA, expired, not
  *  for clients) fails the handshake. */
@@ -190,8 +201,8 @@ typedef struct host_https_options {
     host_metrics *metrics; /* NULL = none; outlives the server */
 } host_https_options;
 
-/** host_https_check() says what host_https_start() says of address, port and plain HTTP, before it
- *  touches anything.
+/** host_https_check() says what host_https_start() says of address, port, plain HTTP and limits,
+ *  before it touches anything.
  *
  *  host_https_start() serves the routes until host_https_stop(). 400 for a request whose end two
  *  servers could see differently; 404 for an unknown path; 431 for headers beyond the limits.

@@ -167,6 +167,7 @@ struct host_request {
     char id[HOST_REQUEST_ID_CHARS + 1];
     char address[INET6_ADDRSTRLEN];
     const char *method, *path, *query;
+    const char *target_end; /* in libmicrohttpd's memory, until the headers were looked at */
     int64_t started_us;
     https_header *headers;
     size_t header_count;
@@ -176,6 +177,7 @@ struct host_request {
     const host_params *query_params, *form_params; /* NULL = not looked at */
     char *form_room;                               /* body_size + 1 bytes */
     host_certificate *certificate;
+    bool ends_connection;
     unsigned refused; /* status; what comes of the body is dropped */
     size_t discarded;
     const char *refusal;

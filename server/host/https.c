@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -14,6 +15,8 @@
 #define BACKLOG             1024
 #define POLLING_THREADS_MAX 64u
 #define LAST_ANSWERS_MS     500u
+#define DRAIN_MS            5000u
+#define DRAIN_MS_MAX        600000u
 
 static const char tls_versions[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
@@ -77,12 +80,6 @@ static struct addrinfo *resolve(const host_https_options *options, rpc_status *r
     return NULL;
 }
 
-rpc_code host_https_check(const host_https_options *options, rpc_status *reterr)
-{
-    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = resolve(options, reterr);
-    return found ? RPC_OK : RPC_INVALID_ARGUMENT;
-}
-
 static rpc_code open_listener(const host_https_options *options, int *ret, rpc_status *reterr)
 {
     RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = resolve(options, reterr);
@@ -119,44 +116,54 @@ static void write_url(host_https *https, int fd)
 
 typedef struct limit_range {
     const char *name;
-    size_t value, least, most;
+    uint32_t value, least, most;
 } limit_range;
 
 static rpc_code check_limits(const host_https_limits *limits, rpc_status *reterr)
 {
+#define RANGE(member, setting, unit, least, most, standard, text)                                  \
+    {#member, limits->member, least, most},
     const limit_range ranges[] = {
-        {"connections", limits->connections, 1, 65536},
-        {"connections_per_address", limits->connections_per_address, 1, 65536},
-        {"connection_bytes", limits->connection_bytes, 8 << 10, 1 << 20},
-        {"header_bytes", limits->header_bytes, 1 << 10, limits->connection_bytes / 2},
-        {"headers", limits->headers, 8, 1024},
-        {"idle_s", limits->idle_s, 1, 3600},
-        {"request_s", limits->request_s, 1, 3600},
-        {"queue", limits->queue, 1, 1000000},
-        {"drain_ms", limits->drain_ms, 1, 600000},
-    };
+        HOST_HTTPS_LIMITS(RANGE){"drain_ms", limits->drain_ms, 1, DRAIN_MS_MAX}};
+#undef RANGE
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most)
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "https: limit %s is %zu; give %zu..%zu, or 0 for the default", ranges[i].name,
+                "https: limit %s is %u; give %u..%u, or 0 for the default", ranges[i].name,
                 ranges[i].value, ranges[i].least, ranges[i].most);
+    if (limits->header_bytes > limits->connection_bytes / 2)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "https: limit header_bytes is %u and more than half of connection_bytes, %u",
+            limits->header_bytes, limits->connection_bytes);
     return RPC_OK;
 }
 
 static host_https_limits with_defaults(host_https_limits limits)
 {
-#define HTTPS_DEFAULT(member, value) limits.member = limits.member ? limits.member : (value)
-    HTTPS_DEFAULT(connections, 1024);
-    HTTPS_DEFAULT(connections_per_address, 64);
-    HTTPS_DEFAULT(connection_bytes, (size_t)32 << 10);
-    HTTPS_DEFAULT(header_bytes, limits.connection_bytes / 2);
-    HTTPS_DEFAULT(headers, 64);
-    HTTPS_DEFAULT(idle_s, 10);
-    HTTPS_DEFAULT(request_s, 30);
-    HTTPS_DEFAULT(queue, 256);
-    HTTPS_DEFAULT(drain_ms, 5000);
-#undef HTTPS_DEFAULT
+#define DEFAULT(member, setting, unit, least, most, standard, text)                                \
+    if (!limits.member)                                                                            \
+        limits.member = (uint32_t)strtoul(standard, NULL, 10);
+    HOST_HTTPS_LIMITS(DEFAULT)
+#undef DEFAULT
+    limits.drain_ms = limits.drain_ms ? limits.drain_ms : DRAIN_MS;
     return limits;
+}
+
+host_https_limits host_https_limits_of(const host_values *values)
+{
+    return (host_https_limits){
+#define READ(member, setting, unit, least, most, standard, text)                                   \
+    .member = (uint32_t)host_int(values, setting),
+        HOST_HTTPS_LIMITS(READ)
+#undef READ
+    };
+}
+
+rpc_code host_https_check(const host_https_options *options, rpc_status *reterr)
+{
+    const host_https_limits limits = with_defaults(options->limits);
+    RPC_CLEANUP(addrinfo_freep) struct addrinfo *found = resolve(options, reterr);
+    return found ? check_limits(&limits, reterr) : RPC_INVALID_ARGUMENT;
 }
 
 static rpc_code check_route(
@@ -225,7 +232,8 @@ static bool copy_routes(host_https *https, const host_https_options *options)
         largest = route->body_max > largest ? route->body_max : largest;
     }
     /* Target and headers, a body that grew by doubling, its parameters, and blocks half used. */
-    https->arena_bytes = 4 * https->limits.connection_bytes + 6 * largest + ((size_t)64 << 10);
+    https->arena_bytes = 4 * (size_t)https->limits.connection_bytes + 6 * largest +
+                         ((size_t)64 << 10);
     return true;
 }
 
@@ -251,10 +259,12 @@ static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* The limits of connections are ours: libmicrohttpd's, of each of its threads, lie beyond. */
+/* poll, not epoll: libmicrohttpd 0.9.75 runs in circles while a handshake is unfinished on epoll,
+ * and forgets connections (docs/decisions/0015-https-polls.md).
+ * The limits of connections are ours: libmicrohttpd's, of each of its threads, lie beyond. */
 static struct MHD_Daemon *start_daemon(host_https *https, int fd, unsigned threads)
 {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
     const struct MHD_OptionItem pool[] = {
         {MHD_OPTION_THREAD_POOL_SIZE, threads, NULL}, {MHD_OPTION_END, 0, NULL}};
     const struct MHD_OptionItem tls[] = {
@@ -267,7 +277,7 @@ static struct MHD_Daemon *start_daemon(host_https *https, int fd, unsigned threa
     return MHD_start_daemon(flags, 0, https__on_accept, https, https__on_request, https,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         (https->limits.connections + 1) * threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        https->limits.connection_bytes, MHD_OPTION_CONNECTION_TIMEOUT, https->limits.idle_s,
+        (size_t)https->limits.connection_bytes, MHD_OPTION_CONNECTION_TIMEOUT, https->limits.idle_s,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, https__on_target, https, MHD_OPTION_NOTIFY_COMPLETED,
         https__on_completed, https, MHD_OPTION_NOTIFY_CONNECTION, https__on_connection, https,

@@ -146,8 +146,8 @@ static int64_t reap(host_https *https)
             continue;
         }
         atomic_store_explicit(&one->deadline_us, HTTPS_NEVER, memory_order_relaxed);
-        shutdown(one->fd, SHUT_RDWR);
         https__limit_reached(https, HTTPS_LIMIT_REQUEST_TIME);
+        shutdown(one->fd, SHUT_RDWR);
     }
     return next;
 }

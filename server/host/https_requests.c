@@ -119,6 +119,7 @@ void *https__on_target(void *ctx, const char *target, struct MHD_Connection *mhd
     request->route = &request->https->unknown;
     host_request_id(rpc_clock_system(), request->id);
     memcpy(request->address, connection->address, sizeof request->address);
+    request->target_end = target + strlen(target);
     request->path = rpc_arena_strndup(request->arena, target, strlen(target));
     return request;
 }
@@ -128,11 +129,35 @@ void *https__on_target(void *ctx, const char *target, struct MHD_Connection *mhd
 
 typedef struct framing {
     unsigned lengths, encodings, expectations;
-    bool odd, chunked, too_many;
-    size_t length; /* SIZE_MAX: not to be told */
+    bool odd, chunked, too_many, torn;
+    const char *end; /* of what was seen last, as it came */
+    size_t length;   /* SIZE_MAX: not to be told */
     size_t bytes;
     host_request *request;
 } framing;
+
+/* libmicrohttpd gives out the bytes as they came, with a NUL in place of each colon and each end of
+ * a line: a NUL that was sent hides what stands behind it from us, and shows it to others. So the
+ * pieces must lie side by side. A header over two lines (RFC 9112 5.2) does not, and is refused as
+ * well. */
+static bool is_next_line(const char *end, const char *begin)
+{
+    uintptr_t gap = (uintptr_t)begin - (uintptr_t)end;
+    return gap == 1 || gap == 2; /* LF or CRLF */
+}
+
+static bool is_empty_line(const char *end, const char *begin)
+{
+    uintptr_t gap = (uintptr_t)begin - (uintptr_t)end;
+    return gap >= 2 && gap <= 4;
+}
+
+static size_t header_size(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info ? info->header_size : 0;
+}
 
 static void take_header(framing *seen, const char *name, const char *value)
 {
@@ -167,7 +192,9 @@ static enum MHD_Result look_at_header(
                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     framing *seen = ctx;
     (void)kind;
+    seen->torn = seen->torn || !value || !is_next_line(seen->end, name);
     value = value ? value : "";
+    seen->end = value + strlen(value);
     size_t size = strspn(name, token);
     if (size == 0 || name[size]) /* "Content-Length : 5": others may see what we do not */
         seen->odd = true;
@@ -188,6 +215,8 @@ static enum MHD_Result refuse_now(
     host_request *request, struct MHD_Connection *mhd, unsigned status, const char *message)
 {
     struct MHD_Response *response = https__refusal(request, status, message);
+    if (response && request->ends_connection)
+        MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = response ? MHD_queue_response(mhd, status, response) : MHD_NO;
     if (response)
         MHD_destroy_response(response);
@@ -300,6 +329,8 @@ static void judge_request(host_request *request, unsigned method, const framing 
 static const char *fault_of(const framing *seen, const host_request *request, const char *version)
 {
     const char *host = NULL;
+    if (seen->torn)
+        return "the headers have a NUL in them, or one goes over two lines";
     if (seen->odd)
         return "a header has a name that is none";
     if (seen->lengths > 1)
@@ -347,7 +378,10 @@ static enum MHD_Result on_headers(
         request->arena, request->https->limits.headers * sizeof *request->headers);
     if (!request->path || !request->headers)
         return refuse_now(request, mhd, 503, "no memory; try again later");
+    seen.end = version + strlen(version);
+    seen.torn = !is_next_line(request->target_end, version);
     MHD_get_connection_values(mhd, MHD_HEADER_KIND, look_at_header, &seen);
+    seen.torn = seen.torn || !is_empty_line(seen.end, method + header_size(mhd));
     find_route(request);
     if (seen.too_many) {
         https__limit_reached(request->https, HTTPS_LIMIT_HEADERS);
@@ -510,8 +544,10 @@ static enum MHD_Result on_whole(host_request *request, struct MHD_Connection *mh
     if (!take_certificate(request))
         return refuse_now(request, mhd, 503, "no memory; try again later");
     if (request->certificate &&
-        request->certificate->ends_ms <= rpc_clock_wall_ms(rpc_clock_system()))
+        request->certificate->ends_ms <= rpc_clock_wall_ms(rpc_clock_system())) {
+        request->ends_connection = true;
         return refuse_now(request, mhd, 403, "the client's certificate has expired");
+    }
     https__give_time(request->connection, 0);
     return request->route->route.in_place ? call_in_place(request, mhd)
                                           : give_to_worker(request, mhd);

@@ -291,7 +291,8 @@ bool https__certificate_take(gnutls_session_t session, host_certificate **ret)
         !take_subject(crt, &made->subject) || !take_names(crt, GNUTLS_SAN_DNSNAME, &made->dns) ||
         !take_names(crt, GNUTLS_SAN_URI, &made->uris))
         return false;
-    made->ends_ms = (int64_t)gnutls_x509_crt_get_expiration_time(crt) * 1000;
+    /* Its last second counts, as in GnuTLS. */
+    made->ends_ms = ((int64_t)gnutls_x509_crt_get_expiration_time(crt) + 1) * 1000;
     *ret = RPC_TAKE(made);
     return true;
 }

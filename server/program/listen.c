@@ -84,15 +84,24 @@ host_https_options program_https_options(const host_values *values, const char *
 {
     char port[64];
     snprintf(port, sizeof port, "listen.%s.port", name);
+    host_https_limits limits = host_https_limits_of(values);
+    const int64_t drain_ms = host_int(values, "limits.drain_ms");
+    limits.drain_ms = drain_ms ? (uint32_t)drain_ms : 1;
     return (host_https_options){.address = part_of(values, name, "address"),
         .port = (unsigned)host_int(values, port),
         .certificate_file = part_of(values, name, "certificate"),
-        .key_file = part_of(values, name, "key")};
+        .key_file = part_of(values, name, "key"),
+        .limits = limits};
 }
 
 rpc_code program_check_https(const host_values *values, const char *name, rpc_status *reterr)
 {
     rpc_status why;
+    if (2 * host_int(values, "limits.https.header_bytes") >
+        host_int(values, "limits.https.connection_bytes"))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'limits.https.header_bytes': is more than half of limits.https.connection_bytes, "
+            "whose other half is for the answer");
     host_https_options options = program_https_options(values, name);
     options.key_file = NULL;
     if (!options.address)
@@ -103,26 +112,8 @@ rpc_code program_check_https(const host_values *values, const char *name, rpc_st
                : rpc_status_set(reterr, code, "'listen.%s.address': %s", name, why.message);
 }
 
-void program_http_limits(const host_values *values, host_https_options *options)
+void program_http_workers(const host_values *values, host_https_options *options)
 {
     options->workers = (unsigned)host_int(values, "http.workers");
     options->polling_threads = (unsigned)host_int(values, "http.polling_threads");
-    options->limits.queue = (unsigned)host_int(values, "http.queue");
-    options->limits.connections = (unsigned)host_int(values, "http.connections");
-    options->limits.connections_per_address = (unsigned)host_int(
-        values, "http.connections_per_address");
-    options->limits.connection_bytes = (size_t)host_int(values, "http.connection_bytes");
-    options->limits.header_bytes = (size_t)host_int(values, "http.header_bytes");
-    options->limits.headers = (unsigned)host_int(values, "http.headers");
-    options->limits.idle_s = (unsigned)host_int(values, "http.idle_s");
-    options->limits.request_s = (unsigned)host_int(values, "http.request_s");
-}
-
-rpc_code program_check_http(const host_values *values, rpc_status *reterr)
-{
-    if (2 * host_int(values, "http.header_bytes") <= host_int(values, "http.connection_bytes"))
-        return RPC_OK;
-    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-        "'http.header_bytes': is more than half of http.connection_bytes, whose other half is for "
-        "the answer");
 }

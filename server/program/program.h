@@ -115,29 +115,13 @@ extern const char *const program_levels[];       /* of log.level */
         .description = "user IDs that may use the socket besides the server's own"                 \
     }
 
-/** Of an HTTPS server that is for everybody (host/http.h). */
-#define PROGRAM_HTTP_SETTINGS                                                                      \
+/** Of an HTTPS server whose routes may block (host/http.h); its limits are HOST_HTTPS_LIMITS. */
+#define PROGRAM_HTTP_WORKERS                                                                       \
     PROGRAM_NUMBER("http.workers", NULL, 2, 256, "64", "requests that are worked on at a time"),   \
-        PROGRAM_NUMBER("http.queue", NULL, 1, 1000000, "256",                                      \
-            "requests that wait for that; more are told to come later (503)"),                     \
         PROGRAM_NUMBER(                                                                            \
-            "http.polling_threads", NULL, 1, 64, "1", "threads that read, write and do the TLS"),  \
-        PROGRAM_NUMBER("http.connections", NULL, 1, 65536, "1024", "connections of a listener"),   \
-        PROGRAM_NUMBER("http.connections_per_address", NULL, 1, 65536, "64",                       \
-            "the same, an address (of IPv6: a /64)"),                                              \
-        PROGRAM_NUMBER("http.connection_bytes", "bytes", 8192, 1048576, "32768",                   \
-            "memory of a connection for the headers of a request and of its answer"),              \
-        PROGRAM_NUMBER("http.header_bytes", "bytes", 1024, 524288, "16384",                        \
-            "headers of a request; at most half of http.connection_bytes"),                        \
-        PROGRAM_NUMBER("http.headers", NULL, 8, 1024, "64", "headers of a request"),               \
-        PROGRAM_NUMBER("http.idle_s", "s", 1, 3600, "10", "a connection without a byte"),          \
-        PROGRAM_NUMBER("http.request_s", "s", 1, 3600, "30",                                       \
-            "for the handshake, for a request to arrive, and for its answer to be taken, each as " \
-            "a whole")
-/** Workers, threads and limits by PROGRAM_HTTP_SETTINGS, into options. */
-void program_http_limits(const host_values *values, host_https_options *options);
-/** INVALID_ARGUMENT names what contradicts. */
-RPC_MUST_USE rpc_code program_check_http(const host_values *values, rpc_status *reterr);
+            "http.polling_threads", NULL, 1, 64, "1", "threads that read, write and do the TLS")
+/** By PROGRAM_HTTP_WORKERS, into options. */
+void program_http_workers(const host_values *values, host_https_options *options);
 
 /** The trail as audit.* says; a record that a crash tore is cut off and told to log. */
 RPC_MUST_USE rpc_code program_audit_open(const host_values *values, const rpc_clock *clock,

@@ -212,9 +212,7 @@ static rpc_code serve(sim_server *server, host_https_options *options, bool with
     const host_values *values = values_of(server);
     options->routes = routes;
     options->route_count = sim_oidc_routes(server->oidc, with_certificate, routes);
-    program_http_limits(values, options);
-    const int64_t drain_ms = host_int(values, "limits.drain_ms");
-    options->limits.drain_ms = drain_ms ? (unsigned)drain_ms : 1;
+    program_http_workers(values, options);
     options->log = server->log;
     options->metrics = server->metrics;
     return host_https_start(options, ret, reterr);
