@@ -181,13 +181,15 @@ trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_key
     return TRUST_VALID;
 }
 
-bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room)
+/* A string member of one segment. */
+static bool peek(
+    rpc_bytes jws, size_t bytes_max, int segment, const char *member, char *ret, size_t room)
 {
     rpc_bytes part[3], signed_bytes;
     size_t size = 0;
     if (jws.size > bytes_max || !split(jws, part, &signed_bytes))
         return false;
-    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(part[1], &size);
+    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(part[segment], &size);
     if (!payload)
         return false;
     RPC_CLEANUP(json_freep)
@@ -197,6 +199,16 @@ bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *
         return false;
     memcpy(ret, text, strlen(text) + 1);
     return true;
+}
+
+bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room)
+{
+    return peek(jws, bytes_max, 1, member, ret, room);
+}
+
+bool trust__jws_peek_kid(rpc_bytes jws, size_t bytes_max, char ret[TRUST_KID_MAX + 1])
+{
+    return peek(jws, bytes_max, 0, "kid", ret, TRUST_KID_MAX + 1);
 }
 
 static rpc_code no_memory(rpc_status *reterr)

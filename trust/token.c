@@ -385,6 +385,13 @@ rpc_code trust_token_verify(
     return RPC_OK;
 }
 
+bool trust_token_key_unknown(rpc_bytes token, const trust_keyring *ring)
+{
+    char kid[TRUST_KID_MAX + 1];
+    return trust__jws_peek_kid(token, TRUST_TOKEN_BYTES_MAX, kid) &&
+           !trust_keyring_find(ring, rpc_bytes_str(kid));
+}
+
 bool trust_token_peek_issuer(rpc_bytes token, char *ret_issuer, size_t room)
 {
     return trust__jws_peek(token, TRUST_TOKEN_BYTES_MAX, "iss", ret_issuer, room);

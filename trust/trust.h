@@ -282,6 +282,9 @@ typedef struct trust_token {
  *  since 1970. */
 RPC_API RPC_MUST_USE rpc_code trust_token_verify(rpc_bytes token, const trust_issuer *issuer,
     int64_t now, trust_token **ret, rpc_status *reterr);
+/** Is it a token whose header names a kid that is not in the ring? For an issuer whose set is
+ *  fetched: whether a newer set might help. Nothing is verified. */
+RPC_API bool trust_token_key_unknown(rpc_bytes token, const trust_keyring *ring);
 /** The `iss` of a token, unverified: which issuer to ask. False when it cannot be read or does
  *  not fit; nothing else of the token may be believed. */
 RPC_API bool trust_token_peek_issuer(rpc_bytes token, char *ret_issuer, size_t room);

@@ -83,6 +83,8 @@ trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_key
 /** A string member of the payload, without any check of who wrote it. False when it cannot be read
  *  or does not fit. */
 bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room);
+/** The header's kid, in the same way. */
+bool trust__jws_peek_kid(rpc_bytes jws, size_t bytes_max, char ret[TRUST_KID_MAX + 1]);
 /** `aud`: one string, or an array of strings, that is or holds one of a NULL-terminated list. */
 bool trust__is_one_of(const char *text, const char *const *list);
 bool trust__is_audience(const json_t *claim, const char *const *audiences);

@@ -105,6 +105,16 @@ static void verified(void *arg)
     free(job);
 }
 
+/* Answered at once all the same: a stranger's token must not hold a call until a stranger's server
+ * answers. */
+static void ask_for_keys(const struct job *job, size_t index)
+{
+    const trust_issuer *issuer = &job->issuers->issuers[index];
+    if (job->issuers->rules[index].fetched &&
+        trust_token_key_unknown(rpc_bytes_of(job->text, job->size), issuer->keys))
+        dacm_providers_unknown_kid(job->service->trust->providers, issuer->issuer);
+}
+
 /* Pool. */
 static void verify(void *arg)
 {
@@ -120,7 +130,9 @@ static void verify(void *arg)
         rpc_status_set(&job->ret->status, RPC_UNAUTHENTICATED,
             "token: not a token, or its `iss` is none of the configured issuers");
     else if (trust_token_verify(
-                 text, &job->issuers->issuers[index], now, &token, &job->ret->status) == RPC_OK) {
+                 text, &job->issuers->issuers[index], now, &token, &job->ret->status) != RPC_OK)
+        ask_for_keys(job, index);
+    else {
         trust_token_cache_put(
             job->service->trust->tokens, job->sha256, token, &job->issuers->issuers[index]);
         take(job->ret, token, job->issuers);

@@ -12,7 +12,7 @@
 /* ---- a snapshot ---------------------------------------------------------------------------------
  */
 
-static uint64_t next_version(void)
+uint64_t dacm_next_version(void)
 {
     static atomic_uint_fast64_t last;
     return atomic_fetch_add(&last, 1) + 1;
@@ -27,9 +27,30 @@ static rpc_code load_keys(const char *path, trust_keyring **ret, rpc_status *ret
         return code;
     rpc_status why;
     code = trust_keyring_parse(
-        rpc_bytes_of(text, size), TRUST_FOR_TOKENS, next_version(), ret, &why);
+        rpc_bytes_of(text, size), TRUST_FOR_TOKENS, dacm_next_version(), ret, &why);
     program_file_done(text, size);
     return code == RPC_OK ? code : rpc_status_set(reterr, code, "'%s': %.300s", path, why.message);
+}
+
+trust_keyring *dacm_no_keys(void)
+{
+    trust_keyring *ring = NULL;
+    rpc_status ignored;
+    return trust_keyring_parse(rpc_bytes_str("{\"keys\":[]}"), TRUST_FOR_TOKENS,
+               dacm_next_version(), &ring, &ignored) == RPC_OK
+               ? ring
+               : NULL;
+}
+
+/* Keys that are fetched are set later. */
+static rpc_code load_or_wait(const host_values *entry, trust_keyring **ret, rpc_status *reterr)
+{
+    const char *path = host_string(entry, "jwks_file");
+    if (path[0])
+        return load_keys(path, ret, reterr);
+    *ret = dacm_no_keys();
+    return *ret ? RPC_OK
+                : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for a key set");
 }
 
 static rpc_code read_algorithms(
@@ -111,7 +132,7 @@ static rpc_code read_issuer(dacm_issuers *set, const host_values *settings, cons
     if (code == RPC_OK)
         code = check_namespaces(entry, index, reterr);
     if (code == RPC_OK)
-        code = load_keys(host_string(entry, "jwks_file"), &keys, reterr);
+        code = load_or_wait(entry, &keys, reterr);
     if (code != RPC_OK)
         return code;
     issuer->keys = keys;
@@ -125,6 +146,7 @@ static rpc_code read_issuer(dacm_issuers *set, const host_values *settings, cons
     issuer->may_delegate = host_bool(entry, "may_delegate");
     set->rules[index] = (dacm_issuer_rule){.mode = (trust_mode)host_enum(entry, "mode"),
         .require_binding = host_bool(entry, "require_binding"),
+        .fetched = host_string(entry, "jwks_file")[0] == '\0',
         .max_staleness_s = host_enum(entry, "revocations") == DACM_REVOCATIONS_REPORT
                                ? host_int(entry, "max_staleness_s")
                                : 0};
@@ -157,7 +179,7 @@ rpc_code dacm_issuers_load(
     if (!set)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers");
     atomic_init(&set->refs, 1);
-    set->version = next_version();
+    set->version = dacm_next_version();
     set->arena = rpc_arena_new(ARENA_BYTES);
     set->issuers = calloc(count + 1, sizeof *set->issuers);
     set->rules = calloc(count + 1, sizeof *set->rules);
@@ -175,6 +197,35 @@ rpc_code dacm_issuers_load(
     return code;
 }
 
+dacm_issuers *dacm_issuers_copy(dacm_issuers *from)
+{
+    dacm_issuers *copy = calloc(1, sizeof *copy);
+    if (!copy)
+        return NULL;
+    *copy = *from;
+    atomic_init(&copy->refs, 1);
+    copy->version = dacm_next_version();
+    copy->base = dacm_issuers_ref(from->base ? from->base : from);
+    copy->issuers = calloc(from->count + 1, sizeof *copy->issuers);
+    copy->rules = calloc(from->count + 1, sizeof *copy->rules);
+    if (!copy->issuers || !copy->rules) {
+        copy->count = 0;
+        dacm_issuers_unref(copy);
+        return NULL;
+    }
+    memcpy(copy->issuers, from->issuers, from->count * sizeof *copy->issuers);
+    memcpy(copy->rules, from->rules, from->count * sizeof *copy->rules);
+    for (size_t i = 0; i < copy->count; i++)
+        trust_keyring_ref((trust_keyring *)(uintptr_t)copy->issuers[i].keys);
+    return copy;
+}
+
+void dacm_issuers_set_keys(dacm_issuers *issuers, size_t index, trust_keyring *ring)
+{
+    trust_keyring_unref((trust_keyring *)(uintptr_t)issuers->issuers[index].keys);
+    issuers->issuers[index].keys = ring;
+}
+
 dacm_issuers *dacm_issuers_ref(dacm_issuers *issuers)
 {
     atomic_fetch_add_explicit(&issuers->refs, 1, memory_order_relaxed);
@@ -187,7 +238,10 @@ void dacm_issuers_unref(dacm_issuers *issuers)
         return;
     for (size_t i = 0; i < issuers->count; i++)
         trust_keyring_unref((trust_keyring *)(uintptr_t)issuers->issuers[i].keys);
-    rpc_arena_free(issuers->arena);
+    if (issuers->base)
+        dacm_issuers_unref(issuers->base);
+    else
+        rpc_arena_free(issuers->arena);
     free(issuers->issuers);
     free(issuers->rules);
     free(issuers);

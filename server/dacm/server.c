@@ -85,6 +85,21 @@ static rpc_code read_config(dacm_server *server, rpc_status *reterr)
 /* ---- what decisions stand on
  * --------------------------------------------------------------------- */
 
+static bool keys_acceptable(void *ctx, const trust_keyring *ring, rpc_status *reterr)
+{
+    dacm_server *server = ctx;
+    return dacm_trust_judge_keys(&server->trust, ring, reterr) == RPC_OK;
+}
+
+/* A token that runs under a key that is gone is judged anew. */
+static void keys_changed(void *ctx)
+{
+    dacm_server *server = ctx;
+    if (!dacm_trust_renew_keys(&server->trust))
+        HOST_LOG(server->log, HOST_ERROR, "no memory for an issuer's new keys; the old ones stay");
+    dacm_running_recheck(server->service.running, NULL);
+}
+
 static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
 {
     dacm_trust *trust = &server->trust;
@@ -101,7 +116,15 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
         .metrics = server->metrics,
         .health = server->health};
     trust->reports = dacm_reports_new(&links);
-    if (!trust->tokens || !trust->revocations || !trust->reports)
+    const dacm_providers_links fetching = {.clock = server->service.clock,
+        .log = server->log,
+        .metrics = server->metrics,
+        .health = server->health,
+        .acceptable = keys_acceptable,
+        .changed = keys_changed,
+        .ctx = server};
+    trust->providers = dacm_providers_new(&fetching);
+    if (!trust->tokens || !trust->revocations || !trust->reports || !trust->providers)
         return no_memory(reterr);
     for (int i = 0; i < TRUST_REASONS; i++) {
         char labels[64];
@@ -524,6 +547,8 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = dacm_reports_start(server->trust.reports, server->service.running, reterr);
     if (code == RPC_OK)
+        code = dacm_providers_start(server->trust.providers, reterr);
+    if (code == RPC_OK)
         code = dacm_sweep_start(&server->service, &server->sweep, reterr);
     return code;
 }
@@ -634,6 +659,7 @@ static void close_trust(dacm_trust *trust)
     trust_token_cache_free(trust->tokens);
     trust_revocations_free(trust->revocations);
     dacm_reports_free(trust->reports);
+    dacm_providers_free(trust->providers);
 }
 
 void dacm_server_stop(dacm_server *server)
@@ -647,7 +673,8 @@ void dacm_server_stop(dacm_server *server)
     }
     host_https_stop(server->https);
     dacm_sweep_stop(server->sweep);
-    dacm_reports_stop(server->trust.reports); /* it looks at the running calls */
+    dacm_providers_stop(server->trust.providers); /* they look at the running calls */
+    dacm_reports_stop(server->trust.reports);
     rpc_server_free(server->rpc);
     close_service(server);
     close_trust(&server->trust);

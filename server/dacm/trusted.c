@@ -65,7 +65,7 @@ static rpc_code check_purposes(const loaded *l, rpc_status *reterr)
     for (size_t i = 0; i < l->issuers->count; i++)
         if (trust_signer_in(l->signer, l->issuers->issuers[i].keys))
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "'signing.key_file': key '%.40s' also signs tokens ('issuers[%zu].jwks_file'); one "
+                "'signing.key_file': key '%.40s' also signs tokens (of 'issuers[%zu]'); one "
                 "key has one purpose: make another with `dacm pki`",
                 trust_signer_kid(l->signer), i);
     return RPC_OK;
@@ -92,9 +92,16 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
     rpc_code code = read_all(settings, trust->audience, &l, reterr);
     if (code == RPC_OK)
         code = dacm_reports_attach(trust->reports, l.issuers, reterr);
+    if (code == RPC_OK) { /* what was fetched before, beside the manifest key of now */
+        dacm_providers_apply(trust->providers, l.issuers);
+        code = check_purposes(&l, reterr);
+    }
+    if (code == RPC_OK)
+        code = dacm_providers_configure(trust->providers, settings, reterr);
     if (code != RPC_OK)
         return code;
     pthread_rwlock_wrlock(&trust->lock);
+    dacm_providers_apply(trust->providers, l.issuers); /* here: none that is fetched is missed */
     const loaded old = {trust->issuers, trust->signer, trust->public_jwks};
     trust->issuers = l.issuers;
     atomic_store_explicit(&trust->version, l.issuers->version, memory_order_release);
@@ -103,4 +110,29 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
     pthread_rwlock_unlock(&trust->lock);
     l = old; /* freed on return */
     return RPC_OK;
+}
+
+bool dacm_trust_renew_keys(dacm_trust *trust)
+{
+    pthread_rwlock_wrlock(&trust->lock);
+    dacm_issuers *old = trust->issuers, *renewed = dacm_issuers_copy(old);
+    if (renewed) {
+        dacm_providers_apply(trust->providers, renewed);
+        trust->issuers = renewed;
+        atomic_store_explicit(&trust->version, renewed->version, memory_order_release);
+    }
+    pthread_rwlock_unlock(&trust->lock);
+    if (renewed)
+        dacm_issuers_unref(old);
+    return renewed != NULL;
+}
+
+rpc_code dacm_trust_judge_keys(dacm_trust *trust, const trust_keyring *ring, rpc_status *reterr)
+{
+    pthread_rwlock_rdlock(&trust->lock);
+    const bool ours = trust->signer && trust_signer_in(trust->signer, ring);
+    pthread_rwlock_unlock(&trust->lock);
+    return ours ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                      "it holds the key that signs our manifests; one key has one purpose")
+                : RPC_OK;
 }

@@ -7,6 +7,7 @@
 #include "audit.h"
 #include "host.h"
 #include "issuers.h"
+#include "providers.h"
 #include "reports.h"
 #include "trust.h"
 
@@ -22,6 +23,7 @@ typedef struct dacm_trust {
     trust_token_cache *tokens;
     trust_revocations *revocations;
     dacm_reports *reports;
+    dacm_providers *providers;
     trust_audit *audit;
     const char *audience; /* of tokens, as the server was started: a reload does not change it */
     host_log *log;
@@ -39,6 +41,12 @@ uint64_t dacm_trust_version(dacm_trust *trust);
  *  is replaced. */
 RPC_MUST_USE rpc_code dacm_trust_load(
     dacm_trust *trust, const host_values *settings, rpc_status *reterr);
+/** Publishes the issuers of now with the rings that dacm_providers has now. Without memory the old
+ *  ones stay (false). */
+bool dacm_trust_renew_keys(dacm_trust *trust);
+/** Is none of the ring's keys the one that signs manifests? INVALID_ARGUMENT. */
+RPC_MUST_USE rpc_code dacm_trust_judge_keys(
+    dacm_trust *trust, const trust_keyring *ring, rpc_status *reterr);
 /** Reads and judges the same files and changes nothing. */
 RPC_MUST_USE rpc_code dacm_trust_check(const host_values *settings, rpc_status *reterr);
 

@@ -7,6 +7,7 @@
 
 #include "rpc.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 /* ---- settings -------------------------------------------------------------------------- */
@@ -380,5 +381,28 @@ rpc_interceptor host_rpc_interceptor(host_rpc *watch);
 void host_rpc_event(void *watch, const rpc_event *event);
 /** Of a call that the interceptor saw; "" otherwise. Lives as long as the call. */
 const char *host_rpc_request_id(const rpc_call *call);
+
+/* ---- fetching ---------------------------------------------------------------------------------
+ */
+
+/** One document by HTTPS GET. Only the configuration names what is fetched. */
+typedef struct host_fetch {
+    const char *url;
+    const char *ca_file; /* PEM; NULL or "": the system's */
+    bool allow_http;     /* http:// too, on loopback (127.0.0.1, [::1], localhost) only */
+    size_t bytes_max;    /* of the answer's body */
+    int64_t connect_ms, total_ms;
+    const atomic_bool *cancel; /* may be NULL; true ends it within a second */
+} host_fetch;
+
+/** Only url and allow_http are looked at. INVALID_ARGUMENT: no https:// URL with a host, or one
+ * with a user name or fragment. */
+RPC_MUST_USE rpc_code host_fetch_check(const host_fetch *fetch, rpc_status *reterr);
+/** TLS 1.2 or newer, certificate and name verified; redirects are not followed: whoever may answer
+ *  for the URL must not choose another. Answer 200 only. *ret has a NUL behind it; free() it.
+ *  INVALID_ARGUMENT as host_fetch_check(); RESOURCE_EXHAUSTED: more than bytes_max, or no memory;
+ *  CANCELLED; UNAVAILABLE: everything else, the message says what. Blocks. */
+RPC_MUST_USE rpc_code host_fetch_get(
+    const host_fetch *fetch, char **ret, size_t *ret_size, rpc_status *reterr);
 
 #endif
