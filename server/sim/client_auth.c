@@ -120,8 +120,11 @@ static rpc_code check_assertion(
     /* one that does not say when it was issued may be as old as any may be */
     int64_t issued_at = assertion.issued_at ? assertion.issued_at
                                             : assertion.expires_at - TRUST_ASSERTION_AHEAD_S;
-    return sim_replays_take(oidc->replays, client->client_id, assertion.jti, issued_at,
+    code = sim_replays_take(oidc->replays, client->client_id, assertion.jti, issued_at,
         assertion.expires_at + TRUST_SKEW_S, now, reterr);
+    if (code == RPC_RESOURCE_EXHAUSTED)
+        host_counter_add(oidc->counters.limits[SIM_LIMIT_ASSERTIONS], 1);
+    return code;
 }
 
 static rpc_code check_certificate(
@@ -192,9 +195,11 @@ bool sim_caller_prove(sim_oidc *oidc, host_request *request, sim_caller *ret, si
     /* by address as well: nobody locks another out by failing in its name */
     int size = snprintf(text, sizeof text, "%s %s", host_request_address(request), claim.client_id);
     rpc_bytes name = rpc_bytes_of(text, (size_t)size);
-    if (sim_rates_used_up(oidc->service->client_failures, name, &retry_s))
+    if (sim_rates_used_up(oidc->service->client_failures, name, &retry_s)) {
+        host_counter_add(oidc->counters.limits[SIM_LIMIT_CLIENT], 1);
         return sim_refuse_with(reterr, 429, SIM_UNAVAILABLE,
             "this client failed too often; Retry-After says when to try again", retry_s);
+    }
     RPC_CLEANUP(sim_client_freep) sim_client *client = NULL;
     rpc_code code = sim_client_find(oidc->service->state, claim.client_id, &client, &status);
     if (code == RPC_OK)

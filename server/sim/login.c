@@ -37,11 +37,13 @@ static bool take_try(sim_authorization *a, rpc_bytes username, rpc_bytes address
 {
     sim_service *service = a->oidc->service;
     unsigned retry_s = 0;
-    if (sim_rates_take(service->logins_per_address, address, &retry_s) &&
-        sim_rates_take(service->logins_per_user, username, &retry_s))
-        return true;
-    HOST_LOG(service->log, HOST_WARNING, "too many logins",
-        host_text("request_id", host_request_id_of(a->request)));
+    sim_limit limit = SIM_LIMIT_ADDRESS;
+    if (sim_rates_take(service->logins_per_address, address, &retry_s)) {
+        limit = SIM_LIMIT_USER;
+        if (sim_rates_take(service->logins_per_user, username, &retry_s))
+            return true;
+    }
+    host_counter_add(a->oidc->counters.limits[limit], 1);
     show_too_often(a, retry_s);
     return false;
 }
@@ -71,7 +73,10 @@ static void log_in(sim_authorization *a, const char *username, const char *passw
     if (!take_try(a, name, address))
         return;
     rpc_code code = sim_user_check(service->state, username, password, &user, &status);
+    if (code == RPC_RESOURCE_EXHAUSTED)
+        host_counter_add(a->oidc->counters.limits[SIM_LIMIT_HASHES], 1);
     if (code == RPC_UNAUTHENTICATED || code == RPC_INVALID_ARGUMENT) {
+        host_counter_add(a->oidc->counters.logins[SIM_LOGIN_REFUSED], 1);
         if (note(a, username, false, &status) != RPC_OK)
             sim_authorization_failed(a, &status);
         else
@@ -84,10 +89,12 @@ static void log_in(sim_authorization *a, const char *username, const char *passw
         code = note(a, username, true, &status);
     sim_rates_give(service->logins_per_user, name);
     sim_rates_give(service->logins_per_address, address);
-    if (code == RPC_OK)
+    if (code == RPC_OK) {
+        host_counter_add(a->oidc->counters.logins[SIM_LOGIN_SUCCESS], 1);
         sim_authorization_next_fresh(a);
-    else
+    } else {
         sim_authorization_failed(a, &status);
+    }
 }
 
 static void take_login(sim_authorization *a, const host_params *form)

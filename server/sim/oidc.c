@@ -50,7 +50,7 @@ rpc_code sim_oidc_new(
         code = rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "oidc: issuer '%.200s', or the URL for certificates, is too long",
             service->config.issuer);
-    else if (!list_resources(oidc))
+    else if (!list_resources(oidc) || !sim_counters_make(&oidc->counters, service->metrics))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "oidc: no memory");
     sim_page_style_hash(oidc->style_hash);
     if (code == RPC_OK)

@@ -13,8 +13,51 @@
 
 #define SIM_PATH_MAX 256u
 
+typedef enum sim_grant_kind {
+    SIM_KIND_CODE,
+    SIM_KIND_REFRESH,
+    SIM_KIND_CLIENT,
+    SIM_KIND_OTHER,
+    SIM_KINDS
+} sim_grant_kind;
+/** "authorization_code" …; "other". */
+const char *sim_grant_kind_name(sim_grant_kind kind);
+sim_grant_kind sim_grant_kind_of(const char *name);
+
+typedef enum sim_token_outcome {
+    SIM_TOKEN_ISSUED,
+    SIM_TOKEN_REFUSED,
+    SIM_TOKEN_UNAVAILABLE,
+    SIM_TOKEN_OUTCOMES
+} sim_token_outcome;
+
+typedef enum sim_login_outcome {
+    SIM_LOGIN_SUCCESS,
+    SIM_LOGIN_REFUSED,
+    SIM_LOGIN_OUTCOMES
+} sim_login_outcome;
+
+/** Limits of ours; server/host counts those of connections. */
+typedef enum sim_limit {
+    SIM_LIMIT_USER,
+    SIM_LIMIT_ADDRESS,
+    SIM_LIMIT_CLIENT,
+    SIM_LIMIT_ASSERTIONS,
+    SIM_LIMIT_HASHES,
+    SIM_LIMITS
+} sim_limit;
+
+typedef struct sim_counters {
+    host_counter *tokens[SIM_KINDS][SIM_TOKEN_OUTCOMES];
+    host_counter *logins[SIM_LOGIN_OUTCOMES];
+    host_counter *limits[SIM_LIMITS];
+} sim_counters;
+/** False: memory is short. */
+RPC_MUST_USE bool sim_counters_make(sim_counters *counters, host_metrics *metrics);
+
 struct sim_oidc {
     sim_service *service;
+    sim_counters counters;
     sim_replays *replays;
     const char **resources;                               /* of the DACMs, NULL-terminated */
     char prefix[SIM_PATH_MAX], mtls_prefix[SIM_PATH_MAX]; /* paths of issuer and mtls_url */

@@ -5,6 +5,7 @@
 
 #include "cleanup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -123,6 +124,7 @@ static rpc_code make_room(sim_replays *replays, int64_t now, rpc_status *reterr)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "assertions: %u are good at a time; let clients use shorter ones", SIM_REPLAYS_MAX);
     size_t room = alive > replays->room / 4 ? replays->room * 2 : replays->room;
+    assert(room >= ROOM_FIRST);
     used *table = calloc(room, sizeof *table);
     if (!table)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "assertions: no memory");

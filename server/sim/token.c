@@ -11,12 +11,17 @@
 
 typedef struct token_request {
     sim_oidc *oidc;
+    sim_grant_kind kind;
     host_request *request;
     const host_params *form;
     sim_caller caller;
     const sim_dacm *dacm;
+    bool reused;                     /* a code or refresh token that had been used */
+    char subject[SIM_SUB_CHARS + 1]; /* "" = no user is known yet */
     bool has_details;
     sim_details details; /* what is granted */
+    char scope[SIM_SCOPE_BYTES_MAX + 1];
+    const char *users[TRUST_USERS_MAX + 1]; /* of details, for a VAL server */
     sim_ticket ticket;
 } token_request;
 
@@ -58,15 +63,14 @@ static bool choose_resource(token_request *t, const char *granted, sim_error *re
 }
 
 /* The scope asked for, which must be within what may be had; all of that when none is asked for. */
-static bool choose_scope(
-    token_request *t, const char *all, char room[SIM_SCOPE_BYTES_MAX + 1], sim_error *reterr)
+static bool choose_scope(token_request *t, const char *all, sim_error *reterr)
 {
     const char *asked = sim_param(t->form, "scope");
-    if (!sim_words_copy(asked ? asked : all, room, SIM_SCOPE_BYTES_MAX + 1))
+    if (!sim_words_copy(asked ? asked : all, t->scope, sizeof t->scope))
         return sim_refuse(reterr, SIM_INVALID_SCOPE, "scope has more than 1,024 bytes");
-    if (!*room || !sim_words_within(room, all))
+    if (!*t->scope || !sim_words_within(t->scope, all))
         return sim_refuse(reterr, SIM_INVALID_SCOPE, "more scope is asked for than was granted");
-    t->ticket.scope = room;
+    t->ticket.scope = t->scope;
     return true;
 }
 
@@ -91,13 +95,14 @@ static bool ask_dacm(token_request *t, const char *const *users, size_t count, b
         retry_s ? retry_s : 1);
 }
 
-static rpc_code note(
-    token_request *t, const char *grant, const sim_tokens *tokens, rpc_status *reterr)
+static rpc_code note(token_request *t, const sim_tokens *tokens, rpc_status *reterr)
 {
+    host_counter_add(t->oidc->counters.tokens[t->kind][SIM_TOKEN_ISSUED], 1);
     return SIM_AUDIT(t->oidc->service, host_request_id_of(t->request), "token", reterr,
-        host_text("grant", grant), host_text("client", t->caller.client->client_id),
-        host_who("subject", t->ticket.subject), host_text("jti", tokens->jti),
-        host_text("scope", t->ticket.scope), host_text("resource", t->dacm->resource),
+        host_text("grant", sim_grant_kind_name(t->kind)),
+        host_text("client", t->caller.client->client_id), host_who("subject", t->ticket.subject),
+        host_text("jti", tokens->jti), host_text("scope", t->ticket.scope),
+        host_text("resource", t->dacm->resource),
         host_text("asset", t->has_details ? t->details.asset_id : ""));
 }
 
@@ -133,6 +138,8 @@ static bool find_user(token_request *t, const sim_grant *grant, sim_user **ret, 
 {
     rpc_status status;
     rpc_code code = sim_user_by_sub(t->oidc->service->state, grant->sub, ret, &status);
+    snprintf(t->subject, sizeof t->subject, "%s", grant->sub);
+    t->ticket.subject = t->subject;
     if (code == RPC_NOT_FOUND || (code == RPC_OK && (*ret)->disabled))
         return sim_refuse(reterr, SIM_INVALID_GRANT, "the grant has ended");
     return code == RPC_OK || failed(t, &status, reterr);
@@ -155,7 +162,7 @@ static bool use_up(token_request *t, const sim_grant *grant, bool by_code, const
     if (code == RPC_ABORTED || code == RPC_NOT_FOUND)
         return sim_refuse(reterr, SIM_INVALID_GRANT, "it was used before, or the grant has ended");
     if (code == RPC_OK)
-        code = note(t, by_code ? "authorization_code" : "refresh_token", tokens, &status);
+        code = note(t, tokens, &status);
     return code == RPC_OK || failed(t, &status, reterr);
 }
 
@@ -165,7 +172,6 @@ static bool issue_to_user(token_request *t, const sim_grant *grant, bool by_code
     sim_tokens tokens;
     char refresh[SIM_CODE_MAX] = "";
     t->ticket.client = t->caller.client;
-    t->ticket.subject = grant->sub;
     t->ticket.details = t->has_details ? &t->details : NULL;
     t->ticket.gpsis = gpsis;
     t->ticket.profile = profile;
@@ -202,6 +208,7 @@ static bool found(token_request *t, rpc_code code, const rpc_status *status, sim
 {
     if (code == RPC_OK)
         return true;
+    t->reused = code == RPC_ABORTED;
     if (code == RPC_NOT_FOUND || code == RPC_ABORTED || code == RPC_INVALID_ARGUMENT)
         return sim_refuse(
             reterr, SIM_INVALID_GRANT, "it is none of this client's, has expired, or was used");
@@ -211,7 +218,6 @@ static bool found(token_request *t, rpc_code code, const rpc_status *status, sim
 static bool by_code(token_request *t, sim_error *reterr)
 {
     rpc_status status;
-    char scope[SIM_SCOPE_BYTES_MAX + 1];
     RPC_CLEANUP(sim_grant_freep) sim_grant *grant = NULL;
     const char *text = sim_param(t->form, "code");
     const char *redirect = sim_param(t->form, "redirect_uri");
@@ -227,20 +233,19 @@ static bool by_code(token_request *t, sim_error *reterr)
         return sim_refuse(reterr, SIM_INVALID_GRANT, "redirect_uri is not that of the request");
     if (!sim_pkce_matches(verifier, grant->code_challenge))
         return sim_refuse(reterr, SIM_INVALID_GRANT, "code_verifier does not fit the challenge");
-    return choose_scope(t, grant->scope, scope, reterr) && issue_by_grant(t, grant, true, reterr);
+    return choose_scope(t, grant->scope, reterr) && issue_by_grant(t, grant, true, reterr);
 }
 
 static bool by_refresh(token_request *t, sim_error *reterr)
 {
     rpc_status status;
-    char scope[SIM_SCOPE_BYTES_MAX + 1];
     RPC_CLEANUP(sim_grant_freep) sim_grant *grant = NULL;
     const char *text = sim_param(t->form, "refresh_token");
     if (!text)
         return sim_refuse(reterr, SIM_INVALID_REQUEST, "refresh_token is needed");
     rpc_code code = sim_grant_by_refresh(
         t->oidc->service->state, t->caller.client->client_id, text, &grant, &status);
-    return found(t, code, &status, reterr) && choose_scope(t, grant->scope, scope, reterr) &&
+    return found(t, code, &status, reterr) && choose_scope(t, grant->scope, reterr) &&
            issue_by_grant(t, grant, false, reterr);
 }
 
@@ -278,8 +283,12 @@ static bool take_users(token_request *t, sim_error *reterr)
     if (!sim_scope_allowed(SIM_SCOPE_ASSETS, t->caller.client->scopes))
         return sim_refuse(
             reterr, SIM_INVALID_DETAILS, "this client is not registered for scope seal.da");
-    return sim_details_users_within(&t->details, t->caller.client->users) ||
-           sim_refuse(reterr, SIM_INVALID_DETAILS, "this client may not act for all of users");
+    if (!sim_details_users_within(&t->details, t->caller.client->users))
+        return sim_refuse(reterr, SIM_INVALID_DETAILS, "this client may not act for all of users");
+    for (size_t i = 0; i < t->details.user_count; i++)
+        t->users[i] = t->details.users[i].text;
+    t->users[t->details.user_count] = NULL;
+    return true;
 }
 
 static bool issue_to_client(token_request *t, const sim_profile *profile, sim_error *reterr)
@@ -287,22 +296,17 @@ static bool issue_to_client(token_request *t, const sim_profile *profile, sim_er
     sim_tokens tokens;
     rpc_status status;
     const sim_client *client = t->caller.client;
-    const char *users[TRUST_USERS_MAX + 1];
-    size_t count = t->has_details ? t->details.user_count : 0;
-    for (size_t i = 0; i < count; i++)
-        users[i] = t->details.users[i].text;
-    users[count] = NULL;
     t->ticket.client = client;
     t->ticket.subject = client->client_id;
     t->ticket.details = t->has_details ? &t->details : NULL;
-    t->ticket.users = t->has_details ? users : NULL;
+    t->ticket.users = t->has_details ? t->users : NULL;
     t->ticket.profile = profile;
     t->ticket.tokens_after = client->tokens_after;
     if (!sim_mint(t->oidc, t->request, &t->ticket, &tokens, reterr))
         return false;
     rpc_code code = sim_client_unchanged(t->oidc->service->state, client, &status);
     if (code == RPC_OK)
-        code = note(t, "client_credentials", &tokens, &status);
+        code = note(t, &tokens, &status);
     if (code == RPC_OK)
         sim_answer_tokens(t->oidc, t->request, &t->ticket, &tokens, "");
     sim_tokens_done(&tokens);
@@ -314,28 +318,25 @@ static bool issue_to_client(token_request *t, const sim_profile *profile, sim_er
 
 static bool by_client(token_request *t, sim_error *reterr)
 {
-    char all[SIM_SCOPE_BYTES_MAX + 1], scope[SIM_SCOPE_BYTES_MAX + 1];
-    const char *users[TRUST_USERS_MAX + 1], *own[TRUST_USERS_MAX + 1];
+    char all[SIM_SCOPE_BYTES_MAX + 1];
+    const char *own[TRUST_USERS_MAX + 1];
     bool allowed[TRUST_USERS_MAX];
     sim_profile mine = {.users = own};
     RPC_CLEANUP(sim_profile_freep) sim_profile *profile = NULL;
     if (t->caller.client->auth == SIM_AUTH_NONE)
         return sim_refuse(
             reterr, "unauthorized_client", "a public client cannot act in its own name");
-    if (!scopes_of_client(t->caller.client, all, reterr) || !choose_scope(t, all, scope, reterr) ||
+    if (!scopes_of_client(t->caller.client, all, reterr) || !choose_scope(t, all, reterr) ||
         !bind_certificate(t, reterr) || !choose_resource(t, "", reterr) || !take_users(t, reterr))
         return false;
     if (!t->has_details || !*t->details.asset_id)
         return issue_to_client(t, NULL, reterr);
-    for (size_t i = 0; i < t->details.user_count; i++)
-        users[i] = t->details.users[i].text;
-    users[t->details.user_count] = NULL;
-    if (!ask_dacm(t, users, t->details.user_count, allowed, &profile, reterr))
+    if (!ask_dacm(t, t->users, t->details.user_count, allowed, &profile, reterr))
         return false;
     /* never the whole list: a VAL server learns of those that it acts for */
     for (size_t i = 0; i < t->details.user_count; i++)
         if (allowed[i])
-            own[mine.count++] = users[i];
+            own[mine.count++] = t->users[i];
     own[mine.count] = NULL;
     return issue_to_client(t, &mine, reterr);
 }
@@ -346,13 +347,12 @@ static bool by_client(token_request *t, sim_error *reterr)
 static bool answer(token_request *t, sim_error *reterr)
 {
     static const struct {
-        const char *name;
         unsigned grant;
         bool (*issue)(token_request *t, sim_error *reterr);
     } grants[] = {
-        {"authorization_code", SIM_GRANT_CODE, by_code},
-        {"refresh_token", SIM_GRANT_REFRESH, by_refresh},
-        {"client_credentials", SIM_GRANT_CLIENT_CREDENTIALS, by_client},
+        [SIM_KIND_CODE] = {SIM_GRANT_CODE, by_code},
+        [SIM_KIND_REFRESH] = {SIM_GRANT_REFRESH, by_refresh},
+        [SIM_KIND_CLIENT] = {SIM_GRANT_CLIENT_CREDENTIALS, by_client},
     };
     if (!sim_params_sound(t->form))
         return sim_refuse(
@@ -362,22 +362,52 @@ static bool answer(token_request *t, sim_error *reterr)
     const char *name = sim_param(t->form, "grant_type");
     if (!name)
         return sim_refuse(reterr, SIM_INVALID_REQUEST, "grant_type is missing");
-    for (size_t i = 0; i < sizeof grants / sizeof *grants; i++) {
-        if (strcmp(grants[i].name, name) != 0)
-            continue;
-        if (t->caller.client->grants & grants[i].grant)
-            return grants[i].issue(t, reterr);
+    t->kind = sim_grant_kind_of(name);
+    if (t->kind == SIM_KIND_OTHER)
+        return sim_refuse(reterr, "unsupported_grant_type",
+            "grant_type can be authorization_code, refresh_token and client_credentials");
+    if (!(t->caller.client->grants & grants[t->kind].grant))
         return sim_refuse(reterr, "unauthorized_client", "this client may not use that grant_type");
-    }
-    return sim_refuse(reterr, "unsupported_grant_type",
-        "grant_type can be authorization_code, refresh_token and client_credentials");
+    return grants[t->kind].issue(t, reterr);
+}
+
+/* Does a refusal belong into the trail? Not what anybody can bring about who knows the name of a
+ * public client: nobody floods the trail. */
+static bool worth_noting(const token_request *t)
+{
+    const sim_client *client = t->caller.client;
+    return client && (client->auth != SIM_AUTH_NONE || *t->subject || t->reused);
+}
+
+/* It stands in the trail before it is told. */
+static void note_refusal(token_request *t, sim_error *error)
+{
+    rpc_status status;
+    sim_token_outcome outcome = error->status >= 429 ? SIM_TOKEN_UNAVAILABLE : SIM_TOKEN_REFUSED;
+    host_counter_add(t->oidc->counters.tokens[t->kind][outcome], 1);
+    if (outcome == SIM_TOKEN_UNAVAILABLE || !worth_noting(t))
+        return;
+    rpc_code code = SIM_AUDIT(t->oidc->service, host_request_id_of(t->request), "token", &status,
+        host_text("grant", sim_grant_kind_name(t->kind)),
+        host_text("client", t->caller.client->client_id), host_who("subject", t->subject),
+        host_text("refused", error->error),
+        host_text(
+            "why", t->reused ? "used twice: all that came of it is revoked" : error->description),
+        host_text("asset", t->has_details ? t->details.asset_id : ""));
+    if (code != RPC_OK)
+        failed(t, &status, error);
 }
 
 void sim_token_handle(void *ctx, host_request *request)
 {
     sim_error error;
-    token_request t = {.oidc = ctx, .request = request, .form = host_request_form(request)};
-    if (!answer(&t, &error))
+    token_request t = {.oidc = ctx,
+        .kind = SIM_KIND_OTHER,
+        .request = request,
+        .form = host_request_form(request)};
+    if (!answer(&t, &error)) {
+        note_refusal(&t, &error);
         sim_answer_error(request, &error);
+    }
     sim_client_free(t.caller.client);
 }
