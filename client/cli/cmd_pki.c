@@ -13,7 +13,8 @@ enum { OPTION_DNS = 512, OPTION_IP, OPTION_URI, OPTION_FOR };
 typedef struct pki_arguments {
     cli_context *cli;
     bool takes_name;
-    const char *folder, *name, *purpose;
+    const char *folder, *name;
+    const struct purpose *purpose; /* NULL = not said */
     const char *dns[NAMES_MAX + 1], *ips[NAMES_MAX + 1], *uris[NAMES_MAX + 1];
 } pki_arguments;
 
@@ -58,8 +59,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         add(pki->uris, argument, state);
         return 0;
     case OPTION_FOR:
-        pki->purpose = argument;
-        if (!purpose_of(argument))
+        pki->purpose = purpose_of(argument);
+        if (!pki->purpose)
             argp_error(state, "--for takes manifest, token or client, not '%s'", argument);
         return 0;
     case ARGP_KEY_ARG:
@@ -189,10 +190,9 @@ int cli_pki_keys(cli_context *cli, int argc, char **argv)
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
             "what will the key sign? Give --for manifest, token or client; one key has one "
             "purpose");
-    const pki_key_purpose purpose = purpose_of(pki.purpose)->purpose;
     const bool kept = is_there(pki.folder, pki.name, keys_pair.public_end);
     if (pki_make_folder(pki.folder, &error) != DACM_OK ||
-        pki_make_keys(pki.folder, pki.name, purpose, &error) != DACM_OK)
+        pki_make_keys(pki.folder, pki.name, pki.purpose->purpose, &error) != DACM_OK)
         return cli_fail(cli, &error);
     return report(cli, &keys_pair, pki.folder, pki.name, kept);
 }

@@ -44,7 +44,7 @@ bool sim_counters_make(sim_counters *counters, host_metrics *metrics)
 {
     static const char *const outcomes[SIM_LOGIN_OUTCOMES] = {"success", "refused"};
     static const char *const limits[SIM_LIMITS] = {
-        "logins_per_user", "logins_per_address", "client_failures", "assertions", "hashes_waiting"};
+        "logins_per_user", "logins_per_address", "client_failures", "assertions"};
     char labels[96];
     bool made = make_tokens(counters, metrics);
     for (size_t i = 0; made && i < SIM_LOGIN_OUTCOMES; i++) {

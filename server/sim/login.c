@@ -73,8 +73,6 @@ static void log_in(sim_authorization *a, const char *username, const char *passw
     if (!take_try(a, name, address))
         return;
     rpc_code code = sim_user_check(service->state, username, password, &user, &status);
-    if (code == RPC_RESOURCE_EXHAUSTED)
-        host_counter_add(a->oidc->counters.limits[SIM_LIMIT_HASHES], 1);
     if (code == RPC_UNAUTHENTICATED || code == RPC_INVALID_ARGUMENT) {
         host_counter_add(a->oidc->counters.logins[SIM_LOGIN_REFUSED], 1);
         if (note(a, username, false, &status) != RPC_OK)

@@ -127,9 +127,9 @@ _Static_assert(sizeof endpoints / sizeof *endpoints + 1 <= SIM_OIDC_ROUTES_MAX,
     "one more is for RFC 8414's path");
 
 static void set_route(sim_oidc *oidc, const endpoint *from, const char *before, const char *path,
-    char text[SIM_PATH_MAX], host_route *ret)
+    char text[SIM_ROUTE_MAX], host_route *ret)
 {
-    snprintf(text, SIM_PATH_MAX, "%s%s", before, path);
+    snprintf(text, SIM_ROUTE_MAX, "%s%s", before, path);
     *ret = (host_route){.path = text,
         .handle = from->handle,
         .ctx = oidc,
@@ -140,7 +140,7 @@ static void set_route(sim_oidc *oidc, const endpoint *from, const char *before, 
 size_t sim_oidc_routes(sim_oidc *oidc, bool with_certificate, host_route ret[SIM_OIDC_ROUTES_MAX])
 {
     const char *prefix = with_certificate ? oidc->mtls_prefix : oidc->prefix;
-    char(*paths)[SIM_PATH_MAX] = oidc->paths + (with_certificate ? SIM_OIDC_ROUTES_MAX : 0);
+    char(*paths)[SIM_ROUTE_MAX] = oidc->paths + (with_certificate ? SIM_OIDC_ROUTES_MAX : 0);
     size_t count = 0;
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
         if (with_certificate && !endpoints[i].with_certificate)

@@ -11,7 +11,8 @@
 
 #include "cleanup.h"
 
-#define SIM_PATH_MAX 256u
+#define SIM_PATH_MAX  256u
+#define SIM_ROUTE_MAX (SIM_PATH_MAX + 64u) /* a path of ours behind or before that */
 
 typedef enum sim_grant_kind {
     SIM_KIND_CODE,
@@ -43,7 +44,6 @@ typedef enum sim_limit {
     SIM_LIMIT_ADDRESS,
     SIM_LIMIT_CLIENT,
     SIM_LIMIT_ASSERTIONS,
-    SIM_LIMIT_HASHES,
     SIM_LIMITS
 } sim_limit;
 
@@ -61,7 +61,7 @@ struct sim_oidc {
     sim_replays *replays;
     const char **resources;                               /* of the DACMs, NULL-terminated */
     char prefix[SIM_PATH_MAX], mtls_prefix[SIM_PATH_MAX]; /* paths of issuer and mtls_url */
-    char paths[2 * SIM_OIDC_ROUTES_MAX][SIM_PATH_MAX];
+    char paths[2 * SIM_OIDC_ROUTES_MAX][SIM_ROUTE_MAX];
     char token_url[SIM_PATH_MAX], mtls_token_url[SIM_PATH_MAX];
     char style_hash[64]; /* of the pages' style, as CSP has it */
 };

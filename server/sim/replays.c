@@ -140,7 +140,7 @@ static rpc_code make_room(sim_replays *replays, int64_t now, rpc_status *reterr)
 
 static rpc_code note_newest(sim_replays *replays, int64_t issued_at, rpc_status *reterr)
 {
-    char text[FILE_BYTES + 1];
+    char text[32];
     snprintf(text, sizeof text, "%019" PRId64 "\n", issued_at);
     if (pwrite(replays->file, text, FILE_BYTES, 0) != FILE_BYTES)
         return rpc_status_set(reterr, RPC_UNAVAILABLE,
