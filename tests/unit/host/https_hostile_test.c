@@ -330,9 +330,10 @@ TEST(https_too_many_headers_are_431)
     host_https *https = start();
     for (unsigned headers = 64; headers <= 65; headers++) {
         char request[2000] = "GET /get HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        size_t size = strlen(request);
         for (unsigned i = 2; i < headers; i++)
-            strcat(request, "X: y\r\n");
-        strcat(request, "\r\n");
+            size += (size_t)snprintf(request + size, sizeof request - size, "X: y\r\n");
+        snprintf(request + size, sizeof request - size, "\r\n");
         https_has(https_raw(https, request), headers == 64 ? "HTTP/1.1 200 " : "HTTP/1.1 431 ");
     }
     assert_int_equal(reached("headers"), 1);

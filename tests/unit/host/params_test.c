@@ -96,7 +96,7 @@ TEST(params_may_be_64_and_not_one_more)
         snprintf(text + strlen(text), sizeof text - strlen(text), "&p%u=%u", i, i);
     finds(text, "p0", "0");
     finds(text, "p63", "63");
-    strcat(text, "&a");
+    snprintf(text + strlen(text), sizeof text - strlen(text), "&a");
     answers(text, "p0", HOST_MALFORMED);
 }
 
