@@ -40,7 +40,7 @@ rpc_limits rpc_limits_default(void)
         .retry_pushback_ms = 1000,
         .stream_window_bytes = 64 * 1024,
         .connection_window_bytes = 1024 * 1024,
-        .frame_bytes_max = 64 * 1024,
+        .frame_bytes_max = 256 * 1024,
         .header_table_bytes = 16 * 1024,
     };
 }

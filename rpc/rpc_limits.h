@@ -72,7 +72,7 @@ typedef struct rpc_limits {
                                           * stream */
     size_t connection_window_bytes;      /* 1 MiB (65,535..2,147,483,647), of
                                           * rpc_limits_default_client() 16 MiB: of a connection */
-    size_t frame_bytes_max;              /* 64 KiB (16 KiB..16,777,215): largest DATA frame taken
+    size_t frame_bytes_max;              /* 256 KiB (16 KiB..16,777,215): largest DATA frame taken
                                           * and sent */
     size_t header_table_bytes;           /* 16 KiB (0..1 MiB) HPACK table */
 } rpc_limits;

@@ -8,19 +8,21 @@
  *
  * The end of an aio with a callback costs a change of threads: nng queues it and wakes one of its
  * own. So what is likely to be done at once is tried with an aio without callback (quick_aio)
- * first: short writes, and reads where bytes have been waiting of late. nng completes it on the
- * spot, or keeps it waiting; then it is cancelled, having moved nothing, and the other aio goes on.
+ * first: writes, and reads where bytes have been waiting of late. nng completes it on the spot, in
+ * part perhaps, or keeps it waiting; then it is cancelled, having moved nothing, and the other aio
+ * goes on with what is left.
  * A peer that takes everything at once would have its strand write on and on, and hear neither the
- * peer nor its timers: after QUICK_WRITES_MAX the strand has to come back from a callback. */
+ * peer nor its timers: after QUICK_WRITES_MAX or QUICK_BYTES_MAX the strand has to come back from a
+ * callback. */
 #include "stream_internal.h"
 
 #include "cleanup.h"
 
 #include <string.h>
 
-#define QUICK_BYTES_MAX  (32u << 10) /* longer writes often wait, and a hop is little to them */
-#define QUICK_WRITES_MAX 64          /* in a row */
-#define QUICK_READ_EACH  8           /* reads, where none was waiting before */
+#define QUICK_WRITES_MAX 64         /* in a row … */
+#define QUICK_BYTES_MAX  (4u << 20) /* … and so many bytes: some milliseconds of the thread */
+#define QUICK_READ_EACH  8          /* reads, where none was waiting before */
 
 struct rpc__stream {
     rpc_runtime *runtime;
@@ -36,7 +38,8 @@ struct rpc__stream {
     unsigned quick_in;                   /* how many reads until the next is tried at once */
     nng_iov pieces[RPC__STREAM_IOV_MAX]; /* what is left of the write in flight */
     unsigned piece_count;
-    unsigned quick_out; /* writes done at once since the last callback */
+    unsigned quick_out;     /* writes tried at once since the last callback, … */
+    size_t quick_out_bytes; /* … and what they were to send */
     _Atomic uint64_t written;
     char address[RPC__STREAM_ADDRESS_MAX];
 };
@@ -179,11 +182,17 @@ static void opened(void *arg)
     stream->handler->on_open(stream->user, &status);
 }
 
+static void came_back(rpc__stream *stream)
+{
+    stream->quick_out = 0;
+    stream->quick_out_bytes = 0;
+}
+
 static void read_done(void *arg)
 {
     rpc__stream *stream = arg;
     stream->reading = false;
-    stream->quick_out = 0;
+    came_back(stream);
     if (stream->closing) {
         end_when_quiet(stream);
         return;
@@ -240,9 +249,10 @@ static bool send_quickly(rpc__stream *stream)
     size_t size = 0;
     for (unsigned i = 0; i < stream->piece_count; i++)
         size += stream->pieces[i].iov_len;
-    if (size > QUICK_BYTES_MAX || stream->quick_out >= QUICK_WRITES_MAX)
+    if (stream->quick_out >= QUICK_WRITES_MAX || stream->quick_out_bytes + size > QUICK_BYTES_MAX)
         return false;
     stream->quick_out++;
+    stream->quick_out_bytes += size;
     send_by(stream, stream->quick_aio);
     nng_aio_cancel(stream->quick_aio); /* nothing, when it is complete */
     nng_aio_wait(stream->quick_aio);
@@ -258,7 +268,7 @@ static void write_done(void *arg)
         return;
     }
     stream->writing = false;
-    stream->quick_out = 0;
+    came_back(stream);
     if (stream->closing) {
         end_when_quiet(stream);
         return;

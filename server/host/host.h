@@ -131,7 +131,7 @@ void host_settings_diff(const host_settings *old_settings, const host_settings *
         "receive window of a call")                                                                \
     X(connection_window_bytes, "limits.connection_window_bytes", "bytes", 65535, 2147483647,       \
         "1048576", "receive window of a connection")                                               \
-    X(frame_bytes_max, "limits.frame_bytes", "bytes", 16384, 16777215, "65536",                    \
+    X(frame_bytes_max, "limits.frame_bytes", "bytes", 16384, 16777215, "262144",                   \
         "largest frame taken and sent")                                                            \
     X(header_table_bytes, "limits.header_table_bytes", "bytes", 0, 1048576, "16384",               \
         "table of header compression (HPACK), each way")

@@ -154,7 +154,7 @@ CLIENT_CASE(unknown_on_stream_0, "4.1", IGNORED, RUNS, FRAME(T_UNKNOWN, 0xff, 0,
 CLIENT_CASE(unknown_idle, "5.5", IGNORED, RUNS, FRAME(T_UNKNOWN, 0xff, 5, "x"));
 CLIENT_CASE(unknown_open, "5.5", IGNORED, RUNS, FRAME(T_UNKNOWN, 0xff, 1, "x"));
 CLIENT_CASE(a_frame_longer_than_settings_allow, "4.2", GOAWAY(FRAME_SIZE_ERROR), LOST, SYNC,
-    LYING(T_DATA, 0, 1, 65537, ""));
+    LYING(T_DATA, 0, 1, LONGER_THAN_ALLOWED, ""));
 
 /* ---- the server's preface (3.4) ---------------------------------------------------------------
  */

@@ -49,6 +49,7 @@ typedef struct h2_step {
         .type = (t), .flags = (f), .stream = (id), .bytes = (s), .size = sizeof(s) - 1,            \
         .length = -1                                                                               \
     }
+#define LONGER_THAN_ALLOWED (256 * 1024 + 1) /* than rpc_limits.frame_bytes_max */
 /** A frame whose head tells another length than its payload has. */
 #define LYING(t, f, id, told, s)                                                                   \
     {                                                                                              \

@@ -43,11 +43,11 @@ SERVER_RAW_CASE(preface_twice, "3.4", GOAWAY(FRAME_SIZE_ERROR), RAW(PREFACE NO_S
 /* ---- lengths (4.2 and each frame's own) -------------------------------------------------------
  */
 SERVER_CASE(data_longer_than_settings_allow, "4.2", GOAWAY(FRAME_SIZE_ERROR), OPENED, SYNC,
-    LYING(T_DATA, 0, 1, 65537, ""));
+    LYING(T_DATA, 0, 1, LONGER_THAN_ALLOWED, ""));
 SERVER_CASE(headers_longer_than_settings_allow, "4.2", GOAWAY(FRAME_SIZE_ERROR), SYNC,
-    LYING(T_HEADERS, WHOLE, 1, 65537, ""));
+    LYING(T_HEADERS, WHOLE, 1, LONGER_THAN_ALLOWED, ""));
 SERVER_CASE(unknown_longer_than_settings_allow, "4.2", GOAWAY(FRAME_SIZE_ERROR), SYNC,
-    LYING(T_UNKNOWN, 0, 0, 65537, ""));
+    LYING(T_UNKNOWN, 0, 0, LONGER_THAN_ALLOWED, ""));
 SERVER_CASE(frame_of_16_megabytes, "4.2", GOAWAY(FRAME_SIZE_ERROR), SYNC,
     LYING(T_DATA, 0, 1, 0xffffff, ""));
 /* 6.3: a stream error; 5.4.1 lets it be a connection error. */
