@@ -27,36 +27,40 @@ static void end(asked *a)
 }
 
 static rpc_code ask(asked *a, const char *path, const ProtobufCMessage *request,
-    const ProtobufCMessageDescriptor *descriptor, void *ret)
+    const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **ret)
+{
+    return rpc_channel_unary(
+        a->f.channel, path, NULL, request, descriptor, a->arena, ret, &a->status);
+}
+
+/* The answer of one that is served. */
+static void *answer(asked *a, const char *path, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *descriptor)
 {
     ProtobufCMessage *reply = NULL;
-    rpc_code code = rpc_channel_unary(
-        a->f.channel, path, NULL, request, descriptor, a->arena, &reply, &a->status);
-    if (code == RPC_OK)
-        *(ProtobufCMessage **)ret = reply;
-    return code;
+    if (ask(a, path, request, descriptor, &reply) != RPC_OK || !reply) {
+        fail_msg("%s: %s", path, a->status.message);
+        abort(); /* never reached, which compilers do not know */
+    }
+    return reply;
 }
 
 static Grpc__Channelz__V1__GetServersResponse *servers(asked *a, int64_t start, int64_t max)
 {
     Grpc__Channelz__V1__GetServersRequest request = GRPC__CHANNELZ__V1__GET_SERVERS_REQUEST__INIT;
-    Grpc__Channelz__V1__GetServersResponse *reply = NULL;
     request.start_server_id = start;
     request.max_results = max;
-    assert_int_equal(ask(a, PATH("GetServers"), &request.base,
-                         &grpc__channelz__v1__get_servers_response__descriptor, &reply),
-        RPC_OK);
+    Grpc__Channelz__V1__GetServersResponse *reply = answer(a, PATH("GetServers"), &request.base,
+        &grpc__channelz__v1__get_servers_response__descriptor);
     return reply;
 }
 
 static Grpc__Channelz__V1__Socket *socket_by_id(asked *a, int64_t id)
 {
     Grpc__Channelz__V1__GetSocketRequest request = GRPC__CHANNELZ__V1__GET_SOCKET_REQUEST__INIT;
-    Grpc__Channelz__V1__GetSocketResponse *reply = NULL;
     request.socket_id = id;
-    assert_int_equal(ask(a, PATH("GetSocket"), &request.base,
-                         &grpc__channelz__v1__get_socket_response__descriptor, &reply),
-        RPC_OK);
+    Grpc__Channelz__V1__GetSocketResponse *reply = answer(
+        a, PATH("GetSocket"), &request.base, &grpc__channelz__v1__get_socket_response__descriptor);
     return reply->socket;
 }
 
@@ -91,11 +95,9 @@ TEST(a_servers_connection_shows_streams_addresses_cipher_and_certificate)
     begin(&a);
     Grpc__Channelz__V1__GetServerSocketsRequest request =
         GRPC__CHANNELZ__V1__GET_SERVER_SOCKETS_REQUEST__INIT;
-    Grpc__Channelz__V1__GetServerSocketsResponse *reply = NULL;
     request.server_id = servers(&a, 0, 0)->server[0]->ref->server_id;
-    assert_int_equal(ask(&a, PATH("GetServerSockets"), &request.base,
-                         &grpc__channelz__v1__get_server_sockets_response__descriptor, &reply),
-        RPC_OK);
+    Grpc__Channelz__V1__GetServerSocketsResponse *reply = answer(&a, PATH("GetServerSockets"),
+        &request.base, &grpc__channelz__v1__get_server_sockets_response__descriptor);
     assert_int_equal(reply->n_socket_ref, 1);
     assert_true(reply->end);
     const Grpc__Channelz__V1__Socket *socket = socket_by_id(&a, reply->socket_ref[0]->socket_id);
@@ -126,10 +128,8 @@ TEST(a_channel_shows_its_state_calls_subchannels_and_their_socket)
     assert_int_equal(fixture_unary(&a.f, NULL, "x", NULL, &status), RPC_OK);
     Grpc__Channelz__V1__GetTopChannelsRequest top =
         GRPC__CHANNELZ__V1__GET_TOP_CHANNELS_REQUEST__INIT;
-    Grpc__Channelz__V1__GetTopChannelsResponse *channels = NULL;
-    assert_int_equal(ask(&a, PATH("GetTopChannels"), &top.base,
-                         &grpc__channelz__v1__get_top_channels_response__descriptor, &channels),
-        RPC_OK);
+    Grpc__Channelz__V1__GetTopChannelsResponse *channels = answer(&a, PATH("GetTopChannels"),
+        &top.base, &grpc__channelz__v1__get_top_channels_response__descriptor);
     assert_int_equal(channels->n_channel, 1);
     const Grpc__Channelz__V1__Channel *channel = channels->channel[0];
     assert_string_equal(channel->data->target, rpc_listener_url(a.f.listener));
@@ -138,19 +138,15 @@ TEST(a_channel_shows_its_state_calls_subchannels_and_their_socket)
     assert_int_equal(channel->data->calls_started, 2);
     assert_int_equal(channel->data->calls_succeeded, 1);
     Grpc__Channelz__V1__GetChannelRequest one = GRPC__CHANNELZ__V1__GET_CHANNEL_REQUEST__INIT;
-    Grpc__Channelz__V1__GetChannelResponse *again = NULL;
     one.channel_id = channel->ref->channel_id;
-    assert_int_equal(ask(&a, PATH("GetChannel"), &one.base,
-                         &grpc__channelz__v1__get_channel_response__descriptor, &again),
-        RPC_OK);
+    Grpc__Channelz__V1__GetChannelResponse *again = answer(
+        &a, PATH("GetChannel"), &one.base, &grpc__channelz__v1__get_channel_response__descriptor);
     assert_string_equal(again->channel->ref->name, channel->ref->name);
     assert_int_equal(channel->n_subchannel_ref, 1);
     Grpc__Channelz__V1__GetSubchannelRequest sub = GRPC__CHANNELZ__V1__GET_SUBCHANNEL_REQUEST__INIT;
-    Grpc__Channelz__V1__GetSubchannelResponse *reply = NULL;
     sub.subchannel_id = channel->subchannel_ref[0]->subchannel_id;
-    assert_int_equal(ask(&a, PATH("GetSubchannel"), &sub.base,
-                         &grpc__channelz__v1__get_subchannel_response__descriptor, &reply),
-        RPC_OK);
+    Grpc__Channelz__V1__GetSubchannelResponse *reply = answer(&a, PATH("GetSubchannel"), &sub.base,
+        &grpc__channelz__v1__get_subchannel_response__descriptor);
     assert_int_equal(reply->subchannel->data->state->state,
         GRPC__CHANNELZ__V1__CHANNEL_CONNECTIVITY_STATE__STATE__READY);
     assert_int_equal(reply->subchannel->n_socket_ref, 1);
@@ -205,7 +201,7 @@ TEST(ids_that_are_none_are_not_found)
     asked a;
     begin(&a);
     static const int64_t ids[] = {0, -1, 999999, INT64_MIN, INT64_MAX};
-    void *reply;
+    ProtobufCMessage *reply = NULL;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         Grpc__Channelz__V1__GetServerRequest server = GRPC__CHANNELZ__V1__GET_SERVER_REQUEST__INIT;
         server.server_id = ids[i];
