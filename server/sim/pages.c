@@ -7,14 +7,19 @@
 
 /* Colours hold WCAG AA in both schemes; focus is never hidden. */
 static const char style[] =
-    ":root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#6b7480;--mark:#0b57d0;"
-    "--on-mark:#fff;--bad:#a50e0e}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--paper:#1b1f24;--line:#9aa3ad;"
-    "--mark:#8ab4f8;--on-mark:#10141a;--bad:#ffb4ab}}"
+    ":root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--back:#eef1f5;--edge:#d5dae1;"
+    "--line:#6b7480;--mark:#0b57d0;--on-mark:#fff;--bad:#a50e0e}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--paper:#1b1f24;--back:#10141a;"
+    "--edge:#3a414a;--line:#9aa3ad;--mark:#8ab4f8;--on-mark:#10141a;--bad:#ffb4ab}}"
     "*{box-sizing:border-box}"
-    "body{margin:0;background:var(--paper);color:var(--ink);font:1.125rem/1.5 sans-serif}"
-    "main{max-width:28rem;margin:8vh auto;padding:0 1.25rem}"
-    "h1{font-size:1.75rem;line-height:1.2;margin:0 0 1rem}"
+    "body{margin:0;background:var(--back);color:var(--ink);font:1.125rem/1.5 sans-serif}"
+    "main{max-width:28rem;margin:6vh auto;padding:2rem 1.75rem;background:var(--paper);"
+    "border:1px solid var(--edge);border-radius:.6rem}"
+    "@media(max-width:30rem){body{background:var(--paper)}"
+    "main{margin:0;padding:1.5rem 1.25rem;border:0}}"
+    "h1{font-size:1.75rem;line-height:1.2;margin:0 0 .75rem}"
+    "p{margin:.75rem 0}"
+    "ul{margin:.75rem 0;padding-left:1.5rem}"
     "label{display:block;margin:1rem 0 .25rem;font-weight:bold}"
     "input{width:100%;padding:.6rem;font:inherit;color:inherit;background:transparent;"
     "border:1px solid var(--line);border-radius:.3rem}"
@@ -25,6 +30,7 @@ static const char style[] =
     ":focus-visible{outline:3px solid var(--mark);outline-offset:3px}"
     ".problem{color:var(--bad);font-weight:bold}"
     "li{margin:.4rem 0}"
+    "code{font-size:.9em}"
     "code,strong{overflow-wrap:anywhere}";
 
 void sim_page_style_hash(char ret[64])
@@ -117,6 +123,13 @@ static void put_strong(page *p, const char *text)
     put(p, "<strong>");
     put_text(p, text);
     put(p, "</strong>");
+}
+
+static void put_code(page *p, const char *text)
+{
+    put(p, "<code>");
+    put_text(p, text);
+    put(p, "</code>");
 }
 
 static void begin(page *p, const char *title)
@@ -216,10 +229,10 @@ static void put_scope(page *p, rpc_bytes scope)
     static const struct {
         const char *scope, *words;
     } known[] = {
-        {"openid", "know that it is you, by a number of your account"},
+        {"openid", "recognise you when you come back"},
         {"profile", "see your name"},
         {"offline_access", "go on while you are away"},
-        {"seal.da", "use the digital assets (avatars) that you may use"},
+        {"seal.da", "use the avatars that you may use"},
         {"seal.km", "fetch key material for you"},
         {"seal.kp", "provide key material for you"},
     };
@@ -231,12 +244,12 @@ static void put_scope(page *p, rpc_bytes scope)
         put(p, "</li>\n");
         return;
     }
-    put(p, "use <code>");
+    put(p, "use ");
     char name[SIM_SCOPE_BYTES_MAX + 1];
     memcpy(name, scope.data, scope.size);
     name[scope.size] = '\0';
-    put_text(p, name);
-    put(p, "</code></li>\n");
+    put_code(p, name);
+    put(p, "</li>\n");
 }
 
 static void put_details(page *p, const sim_details *details)
@@ -252,11 +265,11 @@ static void put_details(page *p, const sim_details *details)
         first = false;
     }
     if (*details->asset_id) {
-        put(p, " the digital asset ");
-        put_strong(p, details->asset_id);
+        put(p, " the avatar ");
+        put_code(p, details->asset_id);
         put(p, " and no other");
     } else {
-        put(p, " any of your digital assets, one at a time");
+        put(p, " any of the avatars that you may use");
     }
     put(p, "</li>\n");
 }
@@ -273,7 +286,8 @@ char *sim_page_consent(const sim_form *form, const char *client_name, const char
     put(&p, " asks to:</p>\n<ul aria-labelledby=\"what\">\n");
     const char *at = asked->scope;
     for (rpc_bytes word = sim_words_next(&at); word.size; word = sim_words_next(&at))
-        put_scope(&p, word);
+        if (!asked->digital_asset || !rpc_bytes_equal(word, rpc_bytes_str("seal.da")))
+            put_scope(&p, word); /* else the details say it more exactly */
     if (asked->digital_asset)
         put_details(&p, &asked->details);
     put(&p, "</ul>\n");

@@ -323,7 +323,7 @@ class Consent(Pages):
         page = self.page(self.consent("reader", scope="openid profile seal.da",
                                       authorization_details=details("avatar-7")), 200)
         for text in ("Game &amp; Co", "<strong>reader</strong>", "see your name",
-                     "digital assets (avatars)", "<strong>avatar-7</strong>"):
+                     "get the avatar <code>avatar-7</code> and no other"):
             self.assertIn(text, page.text)
 
     def test_once_allowed_is_not_asked_again_until_more_is_wanted(self):

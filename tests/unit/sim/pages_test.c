@@ -91,14 +91,17 @@ TEST(consent_page_says_scopes_and_asset_in_words)
     char *page = sim_page_consent(&form, "Game", "anna", &asked);
     assert_non_null(strstr(page, "<strong>Game</strong>"));
     assert_non_null(strstr(page, "<strong>anna</strong>"));
-    assert_non_null(strstr(page, "digital assets (avatars)"));
+    assert_null(strstr(page, "the avatars that you may use")); /* it is one of them only */
     assert_non_null(strstr(page, "<code>val.other</code>"));
-    assert_non_null(
-        strstr(page, "get, change the digital asset <strong>avatar-7</strong> and no other"));
+    assert_non_null(strstr(page, "get, change the avatar <code>avatar-7</code> and no other"));
     free(page);
     asked.details.asset_id[0] = '\0';
     page = sim_page_consent(&form, "Game", "anna", &asked);
-    assert_non_null(strstr(page, "any of your digital assets"));
+    assert_non_null(strstr(page, "get, change any of the avatars that you may use"));
+    free(page);
+    asked.digital_asset = false;
+    page = sim_page_consent(&form, "Game", "anna", &asked);
+    assert_non_null(strstr(page, "<li>use the avatars that you may use</li>"));
     free(page);
 }
 
