@@ -335,43 +335,58 @@ rpc_code sim_user_check(sim_state *state, const char *username, const char *pass
 /* ---- what ends for a user
  * -------------------------------------------------------------------------- */
 
-static rpc_code end_once(sim_state *state, const char *username, sim__user_change *change,
-    void *ctx, bool again, rpc_arena *arena, int64_t *ret_until, rpc_status *reterr)
+typedef struct ending {
+    sim_state *state;
+    const char *username;
+    sim__user_change *change; /* NULL: none, or it is made */
+    void *ctx;
+    bool ended;                  /* the record is written */
+    char sub[SIM_SUB_CHARS + 1]; /* whose, from then on */
+    int64_t until;               /* what was issued until then is revoked */
+} ending;
+
+static rpc_code end_once(ending *e, rpc_arena *arena, rpc_status *reterr)
 {
     Sim__Records__User *record = NULL;
     uint64_t generation = 0;
     bool drop_consents = false;
     rpc_arena_reset(arena);
-    rpc_code code = sim__user_read(state, username, arena, &record, &generation, reterr);
-    if (code == RPC_OK && (!record || (record->deleted && !again)))
+    rpc_code code = sim__user_read(e->state, e->username, arena, &record, &generation, reterr);
+    if (code == RPC_OK && !e->ended && (!record || record->deleted))
         code = no_such_user(reterr);
-    if (code == RPC_OK && change)
-        code = change(ctx, arena, record, &drop_consents, reterr);
+    if (code == RPC_OK && e->change)
+        code = e->change(e->ctx, arena, record, &drop_consents, reterr);
+    if (code == RPC_OK && !e->ended)
+        rpc_text_copy(e->sub, sizeof e->sub, record->sub);
     if (code == RPC_OK)
-        code = sim__log_subject(state, record->sub, ret_until, reterr);
-    if (code != RPC_OK)
+        code = sim__log_subject(e->state, e->sub, &e->until, reterr);
+    if (code != RPC_OK || !record ||
+        strcmp(record->sub, e->sub) != 0) /* the name is another's by now */
         return code;
     record->era++;
-    if (*ret_until > record->tokens_after)
-        record->tokens_after = *ret_until;
-    return put_user(state, username, generation, record, drop_consents, arena, reterr);
+    if (e->until > record->tokens_after)
+        record->tokens_after = e->until;
+    return put_user(e->state, e->username, generation, record, drop_consents, arena, reterr);
 }
 
 /* A token is minted before its grant is looked at for the last time. So when the record was
  * written within the second that the revocation reaches to, no token of the old era escapes it;
- * else the revocation is made to reach further. */
+ * else the revocation is made to reach further, once: after the record was written no token of the
+ * old era is issued. */
 rpc_code sim__user_end_with(
     sim_state *state, const char *username, sim__user_change *change, void *ctx, rpc_status *reterr)
 {
+    ending e = {.state = state, .username = username, .change = change, .ctx = ctx};
     rpc_arena *arena = rpc_arena_new(SIM__RECORD_ARENA);
     rpc_code code = arena ? RPC_ABORTED : sim__no_memory(reterr);
-    bool ended = false;
     for (unsigned tries = 0; tries < SIM__TRIES_MAX && code == RPC_ABORTED; tries++) {
-        int64_t until = 0;
-        code = end_once(state, username, ended ? NULL : change, ctx, ended, arena, &until, reterr);
-        if (code == RPC_OK && sim__now_s(state) > until)
-            code = RPC_ABORTED;
-        ended = ended || code == RPC_OK;
+        code = end_once(&e, arena, reterr);
+        if (code == RPC_OK && !e.ended) {
+            e.ended = true;
+            e.change = NULL;
+            if (sim__now_s(state) > e.until)
+                code = RPC_ABORTED;
+        }
     }
     rpc_arena_free(arena);
     return code == RPC_ABORTED ? sim__overtaken(reterr) : code;

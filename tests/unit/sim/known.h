@@ -19,6 +19,7 @@ typedef struct known {
     rpc_clock clock;
     host_metrics *metrics;
     _Atomic int64_t wall_ms;
+    int64_t tick_ms; /* the clock goes on by that with each look at it */
     unsigned jtis;
     /* For the next opening; 0: cheap. */
     size_t password_memory_bytes, revocations_max;

@@ -488,6 +488,43 @@ TEST(ends_count_also_when_the_clock_goes_back)
     known_close(&k);
 }
 
+/* On a slow disk a second passes between the revocation and the record: what was written is not
+ * to be done once more, and the revocation reaches to when the record was there. */
+static void ends_while_seconds_pass(ender *end)
+{
+    known k;
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX], refresh[SIM_CODE_MAX], jti[32], sub[SIM_SUB_CHARS + 1];
+    sim_user *user = NULL;
+    known_open(&k);
+    OK(sim_user_find(k.state, "alice", &user, &status));
+    snprintf(sub, sizeof sub, "%s", user->sub);
+    sim_user_free(user);
+    known_code(&k, "alice", code);
+    OK(known_exchange(&k, code, refresh, jti, &status));
+    const int64_t before = k.wall_ms / 1000;
+    k.tick_ms = 1000;
+    OK(end(&k, &status));
+    k.tick_ms = 0;
+    assert_true(known_revoked(&k, jti, sub, before + 1)); /* issued while it ended */
+    known_close(&k);
+}
+
+static rpc_code by_deleting(known *k, rpc_status *reterr)
+{
+    rpc_code code = sim_user_delete(k->state, "alice", reterr);
+    return code == RPC_OK ? sim_user_map(k->state, "bob", ALICE, reterr) : code;
+}
+
+TEST(user_ends_once_also_while_seconds_pass)
+{
+    ends_while_seconds_pass(by_end);
+    ends_while_seconds_pass(by_password);
+    ends_while_seconds_pass(by_disabling);
+    ends_while_seconds_pass(by_unmapping);
+    ends_while_seconds_pass(by_deleting);
+}
+
 TEST(deleted_user_is_gone_and_the_name_is_another_s)
 {
     known k;
