@@ -273,7 +273,13 @@ static rpc_code finish(
     sim_state *state, const char *client_id, rpc_arena *arena, rpc_status *reterr)
 {
     int64_t until = 0;
-    rpc_code code = sim__log_subject(state, client_id, &until, reterr);
+    Sim__Records__Client *before = NULL;
+    uint64_t of_before;
+    rpc_arena_reset(arena);
+    rpc_code code = sim__client_read(state, client_id, arena, &before, &of_before, reterr);
+    if (code == RPC_OK)
+        code = sim__log_subject(
+            state, client_id, before ? before->tokens_after : 0, &until, reterr);
     if (code == RPC_OK)
         code = sim__grants_end_client(state, client_id, reterr);
     if (code == RPC_OK)

@@ -283,14 +283,15 @@ rpc_code sim__log_add(
     return code;
 }
 
-rpc_code sim__log_subject(
-    sim_state *state, const char *subject, int64_t *ret_until, rpc_status *reterr)
+rpc_code sim__log_subject(sim_state *state, const char *subject, int64_t tokens_after,
+    int64_t *ret_until, rpc_status *reterr)
 {
-    int64_t now = sim__now_s(state);
+    const int64_t now = sim__now_s(state);
+    const int64_t until = now > tokens_after ? now : tokens_after + 1;
     const sim__revoking one = {.subject = subject,
-        .issued_until = now,
-        .expires_at = now + state->token_life_s_max + 2 * TRUST_SKEW_S};
-    *ret_until = now;
+        .issued_until = until,
+        .expires_at = until + state->token_life_s_max + 2 * TRUST_SKEW_S};
+    *ret_until = until;
     return sim__log_add(state, &one, 1, reterr);
 }
 
@@ -303,7 +304,7 @@ rpc_code sim_revoke_token(sim_state *state, const char *jti, int64_t expires_at,
 rpc_code sim_revoke_subject(sim_state *state, const char *subject, rpc_status *reterr)
 {
     int64_t until;
-    return sim__log_subject(state, subject, &until, reterr);
+    return sim__log_subject(state, subject, 0, &until, reterr);
 }
 
 /* ---- reading

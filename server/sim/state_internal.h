@@ -78,9 +78,11 @@ void sim__log_close(sim_state *state);
 /** Any number; durable on return; those in force already are not written again. */
 rpc_code sim__log_add(
     sim_state *state, const sim__revoking *revoking, size_t count, rpc_status *reterr);
-/** Revokes what was issued for the subject until now; *ret_until is that second. */
-rpc_code sim__log_subject(
-    sim_state *state, const char *subject, int64_t *ret_until, rpc_status *reterr);
+/** Revokes what was issued for the subject until now; *ret_until is that second. tokens_after: that
+ *  of the end before, 0 = none; what was issued since then says at least the second after it, which
+ *  may not have come yet. */
+rpc_code sim__log_subject(sim_state *state, const char *subject, int64_t tokens_after,
+    int64_t *ret_until, rpc_status *reterr);
 /** Removes what has expired. */
 rpc_code sim__log_sweep(sim_state *state, const atomic_bool *stop, rpc_status *reterr);
 

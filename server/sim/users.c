@@ -359,7 +359,8 @@ static rpc_code end_once(ending *e, rpc_arena *arena, rpc_status *reterr)
     if (code == RPC_OK && !e->ended)
         rpc_text_copy(e->sub, sizeof e->sub, record->sub);
     if (code == RPC_OK)
-        code = sim__log_subject(e->state, e->sub, &e->until, reterr);
+        code = sim__log_subject(
+            e->state, e->sub, record ? record->tokens_after : e->until, &e->until, reterr);
     if (code != RPC_OK || !record ||
         strcmp(record->sub, e->sub) != 0) /* the name is another's by now */
         return code;

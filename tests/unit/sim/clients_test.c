@@ -328,6 +328,24 @@ TEST(grants_of_a_client_stay_void_when_it_is_enabled_again)
     known_close(&k);
 }
 
+TEST(client_s_token_between_two_ends_within_a_second_ends)
+{
+    known k;
+    rpc_status status = {0};
+    sim_client *client = NULL;
+    known_open(&k);
+    for (int i = 0; i < 3; i++) {
+        OK(sim_client_find(k.state, "app", &client, &status));
+        const int64_t after = client->tokens_after, iat = after >= NOW_S ? after + 1 : NOW_S;
+        sim_client_free(client);
+        assert_false(known_revoked(&k, "in between", "app", iat));
+        OK(by_disabling(&k, &status));
+        OK(sim_client_set_disabled(k.state, "app", false, &status));
+        assert_true(known_revoked(&k, "in between", "app", iat));
+    }
+    known_close(&k);
+}
+
 TEST(id_of_a_deleted_client_is_never_given_again)
 {
     known k;

@@ -470,6 +470,47 @@ TEST(end_between_reading_and_issuing_wins)
     known_close(&k);
 }
 
+/* Of what may be issued now, as sim_mint() has it. */
+static int64_t next_iat(known *k)
+{
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX];
+    sim_grant *grant = NULL;
+    known_code(k, "alice", code);
+    OK(sim_grant_by_code(k->state, "app", code, &grant, &status));
+    const int64_t after = grant->tokens_after;
+    sim_grant_free(grant);
+    return after >= NOW_S ? after + 1 : NOW_S;
+}
+
+/* Logged out, logged in and logged out again within a second: the token in between had to say
+ * the second after the first end, and ends all the same. */
+static void ends_again_within_a_second(ender *end)
+{
+    known k;
+    rpc_status status = {0};
+    char sub[SIM_SUB_CHARS + 1];
+    sim_user *user = NULL;
+    known_open(&k);
+    OK(sim_user_find(k.state, "alice", &user, &status));
+    snprintf(sub, sizeof sub, "%s", user->sub);
+    sim_user_free(user);
+    for (int i = 0; i < 3; i++) {
+        const int64_t iat = next_iat(&k);
+        assert_false(known_revoked(&k, "in between", sub, iat));
+        OK(end(&k, &status));
+        assert_true(known_revoked(&k, "in between", sub, iat));
+    }
+    known_close(&k);
+}
+
+TEST(token_between_two_ends_within_a_second_ends)
+{
+    ends_again_within_a_second(by_end);
+    ends_again_within_a_second(by_password);
+    ends_again_within_a_second(by_disabling);
+}
+
 TEST(ends_count_also_when_the_clock_goes_back)
 {
     known k;
