@@ -124,7 +124,10 @@ static trust_verdict judge_header(const json_t *header, const trust_keyring *rin
     const char *typ = json_string_value(json_object_get(header, "typ"));
     if (!json_is_object(header) || !only_known_members(header))
         return invalid(reterr, "the header has members other than alg, kid and typ");
-    if (!alg || (!typ && !rules->typ_optional) || (typ && !trust__is_one_of(typ, rules->typs)))
+    if (!alg)
+        return invalid(reterr, "the header has no `alg`");
+    if (typ ? !trust__is_one_of(typ, rules->typs)
+            : !rules->typ_optional || json_object_get(header, "typ"))
         return invalid(reterr, "the header's `typ` is not the one expected here");
     const trust_key *key = NULL;
     trust_verdict verdict = find_key(header, alg, ring, rules->kid_optional, &key, reterr);

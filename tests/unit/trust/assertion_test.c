@@ -180,11 +180,13 @@ TEST(assertion_with_alg_none_or_of_another_kind_of_key_is_refused)
         snprintf(header, sizeof header, "{\"alg\":\"%s\"}", algs[i]);
         refused(header, GOOD, "kid"); /* no key of the client fits */
     }
-    refused("{\"kid\":\"%s\"}", GOOD, "typ");
+    refused("{\"kid\":\"%s\"}", GOOD, "`alg`");
 }
 
 TEST(assertion_with_a_typ_of_something_else_is_refused)
 {
+    refused("{\"alg\":\"EdDSA\",\"kid\":\"%s\",\"typ\":[\"JWT\"]}", GOOD, "typ");
+    refused("{\"alg\":\"EdDSA\",\"kid\":\"%s\",\"typ\":null}", GOOD, "typ");
     static const char *const typs[] = {"at+jwt", "jwt", "dacm-manifest+jwt", "logout+jwt", "JOSE",
         "", "application/at+jwt", "dpop+jwt"};
     char header[256];
