@@ -8,9 +8,8 @@ import unittest
 
 import grpc
 
+import methods
 from configured import Server, request_id_of
-from dacm.v1 import admin_pb2, admin_pb2_grpc, token_status_pb2, token_status_pb2_grpc
-from dacm.v1 import consumer_list_pb2, consumer_list_pb2_grpc
 from harness import bearer, da
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
@@ -38,50 +37,6 @@ def val_server_token():
     claims = server.claims(None, asset, ["get"], [owner, listed], sub="val", client_id="val")
     claims["authorization_details"][0]["users"] = [listed]
     return server.sign(claims)
-
-
-# ---- every method -----------------------------------------------------------------------------
-
-def uploading(asset_id, user):
-    yield da.UploadRequest(start=da.UploadStart(
-        asset=da.AssetVersion(asset_id=asset_id), upload_id="callers", size=3, gpsi=user,
-        sha256=hashlib.sha256(b"abc").digest(), media_type="model/gltf-binary"))
-    yield da.UploadRequest(data=b"abc")
-
-
-# name: (action of its token, does it name an asset, how it is called)
-USERS_METHODS = {
-    "Authorize": ("get", True, lambda s, a, u, **k: s.Authorize(
-        da.AuthorizeRequest(asset_id=a, gpsi=u), **k)),
-    "Download": ("get", True, lambda s, a, u, **k: list(s.Download(
-        da.DownloadRequest(asset_id=a, gpsi=u), **k))),
-    "Upload": ("update", True, lambda s, a, u, **k: s.Upload(uploading(a, u), **k)),
-    "GetProfile": ("get", True, lambda s, a, u, **k: s.GetProfile(
-        da.GetProfileRequest(asset_id=a, gpsi=u), **k)),
-    "UpdateProfile": ("update", True, lambda s, a, u, **k: s.UpdateProfile(
-        da.UpdateProfileRequest(asset_id=a, gpsi=u, allow=[
-            da.AccessControlEntry(allowed_user=unlisted)]), **k)),
-    "DeleteProfile": ("delete", True, lambda s, a, u, **k: s.DeleteProfile(
-        da.DeleteProfileRequest(asset_id=a, gpsi=u), **k)),
-    "CreateProfile": ("create", False, lambda s, a, u, **k: s.CreateProfile(
-        da.CreateProfileRequest(gpsi=u, profile=da.DigitalAssetProfile()), **k)),
-    "DiscoverProfiles": ("discovery", False, lambda s, a, u, **k: s.DiscoverProfiles(
-        da.DiscoverProfilesRequest(gpsi=u), **k)),
-}
-OPERATORS_METHODS = {
-    "Revoke": lambda c, **k: token_status_pb2_grpc.TokenStatusStub(c).Revoke(
-        token_status_pb2.RevokeRequest(issuer=server.issuer, jti="callers"), **k),
-    "Explain": lambda c, **k: admin_pb2_grpc.AdminStub(c).Explain(
-        admin_pb2.ExplainRequest(request_id="callers"), **k),
-    "GetStoreStat": lambda c, **k: admin_pb2_grpc.AdminStub(c).GetStoreStat(
-        admin_pb2.GetStoreStatRequest(), **k),
-}
-SIMS_METHODS = {
-    "GetConsumerList": lambda c, **k: consumer_list_pb2_grpc.ConsumerListsStub(c).GetConsumerList(
-        consumer_list_pb2.GetConsumerListRequest(asset_id=asset, users=[listed]), **k),
-    "ListConsumers": lambda c, **k: list(consumer_list_pb2_grpc.ConsumerListsStub(c).ListConsumers(
-        consumer_list_pb2.ListConsumersRequest(asset_id=asset), **k)),
-}
 
 
 class Case(unittest.TestCase):
@@ -117,7 +72,7 @@ class Methods(Case):
                 "val server": bearer(val_server_token())}
 
     def test_operators_methods_are_for_operators(self):
-        for method, call in OPERATORS_METHODS.items():
+        for method, call in methods.OPERATORS.items():
             for certificate in (None, "val", "sims", "dacmd", "admin"):
                 for name, metadata in self.credentials().items():
                     with self.subTest(method=method, certificate=certificate, token=name):
@@ -134,21 +89,21 @@ class Methods(Case):
         channel = self.channel("admin", peers)
         for metadata in self.credentials().values():
             self.assertIsNone(self.code(
-                lambda **k: OPERATORS_METHODS["GetStoreStat"](channel, **k), metadata=metadata))
+                lambda **k: methods.OPERATORS["GetStoreStat"](channel, **k), metadata=metadata))
 
     def test_sims_methods_are_for_a_sims(self):
-        for method, call in SIMS_METHODS.items():
+        for method, call in methods.SIMS.items():
             for certificate in ("val", "dacmd", "admin"):
                 for name, metadata in self.credentials().items():
                     with self.subTest(method=method, certificate=certificate, token=name):
                         channel = self.channel(certificate, peers)
                         self.assertEqual(self.code(
-                            lambda **k: call(channel, **k), metadata=metadata), DENIED)
+                            lambda **k: call(channel, asset, listed, **k), metadata=metadata), DENIED)
             channel = self.channel("sims", peers)
-            self.assertIsNone(self.code(lambda **k: call(channel, **k)))
+            self.assertIsNone(self.code(lambda **k: call(channel, asset, listed, **k)))
 
     def test_users_methods_need_a_token_whatever_the_certificate(self):
-        for method, (_, _, call) in USERS_METHODS.items():
+        for method, (_, _, call) in methods.USERS.items():
             for certificate in (None, "val", "sims", "admin", "dacmd"):
                 with self.subTest(method=method, certificate=certificate):
                     stub = server.stub(self.channel(certificate))
@@ -156,7 +111,7 @@ class Methods(Case):
                         lambda **k: call(stub, asset, owner, **k)), UNAUTHENTICATED)
 
     def test_users_methods_are_not_on_the_peers_listener(self):
-        for method, (action, named, call) in USERS_METHODS.items():
+        for method, (action, named, call) in methods.USERS.items():
             token = server.token(owner, asset if named else None, [action], [owner])
             stub = server.stub(self.channel("admin", peers))
             with self.subTest(method=method):
@@ -164,7 +119,7 @@ class Methods(Case):
                                            metadata=bearer(token)), UNIMPLEMENTED)
 
     def test_token_of_one_action_is_none_for_another(self):
-        for method, (action, named, call) in USERS_METHODS.items():
+        for method, (action, named, call) in methods.USERS.items():
             for other in ("get", "update", "delete", "create", "discovery"):
                 if other == action:
                     continue
@@ -184,7 +139,7 @@ class AvatarIds(Case):
     BAD = ("", "a" * 129, "a" * 4096, "../x", "a/b", "a b", "a\tb", "a\x7fb", "a%00b", "\u00e9")
 
     def test_bad_id_in_every_method(self):
-        for method, (action, named, call) in USERS_METHODS.items():
+        for method, (action, named, call) in methods.USERS.items():
             if not named:
                 continue
             stub = server.stub(self.channel())
@@ -195,7 +150,7 @@ class AvatarIds(Case):
                                                metadata=bearer(token)), INVALID)
 
     def test_nul_in_an_id_is_refused_before_anything_looks_at_it(self):
-        for method, (action, named, call) in USERS_METHODS.items():
+        for method, (action, named, call) in methods.USERS.items():
             if not named:
                 continue
             stub = server.stub(self.channel())
@@ -205,7 +160,7 @@ class AvatarIds(Case):
                                            metadata=bearer(token)), INVALID)
 
     def test_id_that_begins_or_ends_like_another_is_another(self):
-        for method, (action, named, call) in USERS_METHODS.items():
+        for method, (action, named, call) in methods.USERS.items():
             if not named or method == "Authorize":
                 continue
             stub = server.stub(self.channel())
@@ -234,14 +189,14 @@ class Borrowed(Case):
                        ("x-client-verify", "SUCCESS")):
             with self.subTest(header=header[0]):
                 self.assertEqual(self.code(
-                    lambda **k: USERS_METHODS["Download"][2](stub, asset, listed, **k),
+                    lambda **k: methods.USERS["Download"][2](stub, asset, listed, **k),
                     metadata=bearer(token) + (header,)), UNAUTHENTICATED)
 
     def test_asserted_identity_of_a_proxy_is_nobodys(self):
         """TS 24.547 A.2 knows X-3GPP-Asserted-Identity for the network's own side only."""
         stub = server.stub(self.channel())
         self.assertEqual(self.code(
-            lambda **k: USERS_METHODS["Download"][2](stub, asset, listed, **k),
+            lambda **k: methods.USERS["Download"][2](stub, asset, listed, **k),
             metadata=(("x-3gpp-asserted-identity", listed),)), UNAUTHENTICATED)
 
     def warm(self, stub, key):
@@ -249,7 +204,7 @@ class Borrowed(Case):
         token = server.token(listed, asset, ["get"], [owner, listed])
         for _ in range(3):
             self.assertIsNone(self.code(
-                lambda **k: USERS_METHODS["Download"][2](stub, asset, listed, **k),
+                lambda **k: methods.USERS["Download"][2](stub, asset, listed, **k),
                 metadata=bearer(token, key)))
         return bearer(token, key)
 
@@ -265,7 +220,7 @@ class Borrowed(Case):
                                  ("DiscoverProfiles", asset, listed)):
                 with self.subTest(key=key, method=method, user=u):
                     self.assertEqual(self.code(
-                        lambda **k: USERS_METHODS[method][2](stub, a, u, **k), metadata=known),
+                        lambda **k: methods.USERS[method][2](stub, a, u, **k), metadata=known),
                         DENIED)
             for a, u, allowed in ((asset, listed, True), (other_asset, listed, False),
                                   (asset, owner, False), (asset, listed, True)):
@@ -283,7 +238,7 @@ class Borrowed(Case):
                 changed = ".".join((head, body, signature[:at] + other + signature[at + 1:]))
                 with self.subTest(key=key, at=at):
                     self.assertEqual(self.code(
-                        lambda **k: USERS_METHODS["Download"][2](stub, asset, listed, **k),
+                        lambda **k: methods.USERS["Download"][2](stub, asset, listed, **k),
                         metadata=bearer(changed, key)), UNAUTHENTICATED)
 
     def test_verified_token_for_another_audience_is_none(self):
@@ -293,14 +248,14 @@ class Borrowed(Case):
         for audience in (server.audience + "/", server.audience.upper(), "https://skms.example"):
             with self.subTest(audience=audience):
                 self.assertEqual(self.code(
-                    lambda **k: USERS_METHODS["Download"][2](stub, asset, listed, **k),
+                    lambda **k: methods.USERS["Download"][2](stub, asset, listed, **k),
                     metadata=bearer(server.sign(dict(claims, aud=audience)))), UNAUTHENTICATED)
 
     def test_bound_token_that_is_known_stays_bound(self):
         token = bearer(server.token(listed, asset, ["get"], [listed],
                                     cnf={"x5t#S256": server.thumbprint("val")}))
         own, others = server.stub(self.channel("val")), server.stub(self.channel("sims"))
-        download = USERS_METHODS["Download"][2]
+        download = methods.USERS["Download"][2]
         for _ in range(3):
             self.assertIsNone(self.code(
                 lambda **k: download(own, asset, listed, **k), metadata=token))
@@ -311,7 +266,7 @@ class Borrowed(Case):
         stub = server.stub(self.channel())
         known = self.warm(stub, "authorization")
         with self.assertRaises(grpc.RpcError) as error:
-            USERS_METHODS["Download"][2](stub, asset, owner, metadata=known, timeout=60)
+            methods.USERS["Download"][2](stub, asset, owner, metadata=known, timeout=60)
         done = server.cli("--json", "explain", request_id_of(error.exception), check=True)
         self.assertIn("holder", json.loads(done.stdout)["reason"])
 
