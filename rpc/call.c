@@ -340,6 +340,20 @@ static bool intercept(rpc_call *call)
     return false;
 }
 
+/* A server's call that was finished with an error before keeps that: flow control holds data back,
+ * never trailers. After OK the peer would take what it has for the whole. */
+static void cancelled(rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    bool failed = call->server && call->finish_asked && call->finish.code != RPC_OK;
+    pthread_mutex_unlock(&call->lock);
+    if (failed && call->attached && !call->trailers_sent &&
+        rpc__call_trailers_submit(call) == RPC_OK)
+        rpc__call_end(call, call->finish.code, call->finish.message, NGHTTP2_NO_ERROR);
+    else
+        rpc__call_end(call, RPC_CANCELLED, "call: cancelled by us", NGHTTP2_CANCEL);
+}
+
 static void act(rpc_call *call, unsigned asked)
 {
     if (call->over)
@@ -347,7 +361,7 @@ static void act(rpc_call *call, unsigned asked)
     if (asked & RPC__ASK_CREDIT)
         rpc__call_credit(call);
     if (asked & RPC__ASK_CANCEL) {
-        rpc__call_end(call, RPC_CANCELLED, "call: cancelled by us", NGHTTP2_CANCEL);
+        cancelled(call);
         return;
     }
     if (asked & RPC__ASK_DEADLINE) {

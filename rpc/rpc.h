@@ -320,7 +320,9 @@ RPC_API void rpc_call_finish(rpc_call *call, rpc_code code, const char *message)
 RPC_API void rpc_call_fail(rpc_call *call, const rpc_status *status);
 /** Client: no more messages from us, after those that were taken. Any thread. */
 RPC_API void rpc_call_half_close(rpc_call *call);
-/** Either side: ends it now; the peer sees CANCELLED, and so does our on_end. Any thread. */
+/** Either side: ends it now; the peer sees CANCELLED, and so does our on_end. Server, after
+ *  rpc_call_finish() with an error: what has not gone out by now is dropped, half messages too, and
+ *  both see that error, however slowly the peer reads. Any thread. */
 RPC_API void rpc_call_cancel(rpc_call *call);
 
 /** Runs fn on the call's strand, after what is running; also after the call has ended (look at

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define HAVE_MAX        65536u
-#define DENIAL_GRACE_MS 1500 /* for the message on its way; then the call is cut */
+#define DENIAL_GRACE_MS 500 /* for the message on its way; then what is left of it is dropped */
 #define RECHECK_ARENA   (256u << 10)
 
 enum state {
@@ -306,6 +306,7 @@ static void pump(download *d)
 
 /* ---- deciding again while it runs ---- */
 
+/* Once it was finished: its reader is told why, also one whose window is closed. */
 static void cut(rpc_call *call, void *arg)
 {
     (void)arg;

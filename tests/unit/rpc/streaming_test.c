@@ -113,6 +113,30 @@ TEST(a_cancel_by_the_server_is_seen_by_the_client)
     fixture_stop(&f);
 }
 
+TEST(a_cancel_after_an_error_tells_that_error_through_a_closed_window)
+{
+    fixture f;
+    fixture_init(&f);
+    f.client_limits.stream_window_bytes = 256 << 10;
+    fixture_start(&f);
+    client_call c = {.hold = true};
+    ask_download(&c, &f, 400, CHUNK);
+    flag_wait(&c.messages, 3); /* the fourth is half there when the window closes */
+    rpc_call_finish(f.held, RPC_PERMISSION_DENIED, "no more");
+    rpc_call_cancel(f.held);
+    flag_wait(&c.ended, 1);
+    assert_int_equal(c.status.code, RPC_PERMISSION_DENIED);
+    assert_string_equal(c.status.message, "no more");
+    flag_wait(&f.server_ended, 1);
+    assert_int_equal(f.server_end, RPC_PERMISSION_DENIED);
+    assert_true(flag_count(&c.messages) < 400);
+    client_release(&c);
+    rpc_status status = {0};
+    assert_int_equal(fixture_unary(&f, NULL, "after", NULL, &status), RPC_OK);
+    client_done(&c);
+    fixture_stop(&f);
+}
+
 TEST(a_deadline_ends_a_stream_and_releases_what_was_queued)
 {
     fixture f;
