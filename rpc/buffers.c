@@ -1,89 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Buffers of a connection: had while bytes move, gone or small while it rests. Ten thousand idle
- * connections are what a server has most of.
- *
- * Large ones are mapped: of 256 KiB only the pages that were written cost memory, and all of them
- * go back to the system at once, where malloc() would keep the hole between what is older and
- * younger (20 kB a connection, measured). */
+ * connections are what a server has most of. */
+#include "blocks.h"
 #include "session.h"
 
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-
-#define MAPPED_BYTES_MIN   (64 * 1024)
 #define SMALL_READS        16 /* so many in a row, and the buffer becomes small again */
 #define FIRST_OUTPUT_BYTES (RPC__OUTPUT_BYTES + RPC__STAGING_BYTES)
-#define SPARES_MAX         8           /* in the process */
 #define SPARE_SENT_MAX     (64 * 1024) /* by the connection that had it */
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SEE_A_BYTE_TOO_FAR 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define SEE_A_BYTE_TOO_FAR 1
-#endif
-
-#ifdef SEE_A_BYTE_TOO_FAR
-static uint8_t *get(size_t size)
-{
-    return malloc(size);
-}
-
-static void put_back(uint8_t *buffer, size_t size)
-{
-    (void)size;
-    free(buffer);
-}
-#else
-static uint8_t *get(size_t size)
-{
-    if (size < MAPPED_BYTES_MIN)
-        return malloc(size);
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return map == MAP_FAILED ? NULL : map;
-}
-
-static void put_back(uint8_t *buffer, size_t size)
-{
-    if (size < MAPPED_BYTES_MIN)
-        free(buffer);
-    else
-        (void)munmap(buffer, size); /* fails for what get() did not give only */
-}
-#endif
 
 /* First output buffers of connections that sent little, for the next: mapping, touching and
  * unmapping one is a twentieth of what a short connection costs. Few pages of them were written. */
-static struct {
-    pthread_mutex_t lock;
-    unsigned count;
-    uint8_t *waiting[SPARES_MAX];
-} spares = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static uint8_t *get_first(void)
-{
-    pthread_mutex_lock(&spares.lock);
-    uint8_t *buffer = spares.count > 0 ? spares.waiting[--spares.count] : NULL;
-    pthread_mutex_unlock(&spares.lock);
-    return buffer ? buffer : get(FIRST_OUTPUT_BYTES);
-}
-
-static void put_back_first(uint8_t *buffer, uint64_t sent)
-{
-    pthread_mutex_lock(&spares.lock);
-    bool keep = sent <= SPARE_SENT_MAX && spares.count < SPARES_MAX;
-    if (keep)
-        spares.waiting[spares.count++] = buffer;
-    pthread_mutex_unlock(&spares.lock);
-    if (!keep)
-        put_back(buffer, FIRST_OUTPUT_BYTES);
-}
+static rpc__spares first_outputs = RPC__SPARES(FIRST_OUTPUT_BYTES, 8);
 
 static uint8_t *new_buffer(rpc__conn *conn, size_t size)
 {
-    uint8_t *buffer = get(size);
+    uint8_t *buffer = rpc__block_get(size);
     if (buffer)
         rpc__memory_add(conn->lane->memory, size);
     return buffer;
@@ -94,7 +25,7 @@ static void free_buffer(rpc__conn *conn, uint8_t **buffer, size_t size)
     if (!*buffer)
         return;
     rpc__memory_give(conn->lane->memory, size);
-    put_back(*buffer, size);
+    rpc__block_put(*buffer, size);
     *buffer = NULL;
 }
 
@@ -112,7 +43,7 @@ bool rpc__conn_output_ready(rpc__conn *conn)
     if (conn->out[now] && conn->staging)
         return true;
     if (!conn->out[0]) { /* what is staged stands behind it */
-        conn->out[0] = get_first();
+        conn->out[0] = rpc__spares_get(&first_outputs, FIRST_OUTPUT_BYTES);
         if (!conn->out[0])
             return false;
         rpc__memory_add(conn->lane->memory, FIRST_OUTPUT_BYTES);
@@ -134,7 +65,8 @@ static void free_output(rpc__conn *conn)
         rpc__tls_set_output(conn->tls, NULL, 0);
     if (conn->out[0]) {
         rpc__memory_give(conn->lane->memory, FIRST_OUTPUT_BYTES);
-        put_back_first(conn->out[0], atomic_load(&conn->tally.bytes_sent));
+        rpc__spares_put(
+            &first_outputs, conn->out[0], atomic_load(&conn->tally.bytes_sent) <= SPARE_SENT_MAX);
         conn->out[0] = NULL;
     }
     free_buffer(conn, &conn->out[1], RPC__OUTPUT_BYTES);

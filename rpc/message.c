@@ -5,6 +5,7 @@
  * is released. A message larger than half the window gets credit while it is being assembled,
  * otherwise it could never arrive; but not while the handler holds as much, or a handler that
  * releases slowly would be sent one such message after the other. */
+#include "blocks.h"
 #include "session.h"
 
 #include <stdio.h>
@@ -13,23 +14,36 @@
 
 /* Beside its bytes: the message, what the heap and a handler's list add to it. */
 #define MESSAGE_COST (sizeof(struct rpc_message) + 64)
+/* A message of up to this size that has outgrown its first memory is assembled in a block. */
+#define BLOCK_BYTES (1u << 20)
+
+static rpc__spares blocks = RPC__SPARES(BLOCK_BYTES, 8);
 
 struct rpc_message {
     rpc_call *call; /* a reference */
     uint8_t *data;
-    size_t size, capacity, have;
-    bool compressed; /* as it came */
-    size_t withheld; /* window of the stream, owed at release */
-    size_t charged;  /* of lane->request_bytes */
+    size_t size, capacity, have; /* capacity is what was charged; a block has room for all */
+    bool block;                  /* data is one of the blocks, not the heap's */
+    bool compressed;             /* as it came */
+    size_t withheld;             /* window of the stream, owed at release */
+    size_t charged;              /* of lane->request_bytes */
     rpc_arena *arena;
 };
+
+static void free_data(rpc_message *message)
+{
+    if (message->block)
+        rpc__spares_put(&blocks, message->data, true);
+    else
+        free(message->data);
+}
 
 static void free_message(rpc_message *message)
 {
     atomic_fetch_sub_explicit(
         &message->call->lane->request_bytes, message->charged, memory_order_relaxed);
     rpc_arena_free(message->arena);
-    free(message->data);
+    free_data(message);
     free(message);
 }
 
@@ -114,6 +128,25 @@ static bool charge(rpc_call *call, rpc_message *message, size_t bytes)
     return true;
 }
 
+/* max: what the message can have at most. False: no memory. */
+static bool grow(rpc_message *message, size_t capacity, size_t max)
+{
+    if (message->block)
+        return true;
+    const bool block = capacity > RPC__MESSAGE_FIRST_MAX && max <= BLOCK_BYTES;
+    uint8_t *data = block ? rpc__spares_get(&blocks, max) : realloc(message->data, capacity);
+    if (!data)
+        return false;
+    if (block) {
+        if (message->have > 0)
+            memcpy(data, message->data, message->have);
+        free(message->data);
+    }
+    message->block = block;
+    message->data = data;
+    return true;
+}
+
 /* Room for need bytes, at once for more but never for more than max. */
 static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t max)
 {
@@ -126,12 +159,10 @@ static bool reserve(rpc_call *call, rpc_message *message, size_t need, size_t ma
         capacity = max;
     if (!charge(call, message, capacity))
         return false;
-    uint8_t *data = realloc(message->data, capacity);
-    if (!data) {
+    if (!grow(message, capacity, max)) {
         fail_message(call, RPC_RESOURCE_EXHAUSTED, RPC_LIMIT_NONE, "message: no memory");
         return false;
     }
-    message->data = data;
     message->capacity = capacity;
     return true;
 }
@@ -256,11 +287,12 @@ static bool inflate_message(rpc_call *call, rpc_message *message)
         call, &zlib, &plain, budget < call->receive_max ? budget : call->receive_max);
     rpc__inflate_done(&zlib);
     rpc_message *rest = good ? message : &plain;
-    free(rest->data);
+    free_data(rest);
     atomic_fetch_sub_explicit(&call->lane->request_bytes, rest->charged, memory_order_relaxed);
     if (!good)
         return false;
     message->data = plain.data;
+    message->block = plain.block;
     message->capacity = plain.capacity;
     message->charged = plain.charged;
     message->size = message->have = plain.have;

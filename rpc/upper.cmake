@@ -11,6 +11,7 @@ list(APPEND RPC_SOURCES
     memory.c
     progress.c
     connection.c
+    blocks.c
     buffers.c
     keepalive.c
     session.c
