@@ -124,6 +124,13 @@ static bool headers_over(rpc__conn *conn, rpc_call *call, size_t size)
     return true;
 }
 
+/* A stream error of the peer's, which costs as much as a reset of its own. */
+static void malformed(rpc_call *call, const char *why)
+{
+    rpc__flood_reset(call->conn);
+    rpc__call_end(call, RPC_INTERNAL, why, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, nghttp2_rcbuf *name_ref,
     nghttp2_rcbuf *value_ref, uint8_t flags, void *user)
 {
@@ -133,6 +140,10 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, nghttp2_rc
     if (!call || call->over)
         return 0;
     rpc_bytes name = rcbuf_bytes(name_ref), value = rcbuf_bytes(value_ref);
+    if (call->server && !rpc__rules_header(&call->rules, name, value, call->headers_done)) {
+        malformed(call, "call: a header that HTTP/2 does not allow");
+        return 0;
+    }
     if (headers_over(conn, call, name.size + value.size + 32)) /* RFC 9113, 6.5.2 */
         return 0;
     bool trailers = call->server ? call->headers_done : frame->headers.cat == NGHTTP2_HCAT_HEADERS;
@@ -180,11 +191,26 @@ static void answer_headers_done(rpc_call *call, bool end)
         rpc__call_remote_close(call);
 }
 
+static void request_ended(rpc_call *call)
+{
+    if (call->over)
+        return;
+    if (rpc__rules_end(&call->rules))
+        rpc__call_remote_close(call);
+    else
+        malformed(call, "call: content-length said more");
+}
+
 static void headers_received(rpc__conn *conn, rpc_call *call, const nghttp2_frame *frame)
 {
     bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     if (!call->server) {
         answer_headers_done(call, end);
+        return;
+    }
+    if (call->headers_done ? !end : !rpc__rules_head(&call->rules)) {
+        malformed(call, call->headers_done ? "call: trailers that do not end it"
+                                           : "call: pseudo-headers are missing");
         return;
     }
     if (!call->headers_done) {
@@ -195,8 +221,8 @@ static void headers_received(rpc__conn *conn, rpc_call *call, const nghttp2_fram
         rpc__call_limit(call, call->header_limit, "trailers of a request over the limit");
         rpc__call_refuse(call, RPC_RESOURCE_EXHAUSTED, "call: trailers over the limit; send less");
     }
-    if (end && !call->over)
-        rpc__call_remote_close(call);
+    if (end)
+        request_ended(call);
 }
 
 /* ---- frames -------------------------------------------------------------------------------------
@@ -222,7 +248,11 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         if (frame->hd.length > 0 && frame->hd.length == frame->data.padlen &&
             !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
             rpc__flood_empty_data(conn);
-        if (call && !call->over && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+        if (!call || call->over || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+            return 0;
+        if (call->server)
+            request_ended(call);
+        else
             rpc__call_remote_close(call);
         return 0;
     case NGHTTP2_SETTINGS:
@@ -256,6 +286,10 @@ static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const 
     rpc_call *call = call_of(h2, stream_id);
     if (!call || call->over) {
         (void)nghttp2_session_consume_stream(h2, stream_id, size);
+        return 0;
+    }
+    if (call->server && !rpc__rules_data(&call->rules, size)) {
+        malformed(call, "call: content-length said less");
         return 0;
     }
     rpc__call_data(call, data, size);
@@ -359,13 +393,14 @@ static nghttp2_session_callbacks *make_callbacks(void)
     return callbacks;
 }
 
-static nghttp2_option *make_options(const rpc_limits *limits)
+static nghttp2_option *make_options(const rpc_limits *limits, bool server)
 {
     nghttp2_option *option = NULL;
     if (nghttp2_option_new(&option) != 0)
         return NULL;
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_http_messaging(option, server); /* rules.h */
     nghttp2_option_set_max_settings(option, 32);
     for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
         nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
@@ -399,7 +434,7 @@ static bool submit_settings(rpc__conn *conn)
 bool rpc__session_start(rpc__conn *conn)
 {
     nghttp2_session_callbacks *callbacks = make_callbacks();
-    nghttp2_option *option = make_options(conn->limits);
+    nghttp2_option *option = make_options(conn->limits, conn->server);
     nghttp2_mem memory = rpc__h2_memory_of(&conn->h2_memory);
     int failed = -1;
     if (callbacks && option)

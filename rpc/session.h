@@ -19,6 +19,7 @@
 #include "intercept.h"
 #include "memory.h"
 #include "rpc_internal.h"
+#include "rules.h"
 #include "stream.h"
 #include "stats.h"
 #include "strand.h"
@@ -419,6 +420,7 @@ struct rpc_call {
     bool has_children;                 /* (lock) to write */
     size_t stream_window, window_wanted;
     /* received (strand) */
+    rpc__rules rules; /* server */
     rpc__headers headers, trailers;
     rpc_bytes authority;
     int http_status;

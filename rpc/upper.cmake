@@ -30,6 +30,7 @@ list(APPEND RPC_SOURCES
     subchannel.c
     balance.c
     retry.c
+    rules.c
     idempotency.c
     family.c
     resolve.c

@@ -36,6 +36,13 @@ SERVER_CASE(another_method, "8.3.1", HTTP(1, 405),
 SERVER_CASE(connect, "8.5", HTTP(1, 405), REQ(":method: CONNECT\n:authority: x:1\n"));
 SERVER_CASE(
     connect_with_a_path, "8.5", MALFORMED, REQ(":method: CONNECT\n:authority: x:1\n:path: /\n"));
+SERVER_CASE(an_asterisk_with_options, "8.3.1", HTTP(1, 405),
+    REQ(":method: OPTIONS\n:scheme: http\n:path: *\n:authority: x\n" TYPE));
+SERVER_CASE(an_asterisk_with_another_method, "8.3.1", MALFORMED, REQ(PSEUDO("*") TYPE));
+SERVER_CASE(a_path_with_a_space, "8.3.1", MALFORMED, REQ(PSEUDO("/rpctest.Echo/C hat") TYPE));
+SERVER_CASE(an_empty_scheme, "8.3.1", MALFORMED,
+    REQ(":method: POST\n:scheme: \n:path: /rpctest.Echo/Chat\n:authority: x\n" TYPE));
+SERVER_CASE(two_hosts, "8.3.1", MALFORMED, REQ(WITH("host: x\nhost: x")));
 
 /* ---- names and values (8.2) -------------------------------------------------------------------
  */
@@ -53,6 +60,15 @@ SERVER_CASE(a_value_with_a_line_feed, "8.2.1", MALFORMED,
 SERVER_CASE(a_value_with_a_carriage_return, "8.2.1", MALFORMED, REQ(WITH("x-v: a\rb")));
 SERVER_CASE(a_value_that_starts_with_a_space, "8.2.1", MALFORMED, REQ(WITH("x-v:  a")));
 SERVER_CASE(a_value_that_ends_with_a_tab, "8.2.1", MALFORMED, REQ(WITH("x-v: a\t")));
+SERVER_CASE(a_value_with_a_control_character, "8.2.1", MALFORMED,
+    REQ(WITH("x-v: 0123456789012345678901234567890123456789\x01tail")));
+SERVER_CASE(a_value_with_delete, "8.2.1", MALFORMED,
+    REQ(WITH("x-v: a\x7f"
+             "b")));
+SERVER_CASE(a_value_with_tabs_and_spaces_inside, "8.2.1", GOOD, REQ(WITH("x-v: a\tb c")));
+SERVER_CASE(a_value_beyond_ascii, "8.2.1", GOOD, REQ(WITH("x-v: gr\xc3\xbc\xc3\x9f\xff")));
+SERVER_CASE(an_empty_value, "8.2.1", GOOD, REQ(WITH("x-v: ")));
+SERVER_CASE(a_name_of_all_that_is_allowed, "8.2.1", GOOD, REQ(WITH("!#$%&'*+-.^_`|~09az: y")));
 SERVER_CASE(connection_is_no_header_here, "8.2.2", MALFORMED, REQ(WITH("connection: close")));
 SERVER_CASE(keep_alive_is_no_header_here, "8.2.2", MALFORMED, REQ(WITH("keep-alive: 5")));
 SERVER_CASE(
@@ -62,6 +78,8 @@ SERVER_CASE(transfer_encoding_is_no_header_here, "8.2.2", MALFORMED,
 SERVER_CASE(upgrade_is_no_header_here, "8.2.2", MALFORMED, REQ(WITH("upgrade: h2c")));
 SERVER_CASE(te_other_than_trailers, "8.2.2", MALFORMED,
     REQ(PSEUDO("/rpctest.Echo/Chat") "content-type: application/grpc\nte: gzip\n"));
+SERVER_CASE(te_in_capitals, "RFC 9110, 10.1.4", STATUS(1, OK),
+    REQ(PSEUDO("/rpctest.Echo/Chat") "content-type: application/grpc\nte: Trailers\n"));
 
 /* ---- bodies and trailers (8.1) ----------------------------------------------------------------
  */
@@ -78,6 +96,9 @@ SERVER_CASE(
     two_content_lengths, "8.1.1", MALFORMED, REQ(WITH("content-length: 5\ncontent-length: 5")));
 SERVER_CASE(a_content_length_beyond_63_bits, "8.1.1", MALFORMED,
     REQ(WITH("content-length: 9223372036854775808")));
+SERVER_CASE(an_empty_content_length, "8.1.1", MALFORMED, REQ(WITH("content-length: ")));
+SERVER_CASE(a_content_length_in_trailers, "8.1.1", MALFORMED, HEADERS(1, 0, CHAT),
+    DATA(1, 0, MESSAGE), HEADERS(1, END, "content-length: 4\n"));
 SERVER_CASE(trailers, "8.1", STATUS(1, OK), HEADERS(1, 0, CHAT), DATA(1, 0, MESSAGE),
     HEADERS(1, END, "x-tail: y\n"));
 SERVER_CASE(trailers_with_a_pseudo_header, "8.1", MALFORMED, HEADERS(1, 0, CHAT),
