@@ -49,12 +49,14 @@ def main():
     failed = []
     try:
         for name in args.row or table:
+            if table[name].ours == "dacmd":
+                servers.start_with_peers()
             result = table[name].run(servers, 3 if args.quick else 9, args.quick)
             if not result["holds"]:
                 failed.append(name)
             print(json.dumps(result) if args.json else show(result), flush=True)
-            if "attack" in result and not args.json:
-                print(f"{'':24} {json.dumps(result['attack'])}", flush=True)
+            if "more" in result and not args.json:
+                print(f"{'':24} {json.dumps(result['more'])}", flush=True)
     finally:
         servers.stop()
     summary = {"summary": {"machine": f"{platform.machine()}, {os.cpu_count()} cores, "

@@ -3,45 +3,16 @@
 import dataclasses
 import json
 import statistics
-import typing
 
 import connections
 import hostile
 import load
+import sims_rows
+from row import Row
 from servers import LARGE, SMALL
 
 GRPC = "gRPC C++"
 TUNED = "gRPC C++ tuned"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """measure(servers, side, quick) gives one figure; side is dacmd or the peer. mark is the ratio
-    asked for, None where the row only tells."""
-    name: str
-    work: str
-    unit: str
-    peer: str
-    mark: typing.Optional[float]
-    larger: bool
-    measure: typing.Callable
-
-    def run(self, servers, rounds, quick):
-        figures = {"dacmd": [], self.peer: []}
-        for i in range(rounds):
-            for side in ("dacmd", self.peer) if i % 2 == 0 else (self.peer, "dacmd"):
-                figures[side].append(self.measure(servers, side, quick))
-        ratios = [(ours / peer if self.larger else peer / ours)
-                  for ours, peer in zip(figures["dacmd"], figures[self.peer])]
-        return self.result(statistics.median(figures["dacmd"]),
-                           statistics.median(figures[self.peer]), statistics.median(ratios),
-                           ratios)
-
-    def result(self, ours, peer, ratio, ratios):
-        return {"row": self.name, "work": self.work, "unit": self.unit, "ours": round(ours, 3),
-                "peer": round(peer, 3), "peer_name": self.peer, "ratio": round(ratio, 3),
-                "mark": self.mark, "holds": self.mark is None or ratio >= self.mark,
-                "rounds": len(ratios), "spread": [round(min(ratios), 3), round(max(ratios), 3)]}
 
 
 # ---- unary ------------------------------------------------------------------------------------
@@ -195,7 +166,7 @@ class SiegeRow(Row):
         ratios = [without / beside for without, beside in zip(calm, attacked)]
         result = self.result(statistics.median(attacked), statistics.median(calm),
                              statistics.median(ratios), ratios)
-        result["attack"] = told[-1]
+        result["more"] = told[-1]
         return result
 
 
@@ -262,4 +233,5 @@ ROWS = [
     uniform("uniform-answers-1", 1),
     uniform("uniform-answers-1k", 1000),
     uniform("uniform-answers-100k", 100_000),
+    *sims_rows.ROWS,
 ]

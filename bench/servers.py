@@ -13,6 +13,8 @@ import tempfile
 import time
 import urllib.request
 
+import suite
+
 LARGE = 64 << 20
 SMALL = 100_000
 CIPHER = "TLS_AES_128_GCM_SHA256"
@@ -158,15 +160,13 @@ class Servers:
         conf = self.dir / "openssl.cnf"
         conf.write_text(OPENSSL_CONF)
         os.environ["OPENSSL_CONF"] = str(conf)
-        self.started = []
+        self.started, self.providers, self.servers = [], {}, {}
         self.log = open(self.dir / "dev.log", "w+")
-        try:
-            self.start_all()
-        except BaseException:
-            self.stop()
-            raise
 
-    def start_all(self):
+    def start_with_peers(self):
+        """dacmd and those beside it, unless they run; rows of simsd need none of them."""
+        if self.servers:
+            return
         self.env, self.dacmd, _ = self.start_dacmd(self.dir / "dev", 17443)
         self.pki = self.dir / "dev" / "pki"
         self.user = self.env["users"][0]["gpsi"]
@@ -246,6 +246,12 @@ class Servers:
             time.sleep(0.02)
         self.targets["nginx"] = f"127.0.0.1:{port}"
         self.servers["nginx"] = server
+
+    def sims(self, settings=None):
+        """simsd with a dacmd of its own, by the harness of the end-to-end tests."""
+        sims = suite.load(self.build).Sims(settings, rs256=False)
+        self.started.append(sims)
+        return sims
 
     def stop(self):
         for server in reversed(self.started):

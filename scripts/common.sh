@@ -14,7 +14,7 @@ packages_test=(
     libgrpc++-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
     nghttp2-client chromium chromium-driver fonts-dejavu-core
 )
-packages_bench=(nginx nghttp2-client)
+packages_bench=(nginx nghttp2-client python3-hpack)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

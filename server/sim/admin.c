@@ -9,8 +9,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#define THREADS     2u
-#define QUEUE_MAX   64u
+#define THREADS     16u /* they wait for the disk, and whoever waits together has one sync */
+#define QUEUE_MAX   256u
 #define ARENA_BYTES (4u << 20) /* of a call: the largest page of users */
 
 typedef struct admin_service {
@@ -143,11 +143,11 @@ static rpc_code run(const job *j, admin_call *c, rpc_status *reterr)
     return code;
 }
 
-static void wipe_password(const ProtobufCMessage *request)
+static void wipe(const ProtobufCMessage *request, const char *name)
 {
-    char *password = (char *)(uintptr_t)field(request, "password");
-    if (password[0])
-        sodium_memzero(password, strlen(password));
+    char *secret = (char *)(uintptr_t)field(request, name);
+    if (secret[0])
+        sodium_memzero(secret, strlen(secret));
 }
 
 /* Pool. */
@@ -161,8 +161,10 @@ static void work(void *arg)
         j->closure(c.reply, j->call);
     else
         rpc_call_fail(j->call, &status);
-    if (c.request)
-        wipe_password(c.request);
+    if (c.request) {
+        wipe(c.request, "password");
+        wipe(c.request, "password_hash");
+    }
     rpc_arena_free(c.arena);
     job_free(j);
 }

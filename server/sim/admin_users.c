@@ -46,8 +46,16 @@ static rpc_code map_all(
 rpc_code admin_create_user(admin_call *c, rpc_status *reterr)
 {
     const Sim__V1__CreateUserRequest *request = (const Sim__V1__CreateUserRequest *)c->request;
-    rpc_code code = sim_user_add(c->service->state, request->username, request->name,
-        request->password[0] ? request->password : NULL, reterr);
+    rpc_code code;
+    if (request->password[0] && request->password_hash[0])
+        code = rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "password_hash: stands beside a password; give one");
+    else if (request->password_hash[0])
+        code = sim_user_import(
+            c->service->state, request->username, request->name, request->password_hash, reterr);
+    else
+        code = sim_user_add(c->service->state, request->username, request->name,
+            request->password[0] ? request->password : NULL, reterr);
     if (code != RPC_OK)
         return code;
     code = map_all(c, request->username, request->gpsis, request->n_gpsis, reterr);

@@ -2,7 +2,11 @@
 /* Argon2id. Each hash takes memory and time on purpose, so only some are made at a time. */
 #include "state_internal.h"
 
-#define WAITING_MAX 64u
+#include <stdlib.h>
+
+#define WAITING_MAX         64u
+#define IMPORTED_KIB_MAX    65536u
+#define IMPORTED_PASSES_MAX 16u
 
 static rpc_code turn_begin(sim__turnstile *turnstile, rpc_status *reterr)
 {
@@ -44,12 +48,48 @@ static rpc_code hash(
     return RPC_OK;
 }
 
+/* Reads name, a number and end. */
+static bool read_cost(const char **at, const char *name, char end, unsigned long *ret)
+{
+    char *rest = NULL;
+    size_t size = strlen(name);
+    if (strncmp(*at, name, size) != 0 || (*at)[size] < '1' || (*at)[size] > '9')
+        return false;
+    *ret = strtoul(*at + size, &rest, 10); /* beyond its range: ULONG_MAX */
+    *at = rest + 1;
+    return *rest == end;
+}
+
+/* A hash says itself what memory and time it takes to check it: both are bounded here. */
+rpc_code sim__password_hash_check(const char *text, rpc_status *reterr)
+{
+    static const char kind[] = "$argon2id$v=19$";
+    unsigned long kib = 0, passes = 0;
+    const char *at = text + strlen(kind);
+    if (strnlen(text, crypto_pwhash_STRBYTES) == crypto_pwhash_STRBYTES ||
+        strncmp(text, kind, strlen(kind)) != 0 || !read_cost(&at, "m=", ',', &kib) ||
+        !read_cost(&at, "t=", ',', &passes) || strncmp(at, "p=1$", 4) != 0)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "password_hash: $argon2id$v=19$m=KiB,t=passes,p=1$salt$hash, less than %u bytes",
+            crypto_pwhash_STRBYTES);
+    if (kib > IMPORTED_KIB_MAX || passes > IMPORTED_PASSES_MAX)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "password_hash: takes more than %u KiB or %u passes; let this user set a password",
+            IMPORTED_KIB_MAX, IMPORTED_PASSES_MAX);
+    if (crypto_pwhash_str_needs_rehash(
+            text, crypto_pwhash_OPSLIMIT_MIN, crypto_pwhash_MEMLIMIT_MIN) < 0)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "password_hash: salt or hash is not well formed");
+    return RPC_OK;
+}
+
 rpc_code sim__passwords_open(sim_state *state, const sim_state_options *options, rpc_status *reterr)
 {
     char nobody[SIM_PASSWORD_MIN * 2 + 1];
     uint8_t drawn[SIM_PASSWORD_MIN];
     pthread_mutex_init(&state->hashes.lock, NULL);
     pthread_cond_init(&state->hashes.freed, NULL);
+    pthread_mutex_init(&state->operators_hash, NULL);
     state->hashes.running_max = options->hashes_at_once;
     state->hashes.waiting_max = options->hashes_waiting_max ? options->hashes_waiting_max
                                                             : WAITING_MAX;
@@ -67,6 +107,7 @@ rpc_code sim__passwords_open(sim_state *state, const sim_state_options *options,
 
 void sim__passwords_close(sim_state *state)
 {
+    pthread_mutex_destroy(&state->operators_hash);
     pthread_cond_destroy(&state->hashes.freed);
     pthread_mutex_destroy(&state->hashes.lock);
 }
@@ -80,11 +121,14 @@ rpc_code sim__password_hash(
             SIM_PASSWORD_MIN, SIM_PASSWORD_MAX);
     if (!rpc_utf8_valid(rpc_bytes_str(password)))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "password: is no UTF-8");
+    /* One at a time, however many the operator adds: whoever logs in finds a turn. */
+    pthread_mutex_lock(&state->operators_hash);
     rpc_code code = turn_begin(&state->hashes, reterr);
-    if (code != RPC_OK)
-        return code;
-    code = hash(state, password, ret, reterr);
-    turn_end(&state->hashes);
+    if (code == RPC_OK) {
+        code = hash(state, password, ret, reterr);
+        turn_end(&state->hashes);
+    }
+    pthread_mutex_unlock(&state->operators_hash);
     return code;
 }
 

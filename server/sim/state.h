@@ -70,6 +70,10 @@ void sim_user_free(sim_user *user);
 
 RPC_MUST_USE rpc_code sim_user_add(sim_state *state, const char *username, const char *name,
     const char *password, rpc_status *reterr); /* password NULL: none yet. ALREADY_EXISTS */
+/** From another provider: password_hash is an Argon2id of at most 64 MiB and 16 passes, which the
+ *  first login replaces by one of our own. ALREADY_EXISTS, INVALID_ARGUMENT. */
+RPC_MUST_USE rpc_code sim_user_import(sim_state *state, const char *username, const char *name,
+    const char *password_hash, rpc_status *reterr);
 /** NOT_FOUND also for a deleted one. */
 RPC_MUST_USE rpc_code sim_user_find(
     sim_state *state, const char *username, sim_user **ret, rpc_status *reterr);

@@ -97,6 +97,7 @@ struct sim_state {
     size_t password_memory_bytes;
     char dummy_hash[crypto_pwhash_STRBYTES]; /* for users that cannot log in */
     sim__turnstile hashes;
+    pthread_mutex_t operators_hash;
     sim__keys *keys;
     sim__log log;
     host_counter *reused; /* codes and refresh tokens */
@@ -184,6 +185,8 @@ rpc_code sim__passwords_open(
     sim_state *state, const sim_state_options *options, rpc_status *reterr);
 void sim__passwords_close(sim_state *state);
 /** INVALID_ARGUMENT: length, UTF-8; RESOURCE_EXHAUSTED. */
+/** May a hash that we did not make be kept? INVALID_ARGUMENT. */
+rpc_code sim__password_hash_check(const char *text, rpc_status *reterr);
 rpc_code sim__password_hash(
     sim_state *state, const char *password, char ret[crypto_pwhash_STRBYTES], rpc_status *reterr);
 /** UNAUTHENTICATED: it is not that one. hash NULL: takes the same time and is never right. ret_new:

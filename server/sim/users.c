@@ -256,22 +256,39 @@ static rpc_code add(sim_state *state, const char *username, const char *name, co
     return code;
 }
 
+static rpc_code check_names(const char *username, const char *name, rpc_status *reterr)
+{
+    rpc_code code = check_username(username, reterr);
+    return code == RPC_OK ? sim__check_display_name(name ? name : "", reterr) : code;
+}
+
+static rpc_code add_hashed(
+    sim_state *state, const char *username, const char *name, const char *hash, rpc_status *reterr)
+{
+    rpc_arena *arena = rpc_arena_new(SIM__RECORD_ARENA);
+    rpc_code code = arena ? add(state, username, name ? name : "", hash, arena, reterr)
+                          : sim__no_memory(reterr);
+    rpc_arena_free(arena);
+    return code;
+}
+
 rpc_code sim_user_add(sim_state *state, const char *username, const char *name,
     const char *password, rpc_status *reterr)
 {
     char hash[crypto_pwhash_STRBYTES] = "";
-    rpc_code code = check_username(username, reterr);
-    if (code == RPC_OK)
-        code = sim__check_display_name(name ? name : "", reterr);
+    rpc_code code = check_names(username, name, reterr);
     if (code == RPC_OK && password)
         code = sim__password_hash(state, password, hash, reterr);
-    if (code != RPC_OK)
-        return code;
-    rpc_arena *arena = rpc_arena_new(SIM__RECORD_ARENA);
-    code = arena ? add(state, username, name ? name : "", hash, arena, reterr)
-                 : sim__no_memory(reterr);
-    rpc_arena_free(arena);
-    return code;
+    return code == RPC_OK ? add_hashed(state, username, name, hash, reterr) : code;
+}
+
+rpc_code sim_user_import(sim_state *state, const char *username, const char *name,
+    const char *password_hash, rpc_status *reterr)
+{
+    rpc_code code = check_names(username, name, reterr);
+    if (code == RPC_OK)
+        code = sim__password_hash_check(password_hash, reterr);
+    return code == RPC_OK ? add_hashed(state, username, name, password_hash, reterr) : code;
 }
 
 /* ---- passwords

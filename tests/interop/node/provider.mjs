@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// npm oidc-provider as an issuer that is not ours: client credentials, access tokens as JWT
-// (RFC 9068) with claims of its own. One argument, JSON: port, certificate, key, resource, alg, and
-// for each client_id the claims that its tokens have. Says "ready" when it listens.
+// npm oidc-provider as an issuer that is not ours: access tokens as JWT (RFC 9068). One argument,
+// JSON: port, certificate, key, resource, alg, and
+//   claims   for each client_id of a client for client credentials, the claims of its tokens
+//   clients  clients as oidc-provider takes them
+// Whoever logs in is let in, and is asked for no consent. Says "ready" when it listens.
 import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import { exportJWK, generateKeyPair } from 'jose';
@@ -17,15 +19,28 @@ async function newKey(alg) {
 
 const provider = new Provider(issuer, {
     jwks: { keys: [await newKey('RS256'), await newKey('ES256'), await newKey('EdDSA')] },
-    clients: Object.keys(given.claims).map((clientId) => ({
+    clients: [...(given.clients ?? []), ...Object.keys(given.claims ?? {}).map((clientId) => ({
         client_id: clientId,
         client_secret: 'only for this test',
         grant_types: ['client_credentials'],
         redirect_uris: [],
         response_types: [],
-    })),
+    }))],
+    findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
+    loadExistingGrant: async (ctx) => {
+        const { client, session } = ctx.oidc;
+        const known = session.grantIdFor(client.clientId);
+        if (known)
+            return provider.Grant.find(known);
+        const grant = new provider.Grant(
+            { clientId: client.clientId, accountId: session.accountId });
+        grant.addOIDCScope('openid');
+        grant.addResourceScope(given.resource, 'seal.da');
+        await grant.save();
+        return grant;
+    },
+    issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
     features: {
-        devInteractions: { enabled: false },
         clientCredentials: { enabled: true },
         resourceIndicators: {
             enabled: true,
@@ -42,7 +57,7 @@ const provider = new Provider(issuer, {
     formats: {
         customizers: {
             jwt: (ctx, token, jwt) => {
-                Object.assign(jwt.payload, given.claims[token.clientId]);
+                Object.assign(jwt.payload, given.claims?.[token.clientId]);
             },
         },
     },

@@ -128,6 +128,40 @@ TEST(right_password_lets_in_and_every_failure_looks_the_same)
     known_close(&k);
 }
 
+TEST(a_hash_of_another_provider_lets_in_and_is_replaced_by_one_of_ours)
+{
+    known k;
+    rpc_status status = {0};
+    sim_user *user = NULL;
+    char hash[crypto_pwhash_STRBYTES], again[crypto_pwhash_STRBYTES + 8];
+    known_open(&k);
+    assert_int_equal(crypto_pwhash_str_alg(
+                         hash, "from elsewhere", 14, 2, 256 << 10, crypto_pwhash_ALG_ARGON2ID13),
+        0);
+    OK(sim_user_import(k.state, "carol", "Carol", hash, &status));
+    REFUSED(sim_user_import(k.state, "carol", NULL, hash, &status), RPC_ALREADY_EXISTS);
+    REFUSED(sim_user_check(k.state, "carol", "from nowhere", &user, &status), RPC_UNAUTHENTICATED);
+    for (unsigned i = 0; i < 2; i++) { /* by theirs, then by ours */
+        OK(sim_user_check(k.state, "carol", "from elsewhere", &user, &status));
+        sim_user_free(user);
+    }
+    static const char *const bad[] = {"", "secret", "$argon2id$v=19$m=256,t=2,p=1$", "$2b$10$abc",
+        "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaA",
+        "$argon2id$v=19$m=65537,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$"
+        "cnVpbnJ1aW5ydWlucnVpbnJ1aW5ydWlucnVpbnJ1aW4",
+        "$argon2id$v=19$m=256,t=17,p=1$c29tZXNhbHRzb21lc2FsdA$"
+        "cnVpbnJ1aW5ydWlucnVpbnJ1aW5ydWlucnVpbnJ1aW4",
+        "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHRzb21lc2FsdA$"
+        "cnVpbnJ1aW5ydWlucnVpbnJ1aW5ydWlucnVpbnJ1aW4",
+        "$argon2id$v=19$m=99999999999,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaA"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        REFUSED(sim_user_import(k.state, "dave", NULL, bad[i], &status), RPC_INVALID_ARGUMENT);
+    snprintf(again, sizeof again, "%s$x", hash);
+    REFUSED(sim_user_import(k.state, "dave", NULL, again, &status), RPC_INVALID_ARGUMENT);
+    REFUSED(sim_user_import(k.state, "no name", NULL, hash, &status), RPC_INVALID_ARGUMENT);
+    known_close(&k);
+}
+
 TEST(passwords_have_bounds)
 {
     known k;
