@@ -51,8 +51,10 @@ class Issued(sims.Sims):
     """Users anna, bert (not listed) and eve (may do nothing); the asset is anna's and carl's to
     use, of every operation, the second one carl's alone."""
 
-    def __init__(self, settings=None, dacm=None, **entry):
-        self.entry, self.more = entry, dacm
+    def __init__(self, settings=None, fetched=True, **entry):
+        """fetched: dacmd finds simsd's keys by discovery, else in the file that `published`
+        names. entry: more of the issuer's settings at dacmd."""
+        self.entry, self.fetched = entry, fetched
         super().__init__(settings or (lambda server, config: config))
         self.load_keys()
         self.add_user("anna", [ANNA, ANNA_TOO])
@@ -60,28 +62,30 @@ class Issued(sims.Sims):
         self.add_user("eve", [EVE])
         self.app = self.add_client("app", scopes=["openid", "profile", "seal.da", "seal.km"])
         self.rs256 = self.add_client("rs256", token_alg="RS256")
+        bound = bool(entry.get("require_binding"))
         self.val = self.add_client("val", "private_key_jwt", grants=["client_credentials"],
-                                   scopes=["seal.da", "seal.km"], users=[ANNA, CARL])
+                                   scopes=["seal.da", "seal.km"], users=[ANNA, CARL], bound=bound)
+        self.val.certificate = "val" if bound else None
         self.native = self.add_client("native", bound=True)
         self.native.certificate = "val"
         self.owner = self.dacm.users[0]
         self.content = b"an avatar " * 3000
         self.asset = self.upload([ANNA, ANNA_TOO, CARL])
         self.second = self.upload([CARL])
-        wait = lambda: self.code(self.val_token(CARL)) is None  # noqa: E731
+        wait = lambda: self.code(self.val_token(CARL)) != UNAUTHENTICATED  # noqa: E731
         configured.wait_until("simsd's keys at dacmd", wait)
         self.beside = Beside(self)
 
     def configure_dacm(self, dacm, config):
         config = super().configure_dacm(dacm, config)
         entry = config["issuers"][-1]
-        if "jwks_file" not in self.entry:
+        self.published = dacm.dir / "pki" / "sims-token.published"
+        if self.fetched:
             del entry["jwks_file"]
-            entry.update({"discovery": True, "jwks_ca_file": f"{dacm.dir}/pki/ca.crt"})
-        entry.update({"revocations": "report", "jwks_refresh_s": 1, "jwks_unknown_kid_s": 1,
-                      "algorithms": ["EdDSA", "RS256"],
-                      **{name: value for name, value in self.entry.items() if value}})
-        return self.more(dacm, config) if self.more else config
+            entry.update({"discovery": True, "jwks_ca_file": f"{dacm.dir}/pki/ca.crt",
+                          "jwks_refresh_s": 1, "jwks_unknown_kid_s": 1})
+        entry.update({"revocations": "report", "algorithms": ["EdDSA", "RS256"], **self.entry})
+        return config
 
     def base_config(self):
         config = super().base_config()
@@ -190,7 +194,7 @@ class Issued(sims.Sims):
 
     def code(self, token, gpsi=CARL, asset=None):
         """None when the token opens the asset, else the status."""
-        with self.dacm.client() as channel:
+        with self.dacm.client(self.val.certificate) as channel:
             try:
                 allowed = METHODS["Authorize"](self.dacm.stub(channel), asset or self.asset, gpsi,
                                                metadata=bearer(token), timeout=60).allowed
@@ -226,13 +230,14 @@ class Beside(threading.Thread):
         super().__init__(daemon=True)
         self.world, self.served, self.failed = world, 0, None
         self.moved, self.ending = threading.Condition(), False
+        self.paused = self.resting = False
         self.start()
 
     def run(self):
         try:
             while not self.ending:
                 token, until = self.world.val_token(CARL), time.monotonic() + 200
-                with self.world.dacm.client() as channel:
+                with self.world.dacm.client(self.world.val.certificate) as channel:
                     stub = self.world.dacm.stub(channel)
                     while time.monotonic() < until and not self.ending:
                         self.ask(stub, token)
@@ -242,6 +247,13 @@ class Beside(threading.Thread):
                 self.moved.notify_all()
 
     def ask(self, stub, token):
+        with self.moved:
+            self.resting = self.paused
+            self.moved.notify_all()
+            self.moved.wait_for(lambda: not self.paused or self.ending)
+            self.resting = False
+        if self.ending:
+            return
         assert METHODS["Authorize"](stub, self.world.asset, CARL, metadata=bearer(token),
                                     timeout=60).allowed
         with self.moved:
@@ -257,8 +269,21 @@ class Beside(threading.Thread):
             if self.failed or self.served <= before:
                 raise AssertionError(f"the caller beside is not served: {self.failed}")
 
+    def pause(self):
+        """For what takes its key away."""
+        with self.moved:
+            self.paused = True
+            self.moved.wait_for(lambda: self.failed or self.resting, 60)
+
+    def resume(self):
+        with self.moved:
+            self.paused = False
+            self.moved.notify_all()
+
     def stop(self):
-        self.ending = True
+        with self.moved:
+            self.ending = True
+            self.moved.notify_all()
         self.join(60)
         if self.failed:
             raise AssertionError(f"the caller beside was not served: {self.failed}")
