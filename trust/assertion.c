@@ -53,14 +53,27 @@ static rpc_code judge_times(
     return RPC_OK;
 }
 
+/* Names of ours, and no other: another whom it is for as well could pass it on to us. */
+static bool for_us_alone(const json_t *audience, const char *const *audiences)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(audience, i, entry)
+    {
+        if (!json_is_string(entry) || !trust__is_one_of(json_string_value(entry), audiences))
+            return false;
+    }
+    return trust__is_audience(audience, audiences);
+}
+
 static rpc_code judge_claims(const json_t *claims, const trust_assertion_rules *rules, int64_t now,
     trust_assertion *read, rpc_status *reterr)
 {
     const json_t *jti = json_object_get(claims, "jti");
     if (!text_is(claims, "iss", rules->client_id) || !text_is(claims, "sub", rules->client_id))
         return bad(reterr, "`iss` and `sub` are not both the client's ID");
-    if (!trust__is_audience(json_object_get(claims, "aud"), rules->audiences))
-        return bad(reterr, "`aud` is neither the issuer nor the endpoint asked");
+    if (!for_us_alone(json_object_get(claims, "aud"), rules->audiences))
+        return bad(reterr, "`aud` is not the issuer or the endpoint asked, and nobody else");
     if (!json_is_string(jti) || json_string_length(jti) < 1 ||
         json_string_length(jti) >= sizeof read->jti)
         return bad(reterr, "`jti` is missing or not of 1 to 255 bytes");

@@ -337,7 +337,7 @@ RPC_API RPC_MUST_USE rpc_code trust_id_token_mint(
 typedef struct trust_assertion_rules {
     const char *client_id;        /* `iss` and `sub`, byte for byte */
     const trust_keyring *keys;    /* of the client, TRUST_FOR_CLIENTS */
-    const char *const *audiences; /* NULL-terminated; one of them is `aud`, or in it */
+    const char *const *audiences; /* NULL-terminated; `aud` is one, or some, of them */
     unsigned algs;                /* bits 1 << trust_alg that are taken; 0 = all */
 } trust_assertion_rules;
 

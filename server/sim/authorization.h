@@ -14,6 +14,7 @@ typedef struct sim_authorization {
     host_params params;
     sim_client *client;
     sim_auth_request asked;
+    char hinted[SIM_SUB_CHARS + 1]; /* the user of id_token_hint: nobody else; "" = whoever */
     sim_browser browser;
 } sim_authorization;
 
@@ -22,6 +23,11 @@ typedef struct sim_authorization {
 bool sim_authorization_begin(
     sim_oidc *oidc, host_request *request, rpc_bytes query, sim_authorization *ret);
 void sim_authorization_done(sim_authorization *authorization);
+
+/** Whom an ID token of ours was issued for, to that client; false: it is none. It may have expired:
+ *  it says who is meant, and proves nothing. */
+bool sim_hint_read(
+    sim_oidc *oidc, const char *token, const char *client_id, char ret_sub[SIM_SUB_CHARS + 1]);
 
 /** Answers with what comes next: login page, consent page, or the redirect with a code. */
 void sim_authorization_next(sim_authorization *authorization);

@@ -28,6 +28,8 @@ static bool read_query(sim_authorization *a, rpc_bytes query)
 {
     if (query.size > SIM_QUERY_BYTES_MAX || rpc_printable_run(query) != query.size)
         return tell(a, 400, NO_REQUEST, "The request is too long, or is no query.");
+    if (query.size == 0) /* a POST without a body */
+        query = rpc_bytes_str("");
     a->query = strndup((const char *)query.data, query.size);
     a->room = malloc(query.size + 1);
     if (!a->query || !a->room) {
@@ -62,6 +64,20 @@ static bool find_client(sim_authorization *a)
     return true;
 }
 
+/* OpenID Connect Core 3.1.2.1: a code for the user of the hint, or an error. */
+static bool take_hint(sim_authorization *a, sim_error *reterr)
+{
+    const char *hint = sim_param(&a->params, "id_token_hint");
+    return !hint || sim_hint_read(a->oidc, hint, a->client->client_id, a->hinted) ||
+           sim_refuse(reterr, SIM_INVALID_REQUEST,
+               "id_token_hint is no ID token that was issued to this client");
+}
+
+static bool hinted_other(const sim_authorization *a)
+{
+    return *a->hinted && strcmp(a->hinted, a->browser.session.sub) != 0;
+}
+
 bool sim_authorization_begin(
     sim_oidc *oidc, host_request *request, rpc_bytes query, sim_authorization *ret)
 {
@@ -71,7 +87,8 @@ bool sim_authorization_begin(
     sim_error error;
     if (!read_query(ret, query) || !find_client(ret))
         return false;
-    if (!sim_auth_request_read(&ret->params, ret->client, oidc->resources, &ret->asked, &error)) {
+    if (!sim_auth_request_read(&ret->params, ret->client, oidc->resources, &ret->asked, &error) ||
+        !take_hint(ret, &error)) {
         sim_authorization_refuse(ret, &error);
         return false;
     }
@@ -173,7 +190,9 @@ void sim_authorization_next_fresh(sim_authorization *a)
 {
     bool ask = false;
     rpc_status status;
-    if (sim_consent_needed(a, &ask, &status) != RPC_OK)
+    if (hinted_other(a))
+        refuse_silently(a, "login_required", "another user logged in than id_token_hint is about");
+    else if (sim_consent_needed(a, &ask, &status) != RPC_OK)
         sim_authorization_failed(a, &status);
     else if (!ask)
         sim_authorization_grant(a);
@@ -187,8 +206,8 @@ void sim_authorization_next(sim_authorization *a)
 {
     const sim_auth_request *asked = &a->asked;
     int64_t age = sim_now_s(a->oidc) - a->browser.session.auth_time;
-    bool login = !a->browser.logged_in || asked->prompt_login || asked->max_age_s == 0 ||
-                 (asked->max_age_s > 0 && age > asked->max_age_s);
+    bool login = !a->browser.logged_in || hinted_other(a) || asked->prompt_login ||
+                 asked->max_age_s == 0 || (asked->max_age_s > 0 && age > asked->max_age_s);
     if (!login)
         sim_authorization_next_fresh(a);
     else if (asked->prompt_none)

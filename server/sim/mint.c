@@ -131,5 +131,7 @@ void sim_answer_tokens(sim_oidc *oidc, host_request *request, const sim_ticket *
         json_object_set_new(json, "refresh_token", json_string(refresh));
     if (json && ticket->details)
         json_object_set_new(json, "authorization_details", sim_details_json(ticket->details));
-    sim_answer_json(request, 200, json, NULL);
+    sim_headers headers = {0};
+    sim_headers_add(&headers, "Pragma", "no-cache"); /* RFC 6749 5.1, beside Cache-Control */
+    sim_answer_json(request, 200, json, &headers);
 }

@@ -108,7 +108,8 @@ TEST(assertion_for_the_issuer_or_the_endpoint_is_accepted)
 {
     accepted(HEADER, NAMES ",\"aud\":\"https://sims.example\",\"exp\":1790000060}");
     accepted(HEADER, NAMES ",\"aud\":[\"https://sims.example\"],\"exp\":1790000060}");
-    accepted(HEADER, NAMES ",\"aud\":[\"x\",\"https://sims.example/token\"],\"exp\":1790000060}");
+    accepted(HEADER, NAMES ",\"aud\":[\"https://sims.example\",\"https://sims.example/token\"],"
+                           "\"exp\":1790000060}");
 }
 
 TEST(assertion_that_we_make_is_one_that_we_take)
@@ -493,6 +494,8 @@ TEST(assertion_for_another_audience_is_refused)
     static const char *const others[] = {"\"https://sims.example/\"",
         "\"https://sims.example/token2\"", "\"https://SIMS.example\"", "\"http://sims.example\"",
         "[]", "[\"https://other.example\"]", "[\"https://sims.example\",1]",
+        "[\"https://sims.example\",\"https://other.example\"]",
+        "[\"https://other.example\",\"https://sims.example/token\"]",
         "{\"a\":\"https://sims.example\"}", "1", "null", "\"\""};
     char claims[512];
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
