@@ -103,13 +103,15 @@ def rsa_jwk(kid):
 
 class Sims:
     """dacmd and simsd. settings, if given, changes simsd's configuration before it starts."""
+    host, address = "localhost", "127.0.0.1"  # in its URL, and where it listens
+    prefix = ()  # of the command that starts simsd
 
     def __init__(self, settings=None, rs256=True):
         self.settings, self.rs256 = settings, rs256
         self.daemon = None
         self.port = ports.reserve()
         self.mtls_port, self.ops_port = self.port + 1, self.port + 2
-        self.issuer = f"https://localhost:{self.port}"
+        self.issuer = f"https://{self.host}:{self.port}"
         self.dacm = configured.Server(self.configure_dacm)
         self.dir = self.dacm.dir
         self.ca_file = self.dacm.env["ca_file"]
@@ -123,7 +125,7 @@ class Sims:
 
     def configure_dacm(self, dacm, config):
         pki = dacm.dir / "pki"
-        dacm.cli("pki", "issue", pki, "simsd", "--dns", "localhost", "--ip", "127.0.0.1",
+        dacm.cli("pki", "issue", pki, "simsd", "--dns", "localhost", "--ip", self.address,
                  check=True)
         dacm.cli("pki", "keys", pki, "sims-token", "--for", "token", check=True)
         keys = pki / "sims-token.jwks"
@@ -147,13 +149,14 @@ class Sims:
         return {
             "issuer": self.issuer,
             "listen": {
-                "https": dict(tls, address="127.0.0.1", port=self.port),
-                "mtls": {"address": "127.0.0.1", "port": self.mtls_port,
+                "https": dict(tls, address=self.address, port=self.port),
+                "mtls": {"address": self.address, "port": self.mtls_port,
                          "client_ca": f"{pki}/ca.crt"},
                 "ops": {"address": "127.0.0.1", "port": self.ops_port},
                 "admin": {"url": f"ipc://{self.dir}/sims-admin.sock"},
             },
-            "dacms": [{"resource": self.dacm.audience, "target": self.dacm.env["dacm"]["peers"],
+            "dacms": [{"resource": self.dacm.audience,
+                       "target": self.dacm.config["listen"]["peers"]["url"],
                        "ca": f"{pki}/ca.crt", "certificate": f"{pki}/sims.crt",
                        "key": f"{pki}/sims.key", "server_name": "localhost"}],
             "keys": {"source": "file", "file": f"{pki}/sims-token.jwks"},
@@ -171,7 +174,7 @@ class Sims:
             (self.dir / "sims" / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.config_file.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
         self.daemon = subprocess.Popen(
-            [harness.BIN / "simsd", "--config", self.config_file],
+            [*self.prefix, harness.BIN / "simsd", "--config", self.config_file],
             stdout=self.log, stderr=self.log)
         wait_until("simsd's discovery", self.answers)
 
@@ -217,7 +220,7 @@ class Sims:
     def request(self, method, path, body=None, headers=None, certificate=None, mtls=False):
         port = self.mtls_port if mtls or certificate else self.port
         connection = http.client.HTTPSConnection(
-            "localhost", port, context=self.context(certificate), timeout=60)
+            self.host, port, context=self.context(certificate), timeout=60)
         try:
             connection.request(method, path, body, headers or {})
             return Reply(connection.getresponse())
