@@ -106,8 +106,7 @@ static rpc_code check_assertion(
     if (!*oidc->mtls_token_url)
         audiences[2] = NULL;
     RPC_CLEANUP(keyring_unrefp) trust_keyring *keys = NULL;
-    rpc_code code = trust_keyring_parse_published(
-        rpc_bytes_str(client->jwks), TRUST_FOR_CLIENTS, TRUST_ALG_RS256, 0, &keys, reterr);
+    rpc_code code = sim_client_keys_of(oidc->client_keys, client, &keys, reterr);
     if (code != RPC_OK)
         return code;
     trust_assertion_rules rules = {

@@ -103,12 +103,14 @@ rpc_code sim__client_stands(sim_state *state, const char *client_id, uint64_t er
 
 rpc_code sim_client_unchanged(sim_state *state, const sim_client *client, rpc_status *reterr)
 {
-    sim_client *now = NULL;
-    rpc_code code = sim_client_find(state, client->client_id, &now, reterr);
-    if (code == RPC_NOT_FOUND ||
-        (code == RPC_OK && (now->disabled || now->revision != client->revision)))
+    Sim__Records__Client *now = NULL;
+    rpc_arena *arena = rpc_arena_new(SIM__RECORD_ARENA);
+    rpc_code code = arena ? sim__client_read(state, client->client_id, arena, &now, NULL, reterr)
+                          : sim__no_memory(reterr);
+    if (code == RPC_OK &&
+        (!now || now->deleted || now->disabled || now->revision != client->revision))
         code = rpc_status_set(reterr, RPC_ABORTED, "the client was changed meanwhile");
-    sim_client_free(now);
+    rpc_arena_free(arena);
     return code;
 }
 

@@ -50,7 +50,8 @@ rpc_code sim_oidc_new(
         code = rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "oidc: issuer '%.200s', or the URL for certificates, is too long",
             service->config.issuer);
-    else if (!list_resources(oidc) || !sim_counters_make(&oidc->counters, service->metrics))
+    else if (!(oidc->client_keys = sim_client_keys_new()) || !list_resources(oidc) ||
+             !sim_counters_make(&oidc->counters, service->metrics))
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "oidc: no memory");
     sim_page_style_hash(oidc->style_hash);
     if (code == RPC_OK)
@@ -67,6 +68,7 @@ void sim_oidc_free(sim_oidc *oidc)
     if (!oidc)
         return;
     sim_replays_close(oidc->replays);
+    sim_client_keys_free(oidc->client_keys);
     free(oidc->resources);
     free(oidc);
 }

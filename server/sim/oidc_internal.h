@@ -4,6 +4,7 @@
 #define SIM_OIDC_INTERNAL_H
 
 #include "auth_request.h"
+#include "client_keys.h"
 #include "oidc.h"
 #include "query.h"
 #include "replays.h"
@@ -59,6 +60,7 @@ struct sim_oidc {
     sim_service *service;
     sim_counters counters;
     sim_replays *replays;
+    sim_client_keys *client_keys;
     const char **resources;                               /* of the DACMs, NULL-terminated */
     char prefix[SIM_PATH_MAX], mtls_prefix[SIM_PATH_MAX]; /* paths of issuer and mtls_url */
     char paths[2 * SIM_OIDC_ROUTES_MAX][SIM_ROUTE_MAX];
