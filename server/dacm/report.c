@@ -36,6 +36,8 @@ typedef struct reporting {
     waiting *head, **tail;
     bool ready, applying, moved, over, half_closed, answer_due;
     unsigned taken; /* revocations of the batch */
+    int64_t began_us;
+    uint64_t mark; /* the newest that a heartbeat brought; not counted yet; 0 = none */
     /* where the issuer will stand when the batch is applied; where it stands between batches */
     char epoch[DACM_EPOCH_MAX + 1];
     uint64_t sequence;
@@ -99,11 +101,26 @@ static void fail(reporting *r, rpc_code code, const char *text)
 
 /* ---- what is answered ---- */
 
+/* The marks of a stream: microseconds since it began, from 1 on. */
+static uint64_t mark_now(const reporting *r)
+{
+    return (uint64_t)(rpc_clock_monotonic_us(r->service->clock) - r->began_us) + 1;
+}
+
+/* All that was taken is applied: the SIM-S was heard as of the mark. */
+static void heard(reporting *r)
+{
+    if (r->mark)
+        dacm_reported_heard(r->reported, r->began_us + (int64_t)r->mark - 1);
+    r->mark = 0;
+}
+
 static void answer(reporting *r)
 {
     Dacm__V1__ReportResponse response = DACM__V1__REPORT_RESPONSE__INIT;
     response.epoch = r->epoch;
     response.applied_sequence = r->sequence;
+    response.mark = mark_now(r);
     r->answer_due = rpc_call_send_packed(r->call, &response.base) == RPC_SENT_BUSY;
 }
 
@@ -161,8 +178,12 @@ static rpc_code take_revocation(
 }
 
 static rpc_code take_heartbeat(
-    const reporting *r, const Dacm__V1__ReportRequest *request, uint64_t at, rpc_status *reterr)
+    reporting *r, const Dacm__V1__ReportRequest *request, uint64_t at, rpc_status *reterr)
 {
+    const uint64_t mark = request->heartbeat->mark;
+    if (mark > mark_now(r))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "heartbeat.mark: that of the last response that was read on this stream");
     if (request->sequence > at)
         return gap(r, at + 1, reterr);
     if (request->sequence < at)
@@ -171,6 +192,7 @@ static rpc_code take_heartbeat(
             "for "
             "a repetition; a store that was restored from a copy needs a new epoch",
             r->epoch, (unsigned long long)at, (unsigned long long)request->sequence);
+    r->mark = mark > r->mark ? mark : r->mark;
     return RPC_OK;
 }
 
@@ -260,7 +282,7 @@ static void stored(void *arg, const rpc_status *status, uint64_t generation)
         drop(r);
         return;
     }
-    dacm_reported_heard(r->reported);
+    heard(r);
     if (r->taken > 0)
         dacm_access_record(
             &r->access, "", RPC_OK, "revocations reported by the issuer's SIM-S", audited, r);
@@ -322,7 +344,7 @@ static void pump(reporting *r)
     }
     dacm_changes_done(&changes);
     if (r->answer_due) { /* heartbeats, repetitions: all that was sent is applied */
-        dacm_reported_heard(r->reported);
+        heard(r);
         answer(r);
     }
     if (code != RPC_OK)
@@ -384,6 +406,7 @@ static void on_start(rpc_call *call, void *user)
     atomic_init(&r->refs, 1);
     r->service = user;
     r->call = rpc_call_ref(call);
+    r->began_us = rpc_clock_monotonic_us(r->service->clock);
     r->tail = &r->head;
     r->executor = dacm_call_executor(call);
     r->stream = (dacm_report_stream){.call = call,

@@ -220,12 +220,13 @@ static void set_stale(dacm_reported *reported, bool stale)
             host_text("issuer", reported->issuer));
 }
 
-void dacm_reported_heard(dacm_reported *reported)
+void dacm_reported_heard(dacm_reported *reported, int64_t as_of_us)
 {
     dacm_reports *reports = reported->reports;
     pthread_mutex_lock(&reports->lock);
-    reported->heard_us = now_us(reports);
-    if (atomic_load(&reported->stale)) {
+    if (as_of_us > reported->heard_us)
+        reported->heard_us = as_of_us;
+    if (atomic_load(&reported->stale) && now_us(reports) <= reported->heard_us + reported->max_us) {
         set_stale(reported, false);
         pthread_cond_signal(&reports->wake);
     }

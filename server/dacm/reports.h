@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** What each issuer's SIM-S has reported: how far, by which stream, and when it was last heard.
  *
- *  An issuer with `revocations: report` that is silent for longer than its max_staleness_s is
- *  stale: whether its tokens were revoked since, nobody knows, and they are answered UNAVAILABLE.
- *  A request reads one flag, which its issuer's rule points to; when a flag changes, remembered
- *  decisions end (trust_revocations_touch()) and running downloads are decided again. Any thread.
+ *  An issuer with `revocations: report` that is silent for longer than its max_staleness_s, or
+ *  heard only about times before that, is stale: whether its tokens were revoked since, nobody
+ * knows, and they are answered UNAVAILABLE. A request reads one flag, which its issuer's rule
+ * points to; when a flag changes, remembered decisions end (trust_revocations_touch()) and running
+ * downloads are decided again. Any thread.
  *
  *  LOCKS: one for all of it, held for short; nothing of ours is called under it but
  *  rpc_call_post(), the log and health. */
@@ -50,8 +51,8 @@ RPC_MUST_USE rpc_code dacm_reports_restore(dacm_reports *reports, const char *is
 /** NULL: no such issuer was ever configured. */
 dacm_reported *dacm_reports_find(dacm_reports *reports, const char *issuer);
 const char *dacm_reported_issuer(const dacm_reported *reported);
-/** All that it has sent is applied, now. */
-void dacm_reported_heard(dacm_reported *reported);
+/** All that was revoked at that time (of the monotonic clock) is applied. */
+void dacm_reported_heard(dacm_reported *reported, int64_t as_of_us);
 
 /** A stream; embed it. Functions are posted to call, each time between hold and the function's own
  *  end, which gives back what hold took. */

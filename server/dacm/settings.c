@@ -48,7 +48,7 @@ static const host_setting issuer_fields[] = {
         "report: its SIM-S must report revocations (TokenStatus.Report), and is heard, or its "
         "tokens "
         "are refused"),
-    NUMBER("max_staleness_s", "s", 1, 86400, "60",
+    NUMBER("max_staleness_s", "s", 2, 86400, "60",
         "with revocations: report, how long its SIM-S may be silent"),
 };
 

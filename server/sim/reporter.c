@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A thread for each DACM, because reading the log waits for the store. It makes a stream, hears
- * where the DACM stands, sends what comes after that, and a heartbeat in each second without news.
+ * where the DACM stands, sends what comes after that, and a heartbeat every half a second.
  * What happens on the stream comes on the call's strand, which only notes it under the lock and
  * wakes the thread; the lock is never held while the store or the network is waited for.
  *
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define HEARTBEAT_MS       1000
+#define HEARTBEAT_MS       500 /* so that what the DACM knows is at most a second old */
 #define SILENCE_MS         10000
 #define BACKOFF_INITIAL_MS 100
 #define BACKOFF_MAX_MS     2000
@@ -48,13 +48,13 @@ struct sim_reporter {
     bool stopping, news;
     /* of the stream of now */
     bool answered, writable, ended, same_epoch;
-    const char *wrong; /* what a DACM never says */
-    uint64_t applied, sent;
+    const char *wrong;            /* what a DACM never says */
+    uint64_t applied, sent, mark; /* mark: of the newest answer */
     int64_t heard_us;
     rpc_status end;
 
     /* the thread's own */
-    int64_t sent_us;
+    int64_t beat_us; /* the last heartbeat of the stream */
     bool complained;
     size_t batch_count;
     report batch[BATCH_MAX];
@@ -90,6 +90,7 @@ static void take_answer(sim_reporter *r, const Dacm__V1__ReportResponse *answer)
         r->applied = answer->applied_sequence;
     }
     r->answered = true;
+    r->mark = answer->mark;
     r->heard_us = now_us(r);
 }
 
@@ -160,10 +161,8 @@ static bool send_request(sim_reporter *r, rpc_call *call, Dacm__V1__ReportReques
             r->sent = request->sequence;
         pthread_mutex_unlock(&r->lock);
         const rpc_sent sent = rpc_call_send_packed(call, &request->base);
-        if (sent != RPC_SENT_BUSY) {
-            r->sent_us = now_us(r);
+        if (sent != RPC_SENT_BUSY)
             return sent == RPC_SENT_OK;
-        }
         pthread_mutex_lock(&r->lock);
         while (!r->writable && !is_over(r))
             doze(r, r->heard_us + SILENCE_MS * (int64_t)1000 + 1000);
@@ -184,13 +183,15 @@ static bool send_expired(sim_reporter *r, rpc_call *call, uint64_t sequence)
     return send_request(r, call, &request);
 }
 
-static bool send_heartbeat(sim_reporter *r, rpc_call *call, uint64_t sequence)
+static bool send_heartbeat(sim_reporter *r, rpc_call *call, uint64_t sequence, uint64_t mark)
 {
     Dacm__V1__ReportRequest request = DACM__V1__REPORT_REQUEST__INIT;
     Dacm__V1__ReportRequest__Heartbeat beat = DACM__V1__REPORT_REQUEST__HEARTBEAT__INIT;
     request.sequence = sequence;
     request.what_case = DACM__V1__REPORT_REQUEST__WHAT_HEARTBEAT;
     request.heartbeat = &beat;
+    beat.mark = mark;
+    r->beat_us = now_us(r);
     return send_request(r, call, &request);
 }
 
@@ -279,18 +280,29 @@ static bool hear_first(sim_reporter *r, uint64_t *ret_at)
     return answered;
 }
 
-/* True: there is news; false: it is time for a heartbeat. *ret_over: neither. */
-static bool rest(sim_reporter *r, bool *ret_over)
+static int64_t next_beat_us(const sim_reporter *r)
 {
-    const int64_t until = r->sent_us + HEARTBEAT_MS * (int64_t)1000;
+    return r->beat_us + HEARTBEAT_MS * (int64_t)1000;
+}
+
+/* Until there is news, or it is time for a heartbeat. False: the stream is over. */
+static bool rest(sim_reporter *r)
+{
     pthread_mutex_lock(&r->lock);
-    while (!r->news && !is_over(r) && now_us(r) < until)
-        doze(r, until);
-    const bool news = r->news;
+    while (!r->news && !is_over(r) && now_us(r) < next_beat_us(r))
+        doze(r, next_beat_us(r));
     r->news = false;
-    *ret_over = is_over(r);
+    const bool over = is_over(r);
     pthread_mutex_unlock(&r->lock);
-    return news;
+    return !over;
+}
+
+static uint64_t newest_mark(sim_reporter *r)
+{
+    pthread_mutex_lock(&r->lock);
+    const uint64_t mark = r->mark;
+    pthread_mutex_unlock(&r->lock);
+    return mark;
 }
 
 static void talk(sim_reporter *r, rpc_call *call)
@@ -302,12 +314,13 @@ static void talk(sim_reporter *r, rpc_call *call)
         host_text("dacm", r->resource), host_number("applied", (int64_t)at));
     r->complained = false;
     host_counter_add(r->streams, 1);
-    bool over = false, going = send_news(r, call, &at);
-    while (going && !over) {
-        if (rest(r, &over))
-            going = send_news(r, call, &at);
-        else if (!over)
-            going = send_heartbeat(r, call, at);
+    bool going = true;
+    while (going) {
+        const uint64_t mark = newest_mark(r); /* before the log is read: what a heartbeat says */
+        going = send_news(r, call, &at);
+        if (going && now_us(r) >= next_beat_us(r))
+            going = send_heartbeat(r, call, at, mark);
+        going = going && rest(r);
     }
 }
 
@@ -337,7 +350,9 @@ static void stream_once(sim_reporter *r)
     char reason[384];
     pthread_mutex_lock(&r->lock);
     r->answered = r->writable = r->ended = r->same_epoch = false;
-    r->news = true;
+    r->news = false;
+    r->beat_us = INT64_MIN / 2; /* the first heartbeat goes at once */
+    r->mark = 0;
     r->wrong = NULL;
     r->heard_us = now_us(r);
     pthread_mutex_unlock(&r->lock);

@@ -55,7 +55,7 @@ class Sims:
         target = target or self.server.env["dacm"]["peers"].split("://")[-1]
         pair = self.server.certificate(certificate) if certificate else ()
         self.channel = self.server.channel(*pair, target=target)
-        self.requests, self.epoch = queue.SimpleQueue(), epoch
+        self.requests, self.epoch, self.mark = queue.SimpleQueue(), epoch, 0
         self.call = token_status_pb2_grpc.TokenStatusStub(self.channel).Report(
             iter(self.requests.get, None), timeout=300)
 
@@ -80,8 +80,10 @@ class Sims:
         self.send(sequence, epoch, revocation=ts.ReportRequest.Revocation(
             issued_until=issued_until, expires_at=end, **what))
 
-    def heartbeat(self, sequence, epoch=None):
-        self.send(sequence, epoch, heartbeat=ts.ReportRequest.Heartbeat())
+    def heartbeat(self, sequence, epoch=None, mark=None):
+        """With the mark of the last answer that was read."""
+        self.send(sequence, epoch, heartbeat=ts.ReportRequest.Heartbeat(
+            mark=self.mark if mark is None else mark))
 
     def expired(self, sequence, epoch=None):
         self.send(sequence, epoch, expired=ts.ReportRequest.Expired())
@@ -89,6 +91,7 @@ class Sims:
     def answer(self):
         """(epoch, applied sequence) of the next answer."""
         answer = next(self.call)
+        self.mark = answer.mark
         return answer.epoch, answer.applied_sequence
 
     def applied(self, sequence):
@@ -492,6 +495,7 @@ class Beating:
     def run(self, at):
         self.sims.heartbeat(at)
         while not self.silent.wait(0.2):
+            self.sims.answer()
             self.sims.heartbeat(at)
 
     def silence(self, close=True):
@@ -606,13 +610,45 @@ class Staleness(Case):
         self.assertIsNone(self.code())
         wait_until("a stale issuer", lambda: self.code() == UNAVAILABLE)
 
-    def test_revocations_count_as_a_sign_of_life(self):
+    def test_revocations_are_no_sign_of_life_before_all_of_them_are_there(self):
         self.go_stale()
         with Sims(to=self.server) as sims:
             at = self.begin(sims)
-            sims.revoke(at + 1, "sign-of-life")
+            sims.revoke(at + 1, "one of many")
             sims.applied(at + 1)
+            self.assertEqual(self.code(), UNAVAILABLE)
+            sims.revoke(at + 2, "the last one")
+            sims.heartbeat(at + 2)
+            sims.applied(at + 2)
+            wait_until("a fresh issuer", lambda: self.code() is None)
+
+    def test_heartbeat_that_was_late_says_nothing_of_now(self):
+        """As after a black hole: what waited in a socket arrives, and then what is new."""
+        self.go_stale()
+        with Sims(to=self.server) as sims:
+            at = self.begin(sims)
+            old = sims.mark
+            sims.heartbeat(at, mark=0)  # one that answers nothing
+            sims.answer()
+            self.assertEqual(self.code(), UNAVAILABLE)
+            sims.heartbeat(at)
+            sims.answer()
             self.assertIsNone(self.code())
+            wait_until("a stale issuer", lambda: self.code() == UNAVAILABLE)
+            for _ in range(3):
+                sims.heartbeat(at, mark=old)
+                sims.answer()
+                self.assertEqual(self.code(), UNAVAILABLE)
+            sims.heartbeat(at)
+            sims.answer()
+            self.assertIsNone(self.code())
+
+    def test_mark_that_was_never_sent_is_refused(self):
+        self.heart.silence()
+        with Sims(to=self.server) as sims:
+            at = self.begin(sims)
+            sims.heartbeat(at, mark=2**63)
+            self.refused(sims, INVALID, "mark")
 
     def test_stream_that_brings_nothing_that_counts_is_no_sign_of_life(self):
         self.go_stale()
@@ -651,7 +687,7 @@ class Settings(unittest.TestCase):
 
     def test_good_ones_are_taken(self):
         code, out = self.check(lambda config: config["issuers"][0].update(
-            revocations="report", max_staleness_s=1))
+            revocations="report", max_staleness_s=2))
         self.assertEqual(code, 0, out)
 
 

@@ -125,8 +125,8 @@ class Sims:
 
     def configure_dacm(self, dacm, config):
         pki = dacm.dir / "pki"
-        dacm.cli("pki", "issue", pki, "simsd", "--dns", "localhost", "--ip", self.address,
-                 check=True)
+        dacm.cli("pki", "issue", pki, "sims-https", "--dns", "localhost", "--ip",
+                 self.address, check=True)
         dacm.cli("pki", "keys", pki, "sims-token", "--for", "token", check=True)
         keys = pki / "sims-token.jwks"
         jwks = json.loads(keys.read_text())
@@ -145,7 +145,7 @@ class Sims:
 
     def base_config(self):
         pki, data = self.dir / "pki", self.dir / "sims"
-        tls = {"certificate": f"{pki}/simsd.crt", "key": f"{pki}/simsd.key"}
+        tls = {"certificate": f"{pki}/sims-https.crt", "key": f"{pki}/sims-https.key"}
         return {
             "issuer": self.issuer,
             "listen": {

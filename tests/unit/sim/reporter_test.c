@@ -29,6 +29,7 @@ static struct {
     bool mute; /* answers nothing but the first */
     bool lies; /* applies what it was not sent */
     unsigned streams, heartbeats;
+    uint64_t mark, marks_echoed; /* the last that was sent; heartbeats that brought one */
     struct {
         char what[300]; /* "3 jti abc", "3 subject abc", "3 expired" */
     } notes[NOTES_MAX];
@@ -40,6 +41,7 @@ static void answer(rpc_call *call)
 {
     Dacm__V1__ReportResponse response = DACM__V1__REPORT_RESPONSE__INIT;
     response.epoch = dacm.epoch;
+    response.mark = ++dacm.mark;
     response.applied_sequence = dacm.applied + (dacm.lies ? 1000 : 0);
     if (rpc_call_send_packed(call, &response.base) == RPC_SENT_BUSY)
         abort();
@@ -68,6 +70,7 @@ static void note(const Dacm__V1__ReportRequest *request)
         abort();
     if (request->what_case == DACM__V1__REPORT_REQUEST__WHAT_HEARTBEAT) {
         dacm.heartbeats++;
+        dacm.marks_echoed += request->heartbeat->mark == dacm.mark;
         return;
     }
     if (request->what_case == DACM__V1__REPORT_REQUEST__WHAT_EXPIRED)
@@ -158,6 +161,7 @@ static void begin(void)
 {
     fake_world_make(&world);
     dacm.count = dacm.heartbeats = dacm.streams = 0;
+    dacm.mark = dacm.marks_echoed = 0;
     dacm.mute = dacm.lies = false;
     dacm.applied = 0;
     dacm.epoch[0] = '\0';
@@ -304,7 +308,7 @@ TEST(heartbeats_go_out_while_there_is_nothing_new)
     start_reporter();
     fake_await_metric(&world, CONNECTED, 1);
     pthread_mutex_lock(&dacm.lock);
-    while (dacm.heartbeats < 2)
+    while (dacm.heartbeats < 3 || dacm.marks_echoed < 2) /* each answers the one before */
         pthread_cond_wait(&dacm.came, &dacm.lock);
     pthread_mutex_unlock(&dacm.lock);
     assert_notes(NULL, 0);
