@@ -34,7 +34,7 @@
 #define RPC__OUTPUT_BYTES (256 * 1024)
 #define RPC__INPUT_BYTES  (128 * 1024)
 #endif
-#define RPC__INPUT_FIRST_BYTES  (2 * 1024) /* of a server's: until a read has filled it */
+#define RPC__INPUT_FIRST_BYTES  1024 /* of a server's: until a read has filled it */
 #define RPC__FRAME_HEAD_BYTES   9u
 #define RPC__STAGING_BYTES      RPC__TLS_RECORD_MAX
 #define RPC__OBJECTS            8
