@@ -71,7 +71,7 @@ const host_params *host_request_query(host_request *request);
 const host_params *host_request_form(host_request *request);
 host_found host_request_param(host_request *request, const char *name, const char **ret);
 
-/** name in any case. HOST_MALFORMED: with control characters. */
+/** name in any case; never HOST_MALFORMED. */
 host_found host_request_header(const host_request *request, const char *name, const char **ret);
 /** Over all Cookie headers. */
 host_found host_request_cookie(host_request *request, const char *name, const char **ret);
@@ -205,7 +205,8 @@ typedef struct host_https_options {
  *  before it touches anything.
  *
  *  host_https_start() serves the routes until host_https_stop(). 400 for a request whose end two
- *  servers could see differently; 404 for an unknown path; 431 for headers beyond the limits.
+ *  servers could see differently, or with control characters in its target or a header; 404 for an
+ *  unknown path; 431 for headers beyond the limits.
  *
  *  INVALID_ARGUMENT (address, port, plain HTTP beyond loopback, a file that is no PEM or a key that
  *  is not the certificate's, a limit out of its range, a route that is not in_place without

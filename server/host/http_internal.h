@@ -201,6 +201,8 @@ void https__force_answers(host_https *https);
 
 /* ---- answers (request.c) --------------------------------------------------------------------- */
 
+/** Control characters but the tab. */
+bool https__has_controls(const char *text);
 /** NULL: memory is short. message without quotes, backslashes and control characters. */
 struct MHD_Response *https__refusal(
     const host_request *request, unsigned status, const char *message);

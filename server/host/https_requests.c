@@ -129,7 +129,7 @@ void *https__on_target(void *ctx, const char *target, struct MHD_Connection *mhd
 
 typedef struct framing {
     unsigned lengths, encodings, expectations;
-    bool odd, chunked, too_many, torn;
+    bool odd, chunked, too_many, torn, controls;
     const char *end; /* of what was seen last, as it came */
     size_t length;   /* SIZE_MAX: not to be told */
     size_t bytes;
@@ -198,6 +198,7 @@ static enum MHD_Result look_at_header(
     size_t size = strspn(name, token);
     if (size == 0 || name[size]) /* "Content-Length : 5": others may see what we do not */
         seen->odd = true;
+    seen->controls = seen->controls || https__has_controls(value);
     if (strcasecmp(name, "Content-Length") == 0) {
         seen->lengths++;
         seen->length = length_of(value);
@@ -333,6 +334,8 @@ static const char *fault_of(const framing *seen, const host_request *request, co
         return "the headers have a NUL in them, or one goes over two lines";
     if (seen->odd)
         return "a header has a name that is none";
+    if (seen->controls) /* a CR alone ends a line for others (RFC 9112 2.2) */
+        return "a header or the target has a control character in it";
     if (seen->lengths > 1)
         return "Content-Length is given twice";
     if (seen->encodings > 1 || (seen->encodings && seen->lengths))
@@ -380,6 +383,7 @@ static enum MHD_Result on_headers(
         return refuse_now(request, mhd, 503, "no memory; try again later");
     seen.end = version + strlen(version);
     seen.torn = !is_next_line(request->target_end, version);
+    seen.controls = https__has_controls(request->path);
     MHD_get_connection_values(mhd, MHD_HEADER_KIND, look_at_header, &seen);
     seen.torn = seen.torn || !is_empty_line(seen.end, method + header_size(mhd));
     find_route(request);

@@ -81,7 +81,7 @@ host_found host_request_param(host_request *request, const char *name, const cha
         post ? host_request_form(request) : host_request_query(request), name, ret);
 }
 
-static bool has_controls(const char *text)
+bool https__has_controls(const char *text)
 {
     for (; *text; text++)
         if (((uint8_t)*text < ' ' && *text != '\t') || *text == 0x7f)
@@ -101,8 +101,6 @@ host_found host_request_header(const host_request *request, const char *name, co
     }
     if (!value)
         return HOST_ABSENT;
-    if (has_controls(value))
-        return HOST_MALFORMED;
     *ret = value;
     return HOST_FOUND;
 }
@@ -164,7 +162,7 @@ static bool add_headers(
 
 static bool is_clean(const char *text)
 {
-    return text && *text && !has_controls(text) && !strchr(text, '\t');
+    return text && *text && !https__has_controls(text) && !strchr(text, '\t');
 }
 
 static bool reply_is_clean(const host_reply *reply)

@@ -314,6 +314,24 @@ TEST(https_nul_in_a_request_is_refused)
     stop(https);
 }
 
+/* A CR alone ends a line for others, and what they take for Content-Length is then a value here. */
+TEST(https_control_characters_in_headers_and_target_are_refused)
+{
+    static const char *const tries[] = {
+        "GET /get HTTP/1.1\r\nHost: x\r\nX: a\rContent-Length: 5\r\nConnection: close\r\n\r\n",
+        "GET /get HTTP/1.1\r\nHost: x\r\nX: a\x01\r\nConnection: close\r\n\r\n",
+        "GET /get HTTP/1.1\r\nHost: x\r\nX: \x7f\r\nConnection: close\r\n\r\n",
+        "GET /get?a\rb HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    };
+    host_https *https = start();
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
+        https_has(https_raw(https, tries[i]), "HTTP/1.1 400 ");
+    https_has(
+        https_raw(https, "GET /get HTTP/1.1\r\nHost: x\r\nX: a\tb\r\nConnection: close\r\n\r\n"),
+        "HTTP/1.1 200 ");
+    stop(https);
+}
+
 TEST(https_header_over_two_lines_is_refused)
 {
     host_https *https = start();
