@@ -5,12 +5,39 @@
 #include <stdlib.h>
 
 #define WAITING_MAX         64u
+#define PER_USER_MAX        4u
 #define IMPORTED_KIB_MAX    65536u
 #define IMPORTED_PASSES_MAX 16u
 
-static rpc_code turn_begin(sim__turnstile *turnstile, rpc_status *reterr)
+/* Right passwords are not counted as tries: without this, one account takes every turn. */
+static bool too_many_of(const sim__turnstile *turnstile, const char *username)
+{
+    unsigned count = 0;
+    for (const sim__turn *one = turnstile->turns; username && one; one = one->next)
+        count += one->username && strcmp(one->username, username) == 0;
+    return count >= turnstile->per_user_max;
+}
+
+static void turn_insert(sim__turnstile *turnstile, sim__turn *turn)
+{
+    turn->next = turnstile->turns;
+    turn->link = &turnstile->turns;
+    if (turn->next)
+        turn->next->link = &turn->next;
+    turnstile->turns = turn;
+}
+
+static rpc_code turn_begin(sim__turnstile *turnstile, sim__turn *turn, rpc_status *reterr)
 {
     pthread_mutex_lock(&turnstile->lock);
+    if (too_many_of(turnstile, turn->username)) {
+        pthread_mutex_unlock(&turnstile->lock);
+        host_counter_add(turnstile->refused, 1);
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+            "%u password checks of one user are made or wait already; try again, or raise "
+            "login.hashes_per_user",
+            turnstile->per_user_max);
+    }
     if (turnstile->running == turnstile->running_max &&
         turnstile->waiting == turnstile->waiting_max) {
         pthread_mutex_unlock(&turnstile->lock);
@@ -19,20 +46,27 @@ static rpc_code turn_begin(sim__turnstile *turnstile, rpc_status *reterr)
             "%u password checks wait already; try again, or raise login.hashes_waiting_max",
             turnstile->waiting_max);
     }
+    turn_insert(turnstile, turn);
     turnstile->waiting++;
-    while (turnstile->running == turnstile->running_max)
+    const uint64_t ticket = turnstile->tickets++;
+    while (turnstile->running == turnstile->running_max || ticket != turnstile->entered)
         pthread_cond_wait(&turnstile->freed, &turnstile->lock);
     turnstile->waiting--;
     turnstile->running++;
+    turnstile->entered++;
+    pthread_cond_broadcast(&turnstile->freed); /* the next may find room as well */
     pthread_mutex_unlock(&turnstile->lock);
     return RPC_OK;
 }
 
-static void turn_end(sim__turnstile *turnstile)
+static void turn_end(sim__turnstile *turnstile, sim__turn *turn)
 {
     pthread_mutex_lock(&turnstile->lock);
+    *turn->link = turn->next;
+    if (turn->next)
+        turn->next->link = turn->link;
     turnstile->running--;
-    pthread_cond_signal(&turnstile->freed);
+    pthread_cond_broadcast(&turnstile->freed); /* only they know who is next */
     pthread_mutex_unlock(&turnstile->lock);
 }
 
@@ -93,6 +127,7 @@ rpc_code sim__passwords_open(sim_state *state, const sim_state_options *options,
     state->hashes.running_max = options->hashes_at_once;
     state->hashes.waiting_max = options->hashes_waiting_max ? options->hashes_waiting_max
                                                             : WAITING_MAX;
+    state->hashes.per_user_max = options->hashes_per_user ? options->hashes_per_user : PER_USER_MAX;
     state->password_memory_bytes = options->password_memory_bytes;
     state->password_passes = options->password_passes;
     if (!options->hashes_at_once || options->password_passes < crypto_pwhash_OPSLIMIT_MIN ||
@@ -123,21 +158,23 @@ rpc_code sim__password_hash(
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "password: is no UTF-8");
     /* One at a time, however many the operator adds: whoever logs in finds a turn. */
     pthread_mutex_lock(&state->operators_hash);
-    rpc_code code = turn_begin(&state->hashes, reterr);
+    sim__turn turn = {.username = NULL};
+    rpc_code code = turn_begin(&state->hashes, &turn, reterr);
     if (code == RPC_OK) {
         code = hash(state, password, ret, reterr);
-        turn_end(&state->hashes);
+        turn_end(&state->hashes, &turn);
     }
     pthread_mutex_unlock(&state->operators_hash);
     return code;
 }
 
-rpc_code sim__password_check(sim_state *state, const char *password, const char *stored,
-    char ret_new[crypto_pwhash_STRBYTES], rpc_status *reterr)
+rpc_code sim__password_check(sim_state *state, const char *username, const char *password,
+    const char *stored, char ret_new[crypto_pwhash_STRBYTES], rpc_status *reterr)
 {
     rpc_status why;
     size_t size = strnlen(password, SIM_PASSWORD_MAX + 1);
-    rpc_code code = turn_begin(&state->hashes, reterr);
+    sim__turn turn = {.username = username};
+    rpc_code code = turn_begin(&state->hashes, &turn, reterr);
     if (code != RPC_OK)
         return code;
     /* Too long a one is hashed no longer than any other. */
@@ -150,7 +187,7 @@ rpc_code sim__password_check(sim_state *state, const char *password, const char 
             stored, state->password_passes, state->password_memory_bytes) != 0 &&
         hash(state, password, ret_new, &why) != RPC_OK)
         ret_new[0] = '\0'; /* the old hash is as good as it was: next time */
-    turn_end(&state->hashes);
+    turn_end(&state->hashes, &turn);
     return right ? RPC_OK
                  : rpc_status_set(reterr, RPC_UNAUTHENTICATED, "user name or password is wrong");
 }

@@ -116,6 +116,7 @@ static rpc_code open_state(sim_server *server, rpc_status *reterr)
         .password_passes = (unsigned)host_int(v, "login.password_passes"),
         .hashes_at_once = (unsigned)host_int(v, "login.hashes_at_once"),
         .hashes_waiting_max = (unsigned)host_int(v, "login.hashes_waiting_max"),
+        .hashes_per_user = (unsigned)host_int(v, "login.hashes_per_user"),
         .revocations_max = (size_t)host_int(v, "store.revocations_max"),
     };
     return sim_state_open(&options, &server->service.state, reterr);

@@ -82,6 +82,8 @@ const host_setting sim_settings[] = {
     NUMBER("login.hashes_waiting_max", NULL, 1, 255, "16",
         "logins that wait for it; more are told to come later. Below http.workers, so that tokens "
         "go on meanwhile"),
+    NUMBER("login.hashes_per_user", NULL, 1, 319, "4",
+        "of these and those that are made, of one user: nobody takes all the turns"),
     PROGRAM_HTTP_WORKERS,
     NUMBER("step5a.deadline_ms", "ms", 10, 60000, "2000", "a DACM may take to answer"),
     NUMBER("step5a.waiting_max", NULL, 1, 255, "32",

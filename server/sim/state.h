@@ -43,6 +43,7 @@ typedef struct sim_state_options {
     unsigned password_passes;
     unsigned hashes_at_once;     /* others wait for their turn */
     unsigned hashes_waiting_max; /* more are refused; 0: 64 */
+    unsigned hashes_per_user;    /* of these and those that are made; 0: 4 */
     size_t revocations_max;      /* in force at a time; more: RESOURCE_EXHAUSTED; 0: 2^20 */
 } sim_state_options;
 
@@ -80,7 +81,8 @@ RPC_MUST_USE rpc_code sim_user_find(
 RPC_MUST_USE rpc_code sim_user_by_sub(
     sim_state *state, const char *sub, sim_user **ret, rpc_status *reterr);
 /** Takes as long for an unknown, disabled or passwordless user as for a wrong password;
- *  UNAUTHENTICATED for all of them. RESOURCE_EXHAUSTED: too many wait for their turn. */
+ *  UNAUTHENTICATED for all of them. RESOURCE_EXHAUSTED: too many wait for their turn, or too
+ *  many of this user. */
 RPC_MUST_USE rpc_code sim_user_check(sim_state *state, const char *username, const char *password,
     sim_user **ret, rpc_status *reterr);
 /** The tokens, grants and sessions so far end (revocation by subject), as with disable, delete,

@@ -43,11 +43,20 @@ bool sim__token_read(const sim__keys *keys, sim__use use, const char *text,
 
 /* ---- passwords ----------------------------------------------------------------------------- */
 
-/** At most so many hashes at a time, so many waiting. */
+/** One that waits for its hash or makes it; on the stack of its thread. */
+typedef struct sim__turn {
+    struct sim__turn *next, **link;
+    const char *username; /* NULL: an operator's */
+} sim__turn;
+
+/** At most so many hashes at a time, so many waiting, and so many of one user in all. They enter in
+ *  the order in which they came: nobody is overtaken for ever. */
 typedef struct sim__turnstile {
     pthread_mutex_t lock;
     pthread_cond_t freed;
-    unsigned running, running_max, waiting, waiting_max;
+    unsigned running, running_max, waiting, waiting_max, per_user_max;
+    uint64_t tickets, entered;
+    sim__turn *turns;
     host_counter *refused;
 } sim__turnstile;
 
@@ -189,9 +198,10 @@ void sim__passwords_close(sim_state *state);
 rpc_code sim__password_hash_check(const char *text, rpc_status *reterr);
 rpc_code sim__password_hash(
     sim_state *state, const char *password, char ret[crypto_pwhash_STRBYTES], rpc_status *reterr);
-/** UNAUTHENTICATED: it is not that one. hash NULL: takes the same time and is never right. ret_new:
+/** UNAUTHENTICATED: it is not that one; RESOURCE_EXHAUSTED: too many wait, or too many of this
+ *  user, whether there is one or not. hash NULL: takes the same time and is never right. ret_new:
  *  a hash by the present parameters where they changed, else "". */
-rpc_code sim__password_check(sim_state *state, const char *password, const char *hash,
-    char ret_new[crypto_pwhash_STRBYTES], rpc_status *reterr);
+rpc_code sim__password_check(sim_state *state, const char *username, const char *password,
+    const char *hash, char ret_new[crypto_pwhash_STRBYTES], rpc_status *reterr);
 
 #endif

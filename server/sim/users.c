@@ -318,7 +318,8 @@ static rpc_code check(sim_state *state, const char *username, const char *passwo
     if (code != RPC_OK)
         return code;
     bool may = record && !record->deleted && !record->disabled && record->password_hash[0];
-    code = sim__password_check(state, password, may ? record->password_hash : NULL, next, reterr);
+    code = sim__password_check(
+        state, username, password, may ? record->password_hash : NULL, next, reterr);
     if (code != RPC_OK)
         return code;
     *ret_era = record->era;

@@ -47,6 +47,7 @@ static void open_state(known *k)
         .password_passes = k->password_passes ? k->password_passes : 1,
         .hashes_at_once = 2,
         .hashes_waiting_max = k->hashes_waiting_max,
+        .hashes_per_user = k->hashes_per_user,
         .revocations_max = k->revocations_max};
     OK(sim_state_open(&options, &k->state, &status));
 }

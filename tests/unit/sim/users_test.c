@@ -3,6 +3,7 @@
 #include "known.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sodium.h>
 #include <stdatomic.h>
 
@@ -268,6 +269,53 @@ TEST(only_some_hashes_are_made_at_once_and_too_many_waiting_are_refused)
     char line[64];
     snprintf(line, sizeof line, "sim_password_checks_refused_total %u\n", atomic_load(&busy));
     known_counts(&k, line);
+    known_close(&k);
+}
+
+typedef struct hog {
+    known *k;
+    atomic_bool stop;
+    atomic_uint done;
+} hog;
+
+/* A right password is no try that is counted, so whoever has an account can send it without end. */
+static void *log_in_again_and_again(void *arg)
+{
+    hog *h = arg;
+    while (!atomic_load(&h->stop)) {
+        rpc_status status;
+        sim_user *user = NULL;
+        rpc_code code = sim_user_check(h->k->state, "alice", "alice's password", &user, &status);
+        atomic_fetch_add(&h->done, code == RPC_OK);
+        sim_user_free(user);
+    }
+    return NULL;
+}
+
+TEST(one_user_cannot_take_every_turn)
+{
+    enum { THREADS = 8 };
+    known k;
+    rpc_status status;
+    pthread_t threads[THREADS];
+    known_open(&k);
+    k.hashes_waiting_max = 1;
+    k.hashes_per_user = 1;
+    k.password_memory_bytes = 16 << 20;
+    known_reopen(&k);
+    hog h = {.k = &k};
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, log_in_again_and_again, &h), 0);
+    while (atomic_load(&h.done) == 0)
+        sched_yield();
+    for (int i = 0; i < 5; i++) {
+        sim_user *user = NULL;
+        OK(sim_user_check(k.state, "bob", "bob's password", &user, &status));
+        sim_user_free(user);
+    }
+    atomic_store(&h.stop, true);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
     known_close(&k);
 }
 
