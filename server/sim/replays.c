@@ -13,12 +13,14 @@
 #include <sodium.h>
 #include <sys/stat.h>
 
-#define NAME_BYTES 12u /* nobody finds two alike: they are keyed */
+#define NAME_BYTES 10u /* nobody finds two alike: they are keyed */
+#define SHARES     4096u
 #define ROOM_FIRST 1024u
 #define FILE_BYTES 20 /* a number of 19 digits and a newline */
 
 typedef struct used {
     uint8_t name[NAME_BYTES];
+    uint16_t share;      /* whose: below SHARES */
     uint32_t expires_at; /* seconds since 1970; 0 = free */
 } used;
 _Static_assert(sizeof(used) == 16, "a million of them, and half as much room again, are 32 MiB");
@@ -26,9 +28,11 @@ _Static_assert(sizeof(used) == 16, "a million of them, and half as much room aga
 struct sim_replays {
     pthread_mutex_t lock; /* guards what follows */
     used *table;
-    size_t room, count; /* room: a power of two */
-    int64_t newest;     /* issued at, of all that were taken */
-    int64_t before;     /* issued up to then: may have been taken by who ran before us */
+    size_t room, count;      /* room: a power of two */
+    uint32_t shares[SHARES]; /* of count, by a hash of the client: few have one together */
+    int64_t cleared;         /* when what has expired was forgotten; once a second at most */
+    int64_t newest;          /* issued at, of all that were taken */
+    int64_t before;          /* issued up to then: may have been taken by who ran before us */
     int file;
     uint8_t key[crypto_generichash_KEYBYTES];
 };
@@ -99,6 +103,15 @@ static void name_of(
     memcpy(ret, digest, NAME_BYTES);
 }
 
+/* Without a key: IDs are the operator's choice, not a stranger's. */
+static uint16_t share_of(const char *client_id)
+{
+    uint8_t digest[crypto_generichash_BYTES_MIN];
+    crypto_generichash(
+        digest, sizeof digest, (const uint8_t *)client_id, strlen(client_id), NULL, 0);
+    return (uint16_t)((digest[0] << 8 | digest[1]) % SHARES);
+}
+
 /* Where it is, or the free place where it belongs: there always is one. */
 static used *place_of(used *table, size_t room, const uint8_t name[NAME_BYTES])
 {
@@ -114,28 +127,53 @@ static bool lives(const used *place, int64_t now)
     return place->expires_at && place->expires_at >= now;
 }
 
+static rpc_code full(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+        "assertions: %u are good at a time, %u of one client; let clients use shorter ones",
+        SIM_REPLAYS_MAX, SIM_REPLAYS_CLIENT_MAX);
+}
+
 /* Forgets what has expired; twice the room when more than a quarter of it is still taken. */
 static rpc_code make_room(sim_replays *replays, int64_t now, rpc_status *reterr)
 {
     size_t alive = 0;
+    replays->cleared = now;
     for (size_t i = 0; i < replays->room; i++)
         alive += lives(&replays->table[i], now);
     if (alive >= SIM_REPLAYS_MAX)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "assertions: %u are good at a time; let clients use shorter ones", SIM_REPLAYS_MAX);
+        return full(reterr);
     size_t room = alive > replays->room / 4 ? replays->room * 2 : replays->room;
     assert(room >= ROOM_FIRST);
     used *table = calloc(room, sizeof *table);
     if (!table)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "assertions: no memory");
-    for (size_t i = 0; i < replays->room; i++)
-        if (lives(&replays->table[i], now))
-            *place_of(table, room, replays->table[i].name) = replays->table[i];
+    memset(replays->shares, 0, sizeof replays->shares);
+    for (size_t i = 0; i < replays->room; i++) {
+        if (!lives(&replays->table[i], now))
+            continue;
+        *place_of(table, room, replays->table[i].name) = replays->table[i];
+        replays->shares[replays->table[i].share]++;
+    }
     free(replays->table);
     replays->table = table;
     replays->room = room;
     replays->count = alive;
     return RPC_OK;
+}
+
+/* Going through all of a table that is full is nothing that each request of a flood brings about.
+ */
+static rpc_code find_room(sim_replays *replays, uint16_t share, int64_t now, rpc_status *reterr)
+{
+    const bool all = replays->count >= SIM_REPLAYS_MAX,
+               own = replays->shares[share] >= SIM_REPLAYS_CLIENT_MAX;
+    rpc_code code = RPC_OK;
+    if ((all || own) && replays->cleared == now)
+        return full(reterr);
+    if (all || own || (replays->count + 1) * 2 > replays->room)
+        code = make_room(replays, now, reterr);
+    return code == RPC_OK && replays->shares[share] >= SIM_REPLAYS_CLIENT_MAX ? full(reterr) : code;
 }
 
 static rpc_code note_newest(sim_replays *replays, int64_t issued_at, rpc_status *reterr)
@@ -149,8 +187,8 @@ static rpc_code note_newest(sim_replays *replays, int64_t issued_at, rpc_status 
     return RPC_OK;
 }
 
-static rpc_code take(sim_replays *replays, const uint8_t name[NAME_BYTES], int64_t issued_at,
-    int64_t expires_at, int64_t now, rpc_status *reterr)
+static rpc_code take(sim_replays *replays, const uint8_t name[NAME_BYTES], uint16_t share,
+    int64_t issued_at, int64_t expires_at, int64_t now, rpc_status *reterr)
 {
     if (issued_at <= replays->before)
         return rpc_status_set(reterr, RPC_ALREADY_EXISTS,
@@ -158,17 +196,17 @@ static rpc_code take(sim_replays *replays, const uint8_t name[NAME_BYTES], int64
     used *place = place_of(replays->table, replays->room, name);
     if (place->expires_at)
         return rpc_status_set(reterr, RPC_ALREADY_EXISTS, "assertions: it was used before");
-    rpc_code code = RPC_OK;
-    if ((replays->count + 1) * 2 > replays->room)
-        code = make_room(replays, now, reterr);
+    rpc_code code = find_room(replays, share, now, reterr);
     if (code == RPC_OK && issued_at > replays->newest)
         code = note_newest(replays, issued_at, reterr);
     if (code != RPC_OK)
         return code;
     place = place_of(replays->table, replays->room, name);
     memcpy(place->name, name, sizeof place->name);
+    place->share = share;
     place->expires_at = (uint32_t)expires_at;
     replays->count++;
+    replays->shares[share]++;
     return RPC_OK;
 }
 
@@ -176,9 +214,10 @@ rpc_code sim_replays_take(sim_replays *replays, const char *client_id, const cha
     int64_t issued_at, int64_t expires_at, int64_t now, rpc_status *reterr)
 {
     uint8_t name[NAME_BYTES];
+    const uint16_t share = share_of(client_id);
     name_of(replays, client_id, jti, name);
     pthread_mutex_lock(&replays->lock);
-    rpc_code code = take(replays, name, issued_at, expires_at, now, reterr);
+    rpc_code code = take(replays, name, share, issued_at, expires_at, now, reterr);
     pthread_mutex_unlock(&replays->lock);
     return code;
 }

@@ -29,6 +29,12 @@ static rpc_code take(sim_replays *replays, const char *jti, int64_t issued, int6
     return sim_replays_take(replays, "client", jti, issued, issued + 60, now, &status);
 }
 
+static rpc_code take_of(const char *client_id, sim_replays *replays, const char *jti, int64_t now)
+{
+    rpc_status status;
+    return sim_replays_take(replays, client_id, jti, now, now + 60, now, &status);
+}
+
 TEST(assertion_is_taken_once)
 {
     sim_replays *replays = open_at(file_name());
@@ -90,6 +96,26 @@ TEST(what_has_expired_is_forgotten_when_room_is_needed)
     sim_replays_close(replays);
 }
 
+TEST(one_client_cannot_take_the_room_of_all)
+{
+    sim_replays *replays = open_at(file_name());
+    char jti[32];
+    rpc_code code = RPC_OK;
+    unsigned count = 0;
+    while (code == RPC_OK && count <= SIM_REPLAYS_MAX) {
+        snprintf(jti, sizeof jti, "%u", count);
+        code = take_of("client", replays, jti, NOW);
+        count += code == RPC_OK;
+    }
+    assert_int_equal(code, RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(count, SIM_REPLAYS_CLIENT_MAX);
+    assert_int_equal(take_of("client", replays, "more", NOW + 1), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(take_of("other", replays, "a", NOW + 1), RPC_OK);
+    assert_int_equal(take_of("client", replays, "0", NOW + 1), RPC_ALREADY_EXISTS);
+    assert_int_equal(take_of("client", replays, "later", NOW + 100), RPC_OK);
+    sim_replays_close(replays);
+}
+
 TEST(limit_of_assertions_refuses_instead_of_forgetting)
 {
     sim_replays *replays = open_at(file_name());
@@ -98,12 +124,13 @@ TEST(limit_of_assertions_refuses_instead_of_forgetting)
     unsigned count = 0;
     while (code == RPC_OK && count <= 2 * SIM_REPLAYS_MAX) {
         snprintf(jti, sizeof jti, "%u", count);
-        code = take(replays, jti, NOW, NOW);
+        code = take_of(count % 2 ? "other" : "client", replays, jti, NOW);
         count += code == RPC_OK;
     }
     assert_int_equal(code, RPC_RESOURCE_EXHAUSTED);
-    assert_true(count >= SIM_REPLAYS_MAX);
+    assert_int_equal(count, SIM_REPLAYS_MAX);
     assert_int_equal(take(replays, "0", NOW, NOW), RPC_ALREADY_EXISTS);
+    assert_int_equal(take_of("third", replays, "a", NOW + 1), RPC_RESOURCE_EXHAUSTED);
     assert_int_equal(take(replays, "later", NOW + 100, NOW + 100), RPC_OK);
     sim_replays_close(replays);
 }
