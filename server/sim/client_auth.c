@@ -186,13 +186,14 @@ static bool failed(sim_oidc *oidc, host_request *request, const claimed *claim, 
 bool sim_caller_prove(sim_oidc *oidc, host_request *request, sim_caller *ret, sim_error *reterr)
 {
     claimed claim = {.method = SIM_AUTH_NONE};
-    char text[FAILURE_NAME_ROOM];
+    char text[FAILURE_NAME_ROOM], network[SIM_NETWORK_MAX];
     unsigned retry_s = 0;
     rpc_status status;
     if (!read_claim(request, &claim, reterr))
         return false;
     /* by address as well: nobody locks another out by failing in its name */
-    int size = snprintf(text, sizeof text, "%s %s", host_request_address(request), claim.client_id);
+    sim_rates_network(host_request_address(request), network);
+    int size = snprintf(text, sizeof text, "%s %s", network, claim.client_id);
     rpc_bytes name = rpc_bytes_of(text, (size_t)size);
     if (sim_rates_used_up(oidc->service->client_failures, name, &retry_s)) {
         host_counter_add(oidc->counters.limits[SIM_LIMIT_CLIENT], 1);

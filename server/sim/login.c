@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "authorization.h"
 
-#include <arpa/inet.h>
-
 /* One sentence, whoever fails and why: it does not tell whether a user exists. */
 #define WRONG "User name or password is not right."
 #define STALE                                                                                      \
@@ -55,19 +53,13 @@ static rpc_code note(sim_authorization *a, const char *username, bool success, r
         host_text("outcome", success ? "success" : "refused"));
 }
 
-/* Who has an address of IPv6 has a /64 of them. */
-static rpc_bytes address_of(sim_authorization *a, uint8_t room[sizeof(struct in6_addr)])
-{
-    const char *text = host_request_address(a->request);
-    return inet_pton(AF_INET6, text, room) == 1 ? rpc_bytes_of(room, 8) : rpc_bytes_str(text);
-}
-
 static void log_in(sim_authorization *a, const char *username, const char *password)
 {
     sim_service *service = a->oidc->service;
     rpc_bytes name = rpc_bytes_str(username);
-    uint8_t room[sizeof(struct in6_addr)];
-    rpc_bytes address = address_of(a, room);
+    char network[SIM_NETWORK_MAX];
+    sim_rates_network(host_request_address(a->request), network);
+    rpc_bytes address = rpc_bytes_str(network);
     RPC_CLEANUP(sim_user_freep) sim_user *user = NULL;
     rpc_status status;
     if (!take_try(a, name, address))

@@ -2,6 +2,7 @@
 /* A table of 4-way sets. A name's set is chosen by a keyed hash, so nobody can aim at another's. */
 #include "rates.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -114,4 +115,16 @@ void sim_rates_give(sim_rates *rates, rpc_bytes name)
     pthread_mutex_lock(&rates->lock);
     bucket_of(rates, hash)->full_ms -= rates->per_ms;
     pthread_mutex_unlock(&rates->lock);
+}
+
+void sim_rates_network(const char *address, char ret[SIM_NETWORK_MAX])
+{
+    struct in6_addr all, network = {0};
+    _Static_assert(SIM_NETWORK_MAX >= INET6_ADDRSTRLEN, "each has room");
+    if (inet_pton(AF_INET6, address, &all) == 1) {
+        memcpy(&network, &all, 8);
+        inet_ntop(AF_INET6, &network, ret, SIM_NETWORK_MAX);
+    } else {
+        snprintf(ret, SIM_NETWORK_MAX, "%s", address);
+    }
 }

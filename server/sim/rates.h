@@ -19,4 +19,8 @@ bool sim_rates_used_up(sim_rates *rates, rpc_bytes name, unsigned *ret_retry_s);
 /** Gives one back: what was tried succeeded. */
 void sim_rates_give(sim_rates *rates, rpc_bytes name);
 
+/** What counts as one address: of IPv6 its /64, since who has one has them all. */
+#define SIM_NETWORK_MAX 46u
+void sim_rates_network(const char *address, char ret[SIM_NETWORK_MAX]);
+
 #endif

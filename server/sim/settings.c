@@ -71,7 +71,7 @@ const host_setting sim_settings[] = {
         "wrong passwords from an address (of IPv6: a /64) in a row"),
     NUMBER("login.attempt_per_address_s", "s", 1, 86400, "10", "after so long there is one more"),
     NUMBER("login.client_failures", NULL, 1, 100000, "50",
-        "failed authentications of a client in a row"),
+        "failed authentications of a client from an address (of IPv6: a /64) in a row"),
     NUMBER("login.client_failure_s", "s", 1, 86400, "1", "after so long there is one more"),
     NUMBER("login.names_max", NULL, 64, 16777216, "65536",
         "users, addresses and clients whose failures are remembered, each"),

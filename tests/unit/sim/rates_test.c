@@ -128,6 +128,22 @@ static void *take_many(void *arg)
     return NULL;
 }
 
+TEST(addresses_of_one_network_count_together)
+{
+    static const char *const pairs[][2] = {
+        {"127.0.0.1", "127.0.0.1"},
+        {"2001:db8:1:2::1", "2001:db8:1:2::"},
+        {"2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"},
+        {"2001:db8:1:3::1", "2001:db8:1:3::"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char network[SIM_NETWORK_MAX];
+        sim_rates_network(pairs[i][0], network);
+        assert_string_equal(network, pairs[i][1]);
+    }
+}
+
 TEST(threads_together_take_no_more_than_there_is)
 {
     enum { THREADS = 4, BURST = 500 };
