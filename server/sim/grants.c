@@ -3,9 +3,9 @@
  *
  * A grant's record has a revision of its own, since its group, whose generation guards the update,
  * is shared with others. What is used once is used up by the same update that notes the token. A
- * code or refresh token that comes twice ends all: the tokens are in the log of revocations before
- * the grant is marked, so that a crash in between leaves a grant that is revoked when it is seen
- * next. */
+ * code or refresh token that comes twice ends all: first the grant is marked as ending, and nothing
+ * more is issued; then its tokens go into the log of revocations; then it is marked as revoked. A
+ * crash in between leaves a grant that issues nothing and is revoked when it is seen next. */
 #include "state_internal.h"
 
 #include <stdlib.h>
@@ -225,6 +225,8 @@ static rpc_code judge(const sim_state *state, const Sim__Records__Grant *record,
     int64_t now = sim__now_s(state);
     if (record->revoked)
         return ended(reterr);
+    if (record->ending) /* whoever ended it has not come to an end: by_token() does it again */
+        return used_twice(reterr);
     if (use == SIM__CODE) {
         if (record->code_used)
             return used_twice(reterr);
@@ -450,34 +452,58 @@ static rpc_code revoke_issued(
     return code;
 }
 
-static rpc_code revoke_once(
-    sim_state *state, const uint8_t family[SIM__ID_BYTES], rpc_arena *arena, rpc_status *reterr)
+typedef struct revoking_grant {
+    const uint8_t *family;
+    bool listed; /* its tokens are in the log: nothing was issued since */
+} revoking_grant;
+
+/* Ending, then revoked. The first is one small update, so that nobody who issues meanwhile keeps it
+ * from being made, however many tokens there are and however fast he is. */
+static rpc_code put_end(sim_state *state, const uint8_t family[SIM__ID_BYTES],
+    Sim__Records__Grant *record, uint64_t generation, rpc_arena *arena, rpc_status *reterr)
 {
-    Sim__Records__Grant *record = NULL;
-    uint64_t generation = 0;
-    rpc_arena_reset(arena);
-    rpc_code code = read_grant(state, family, arena, &record, &generation, reterr);
-    if (code != RPC_OK || !record || record->revoked)
-        return code;
-    code = revoke_issued(state, family, reterr);
-    if (code != RPC_OK)
-        return code;
-    record->revoked = true;
+    record->revoked = record->ending;
+    record->ending = true;
     record->revision++;
     host_key group = sim__key_bucket('g', family), tokens = issued_item(family, "");
     const store_change changes[] = {
         {STORE_PUT, rpc_bytes_of(family, SIM__ID_BYTES), sim__pack(arena, &record->base)},
         {STORE_DELETE_PREFIX, host_key_bytes(&tokens), {NULL, 0}},
     };
-    return sim__update(state, &group, generation, changes, 2, reterr);
+    return sim__update(state, &group, generation, changes, record->revoked ? 2 : 1, reterr);
+}
+
+/* One step: first nothing more is issued, then what was issued is in the log, then the record says
+ * so. RPC_ABORTED: somebody was faster. */
+static rpc_code revoke_step(
+    sim_state *state, revoking_grant *r, rpc_arena *arena, bool *ret_over, rpc_status *reterr)
+{
+    Sim__Records__Grant *record = NULL;
+    uint64_t generation = 0;
+    rpc_arena_reset(arena);
+    rpc_code code = read_grant(state, r->family, arena, &record, &generation, reterr);
+    *ret_over = code == RPC_OK && (!record || record->revoked);
+    if (code != RPC_OK || *ret_over)
+        return code;
+    if (record->ending && !r->listed) {
+        code = revoke_issued(state, r->family, reterr);
+        r->listed = code == RPC_OK;
+        return code;
+    }
+    return put_end(state, r->family, record, generation, arena, reterr);
 }
 
 rpc_code sim_grant_revoke(sim_state *state, const uint8_t family[SIM__ID_BYTES], rpc_status *reterr)
 {
+    revoking_grant r = {.family = family};
     rpc_arena *arena = rpc_arena_new(SIM__RECORD_ARENA);
-    rpc_code code = arena ? RPC_ABORTED : sim__no_memory(reterr);
-    for (unsigned tries = 0; tries < SIM__TRIES_MAX && code == RPC_ABORTED; tries++)
-        code = revoke_once(state, family, arena, reterr);
+    rpc_code code = arena ? RPC_OK : sim__no_memory(reterr);
+    bool over = false;
+    unsigned tries = 0;
+    while (!over && (code == RPC_OK || code == RPC_ABORTED) && tries < SIM__TRIES_MAX) {
+        code = revoke_step(state, &r, arena, &over, reterr);
+        tries += code == RPC_ABORTED;
+    }
     rpc_arena_free(arena);
     return code == RPC_ABORTED ? sim__overtaken(reterr) : code;
 }
@@ -522,7 +548,7 @@ static bool list_one(void *ctx, const store_entry *entry)
         return false;
     bool live = record->code_used ? record->refresh_generation && now < record->refresh_expires_at
                                   : now < record->code_expires_at;
-    if (strcmp(record->username, w->username) != 0 || record->revoked || !live)
+    if (strcmp(record->username, w->username) != 0 || record->ending || record->revoked || !live)
         return true;
     rpc_code code = stands(w->state, record, w->arena, &tokens_after, &w->status);
     if (code == RPC_NOT_FOUND) {

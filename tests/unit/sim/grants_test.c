@@ -318,6 +318,44 @@ TEST(of_two_exchanges_at_once_exactly_one_wins_and_the_family_ends)
     known_close(&k);
 }
 
+typedef struct thief {
+    known *k;
+    char refresh[SIM_CODE_MAX];
+    rpc_code code;
+} thief;
+
+/* As fast as it goes, until it goes no more. */
+static void *refresh_on_and_on(void *arg)
+{
+    thief *t = arg;
+    rpc_status status;
+    while ((t->code = known_refresh(t->k, t->refresh, t->refresh, NULL, &status)) == RPC_OK)
+        ;
+    return NULL;
+}
+
+TEST(family_ends_however_fast_a_thief_refreshes)
+{
+    enum { TOKENS = 1500 };
+    known k;
+    rpc_status status = {0};
+    pthread_t thread;
+    char code[SIM_CODE_MAX], first[SIM_CODE_MAX];
+    known_open(&k);
+    known_code(&k, "alice", code);
+    thief t = {.k = &k};
+    OK(known_exchange(&k, code, first, NULL, &status));
+    OK(known_refresh(&k, first, t.refresh, NULL, &status));
+    for (int i = 0; i < TOKENS; i++)
+        OK(known_refresh(&k, t.refresh, t.refresh, NULL, &status));
+    assert_int_equal(pthread_create(&thread, NULL, refresh_on_and_on, &t), 0);
+    REFUSED(known_refresh(&k, first, first, NULL, &status), RPC_ABORTED);
+    pthread_join(thread, NULL);
+    assert_true(t.code == RPC_NOT_FOUND || t.code == RPC_ABORTED);
+    assert_int_equal(known_records(&k, "g/"), 1);
+    known_close(&k);
+}
+
 TEST(exchanges_of_many_grants_at_once_all_succeed)
 {
     enum { THREADS = 8 };
