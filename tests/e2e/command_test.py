@@ -14,9 +14,13 @@ import ports
 from configured import Server, wait_until
 
 
+home = tempfile.TemporaryDirectory(prefix="dacm-home-")  # whoever runs this may be logged in
+
+
 def run(*arguments, env=None, **options):
-    """dacm with the variables of env only; standard output and error as text."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("DACM_")}
+    """dacm with the variables of env only, and nobody logged in; output and error as text."""
+    variables = {name: value for name, value in os.environ.items()
+                 if not name.startswith(("DACM_", "XDG_"))} | {"HOME": home.name}
     return subprocess.run([harness.BIN / "dacm", *arguments], env={**variables, **(env or {})},
                           capture_output=True, text=True, timeout=120, **options)
 
