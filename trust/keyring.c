@@ -10,6 +10,7 @@
 #include <openssl/rsa.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #define RSA_EXPONENT_BITS_MAX 64
@@ -31,7 +32,7 @@ RPC_DEFINE_FREEP(keyring_freep, trust_keyring *, trust_keyring_unref)
 
 static rpc_code bad(rpc_status *reterr, const char *kid, const char *why)
 {
-    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s': %s", kid, why);
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "trust: key '%.128s': %s", kid, why);
 }
 
 const char *trust__purpose_name(trust_purpose purpose)
@@ -87,6 +88,15 @@ static bool read_time(const json_t *jwk, const char *name, int64_t *ret)
     return !json_object_get(jwk, name) || trust__json_int(jwk, name, ret);
 }
 
+static rpc_code other_purpose(rpc_status *reterr, const char *kid, trust_purpose purpose)
+{
+    char why[120];
+    snprintf(why, sizeof why,
+        "`dacm_purpose` is not \"%s\", and one key has one purpose: give another",
+        trust__purpose_name(purpose));
+    return bad(reterr, kid, why);
+}
+
 rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *key,
     const char *operation, rpc_status *reterr)
 {
@@ -102,7 +112,7 @@ rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *
     if (operations && !lists(operations, operation))
         return bad(reterr, key->kid, "`key_ops` does not list what it is needed for");
     if (!optional_string(jwk, "dacm_purpose", trust__purpose_name(purpose)))
-        return bad(reterr, key->kid, "`dacm_purpose` is another; one key has one purpose");
+        return other_purpose(reterr, key->kid, purpose);
     if (!read_state(jwk, &key->state))
         return bad(reterr, key->kid,
             "`dacm_state` is none of pre-published, active, verify-only, retired, compromised");
@@ -328,7 +338,8 @@ static rpc_code parse_set(rpc_bytes jwks, trust_purpose purpose, const published
     if (code == RPC_OK && rules && ring->count == 0)
         code = rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "trust: the key set has no key for us: one for signatures with Ed25519, ES256, RS256 "
-            "or PS256 that has a kid");
+            "or PS256 that has a kid and, where it has a `dacm_purpose`, \"%s\"",
+            trust__purpose_name(purpose));
     if (code == RPC_OK)
         *ret = RPC_TAKE(ring);
     return code;

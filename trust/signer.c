@@ -114,7 +114,7 @@ static rpc_code read_okp(const json_t *jwk, trust_signer *signer, rpc_status *re
     if (!trust__jwk_is(jwk, "OKP", "Ed25519") || !trust__jwk_bytes32(jwk, "x", x) ||
         !trust__jwk_bytes32(jwk, "d", seed)) /* the secret last: nothing to wipe before */
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: key '%.40s' is no private Ed25519 key (OKP, with `x` and `d`)",
+            "trust: key '%.128s' is no private Ed25519 key (OKP, with `x` and `d`)",
             signer->key.kid);
     const bool taken = take_seed(signer, seed);
     sodium_memzero(seed, sizeof seed);
@@ -123,7 +123,7 @@ static rpc_code read_okp(const json_t *jwk, trust_signer *signer, rpc_status *re
     return memcmp(x, signer->key.ed25519, sizeof x) == 0
                ? RPC_OK
                : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                     "trust: key '%.40s': `x` does not belong to `d`", signer->key.kid);
+                     "trust: key '%.128s': `x` does not belong to `d`", signer->key.kid);
 }
 
 rpc_code trust__signer_read(
@@ -137,7 +137,7 @@ rpc_code trust__signer_read(
     rpc_code code = trust__jwk_common(jwk, purpose, &signer->key, "sign", reterr);
     if (code == RPC_OK && rsa && purpose != TRUST_FOR_TOKENS)
         code = rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: key '%.40s' is an RSA key; only tokens are signed with one", signer->key.kid);
+            "trust: key '%.128s' is an RSA key; only tokens are signed with one", signer->key.kid);
     if (code == RPC_OK)
         code = rsa ? trust__rsa_read(jwk, signer, reterr) : read_okp(jwk, signer, reterr);
     if (code == RPC_OK)
@@ -162,7 +162,7 @@ rpc_code trust_signer_parse(
         return code;
     if (signer->key.state != TRUST_KEY_ACTIVE)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "trust: key '%.40s' is not active by its `dacm_state`; it signs nothing",
+            "trust: key '%.128s' is not active by its `dacm_state`; it signs nothing",
             signer->key.kid);
     *ret = RPC_TAKE(signer);
     return RPC_OK;

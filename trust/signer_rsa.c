@@ -36,7 +36,7 @@ RPC_DEFINE_FREEP(digest_freep, EVP_MD_CTX *, EVP_MD_CTX_free)
 static rpc_code bad(const trust_signer *signer, const char *why, rpc_status *reterr)
 {
     return rpc_status_set(
-        reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s': %s", signer->key.kid, why);
+        reterr, RPC_INVALID_ARGUMENT, "trust: key '%.128s': %s", signer->key.kid, why);
 }
 
 /* OpenSSL's own sentence could quote a number; only where it failed is told. */

@@ -34,11 +34,11 @@ static rpc_code judge_unique(
 {
     for (size_t i = 0; i < set->count; i++) {
         if (strcmp(set->keys[i]->key.kid, signer->key.kid) == 0)
-            return rpc_status_set(
-                reterr, RPC_INVALID_ARGUMENT, "trust: key '%.40s' is there twice", signer->key.kid);
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "trust: key '%.128s' is there twice", signer->key.kid);
         if (same_key(set->keys[i], signer))
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "trust: keys '%.40s' and '%.40s' are one key under two names",
+                "trust: keys '%.128s' and '%.128s' are one key under two names",
                 set->keys[i]->key.kid, signer->key.kid);
     }
     return RPC_OK;

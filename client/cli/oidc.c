@@ -56,6 +56,12 @@ static dacm_code read_metadata(
     return DACM_OK;
 }
 
+static bool ends_with_slash(const char *text)
+{
+    const size_t size = strlen(text);
+    return size > 0 && text[size - 1] == '/';
+}
+
 dacm_code oidc_discover(
     const http_peer *peer, const char *issuer, bool mtls, oidc_provider *ret, dacm_error *reterr)
 {
@@ -69,7 +75,8 @@ dacm_code oidc_discover(
     json_t *json = reply.status == 200 ? parse(&reply) : NULL;
     code = json ? read_metadata(json, issuer, mtls, ret, reterr)
                 : pki_fail(reterr, DACM_INVALID_ARGUMENT,
-                      "'%.300s' is no OpenID provider (HTTP status %ld)", issuer, reply.status);
+                      "'%.300s' is no OpenID provider (HTTP status %ld)%s", issuer, reply.status,
+                      ends_with_slash(issuer) ? "; leave the slash at its end out" : "");
     if (code != DACM_OK)
         json_decref(json);
     http_done(&reply);

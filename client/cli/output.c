@@ -77,8 +77,8 @@ static const char *advice(dacm_code code)
         return "If you should be allowed, ask the owner (dacm allow), or the operator with the "
                "request ID (dacm explain).";
     case DACM_UNAUTHENTICATED:
-        return "Give a fresh token with --token-file; dacm token issue makes one where you hold "
-               "the issuer's key.";
+        return "Log in with dacm login (again, when the SIM-S ended the login or changed its "
+               "keys), or give a fresh token with --token-file.";
     case DACM_UNAVAILABLE:
         return "Is the server running, is --server (or DACM_SERVER) right, and does --ca (or "
                "DACM_CA) "

@@ -238,13 +238,43 @@ static dacm_code write_keys(const file_pair *pair, const trust_signer *signer, d
     return write_pair(pair, private_text, public_text, reterr);
 }
 
+/** Keys that are kept are what the caller wants; a set without `dacm_purpose` may be anything. */
+static dacm_code check_purpose(const file_pair *pair, pki_key_purpose purpose, dacm_error *reterr)
+{
+    static const char *const names[] = {
+        [PKI_KEY_TOKEN] = "token", [PKI_KEY_MANIFEST] = "manifest", [PKI_KEY_CLIENT] = "client"};
+    RPC_CLEANUP(wipep) char *text = NULL;
+    const dacm_code code = read_text(pair->public_path, &text, reterr);
+    if (code != DACM_OK)
+        return code;
+    json_t *set = json_loads(text, 0, NULL);
+    const char *other = NULL;
+    size_t at;
+    const json_t *jwk;
+    json_array_foreach(json_object_get(set, "keys"), at, jwk)
+    {
+        const char *is = json_string_value(json_object_get(jwk, "dacm_purpose"));
+        if (is && strcmp(is, names[purpose]) != 0)
+            other = is;
+    }
+    dacm_code verdict = DACM_OK;
+    if (other)
+        verdict = pki_fail(reterr, DACM_ALREADY_EXISTS,
+            "'%.300s' is there already and holds a key for '%.40s', not '%s': take another name",
+            pair->public_path, other, names[purpose]);
+    json_decref(set);
+    return verdict;
+}
+
 dacm_code pki_make_keys(
     const char *folder, const char *name, pki_key_purpose purpose, dacm_error *reterr)
 {
     RPC_CLEANUP(file_pair_done) file_pair pair = {.private_path = NULL};
     dacm_code code = file_pair_init(&pair, folder, name, ".jwks", ".pub.jwks", reterr);
-    if (code != DACM_OK || (pair.has_private && pair.has_public))
+    if (code != DACM_OK)
         return code;
+    if (pair.has_private && pair.has_public)
+        return check_purpose(&pair, purpose, reterr);
     /* A public set follows from the private one, but not the other way round. */
     if (pair.has_public)
         return fail_half(pair.public_path, pair.private_path, reterr);

@@ -196,6 +196,10 @@ class Pki(unittest.TestCase):
         self.assertEqual([path.name for path in sorted(self.dir.iterdir())],
                          ["some.jwks", "some.pub.jwks"])
         self.assertNotIn('"d"', (self.dir / "some.pub.jwks").read_text())
+        self.good("pki", "keys", self.dir, "some", "--for", "token")
+        other = run("pki", "keys", self.dir, "some", "--for", "client")
+        self.assertEqual(other.returncode, 9)
+        self.assertIn("holds a key for 'token', not 'client'", other.stderr)
 
     def test_example_and_what_pki_makes_are_a_server(self):
         users = ["msisdn-4915100000001", "msisdn-4915100000002"]

@@ -340,6 +340,9 @@ class Login(unittest.TestCase):
     def test_issuer_that_is_no_provider_is_refused(self):
         done = self.dacm("login", self.sims.issuer + "/elsewhere")
         self.assertEqual(done.returncode, USAGE, done.stdout)
+        done = self.dacm("login", self.sims.issuer + "/")
+        self.assertEqual(done.returncode, USAGE, done.stdout)
+        self.assertIn("leave the slash at its end out", done.answer["error"]["message"])
         done = self.dacm("login", "http" + self.sims.issuer[5:])
         self.assertEqual(done.returncode, USAGE, done.stdout)
 

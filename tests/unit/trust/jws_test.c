@@ -152,7 +152,9 @@ TEST(key_set_that_contradicts_itself_is_refused)
     set_refused(KEY(",\"kid\":\"k\",\"use\":\"enc\""), "use");
     set_refused(KEY(",\"kid\":\"k\",\"key_ops\":[\"sign\"]"), "key_ops");
     set_refused(KEY(",\"kid\":\"k\",\"alg\":\"ES256\""), "alg");
-    set_refused(KEY(",\"kid\":\"k\",\"dacm_purpose\":\"manifest\""), "purpose");
+    set_refused(KEY(",\"kid\":\"k\",\"dacm_purpose\":\"manifest\""), "is not \"token\"");
+    set_refused(KEY(",\"kid\":\"4okTtbED49_Y2ITBWZVuLmc_KXBXI3E422ExF5crAQs\",\"use\":\"enc\""),
+        "4okTtbED49_Y2ITBWZVuLmc_KXBXI3E422ExF5crAQs");
     set_refused(KEY(",\"kid\":\"k\",\"dacm_state\":\"new\""), "dacm_state");
     set_refused(KEY(",\"kid\":\"k\",\"nbf\":1.5"), "nbf");
     set_refused(KEY(",\"kid\":\"k\",\"d\":\"" D "\""), "private");

@@ -407,6 +407,8 @@ TEST(a_published_set_with_a_private_member_a_kid_twice_or_nothing_for_us_is_refu
         {"{\"keys\":[" PUBLIC("a", "") "," PUBLIC("a", "") "]}", "twice"},
         {"{\"keys\":[]}", "no key for us"},
         {"{\"keys\":[" PUBLIC("a", ",\"use\":\"enc\"") "]}", "no key for us"},
+        {"{\"keys\":[" PUBLIC("a", ",\"dacm_purpose\":\"client\"") "]}",
+            "`dacm_purpose`, \"token\""},
         {"{}", "no key for us"},
         {"[]", "key set"},
         {"<html>", "not JSON"},
