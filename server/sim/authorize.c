@@ -125,6 +125,10 @@ static void redirect(sim_authorization *a, const char *const *pairs)
 
 void sim_authorization_refuse(sim_authorization *a, const sim_error *error)
 {
+    HOST_LOG(a->oidc->service->log, HOST_INFO, "authorization refused",
+        host_text("request_id", host_request_id_of(a->request)),
+        host_text("client", a->client->client_id), host_text("refused", error->error),
+        host_text("why", error->description));
     redirect(
         a, (const char *const[]){"error", error->error, "error_description", error->description,
                "state", a->asked.state, "iss", a->oidc->service->config.issuer, NULL});

@@ -123,6 +123,9 @@ void sim_browser_tell(sim_oidc *oidc, host_request *request, unsigned status, co
     const char *text, const sim_headers *headers)
 {
     char csp[SIM_CSP_MAX];
+    if (status >= 400)
+        HOST_LOG(oidc->service->log, HOST_INFO, "page says no",
+            host_text("request_id", host_request_id_of(request)), host_text("why", text));
     sim_page_csp(oidc->style_hash, NULL, csp);
     sim_answer_page(request, status, sim_page_message(title, text), csp, headers);
 }

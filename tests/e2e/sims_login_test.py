@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SIM-S towards browsers: authorization requests, login, consent and logout pages."""
+import json
 import re
 import unittest
 import urllib.parse
@@ -75,6 +76,19 @@ class Requests(Pages):
             if page.status == 200:
                 page = self.browser.login(page, "anna")
             self.assertEqual(page.location[1]["state"], state)
+
+    def test_operator_finds_the_reason_of_a_refusal_by_its_request_id(self):
+        for expected, change in (
+                ({"message": "page says no"}, {"redirect_uri": "https://evil.example/"}),
+                ({"message": "authorization refused", "client": self.app.client_id,
+                  "refused": "invalid_scope"}, {"scope": "profile"})):
+            reply = self.browser.authorize(self.app, **change)
+            lines = [json.loads(line) for line in self.sims.read_log().splitlines()
+                     if reply.header("x-request-id") in line]
+            found = [line for line in lines if line["message"] == expected["message"]]
+            self.assertEqual(len(found), 1, lines)
+            self.assertLessEqual(expected.items(), found[0].items())
+            self.assertTrue(found[0]["why"])
 
     def test_redirect_uri_that_differs_by_one_character_is_a_page_not_a_redirect(self):
         right = "http://127.0.0.1:41234/cb"
