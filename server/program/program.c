@@ -88,11 +88,16 @@ static rpc_code load(const arguments *args, host_settings **ret, rpc_status *ret
     if (code != RPC_OK)
         return code;
     code = p->check(p->input, host_settings_values(settings), reterr);
-    if (code == RPC_OK)
+    if (code == RPC_OK) {
         *ret = settings;
-    else
-        host_settings_free(settings);
-    return code;
+        return RPC_OK;
+    }
+    host_settings_free(settings);
+    /* It names a setting; where there is room, it names the file too, as all others do. */
+    const rpc_status why = *reterr;
+    if (strlen(args->host.config) + strlen(why.message) + 3 > sizeof why.message)
+        return code;
+    return rpc_status_set(reterr, code, "%s: %s", args->host.config, why.message);
 }
 
 static int use_tool(const arguments *args, const host_settings *settings)

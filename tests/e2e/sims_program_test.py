@@ -134,6 +134,7 @@ class Program(unittest.TestCase):
     def test_file_that_is_wrong_is_named_with_its_setting(self):
         pki = self.dev.dir / "pki"
         for setting, change in (
+                ("issuer", lambda c: c.update(issuer=c["issuer"] + "/")),
                 ("dacms[0]", lambda c: c["dacms"][0].update(key=f"{pki}/val.key")),
                 ("dacms[0]", lambda c: c["dacms"][0].update(ca=str(self.sims.dir / "none"))),
                 ("listen.https", lambda c: c["listen"]["https"].update(key=f"{pki}/val.key")),
@@ -146,6 +147,7 @@ class Program(unittest.TestCase):
             done = self.sims.tool("--check-config")
             self.assertEqual(done.returncode, FAILED, setting)
             self.assertIn(f"'{setting}'", done.stderr)
+            self.assertIn("/simsd.yaml: ", done.stderr)
             self.sims.config = json.loads(kept)
 
     def test_key_that_others_can_read_is_refused(self):
