@@ -58,6 +58,34 @@ bool trust__json_int(const json_t *object, const char *name, int64_t *ret)
     return true;
 }
 
+bool trust__json_uint(const json_t *object, const char *name, uint64_t *ret)
+{
+    int64_t value = 0;
+    if (!trust__json_int(object, name, &value))
+        return false;
+    *ret = (uint64_t)value;
+    return true;
+}
+
+bool trust__json_text(const json_t *object, const char *name, size_t least, char *ret, size_t room)
+{
+    const json_t *member = json_object_get(object, name);
+    size_t size = json_string_length(member);
+    if (!json_is_string(member) || size < least || size >= room)
+        return false;
+    memcpy(ret, json_string_value(member), size + 1);
+    return true;
+}
+
+bool trust__is_printable(const char *text)
+{
+    size_t size = 0;
+    for (; text[size]; size++)
+        if (text[size] <= ' ' || text[size] > '~')
+            return false;
+    return size > 0;
+}
+
 uint8_t *trust__base64url_decode(rpc_bytes text, size_t *ret_size)
 {
     size_t room = text.size / 4 * 3 + 3;

@@ -184,24 +184,33 @@ trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_key
     return TRUST_VALID;
 }
 
-/* A string member of one segment. */
-static bool peek(
-    rpc_bytes jws, size_t bytes_max, int segment, const char *member, char *ret, size_t room)
+/* One segment of JSON. */
+static json_t *peek_json(rpc_bytes jws, size_t bytes_max, int segment)
 {
     rpc_bytes part[3], signed_bytes;
     size_t size = 0;
     if (jws.size > bytes_max || !split(jws, part, &signed_bytes))
-        return false;
-    RPC_AUTOFREE uint8_t *payload = trust__base64url_decode(part[segment], &size);
-    if (!payload)
-        return false;
-    RPC_CLEANUP(json_freep)
-    json_t *claims = trust_json_parse(rpc_bytes_of(payload, size), bytes_max, "the claims", NULL);
-    const char *text = json_string_value(json_object_get(claims, member));
-    if (!text || strlen(text) >= room)
-        return false;
-    memcpy(ret, text, strlen(text) + 1);
-    return true;
+        return NULL;
+    RPC_AUTOFREE uint8_t *text = trust__base64url_decode(part[segment], &size);
+    return text ? trust_json_parse(rpc_bytes_of(text, size), bytes_max, "the claims", NULL) : NULL;
+}
+
+/* A string member of one segment. */
+static bool peek(
+    rpc_bytes jws, size_t bytes_max, int segment, const char *member, char *ret, size_t room)
+{
+    RPC_CLEANUP(json_freep) json_t *claims = peek_json(jws, bytes_max, segment);
+    return trust__json_text(claims, member, 0, ret, room);
+}
+
+json_t *trust__jws_peek_claims(rpc_bytes jws, size_t bytes_max)
+{
+    return peek_json(jws, bytes_max, 1);
+}
+
+bool trust__jws_peek_typ(rpc_bytes jws, size_t bytes_max, char *ret, size_t room)
+{
+    return peek(jws, bytes_max, 0, "typ", ret, room);
 }
 
 bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room)

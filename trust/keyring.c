@@ -43,14 +43,6 @@ const char *trust__purpose_name(trust_purpose purpose)
 
 /* ---- members all keys have ----------------------------------------------------------------- */
 
-static bool printable(const char *text)
-{
-    for (; *text; text++)
-        if (*text <= ' ' || *text > '~')
-            return false;
-    return true;
-}
-
 static bool lists(const json_t *array, const char *word)
 {
     size_t i;
@@ -103,7 +95,7 @@ rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *
     const json_t *kid = json_object_get(jwk, "kid");
     size_t size = json_string_length(kid);
     if (!json_is_string(kid) || size < 1 || size > TRUST_KID_MAX ||
-        !printable(json_string_value(kid)))
+        !trust__is_printable(json_string_value(kid)))
         return bad(reterr, "?", "needs a kid of 1 to 128 printable ASCII characters");
     memcpy(key->kid, json_string_value(kid), size + 1);
     if (!optional_string(jwk, "use", "sig"))
@@ -242,7 +234,7 @@ bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv)
 }
 
 /* RFC 7518 6.2.2 and 6.3.2, RFC 8037 2. */
-static bool has_private_half(const json_t *jwk)
+bool trust__jwk_has_private(const json_t *jwk)
 {
     static const char *const names[] = {"d", "p", "q", "dp", "dq", "qi", "oth"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -296,7 +288,7 @@ static rpc_code read_key(
             reterr, RPC_RESOURCE_EXHAUSTED, "trust: more than %d keys in a set", TRUST_KEYS_MAX);
     trust_key key = {.pkey = NULL};
     rpc_code code = read_public(jwk, ring->purpose, rules, &key, reterr);
-    if (has_private_half(jwk))
+    if (trust__jwk_has_private(jwk))
         code = bad(reterr, key.kid, "has a private half; give the public set");
     else if (code != RPC_OK && rules)
         code = RPC_OK; /* not for us: it stays unknown, and what it signs is refused */

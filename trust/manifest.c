@@ -23,49 +23,29 @@ static trust_verdict invalid(rpc_status *reterr, const char *claim)
     return TRUST_INVALID;
 }
 
-/* A string of least..room-1 bytes. */
-static bool take_text(const json_t *claims, const char *name, size_t least, char *ret, size_t room)
-{
-    const json_t *claim = json_object_get(claims, name);
-    size_t size = json_string_length(claim);
-    if (!json_is_string(claim) || size < least || size >= room)
-        return false;
-    memcpy(ret, json_string_value(claim), size + 1);
-    return true;
-}
-
 static bool take_optional_text(const json_t *claims, const char *name, char *ret, size_t room)
 {
     ret[0] = '\0';
-    return !json_object_get(claims, name) || take_text(claims, name, 1, ret, room);
-}
-
-static bool take_uint(const json_t *claims, const char *name, uint64_t *ret)
-{
-    int64_t value = 0;
-    if (!trust__json_int(claims, name, &value))
-        return false;
-    *ret = (uint64_t)value;
-    return true;
+    return !json_object_get(claims, name) || trust__json_text(claims, name, 1, ret, room);
 }
 
 /* The claim that is wrong, or NULL. */
 static const char *read_claims(const json_t *claims, trust_manifest *m)
 {
-    if (!take_text(claims, "iss", 1, m->issuer, sizeof m->issuer))
+    if (!trust__json_text(claims, "iss", 1, m->issuer, sizeof m->issuer))
         return "iss";
-    if (!take_text(claims, "asset_id", 1, m->asset_id, sizeof m->asset_id) ||
+    if (!trust__json_text(claims, "asset_id", 1, m->asset_id, sizeof m->asset_id) ||
         !trust_asset_id_valid(rpc_bytes_str(m->asset_id)))
         return "asset_id";
-    if (!take_uint(claims, "version", &m->version) || m->version == 0)
+    if (!trust__json_uint(claims, "version", &m->version) || m->version == 0)
         return "version";
-    if (!take_text(claims, "media_type", 1, m->media_type, sizeof m->media_type))
+    if (!trust__json_text(claims, "media_type", 1, m->media_type, sizeof m->media_type))
         return "media_type";
-    if (!take_uint(claims, "size", &m->size))
+    if (!trust__json_uint(claims, "size", &m->size))
         return "size";
     if (!trust__jwk_bytes32(claims, "sha256", m->sha256))
         return "sha256";
-    if (!take_text(claims, "chunking", 1, m->chunking, sizeof m->chunking))
+    if (!trust__json_text(claims, "chunking", 1, m->chunking, sizeof m->chunking))
         return "chunking";
     if (!trust__jwk_bytes32(claims, "chunks", m->chunks_sha256))
         return "chunks";

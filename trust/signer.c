@@ -14,16 +14,15 @@ static void json_freep(json_t **json)
     json_decref(*json);
 }
 
-/* RFC 7638: 43 characters. */
-static void thumbprint(const uint8_t public_key[32], char ret_kid[TRUST_KID_MAX + 1])
+void trust__thumbprint(const uint8_t public_key[32], char ret[TRUST_KID_MAX + 1])
 {
     char x[64], text[128];
     uint8_t digest[32];
     sodium_bin2base64(x, sizeof x, public_key, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     int size = snprintf(text, sizeof text, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", x);
     crypto_hash_sha256(digest, (const uint8_t *)text, (unsigned long long)size);
-    sodium_bin2base64(ret_kid, TRUST_KID_MAX + 1, digest, sizeof digest,
-        sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_bin2base64(
+        ret, TRUST_KID_MAX + 1, digest, sizeof digest, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
 /* seed is wiped by the caller. False: no locked memory. */
@@ -71,7 +70,7 @@ rpc_code trust_signer_generate(trust_purpose purpose, trust_signer **ret, rpc_st
     sodium_memzero(seed, sizeof seed);
     if (!taken)
         return no_memory(reterr);
-    thumbprint(signer->key.ed25519, signer->key.kid);
+    trust__thumbprint(signer->key.ed25519, signer->key.kid);
     *ret = RPC_TAKE(signer);
     return RPC_OK;
 }

@@ -509,6 +509,78 @@ RPC_API RPC_MUST_USE rpc_code trust_manifest_sign(
 RPC_API RPC_MUST_USE trust_verdict trust_manifest_verify(
     rpc_bytes jws, const trust_keyring *ring, trust_manifest *ret, rpc_status *reterr);
 
+/* ---- key sets and roots (docs/wire.md, "Key sets")
+ * -----------------------------------------------
+ */
+
+#define TRUST_KEYSET_TYP        "dacm-keyset+jwt"
+#define TRUST_KEYSET_BYTES_MAX  65536u
+#define TRUST_KEYSET_LIFE_S_MAX 3600 /* how long a client that hears nothing believes a key */
+#define TRUST_ROOT_TYP          "dacm-root+jwt"
+#define TRUST_ROOT_BYTES_MAX    4096u
+#define TRUST_FINGERPRINT_SIZE  51 /* with the NUL */
+#define TRUST_SERVICE_BYTES_MAX 255
+
+/** The keys of one VAL service for one purpose, as the SKM-S publishes them. Strings are
+ *  NUL-terminated, of 1..255 printable ASCII characters without white space. */
+typedef struct trust_keyset {
+    char issuer[TRUST_SERVICE_BYTES_MAX + 1];  /* URI of the SKM-S */
+    char service[TRUST_SERVICE_BYTES_MAX + 1]; /* resource of a DACM, issuer of a SIM-S, … */
+    trust_purpose purpose;                     /* TRUST_FOR_TOKENS or TRUST_FOR_MANIFESTS */
+    uint64_t version;                          /* 1..2^53-1; grows by one with each change */
+    int64_t issued_at, expires_at;             /* seconds since 1970; at most an hour apart */
+    /** A JWK set for trust_keyring_parse() with this purpose: Ed25519 keys only, 0..64, each with
+     *  kid, dacm_purpose, dacm_state, nbf and exp, each key and kid once. Free it with
+     *  trust_keyset_done(). */
+    char *jwks;
+} trust_keyset;
+
+/** Frees jwks. NULL is allowed, and so is a set without. */
+RPC_API void trust_keyset_done(trust_keyset *set);
+/** Signs with a root (a signer of TRUST_FOR_KEY_SETS). free() *ret. INVALID_ARGUMENT: a signer of
+ *  another purpose, or a member that verify would not take (the message names it), the root's own
+ *  key among the keys included. RESOURCE_EXHAUSTED: no memory, or more than
+ *  TRUST_KEYSET_BYTES_MAX. */
+RPC_API RPC_MUST_USE rpc_code trust_keyset_sign(
+    const trust_signer *root, const trust_keyset *set, char **ret, rpc_status *reterr);
+/** Signature (EdDSA, by a root that was in use at `iat`), type, every claim, every key, and time:
+ *  a set that has expired, or was issued after now, is INVALID, with TRUST_SKEW_S for clocks.
+ *  Which version may follow which, and whose service it is, are for the caller to judge. root: of
+ *  TRUST_FOR_KEY_SETS. NO_KEY: another root has signed it. now: seconds since 1970. On INVALID
+ *  and NO_KEY *ret is untouched and *reterr says why; its code is FAILED_PRECONDITION where
+ *  nothing but the time is against it. */
+RPC_API RPC_MUST_USE trust_verdict trust_keyset_verify(
+    rpc_bytes jws, const trust_keyring *root, int64_t now, trust_keyset *ret, rpc_status *reterr);
+
+/** The statement with which a root names the one that follows it. new_root_public_jwk: a JWK, or
+ *  a set of one; Ed25519, without private members, not the old root. sequence: 1..2^53-1, which
+ *  replacement of this issuer's root it is. free() *ret. INVALID_ARGUMENT, RESOURCE_EXHAUSTED. */
+RPC_API RPC_MUST_USE rpc_code trust_root_sign(const trust_signer *old_root, const char *issuer,
+    uint64_t sequence, const char *new_root_public_jwk, int64_t issued_at, char **ret,
+    rpc_status *reterr);
+/** The new root of a statement that old_root has signed for that issuer under exactly that
+ *  sequence: a JWK for trust_keyring_parse() with TRUST_FOR_KEY_SETS; free() it. It does not
+ *  expire. Verdicts and outputs as those of trust_keyset_verify(). */
+RPC_API RPC_MUST_USE trust_verdict trust_root_follow(rpc_bytes statement,
+    const trust_keyring *old_root, const char *issuer, uint64_t sequence, char **ret_new_root_jwk,
+    rpc_status *reterr);
+/** What kind of text it is: TRUST_KEYSET_TYP, TRUST_ROOT_TYP, or NULL for anything else. And
+ *  whose: `iss` and, of a root statement, `sequence` (else 0). Nothing is verified: it only says
+ *  with which root and number to ask the functions above. */
+RPC_API const char *trust_keyset_peek(
+    rpc_bytes jws, char ret_issuer[TRUST_SERVICE_BYTES_MAX + 1], uint64_t *ret_sequence);
+
+/** Reads a root (a public JWK, or a set of one). Its fingerprint is "SHA256:" and its RFC 7638
+ *  thumbprint, which any JOSE library computes. ret_jwk (may be NULL): its JWK with the members
+ * that say something here; free() it. INVALID_ARGUMENT: it is no root. RESOURCE_EXHAUSTED. */
+RPC_API RPC_MUST_USE rpc_code trust_root_read(rpc_bytes root_jwk,
+    char ret_fingerprint[TRUST_FINGERPRINT_SIZE], char **ret_jwk, rpc_status *reterr);
+/** Is text that fingerprint? "SHA256:" may be absent, and base64 stand for base64url. */
+RPC_API bool trust_fingerprint_equal(const char *fingerprint, const char *text);
+/** "tokens" or "manifests"; NULL: keys of that purpose are in no key set. */
+RPC_API const char *trust_keyset_purpose_name(trust_purpose purpose);
+RPC_API bool trust_keyset_purpose_parse(const char *text, trust_purpose *ret);
+
 #ifdef __cplusplus
 }
 #endif

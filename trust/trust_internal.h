@@ -26,6 +26,12 @@ struct trust_signer {
 
 /** A member that is an integer of 0..2^53-1; false when it is anything else or absent. */
 bool trust__json_int(const json_t *object, const char *name, int64_t *ret);
+/** The same without a sign. */
+bool trust__json_uint(const json_t *object, const char *name, uint64_t *ret);
+/** A member that is a string of least..room-1 bytes. */
+bool trust__json_text(const json_t *object, const char *name, size_t least, char *ret, size_t room);
+/** Printable ASCII without white space, at least one character. */
+bool trust__is_printable(const char *text);
 
 /** Canonical base64url without padding; malloc'd, NULL when text is anything else (or memory is
  *  short: the caller treats both as refused). */
@@ -45,6 +51,10 @@ bool trust__key_verify(const trust_key *key, rpc_bytes message, rpc_bytes signat
 bool trust__jwk_is(const json_t *jwk, const char *kty, const char *crv);
 /** Ed25519 of a JWK member: exactly 32 bytes. */
 bool trust__jwk_bytes32(const json_t *jwk, const char *name, uint8_t ret[32]);
+/** RFC 7638 of an Ed25519 key: 43 characters. */
+void trust__thumbprint(const uint8_t public_key[32], char ret[TRUST_KID_MAX + 1]);
+/** Private members of any kind of key. */
+bool trust__jwk_has_private(const json_t *jwk);
 /** kid, state and window. */
 rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *key,
     const char *operation, rpc_status *reterr);
@@ -85,6 +95,9 @@ trust_verdict trust__jws_verify(rpc_bytes jws, size_t bytes_max, const trust_key
 bool trust__jws_peek(rpc_bytes jws, size_t bytes_max, const char *member, char *ret, size_t room);
 /** The header's kid, in the same way. */
 bool trust__jws_peek_kid(rpc_bytes jws, size_t bytes_max, char ret[TRUST_KID_MAX + 1]);
+/** The payload, parsed, in the same way; NULL when it cannot be read. */
+json_t *trust__jws_peek_claims(rpc_bytes jws, size_t bytes_max);
+bool trust__jws_peek_typ(rpc_bytes jws, size_t bytes_max, char *ret, size_t room);
 /** `aud`: one string, or an array of strings, that is or holds one of a NULL-terminated list. */
 bool trust__is_one_of(const char *text, const char *const *list);
 bool trust__is_audience(const json_t *claim, const char *const *audiences);
