@@ -36,6 +36,11 @@ static bool expired(sweeping *s, const store_entry *entry, bool *ret_family)
             s, &sim__records__session__descriptor, entry);
         return session && session->expires_at + GRACE_S < s->now;
     }
+    if (entry->item.size == SIM__LIST_BYTES) {
+        const Sim__Records__Grants *list = (const void *)unpack(
+            s, &sim__records__grants__descriptor, entry);
+        return list && list->expires_at + GRACE_S < s->now;
+    }
     if (entry->item.size > SIM__ID_BYTES) {
         const Sim__Records__Issued *issued = (const void *)unpack(
             s, &sim__records__issued__descriptor, entry);

@@ -147,7 +147,7 @@ static rpc_code begin(sim_state *state, const sim_grant *grant, rpc_arena *arena
         code = sim__client_stands(state, grant->client_id, 0, arena, &record.client_era, reterr);
     if (code != RPC_OK)
         return code;
-    rpc_random(family, sizeof family);
+    sim__family_draw(state, grant->sub, grant->client_id, family);
     host_key group = sim__key_bucket('g', family);
     const store_change change = {.kind = STORE_PUT,
         .item = rpc_bytes_of(family, sizeof family),
@@ -235,7 +235,7 @@ static rpc_code judge(const sim_state *state, const Sim__Records__Grant *record,
     if (generation < record->refresh_generation)
         return used_twice(reterr);
     if (generation != record->refresh_generation || now >= record->refresh_expires_at ||
-        now >= record->expires_at)
+        now >= record->expires_at || record->displaced)
         return ended(reterr);
     return RPC_OK;
 }
@@ -321,7 +321,7 @@ static rpc_code issue_once(sim_state *state, const sim_grant *grant, const sim_i
     rpc_code code = read_grant(state, grant->family, arena, &record, &generation, reterr);
     if (code != RPC_OK)
         return code;
-    if (!record || record->revoked)
+    if (!record || record->revoked || record->displaced)
         return ended(reterr);
     if (record->revision != grant->revision) {
         host_counter_add(state->reused, 1);
@@ -336,11 +336,18 @@ static rpc_code issue_once(sim_state *state, const sim_grant *grant, const sim_i
     issued.expires_at = issue->expires_at;
     host_key group = sim__key_bucket('g', grant->family);
     host_key item = issued_item(grant->family, issue->jti);
-    const store_change changes[] = {
+    store_change changes[2 + SIM__LIVE_CHANGES_MAX] = {
         {STORE_PUT, rpc_bytes_of(grant->family, SIM__ID_BYTES), sim__pack(arena, &record->base)},
         {STORE_PUT, host_key_bytes(&item), sim__pack(arena, &issued.base)},
     };
-    return sim__update(state, &group, generation, changes, 2, reterr);
+    size_t count = 2;
+    if (issue->code && issue->refresh)
+        code = sim__live_enter(state, grant->family, record, arena, changes, &count, reterr);
+    if (code == RPC_OK)
+        code = sim__update(state, &group, generation, changes, count, reterr);
+    if (code == RPC_OK && count > 3) /* these two, the list, then those that it displaced */
+        host_counter_add(state->displaced, count - 3);
+    return code;
 }
 
 /* A client whose end ran beside this looked at its grants before the token was noted, or after:
@@ -462,15 +469,22 @@ typedef struct revoking_grant {
 static rpc_code put_end(sim_state *state, const uint8_t family[SIM__ID_BYTES],
     Sim__Records__Grant *record, uint64_t generation, rpc_arena *arena, rpc_status *reterr)
 {
-    record->revoked = record->ending;
+    const bool last = record->ending;
+    record->revoked = last;
     record->ending = true;
     record->revision++;
     host_key group = sim__key_bucket('g', family), tokens = issued_item(family, "");
-    const store_change changes[] = {
+    store_change changes[2] = {
         {STORE_PUT, rpc_bytes_of(family, SIM__ID_BYTES), sim__pack(arena, &record->base)},
-        {STORE_DELETE_PREFIX, host_key_bytes(&tokens), {NULL, 0}},
     };
-    return sim__update(state, &group, generation, changes, record->revoked ? 2 : 1, reterr);
+    size_t count = 1;
+    rpc_code code = RPC_OK;
+    if (last)
+        changes[count++] = (store_change){
+            .kind = STORE_DELETE_PREFIX, .item = host_key_bytes(&tokens)};
+    else
+        code = sim__live_leave(state, family, record, arena, changes, &count, reterr);
+    return code == RPC_OK ? sim__update(state, &group, generation, changes, count, reterr) : code;
 }
 
 /* One step: first nothing more is issued, then what was issued is in the log, then the record says
@@ -548,7 +562,8 @@ static bool list_one(void *ctx, const store_entry *entry)
         return false;
     bool live = record->code_used ? record->refresh_generation && now < record->refresh_expires_at
                                   : now < record->code_expires_at;
-    if (strcmp(record->username, w->username) != 0 || record->ending || record->revoked || !live)
+    if (strcmp(record->username, w->username) != 0 || record->ending || record->revoked ||
+        record->displaced || !live)
         return true;
     rpc_code code = stands(w->state, record, w->arena, &tokens_after, &w->status);
     if (code == RPC_NOT_FOUND) {

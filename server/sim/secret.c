@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #define CONTEXT   "simstate"
-#define MAC_BYTES 32u
-#define RAW_BYTES (SIM__ID_BYTES + 4u + MAC_BYTES)
+#define RAW_BYTES (SIM__ID_BYTES + 4u + SIM__MAC_BYTES)
 
 static const char *const prefixes[SIM__USES] = {
     [SIM__CODE] = "dc_", [SIM__REFRESH] = "dr_", [SIM__COOKIE] = "ds_"};
@@ -108,10 +107,11 @@ static void put_u32(uint8_t *out, uint32_t value)
         out[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
-static void mac_of(const sim__keys *keys, sim__use use, const uint8_t *raw, uint8_t ret[MAC_BYTES])
+static void mac_of(
+    const sim__keys *keys, sim__use use, const uint8_t *raw, uint8_t ret[SIM__MAC_BYTES])
 {
-    crypto_generichash(
-        ret, MAC_BYTES, raw, RAW_BYTES - MAC_BYTES, keys->use[use], sizeof keys->use[use]);
+    crypto_generichash(ret, SIM__MAC_BYTES, raw, RAW_BYTES - SIM__MAC_BYTES, keys->use[use],
+        sizeof keys->use[use]);
 }
 
 void sim__token_make(const sim__keys *keys, sim__use use, const uint8_t id[SIM__ID_BYTES],
@@ -120,7 +120,7 @@ void sim__token_make(const sim__keys *keys, sim__use use, const uint8_t id[SIM__
     uint8_t raw[RAW_BYTES];
     memcpy(raw, id, SIM__ID_BYTES);
     put_u32(raw + SIM__ID_BYTES, generation);
-    mac_of(keys, use, raw, raw + RAW_BYTES - MAC_BYTES);
+    mac_of(keys, use, raw, raw + RAW_BYTES - SIM__MAC_BYTES);
     memcpy(ret, prefixes[use], PREFIX_CHARS);
     sodium_bin2base64(ret + PREFIX_CHARS, SIM_CODE_MAX - PREFIX_CHARS, raw, sizeof raw,
         sodium_base64_VARIANT_URLSAFE_NO_PADDING);
@@ -130,7 +130,7 @@ void sim__token_make(const sim__keys *keys, sim__use use, const uint8_t id[SIM__
 bool sim__token_read(const sim__keys *keys, sim__use use, const char *text,
     uint8_t ret_id[SIM__ID_BYTES], uint32_t *ret_generation)
 {
-    uint8_t raw[RAW_BYTES], mac[MAC_BYTES];
+    uint8_t raw[RAW_BYTES], mac[SIM__MAC_BYTES];
     size_t chars = strnlen(text, SIM_CODE_MAX), size = 0;
     const char *end = NULL;
     if (chars == SIM_CODE_MAX || strncmp(text, prefixes[use], PREFIX_CHARS) != 0)
@@ -140,7 +140,7 @@ bool sim__token_read(const sim__keys *keys, sim__use use, const char *text,
         size != sizeof raw || end != text + chars)
         return false;
     mac_of(keys, use, raw, mac);
-    bool ours = sodium_memcmp(mac, raw + RAW_BYTES - MAC_BYTES, MAC_BYTES) == 0;
+    bool ours = sodium_memcmp(mac, raw + RAW_BYTES - SIM__MAC_BYTES, SIM__MAC_BYTES) == 0;
     if (ours) {
         memcpy(ret_id, raw, SIM__ID_BYTES);
         const uint8_t *g = raw + SIM__ID_BYTES;
@@ -151,12 +151,18 @@ bool sim__token_read(const sim__keys *keys, sim__use use, const char *text,
     return ours;
 }
 
+void sim__mac(const sim__keys *keys, const char *use, rpc_bytes text, uint8_t ret[SIM__MAC_BYTES])
+{
+    uint8_t key[crypto_generichash_KEYBYTES];
+    crypto_generichash(
+        key, sizeof key, (const uint8_t *)use, strlen(use), keys->form, sizeof keys->form);
+    crypto_generichash(ret, SIM__MAC_BYTES, text.data, text.size, key, sizeof key);
+    sodium_memzero(key, sizeof key);
+}
+
 void sim_state_mac(sim_state *state, const char *use, rpc_bytes text, char ret[44])
 {
-    uint8_t key[crypto_generichash_KEYBYTES], mac[MAC_BYTES];
-    crypto_generichash(key, sizeof key, (const uint8_t *)use, strlen(use), state->keys->form,
-        sizeof state->keys->form);
-    crypto_generichash(mac, sizeof mac, text.data, text.size, key, sizeof key);
+    uint8_t mac[SIM__MAC_BYTES];
+    sim__mac(state->keys, use, text, mac);
     sodium_bin2base64(ret, 44, mac, sizeof mac, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    sodium_memzero(key, sizeof key);
 }

@@ -110,6 +110,7 @@ static rpc_code open_state(sim_server *server, rpc_status *reterr)
         .code_life_s = host_int(v, "grants.code_life_s"),
         .refresh_idle_s = host_int(v, "grants.refresh_idle_s"),
         .refresh_life_s = host_int(v, "grants.refresh_life_s"),
+        .grants_max = (unsigned)host_int(v, "grants.per_user_and_client"),
         .session_life_s = host_int(v, "login.session_life_s"),
         .token_life_s_max = TOKEN_LIFE_S_MAX,
         .password_memory_bytes = (size_t)host_int(v, "login.password_memory_bytes"),

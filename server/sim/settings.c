@@ -63,6 +63,9 @@ const host_setting sim_settings[] = {
         "a refresh token that nobody uses is good"),
     NUMBER("grants.refresh_life_s", "s", 60, 31536000, "2592000",
         "after so long the user logs in again, whatever happens"),
+    NUMBER("grants.per_user_and_client", NULL, 0, 1024, "64",
+        "logins of a user with a client that can be refreshed: one more ends the oldest; 0: no "
+        "limit, so that one user may fill the store"),
     NUMBER("login.session_life_s", "s", 60, 2592000, "28800",
         "a browser need not ask for the password again"),
     NUMBER("login.attempts_per_user", NULL, 1, 1000, "10", "wrong passwords of a user in a row"),

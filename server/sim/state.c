@@ -37,6 +37,8 @@ static void count_in(sim_state *state, host_metrics *metrics)
         "Revocations refused because too many are in force.", NULL);
     state->reused = host_metrics_counter(metrics, "sim_grants_reused_total",
         "Codes and refresh tokens that came twice: their grants were revoked.", NULL);
+    state->displaced = host_metrics_counter(metrics, "sim_grants_displaced_total",
+        "Grants that ended because their user got newer ones with the same client.", NULL);
     host_metrics_gauge(metrics, "sim_revocations_in_force", "Revocations that have not expired.",
         NULL, in_force, state);
 }
@@ -57,6 +59,7 @@ rpc_code sim_state_open(const sim_state_options *options, sim_state **ret, rpc_s
     state->refresh_idle_s = options->refresh_idle_s;
     state->refresh_life_s = options->refresh_life_s;
     state->session_life_s = options->session_life_s;
+    state->grants_max = options->grants_max;
     state->token_life_s_max = options->token_life_s_max;
     pthread_mutex_init(&state->log.lock, NULL);
     pthread_cond_init(&state->log.written, NULL);

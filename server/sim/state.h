@@ -38,6 +38,7 @@ typedef struct sim_state_options {
     const rpc_clock *clock;
     host_metrics *metrics; /* outlives it; NULL: nothing is counted */
     int64_t code_life_s, refresh_idle_s, refresh_life_s, session_life_s;
+    unsigned grants_max;          /* that a user has with a client, the newest; 0: no limit */
     int64_t token_life_s_max;     /* how long a revocation must be remembered */
     size_t password_memory_bytes; /* of Argon2id */
     unsigned password_passes;

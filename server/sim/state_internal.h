@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #define SIM__ID_BYTES     16
+#define SIM__MAC_BYTES    32u
 #define SIM__TRIES_MAX    64u          /* of a change that others overtake */
 #define SIM__RECORD_ARENA (512u << 10) /* budget for one record and what is made of it */
 #define SIM__TEXT_MAX     1024u        /* of each text of a grant */
@@ -40,6 +41,9 @@ void sim__token_make(const sim__keys *keys, sim__use use, const uint8_t id[SIM__
 /** False: not one that we made. Constant time over the MAC. */
 bool sim__token_read(const sim__keys *keys, sim__use use, const char *text,
     uint8_t ret_id[SIM__ID_BYTES], uint32_t *ret_generation);
+
+/** A MAC of text under a key for that use. */
+void sim__mac(const sim__keys *keys, const char *use, rpc_bytes text, uint8_t ret[SIM__MAC_BYTES]);
 
 /* ---- passwords ----------------------------------------------------------------------------- */
 
@@ -102,6 +106,7 @@ struct sim_state {
     store *db;
     const rpc_clock *clock;
     int64_t code_life_s, refresh_idle_s, refresh_life_s, session_life_s, token_life_s_max;
+    unsigned grants_max; /* live ones of a user with a client; 0: no limit */
     unsigned long long password_passes;
     size_t password_memory_bytes;
     char dummy_hash[crypto_pwhash_STRBYTES]; /* for users that cannot log in */
@@ -110,6 +115,7 @@ struct sim_state {
     sim__keys *keys;
     sim__log log;
     host_counter *reused; /* codes and refresh tokens */
+    host_counter *displaced;
 };
 
 static inline int64_t sim__now_s(const sim_state *state)
@@ -186,6 +192,27 @@ rpc_code sim__client_stands(sim_state *state, const char *client_id, uint64_t er
 
 /** Revokes what the client got by its grants. */
 rpc_code sim__grants_end_client(sim_state *state, const char *client_id, rpc_status *reterr);
+
+/* ---- how many grants live (live_grants.c) ------------------------------------------------------
+ */
+
+/** An item of a group of grants that is as long is a list of grants, and no grant. */
+#define SIM__LIST_BYTES       12u
+#define SIM__LIVE_CHANGES_MAX 9u
+
+/** Draws the ID of a family: in the group of that user with that client, if they are counted. */
+void sim__family_draw(const sim_state *state, const char *sub, const char *client_id,
+    uint8_t ret_family[SIM__ID_BYTES]);
+/** Adds to changes what makes that grant one that lives, and ends the oldest beyond the limit: at
+ *  most SIM__LIVE_CHANGES_MAX, the list itself first; for an update of the family's group with a
+ *  generation that was read before. */
+rpc_code sim__live_enter(sim_state *state, const uint8_t family[SIM__ID_BYTES],
+    const Sim__Records__Grant *grant, rpc_arena *arena, store_change *changes, size_t *count,
+    rpc_status *reterr);
+/** The same, at most one, for one that was ended. */
+rpc_code sim__live_leave(sim_state *state, const uint8_t family[SIM__ID_BYTES],
+    const Sim__Records__Grant *grant, rpc_arena *arena, store_change *changes, size_t *count,
+    rpc_status *reterr);
 
 /* ---- passwords (password.c) -------------------------------------------------------------------
  */

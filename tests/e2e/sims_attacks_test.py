@@ -726,6 +726,20 @@ class Logins(Base):
         finally:
             self.assertEqual(server.stop(), 0)
 
+    def test_logins_without_end_leave_the_newest(self):
+        """One account cannot fill the store: its oldest logins with that client end."""
+        def strict(server, config):
+            return dict(config, grants={"per_user_and_client": 2})
+        server = sims.Sims(strict)
+        try:
+            server.add_user("anna")
+            app, browser = server.add_client("app"), Browser(server)
+            logins = [browser.tokens(app, "anna") for _ in range(4)]
+            answers = [app.refresh(login["refresh_token"]).status for login in logins]
+            self.assertEqual(answers, [400, 400, 200, 200])
+        finally:
+            self.assertEqual(server.stop(), 0)
+
     def test_cookies_twice_broken_or_of_another_name_are_none(self):
         browser = self.logged_in()
         session = browser.cookies["__Host-sim-session"]

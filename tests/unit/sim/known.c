@@ -41,6 +41,7 @@ static void open_state(known *k)
         .code_life_s = 60,
         .refresh_idle_s = 3600,
         .refresh_life_s = 36000,
+        .grants_max = k->grants_max,
         .session_life_s = 7200,
         .token_life_s_max = 900,
         .password_memory_bytes = k->password_memory_bytes ? k->password_memory_bytes : 8192,

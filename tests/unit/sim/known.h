@@ -23,7 +23,7 @@ typedef struct known {
     unsigned jtis;
     /* For the next opening; 0: cheap. */
     size_t password_memory_bytes, revocations_max;
-    unsigned password_passes, hashes_waiting_max, hashes_per_user;
+    unsigned password_passes, hashes_waiting_max, hashes_per_user, grants_max;
 } known;
 
 /** With alice and bob (passwords "alice's password", "bob's password"; each mapped to one GPSI)
