@@ -59,20 +59,34 @@ static trust_signer *new_signer(trust_purpose purpose, trust_alg alg)
     return signer;
 }
 
-rpc_code trust_signer_generate(trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
+rpc_code trust_signer_from_seed(
+    const uint8_t seed[32], trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(signer_freep) trust_signer *signer = new_signer(purpose, TRUST_ALG_EDDSA);
-    if (!signer)
-        return no_memory(reterr);
-    uint8_t seed[32];
-    rpc_random(seed, sizeof seed);
-    const bool taken = take_seed(signer, seed);
-    sodium_memzero(seed, sizeof seed);
-    if (!taken)
+    if (!signer || !take_seed(signer, seed))
         return no_memory(reterr);
     trust__thumbprint(signer->key.ed25519, signer->key.kid);
     *ret = RPC_TAKE(signer);
     return RPC_OK;
+}
+
+rpc_code trust_signer_generate(trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
+{
+    uint8_t seed[32];
+    rpc_random(seed, sizeof seed);
+    const rpc_code code = trust_signer_from_seed(seed, purpose, ret, reterr);
+    sodium_memzero(seed, sizeof seed);
+    return code;
+}
+
+const uint8_t *trust_signer_seed(const trust_signer *signer)
+{
+    return signer->secret; /* libsodium's secret key begins with it */
+}
+
+const uint8_t *trust_signer_ed25519(const trust_signer *signer)
+{
+    return signer->key.ed25519;
 }
 
 rpc_code trust_signer_generate_rsa(int bits, trust_signer **ret, rpc_status *reterr)

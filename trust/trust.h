@@ -152,6 +152,13 @@ RPC_API bool trust_signer_in(const trust_signer *signer, const trust_keyring *ri
  *  the caller's. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_parse(
     rpc_bytes jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** From the 32 bytes that an Ed25519 key is made of, as a key service keeps them; its kid is its
+ *  RFC 7638 thumbprint. Wiping seed is the caller's. RESOURCE_EXHAUSTED: no locked memory. */
+RPC_API RPC_MUST_USE rpc_code trust_signer_from_seed(
+    const uint8_t seed[32], trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** These 32 bytes, in the signer's locked memory; and its public half. Of an Ed25519 key only. */
+RPC_API const uint8_t *trust_signer_seed(const trust_signer *signer);
+RPC_API const uint8_t *trust_signer_ed25519(const trust_signer *signer);
 RPC_API void trust_signer_free(trust_signer *signer);
 RPC_API const char *trust_signer_kid(const trust_signer *signer);
 RPC_API trust_purpose trust_signer_purpose(const trust_signer *signer);

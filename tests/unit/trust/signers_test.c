@@ -424,3 +424,26 @@ TEST(a_published_set_with_a_private_member_a_kid_twice_or_nothing_for_us_is_refu
         assert_null(ring);
     }
 }
+
+/* ---- from a seed --------------------------------------------------------------------------- */
+
+TEST(key_kept_as_its_seed_is_the_same_key_again)
+{
+    trust_signer *made = NULL, *again = NULL;
+    rpc_status status;
+    uint8_t one[TRUST_SIGNATURE_MAX], other[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
+    assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &made, &status), RPC_OK);
+    assert_int_equal(
+        trust_signer_from_seed(trust_signer_seed(made), TRUST_FOR_MANIFESTS, &again, &status),
+        RPC_OK);
+    assert_string_equal(trust_signer_kid(made), trust_signer_kid(again));
+    assert_memory_equal(trust_signer_ed25519(made), trust_signer_ed25519(again), 32);
+    assert_int_equal(
+        trust_signer_sign(made, rpc_bytes_str("message"), one, &size, &status), RPC_OK);
+    assert_int_equal(
+        trust_signer_sign(again, rpc_bytes_str("message"), other, &size, &status), RPC_OK);
+    assert_memory_equal(one, other, size);
+    trust_signer_free(made);
+    trust_signer_free(again);
+}

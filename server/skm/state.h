@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What skmsd knows: VAL services, their SKM-Cs, their keys, the root of key sets; in its store, by
+ *  skm_records.proto, and all of it in memory but for private keys, which stay sealed until they
+ *  are used. Changes wait for the store and go one at a time; reading and signing wait for nobody.
+ *  A change is durable when its function has returned RPC_OK, and the key sets that it concerns are
+ *  the new ones.
+ *
+ *  Any thread. Errors of all: the store's (store.h), with a message for the log; the message of an
+ *  INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS or FAILED_PRECONDITION is for the operator who asked
+ *  and says what to do. Times are seconds since 1970. */
+#ifndef SKM_STATE_H
+#define SKM_STATE_H
+
+#include "host.h"
+#include "life.h"
+#include "seal.h"
+#include "store.h"
+#include "trust.h"
+
+#define SKM_SERVICE_MAX      200 /* bytes of a VAL service: printable ASCII without blanks */
+#define SKM_SAN_MAX          200 /* of a name in a certificate; likewise */
+#define SKM_ENROLMENTS_MAX   64  /* of a service */
+#define SKM_REASON_MAX       256
+#define SKM_TOKEN_CHARS      43 /* 256 random bits, base64url */
+#define SKM_SEALING_BYTES    32 /* X25519 */
+#define SKM_SIGNATURE_BYTES  64
+#define SKM_SIGN_BYTES_MAX   (64u << 10)
+#define SKM_SEALED_JWK_BYTES 512
+#define SKM_RELEASED_MAX     4
+
+typedef struct skm_state skm_state;
+
+typedef struct skm_state_options {
+    store *store; /* outlives it, as do clock and metrics */
+    const rpc_clock *clock;
+    host_metrics *metrics;         /* NULL: nothing is counted */
+    const char *issuer;            /* of key sets: skmsd's URI */
+    rpc_bytes secret;              /* master.*; read by open only */
+    uint64_t passes, memory_bytes; /* of Argon2id, for a new store */
+    skm_policy policy;             /* where a service says nothing; delegated, provisioned unused */
+    int64_t set_life_s;            /* of a signed key set; at most an hour */
+    int64_t token_life_s;          /* of an enrolment's token */
+    size_t services_max;
+} skm_state_options;
+
+/** FAILED_PRECONDITION: the secret is another one; DATA_LOSS: a record is damaged. A new store gets
+ *  its vault and its first root. */
+RPC_MUST_USE rpc_code skm_state_open(
+    const skm_state_options *options, skm_state **ret, rpc_status *reterr);
+void skm_state_close(skm_state *state);
+
+/** Makes what has to be made for all sets at this time: keys, versions, signatures that end soon.
+ *  For a thread of its own. *ret_again_s: when it is due again, seconds from now, at least 1. */
+RPC_MUST_USE rpc_code skm_state_tend(skm_state *state, int64_t *ret_again_s, rpc_status *reterr);
+/** False: a set could not be tended the last time; its name is not told here but in the log. */
+bool skm_state_tended(const skm_state *state);
+
+/* ---- purposes ---- */
+
+/** As in skms.v1.Purpose. */
+typedef enum skm_purpose { SKM_FOR_TOKENS = 1, SKM_FOR_MANIFESTS = 2 } skm_purpose;
+#define SKM_PURPOSES 2
+/** "tokens", "manifests": in the API. */
+const char *skm_purpose_name(skm_purpose purpose);
+
+/* ---- VAL services ---- */
+
+typedef struct skm_enrolment {
+    const char *san;
+    int64_t enrolled_at;      /* 0: its token was not used yet */
+    int64_t token_expires_at; /* 0: none is good */
+} skm_enrolment;
+
+typedef struct skm_service_view {
+    const char *name;
+    bool purposes[SKM_PURPOSES + 1]; /* by skm_purpose */
+    skm_policy policy;
+    int64_t created_at;
+    const skm_enrolment *enrolments;
+    size_t enrolment_count;
+} skm_service_view;
+
+/** Zeros in the policy are the defaults. INVALID_ARGUMENT names the field; ALREADY_EXISTS;
+ *  RESOURCE_EXHAUSTED: services_max. */
+RPC_MUST_USE rpc_code skm_service_add(
+    skm_state *state, const skm_service_view *service, rpc_status *reterr);
+/** Those after a name, in order; view is valid during the call, false ends it. after "" or NULL =
+ *  all. fn must not call the state. */
+typedef bool skm_service_fn(void *ctx, const skm_service_view *view);
+void skm_services_list(skm_state *state, const char *after, skm_service_fn *fn, void *ctx);
+
+/* ---- SKM-Cs ---- */
+
+/** A token for one certificate's name; the one before it is void. NOT_FOUND, INVALID_ARGUMENT,
+ *  RESOURCE_EXHAUSTED: SKM_ENROLMENTS_MAX. */
+RPC_MUST_USE rpc_code skm_enrolment_add(skm_state *state, const char *service, const char *san,
+    char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at, rpc_status *reterr);
+/** From now on it gets nothing. NOT_FOUND. */
+RPC_MUST_USE rpc_code skm_enrolment_revoke(
+    skm_state *state, const char *service, const char *san, rpc_status *reterr);
+
+/** Who calls, by its certificate. Lists as rpc_peer has them; NULL = none. */
+typedef struct skm_caller {
+    const char *const *dns_names, *const *uri_names;
+} skm_caller;
+
+typedef struct skm_enrolled {
+    char service[SKM_SERVICE_MAX + 1];
+    bool purposes[SKM_PURPOSES + 1];
+    bool delegated;
+} skm_enrolled;
+
+/** Uses up the token: from now on the caller gets that service's keys, sealed to sealing_key.
+ *  UNAUTHENTICATED, whatever is wrong with token or certificate. */
+RPC_MUST_USE rpc_code skm_enrol(skm_state *state, const skm_caller *caller, const char *token,
+    const uint8_t sealing_key[SKM_SEALING_BYTES], skm_enrolled *ret, rpc_status *reterr);
+
+typedef struct skm_released_key {
+    char kid[TRUST_KID_MAX + 1];
+    size_t sealed_size; /* 0: delegated */
+    uint8_t sealed_jwk[SKM_SEALED_JWK_BYTES];
+    int64_t signs_from, signs_until;
+} skm_released_key;
+
+typedef struct skm_release {
+    char service[SKM_SERVICE_MAX + 1], san[SKM_SAN_MAX + 1]; /* whose keys, to whom */
+    uint64_t version; /* of the set that has their public halves */
+    size_t count;
+    skm_released_key keys[SKM_RELEASED_MAX]; /* by signs_from */
+} skm_release;
+
+/** The keys of the caller's service that sign now or next. service "" = the only one that the
+ *  caller is enrolled for. PERMISSION_DENIED, with one text: not enrolled, unknown service,
+ * another's service, another purpose. */
+RPC_MUST_USE rpc_code skm_keys_release(skm_state *state, const skm_caller *caller,
+    const char *service, skm_purpose purpose, skm_release *ret, rpc_status *reterr);
+
+/** Signs with a key that does not leave: kid "" = the one that signs now. Waits for nothing but,
+ * the first time, for the key to be unsealed. PERMISSION_DENIED as skm_keys_release(), and for a
+ *  service that is not delegated; FAILED_PRECONDITION: that key does not sign now. */
+RPC_MUST_USE rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpose,
+    const char *kid, rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1],
+    uint8_t ret_signature[SKM_SIGNATURE_BYTES], rpc_status *reterr);
+/** Signatures that were made and not told yet, by key; then they are told. For one thread at a
+ *  time. False ends it: what fn refused is told again. */
+typedef bool skm_signed_fn(
+    void *ctx, const char *service, skm_purpose purpose, const char *kid, uint64_t count);
+void skm_signatures_tell(skm_state *state, skm_signed_fn *fn, void *ctx);
+
+/* ---- keys ---- */
+
+typedef struct skm_key_view {
+    const char *kid, *service, *reason, *public_jwk;
+    skm_purpose purpose;
+    skm_key_state state;
+    skm_key_life life;
+    int64_t verifies_until; /* SKM_NEVER: for good */
+    uint64_t signatures;    /* that skm_sign() made, since the start */
+} skm_key_view;
+
+/** Of one service ("" = all) and purpose (0 = both), by service, purpose and signs_from; as
+ *  skm_services_list(). NOT_FOUND: no such service. */
+typedef bool skm_key_fn(void *ctx, const skm_key_view *view);
+RPC_MUST_USE rpc_code skm_keys_list(skm_state *state, const char *service, skm_purpose purpose,
+    skm_key_fn *fn, void *ctx, rpc_status *reterr);
+/** The next key takes over as soon as it has been published for long enough. ret_kid: which.
+ *  NOT_FOUND; FAILED_PRECONDITION: there is none (provisioned). */
+RPC_MUST_USE rpc_code skm_key_rotate(skm_state *state, const char *service, skm_purpose purpose,
+    char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr);
+/** COMPROMISED from now on, and another key signs at once. A second time changes nothing.
+ *  NOT_FOUND, INVALID_ARGUMENT: reason. */
+RPC_MUST_USE rpc_code skm_key_revoke(
+    skm_state *state, const char *kid, const char *reason, rpc_status *reterr);
+
+/* ---- key sets ---- */
+
+/** One version, signed; counted, immutable. */
+typedef struct skm_keyset skm_keyset;
+uint64_t skm_keyset_version(const skm_keyset *set);
+const char *skm_keyset_jws(const skm_keyset *set);
+/** Plain, for foreign JOSE libraries: of tokens' keys only those that may verify. */
+const char *skm_keyset_jwks(const skm_keyset *set);
+int64_t skm_keyset_expires_at(const skm_keyset *set);
+/** Grows with each signature under the same version. */
+uint64_t skm_keyset_serial(const skm_keyset *set);
+void skm_keyset_unref(skm_keyset *set);
+/** The one of now. NOT_FOUND: no such service, or it has no such keys. */
+RPC_MUST_USE rpc_code skm_keyset_get(skm_state *state, const char *service, skm_purpose purpose,
+    skm_keyset **ret, rpc_status *reterr);
+/** fn is called after a set was replaced, on whichever thread did it. Before anything changes. */
+void skm_keysets_watch(
+    skm_state *state, void (*fn)(void *ctx, const char *service, skm_purpose purpose), void *ctx);
+
+/* ---- the root of key sets ---- */
+
+/** fn is called with the public JWK and the statements, oldest first; valid during the call. */
+typedef void skm_root_fn(void *ctx, uint64_t sequence, const char *jwk,
+    const char *const *statements, size_t statement_count);
+void skm_root_get(skm_state *state, skm_root_fn *fn, void *ctx);
+/** A new root, with a statement of the one before; all sets are signed by it. */
+RPC_MUST_USE rpc_code skm_root_rotate(skm_state *state, rpc_status *reterr);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Inside skmsd's state (state.h).
+ *
+ *  Locks. `change` is held by whoever changes something, the store's answer included: one at a
+ *  time. `lock` guards what all threads read; it is taken for writing only to put in place what
+ *  the store already has, and never while anything is waited for. change comes before lock. */
+#ifndef SKM_STATE_INTERNAL_H
+#define SKM_STATE_INTERNAL_H
+
+#include "state.h"
+
+#include "skm_records.pb-c.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define SKM__SEED_BYTES   32u
+#define SKM__RECORD_ARENA (256u << 10)
+#define SKM__IDENTITY_MAX 512u
+
+/** What never changes of a key, and its life. */
+typedef struct skm__key {
+    char kid[TRUST_KID_MAX + 1];
+    uint8_t public_key[32];
+    skm_key_life life;
+    char reason[SKM_REASON_MAX + 1];
+    bool has_seed;
+    uint8_t sealed_seed[SKM__SEED_BYTES + SKM_SEAL_BYTES];
+    _Atomic(trust_signer *) signer; /* delegated: unsealed with the first signature */
+    atomic_uint_fast64_t signatures, told;
+} skm__key;
+
+struct skm_keyset {
+    atomic_uint refs;
+    uint64_t version, serial;
+    int64_t issued_at, expires_at;
+    char *jws, *jwks;
+};
+
+typedef struct skm__service skm__service;
+
+typedef struct skm__set {
+    skm__service *service;
+    skm_purpose purpose;
+    host_key group;
+    uint64_t generation;
+    uint64_t version; /* 0: never published */
+    uint8_t published_sha256[32];
+    size_t count;
+    skm__key *keys[SKM_LIFE_KEYS_MAX]; /* by signs_from */
+    skm_keyset *published;
+    uint64_t root; /* sequence of the root that signed it */
+} skm__set;
+
+typedef struct skm__enrolment {
+    char san[SKM_SAN_MAX + 1];
+    bool has_token, enrolled;
+    uint8_t token_sha256[32], sealing_key[SKM_SEALING_BYTES];
+    int64_t token_expires_at, enrolled_at;
+} skm__enrolment;
+
+struct skm__service {
+    char name[SKM_SERVICE_MAX + 1];
+    host_key group;
+    uint64_t generation;
+    skm_policy policy;
+    int64_t created_at;
+    skm__set *sets[SKM_PURPOSES + 1]; /* by purpose; NULL: no such keys */
+    size_t enrolment_count;
+    skm__enrolment enrolments[SKM_ENROLMENTS_MAX];
+};
+
+typedef struct skm__root {
+    uint64_t sequence; /* of the one of now */
+    trust_signer *signer;
+    char *jwk;
+    char **statements; /* sequence - 1 of them */
+    uint64_t generation;
+} skm__root;
+
+typedef struct skm__member {
+    const char *san;
+    skm__service *service;
+    const skm__enrolment *enrolment;
+} skm__member;
+
+struct skm_state {
+    store *db;
+    const rpc_clock *clock;
+    char issuer[256];
+    skm_policy policy;
+    int64_t set_life_s, token_life_s;
+    size_t services_max;
+    skm_vault *vault;
+    pthread_mutex_t change;
+    pthread_rwlock_t lock;
+    skm__root root;
+    size_t service_count;
+    skm__service **services; /* by name */
+    size_t member_count;
+    skm__member *members; /* those enrolled, by name: rebuilt with each change of one */
+    atomic_bool tended;
+    void (*watch)(void *ctx, const char *service, skm_purpose purpose);
+    void *watch_ctx;
+    host_counter *changes, *signed_sets, *signatures;
+};
+
+static inline int64_t skm__now_s(const skm_state *state)
+{
+    return rpc_clock_wall_ms(state->clock) / 1000;
+}
+
+rpc_code skm__no_memory(rpc_status *reterr);
+/** Of service, purpose and kid: what a sealed seed is bound to. */
+void skm__identity(const char *kind, const char *service, skm_purpose purpose, const char *kid,
+    char ret[SKM__IDENTITY_MAX]);
+trust_purpose skm__trust_purpose(skm_purpose purpose);
+
+/* ---- the store (records.c) ---- */
+
+extern const rpc_bytes skm__main; /* the empty item */
+host_key skm__key_of_set(const char *service, skm_purpose purpose);
+/** *ret stays NULL when there is no such record, which is RPC_OK; ret_generation may be NULL. */
+rpc_code skm__read(skm_state *state, rpc_bytes group, rpc_bytes item,
+    const ProtobufCMessageDescriptor *descriptor, rpc_arena *arena, ProtobufCMessage **ret,
+    uint64_t *ret_generation, rpc_status *reterr);
+
+/** Changes of one group, collected, then written as one. Zero before; done() afterwards. */
+typedef struct skm__changes {
+    size_t count;
+    store_change list[SKM_LIFE_KEYS_MAX * 2 + 2];
+    host_key items[SKM_LIFE_KEYS_MAX * 2 + 2];
+    bool failed; /* memory was short */
+} skm__changes;
+void skm__put(skm__changes *changes, const host_key *item, const ProtobufCMessage *message);
+void skm__delete(skm__changes *changes, const host_key *item);
+void skm__changes_done(skm__changes *changes);
+/** *generation is what the group has, and gets what it has then. */
+rpc_code skm__write(skm_state *state, rpc_bytes group, const skm__changes *changes,
+    uint64_t *generation, rpc_status *reterr);
+
+/* ---- loading and finding ---- */
+
+rpc_code skm__vault_open(skm_state *state, const skm_state_options *options, rpc_status *reterr);
+rpc_code skm__root_open(skm_state *state, rpc_status *reterr);
+void skm__root_done(skm__root *root);
+rpc_code skm__services_load(skm_state *state, rpc_status *reterr);
+void skm__service_free(skm__service *service);
+/** The set of that service and purpose with what the store has of it. */
+rpc_code skm__set_load(
+    skm_state *state, skm__service *service, skm_purpose purpose, rpc_status *reterr);
+void skm__set_free(skm__set *set);
+/** Under either lock. NULL: there is none. */
+skm__service *skm__service_find(const skm_state *state, const char *name);
+/** Under lock for reading: the caller's service with that name, or its only one; NULL. */
+const skm__member *skm__member_find(
+    const skm_state *state, const skm_caller *caller, const char *service);
+/** Under lock for writing: after enrolments changed. False: no memory; members are as before. */
+bool skm__members_rebuild(skm_state *state);
+bool skm__name_valid(const char *text, size_t max);
+
+/* ---- changes of a set (keysets.c); change is held ---- */
+
+/** What is to be done besides tending. */
+typedef struct skm__edit {
+    bool rotate;
+    bool sign_again;  /* the root is another one, or the signature ends soon */
+    skm__key *revoke; /* NULL: none */
+    const char *reason;
+} skm__edit;
+/** Applies edit (may be NULL), makes what must be made, writes it, publishes it. */
+rpc_code skm__set_change(
+    skm_state *state, skm__set *set, const skm__edit *edit, rpc_status *reterr);
+/** Lives of a set's keys, in its order. */
+size_t skm__lives(const skm__set *set, skm_key_life ret[SKM_LIFE_KEYS_MAX]);
+/** By signs_from; of equals the older one first. */
+void skm__set_sort(skm__set *set);
+void skm__key_free(skm__key *key);
+/** A public JWK; json_decref() it. NULL without memory. */
+struct json_t *skm__key_jwk(
+    const skm__set *set, const skm__key *key, const skm_key_life *life, skm_key_state key_state);
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private keys in use: given to their owner, sealed; or signing here. Nothing is waited for, but
+ * for the lock that guards what all threads read. */
+#include "state_internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+#define JWK_BYTES_MAX (SKM_SEALED_JWK_BYTES - crypto_box_SEALBYTES)
+
+static rpc_code not_for_you(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_PERMISSION_DENIED,
+        "there are no such keys for this certificate; `dacm keys enrol` makes a token with which "
+        "an SKM-C enrols");
+}
+
+/* In locked memory; NULL: none is left, or the record is damaged. */
+static uint8_t *unseal(const skm_state *state, const skm__set *set, const skm__key *key)
+{
+    char identity[SKM__IDENTITY_MAX];
+    skm__identity("key", set->service->name, set->purpose, key->kid, identity);
+    uint8_t *seed = key->has_seed ? sodium_malloc(SKM__SEED_BYTES) : NULL;
+    if (seed && !skm_unseal(state->vault, identity,
+                    rpc_bytes_of(key->sealed_seed, sizeof key->sealed_seed), seed)) {
+        sodium_free(seed);
+        seed = NULL;
+    }
+    return seed;
+}
+
+static rpc_code cannot_unseal(const skm__key *key, rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_UNAVAILABLE,
+        "key '%s' cannot be unsealed: locked memory is short, or its record is damaged; see "
+        "skmsd --store-check",
+        key->kid);
+}
+
+/* ---- to its owner -------------------------------------------------------------------------------
+ */
+
+/* The private JWK, in a buffer of JWK_BYTES_MAX in locked memory; its size, 0: it does not fit. */
+static size_t write_jwk(
+    const skm__set *set, const skm__key *key, const uint8_t *seed, char *ret, size_t room)
+{
+    char x[64], d[64];
+    sodium_bin2base64(x, sizeof x, key->public_key, sizeof key->public_key,
+        sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_bin2base64(d, sizeof d, seed, SKM__SEED_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    const int size = snprintf(ret, room,
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"%s\",\"d\":\"%s\",\"use\":\"sig\","
+        "\"alg\":\"EdDSA\",\"kid\":\"%s\",\"dacm_purpose\":\"%s\",\"nbf\":%lld,\"exp\":%lld}",
+        x, d, key->kid, set->purpose == SKM_FOR_TOKENS ? "token" : "manifest",
+        (long long)key->life.signs_from, (long long)key->life.signs_until);
+    sodium_memzero(d, sizeof d);
+    return size > 0 && (size_t)size < room ? (size_t)size : 0;
+}
+
+static rpc_code seal_to_owner(const skm_state *state, const skm__set *set, const skm__key *key,
+    const skm__enrolment *owner, skm_released_key *ret, rpc_status *reterr)
+{
+    uint8_t *seed = unseal(state, set, key);
+    char *jwk = sodium_malloc(JWK_BYTES_MAX);
+    const size_t size = seed && jwk ? write_jwk(set, key, seed, jwk, JWK_BYTES_MAX) : 0;
+    if (size > 0 &&
+        crypto_box_seal(ret->sealed_jwk, (const uint8_t *)jwk, size, owner->sealing_key) == 0)
+        ret->sealed_size = size + crypto_box_SEALBYTES;
+    sodium_free(jwk);
+    sodium_free(seed);
+    return ret->sealed_size ? RPC_OK : cannot_unseal(key, reterr);
+}
+
+static rpc_code release_key(const skm_state *state, const skm__set *set, const skm__key *key,
+    const skm__enrolment *owner, skm_release *ret, rpc_status *reterr)
+{
+    skm_released_key *released = &ret->keys[ret->count++];
+    memcpy(released->kid, key->kid, sizeof released->kid);
+    released->signs_from = key->life.signs_from;
+    released->signs_until = key->life.signs_until;
+    return set->service->policy.delegated ? RPC_OK
+                                          : seal_to_owner(state, set, key, owner, released, reterr);
+}
+
+static rpc_code release(const skm_state *state, const skm__member *member, const skm__set *set,
+    skm_release *ret, rpc_status *reterr)
+{
+    const int64_t now = skm__now_s(state);
+    rpc_code code = RPC_OK;
+    memcpy(ret->service, set->service->name, sizeof ret->service);
+    memcpy(ret->san, member->enrolment->san, sizeof ret->san);
+    ret->version = set->version;
+    for (size_t i = 0; code == RPC_OK && i < set->count && ret->count < SKM_RELEASED_MAX; i++) {
+        const skm_key_state key_state = skm_life_state(
+            &set->service->policy, &set->keys[i]->life, now);
+        if (key_state == SKM_ACTIVE || key_state == SKM_PRE_PUBLISHED)
+            code = release_key(state, set, set->keys[i], member->enrolment, ret, reterr);
+    }
+    if (code == RPC_OK && ret->count == 0)
+        code = rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "no key of the set signs now or next; provision one, or see the log of skmsd");
+    return code;
+}
+
+rpc_code skm_keys_release(skm_state *state, const skm_caller *caller, const char *service,
+    skm_purpose purpose, skm_release *ret, rpc_status *reterr)
+{
+    memset(ret, 0, sizeof *ret);
+    pthread_rwlock_rdlock(&state->lock);
+    const skm__member *member = skm__member_find(state, caller, service);
+    const skm__set *set = member ? member->service->sets[purpose] : NULL;
+    const rpc_code code = set ? release(state, member, set, ret, reterr) : not_for_you(reterr);
+    pthread_rwlock_unlock(&state->lock);
+    return code;
+}
+
+/* ---- signing here -------------------------------------------------------------------------------
+ */
+
+/* Who unseals it the same time as another throws his own away. */
+static trust_signer *signer_of(const skm_state *state, const skm__set *set, skm__key *key)
+{
+    trust_signer *signer = atomic_load(&key->signer), *mine = NULL;
+    if (signer)
+        return signer;
+    uint8_t *seed = unseal(state, set, key);
+    if (seed &&
+        trust_signer_from_seed(seed, skm__trust_purpose(set->purpose), &mine, NULL) == RPC_OK &&
+        !atomic_compare_exchange_strong(&key->signer, &signer, mine)) {
+        trust_signer_free(mine);
+        mine = signer;
+    }
+    sodium_free(seed);
+    return mine;
+}
+
+static rpc_code find_key(const skm_state *state, const skm__set *set, const char *kid,
+    skm__key **ret, rpc_status *reterr)
+{
+    skm_key_life lives[SKM_LIFE_KEYS_MAX];
+    const int64_t now = skm__now_s(state);
+    const size_t count = skm__lives(set, lives);
+    if (!kid[0]) {
+        const skm_life life = skm_life_judge(&set->service->policy, lives, count, now);
+        if (life.signer != SKM_NOBODY) {
+            *ret = set->keys[life.signer];
+            return RPC_OK;
+        }
+        return rpc_status_set(
+            reterr, RPC_FAILED_PRECONDITION, "no key of the set signs now; see the log of skmsd");
+    }
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(set->keys[i]->kid, kid) == 0) {
+            *ret = set->keys[i];
+            return skm_life_state(&set->service->policy, &lives[i], now) == SKM_ACTIVE
+                       ? RPC_OK
+                       : rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+                             "kid: that key does not sign now; leave kid out for the one that "
+                             "does");
+        }
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "kid: the set has no such key; leave kid out for the one that signs");
+}
+
+static rpc_code sign(skm_state *state, const skm__set *set, const char *kid, rpc_bytes message,
+    char ret_kid[TRUST_KID_MAX + 1], uint8_t ret_signature[SKM_SIGNATURE_BYTES], rpc_status *reterr)
+{
+    skm__key *key = NULL;
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
+    rpc_code code = find_key(state, set, kid, &key, reterr);
+    if (code != RPC_OK)
+        return code;
+    const trust_signer *signer = signer_of(state, set, key);
+    if (!signer)
+        return cannot_unseal(key, reterr);
+    code = trust_signer_sign(signer, message, signature, &size, reterr);
+    if (code != RPC_OK)
+        return code;
+    memcpy(ret_signature, signature, SKM_SIGNATURE_BYTES);
+    memcpy(ret_kid, key->kid, sizeof key->kid);
+    atomic_fetch_add(&key->signatures, 1);
+    host_counter_add(state->signatures, 1);
+    return RPC_OK;
+}
+
+rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpose, const char *kid,
+    rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1], uint8_t ret_signature[SKM_SIGNATURE_BYTES],
+    rpc_status *reterr)
+{
+    if (message.size == 0 || message.size > SKM_SIGN_BYTES_MAX)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "message: must have 1 to %u bytes; sign a digest of more", SKM_SIGN_BYTES_MAX);
+    pthread_rwlock_rdlock(&state->lock);
+    const skm__member *member = skm__member_find(state, caller, "");
+    const skm__set *set = member && member->service->policy.delegated
+                              ? member->service->sets[purpose]
+                              : NULL;
+    const rpc_code code = set ? sign(state, set, kid, message, ret_kid, ret_signature, reterr)
+                              : not_for_you(reterr);
+    pthread_rwlock_unlock(&state->lock);
+    return code;
+}
+
+/* ---- counts for the audit trail -----------------------------------------------------------------
+ */
+
+typedef struct told {
+    char service[SKM_SERVICE_MAX + 1], kid[TRUST_KID_MAX + 1];
+    skm_purpose purpose;
+    uint64_t count;
+} told;
+
+/* A key that has something to tell, which counts as told from now on; false: there is none. */
+static bool take_untold(skm_state *state, told *ret)
+{
+    bool found = false;
+    pthread_rwlock_rdlock(&state->lock);
+    for (size_t i = 0; !found && i < state->service_count; i++)
+        for (skm_purpose p = SKM_FOR_TOKENS; !found && p <= SKM_FOR_MANIFESTS; p++) {
+            const skm__set *set = state->services[i]->sets[p];
+            for (size_t k = 0; set && !found && k < set->count; k++) {
+                skm__key *key = set->keys[k];
+                const uint64_t made = atomic_load(&key->signatures);
+                ret->count = made - atomic_exchange(&key->told, made);
+                if (ret->count == 0)
+                    continue;
+                found = true;
+                ret->purpose = p;
+                memcpy(ret->service, state->services[i]->name, sizeof ret->service);
+                memcpy(ret->kid, key->kid, sizeof ret->kid);
+            }
+        }
+    pthread_rwlock_unlock(&state->lock);
+    return found;
+}
+
+static void give_back(skm_state *state, const told *what)
+{
+    pthread_rwlock_rdlock(&state->lock);
+    const skm__service *service = skm__service_find(state, what->service);
+    const skm__set *set = service ? service->sets[what->purpose] : NULL;
+    for (size_t k = 0; set && k < set->count; k++)
+        if (strcmp(set->keys[k]->kid, what->kid) == 0)
+            atomic_fetch_sub(&set->keys[k]->told, what->count);
+    pthread_rwlock_unlock(&state->lock);
+}
+
+void skm_signatures_tell(skm_state *state, skm_signed_fn *fn, void *ctx)
+{
+    told what;
+    while (take_untold(state, &what))
+        if (!fn(ctx, what.service, what.purpose, what.kid, what.count)) {
+            give_back(state, &what);
+            return;
+        }
+}
