@@ -37,6 +37,8 @@ typedef struct job {
     const ProtobufCMessageDescriptor *request_descriptor;
     uint8_t *packed; /* the request, which may hold a password */
     size_t packed_size;
+    /* A call may end while it is worked on, and then it has none any more. */
+    char request_id[HOST_REQUEST_ID_CHARS + 1];
 } job;
 
 /* ---- for methods
@@ -113,7 +115,7 @@ static rpc_code audit(
     const ProtobufCMessage *about =
         client ? *(ProtobufCMessage *const *)(const void *)((const char *)request + client->offset)
                : NULL;
-    return SIM_AUDIT(j->admin->service, host_rpc_request_id(j->call), "admin", reterr,
+    return SIM_AUDIT(j->admin->service, j->request_id, "admin", reterr,
         host_text("method", j->method), host_text("outcome", outcome),
         host_number("uid", peer->has_uid ? (int64_t)peer->uid : -1),
         host_who("user", field(request, "username")),
@@ -186,6 +188,7 @@ static void begin(admin_service *methods, const ProtobufCMessage *request, Proto
             .request_descriptor = request->descriptor,
             .packed = malloc(size + 1),
             .packed_size = size};
+        rpc_text_copy(j->request_id, sizeof j->request_id, host_rpc_request_id(call));
         if (j->packed) {
             protobuf_c_message_pack(request, j->packed);
             if (rpc_pool_submit(admin->pool, work, j) == RPC_OK)

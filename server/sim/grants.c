@@ -321,7 +321,7 @@ static rpc_code issue_once(sim_state *state, const sim_grant *grant, const sim_i
     rpc_code code = read_grant(state, grant->family, arena, &record, &generation, reterr);
     if (code != RPC_OK)
         return code;
-    if (!record || record->revoked || record->displaced)
+    if (!record || record->ending || record->revoked || record->displaced)
         return ended(reterr);
     if (record->revision != grant->revision) {
         host_counter_add(state->reused, 1);
