@@ -12,6 +12,9 @@
 
 #define JTI_MAX 128u
 
+#define REVOKED_ONE_BY_ONE_MAX 4096u
+#define ISSUED_ROOM            512u /* of a token's record and jti */
+
 typedef struct kept_grant { /* in its own arena */
     rpc_arena *arena;
     sim_grant grant;
@@ -399,22 +402,12 @@ rpc_code sim_grant_issue(sim_state *state, const sim_grant *grant, const sim_iss
 
 typedef struct issued_list {
     rpc_arena *arena;
-    sim__revoking *list;
-    size_t count, room;
+    sim__revoking list[REVOKED_ONE_BY_ONE_MAX];
+    size_t count;
+    bool more; /* than the list has room for */
     int64_t now;
     rpc_status status;
 } issued_list;
-
-static bool grow(issued_list *l)
-{
-    size_t room = l->room ? l->room * 2 : 64;
-    sim__revoking *list = l->count == l->room ? realloc(l->list, room * sizeof *list) : l->list;
-    if (!list)
-        return false;
-    l->room = l->count == l->room ? room : l->room;
-    l->list = list;
-    return true;
-}
 
 static bool note_issued(void *ctx, const store_entry *entry)
 {
@@ -427,9 +420,12 @@ static bool note_issued(void *ctx, const store_entry *entry)
         return false;
     if (issued->expires_at + TRUST_SKEW_S < l->now)
         return true;
+    l->more = l->count == REVOKED_ONE_BY_ONE_MAX;
+    if (l->more)
+        return false;
     const char *jti = rpc_arena_strndup(l->arena,
         (const char *)entry->item.data + SIM__ID_BYTES + 1, entry->item.size - SIM__ID_BYTES - 1);
-    if (!jti || !grow(l)) {
+    if (!jti) {
         l->status.code = sim__no_memory(&l->status);
         return false;
     }
@@ -438,24 +434,51 @@ static bool note_issued(void *ctx, const store_entry *entry)
     return true;
 }
 
-/* Everything that the family issued and that may live is in the log when this returns. */
-static rpc_code revoke_issued(
-    sim_state *state, const uint8_t family[SIM__ID_BYTES], rpc_status *reterr)
+static rpc_code list_issued(
+    sim_state *state, const uint8_t family[SIM__ID_BYTES], issued_list *l, rpc_status *reterr)
 {
-    enum { ISSUED_ARENA = 16 << 20 };
-    issued_list l = {.arena = rpc_arena_new(ISSUED_ARENA), .now = sim__now_s(state)};
-    if (!l.arena)
+    l->now = sim__now_s(state);
+    l->arena = rpc_arena_new(REVOKED_ONE_BY_ONE_MAX * ISSUED_ROOM);
+    if (!l->arena)
         return sim__no_memory(reterr);
     host_key group = sim__key_bucket('g', family);
     const store_scan_request request = {
         .group = host_key_bytes(&group), .item_prefix = rpc_bytes_of(family, SIM__ID_BYTES)};
-    rpc_code code = store_walk(state->db, &request, note_issued, &l, reterr);
-    if (code == RPC_OK && l.status.code != RPC_OK)
-        code = rpc_status_text(reterr, l.status.code, l.status.message);
-    if (code == RPC_OK && l.count)
-        code = sim__log_add(state, l.list, l.count, reterr);
-    free(l.list);
-    rpc_arena_free(l.arena);
+    rpc_code code = store_walk(state->db, &request, note_issued, l, reterr);
+    if (code == RPC_OK && l->status.code != RPC_OK)
+        code = rpc_status_text(reterr, l->status.code, l->status.message);
+    return code;
+}
+
+/* No application has so many tokens of one login. One by one they would take the log from everybody
+ * else; all of the user's are one entry. Whoever was ended since has that entry already. */
+static rpc_code end_user_of(
+    sim_state *state, const Sim__Records__Grant *record, rpc_arena *arena, rpc_status *reterr)
+{
+    int64_t tokens_after;
+    rpc_code code = sim__user_stands(
+        state, record->username, record->sub, record->user_era, arena, &tokens_after, reterr);
+    if (code == RPC_OK)
+        code = sim_user_end(state, record->username, reterr);
+    if (code == RPC_OK)
+        host_counter_add(state->too_large, 1);
+    return code == RPC_NOT_FOUND ? RPC_OK : code;
+}
+
+/* Everything that the family issued and that may live is in the log when this returns. */
+static rpc_code revoke_issued(sim_state *state, const uint8_t family[SIM__ID_BYTES],
+    const Sim__Records__Grant *record, rpc_arena *arena, rpc_status *reterr)
+{
+    issued_list *l = calloc(1, sizeof *l);
+    if (!l)
+        return sim__no_memory(reterr);
+    rpc_code code = list_issued(state, family, l, reterr);
+    if (code == RPC_OK && l->more)
+        code = end_user_of(state, record, arena, reterr);
+    else if (code == RPC_OK && l->count)
+        code = sim__log_add(state, l->list, l->count, reterr);
+    rpc_arena_free(l->arena);
+    free(l);
     return code;
 }
 
@@ -500,7 +523,7 @@ static rpc_code revoke_step(
     if (code != RPC_OK || *ret_over)
         return code;
     if (record->ending && !r->listed) {
-        code = revoke_issued(state, r->family, reterr);
+        code = revoke_issued(state, r->family, record, arena, reterr);
         r->listed = code == RPC_OK;
         return code;
     }

@@ -39,6 +39,10 @@ static void count_in(sim_state *state, host_metrics *metrics)
         "Codes and refresh tokens that came twice: their grants were revoked.", NULL);
     state->displaced = host_metrics_counter(metrics, "sim_grants_displaced_total",
         "Grants that ended because their user got newer ones with the same client.", NULL);
+    state->too_large = host_metrics_counter(metrics, "sim_grants_too_large_total",
+        "Revoked grants with more live tokens than are revoked one by one: their users were logged "
+        "out everywhere.",
+        NULL);
     host_metrics_gauge(metrics, "sim_revocations_in_force", "Revocations that have not expired.",
         NULL, in_force, state);
 }

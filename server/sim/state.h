@@ -238,7 +238,8 @@ typedef struct sim_issue {
  *  in either case. */
 RPC_MUST_USE rpc_code sim_grant_issue(sim_state *state, const sim_grant *grant,
     const sim_issue *issue, char ret_refresh[SIM_CODE_MAX], rpc_status *reterr);
-/** Ends the family; revokes what it issued. */
+/** Ends the family; revokes what it issued. With more than 4,096 tokens that live: all that its
+ *  user has, as sim_user_end(), which is one revocation. */
 RPC_MUST_USE rpc_code sim_grant_revoke(
     sim_state *state, const uint8_t family[16], rpc_status *reterr);
 /** Live grants of a user. Reads all grants there are: for operators. */

@@ -114,8 +114,8 @@ struct sim_state {
     pthread_mutex_t operators_hash;
     sim__keys *keys;
     sim__log log;
-    host_counter *reused; /* codes and refresh tokens */
-    host_counter *displaced;
+    host_counter *reused;                /* codes and refresh tokens */
+    host_counter *displaced, *too_large; /* grants */
 };
 
 static inline int64_t sim__now_s(const sim_state *state)

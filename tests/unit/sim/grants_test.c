@@ -2,6 +2,9 @@
 /* Codes and refresh tokens: once, in time, by whom they are for; and what follows when not. */
 #include "known.h"
 
+#include "host.h"
+#include "sim_records.pb-c.h"
+
 #include <pthread.h>
 
 TEST(code_is_exchanged_once_and_gives_a_refresh_token)
@@ -352,6 +355,100 @@ TEST(family_ends_however_fast_a_thief_refreshes)
     REFUSED(known_refresh(&k, first, first, NULL, &status), RPC_ABORTED);
     pthread_join(thread, NULL);
     assert_true(t.code == RPC_NOT_FOUND || t.code == RPC_ABORTED);
+    assert_int_equal(known_records(&k, "g/"), 1);
+    known_close(&k);
+}
+
+/* As that many refreshes leave them. */
+static void put_tokens(known *k, const uint8_t family[16], unsigned count)
+{
+    enum { AT_ONCE = 2048, ROOM = 160 };
+    static char items[AT_ONCE][ROOM];
+    static store_change changes[AT_ONCE];
+    Sim__Records__Issued issued = SIM__RECORDS__ISSUED__INIT;
+    issued.expires_at = START_MS / 1000 + 300;
+    const rpc_bytes record = host_record_pack(&issued.base);
+    char group[8];
+    store_wait wait;
+    snprintf(group, sizeof group, "g/%02x%x", family[0], family[1] >> 4);
+    for (unsigned at = 0; at < count; at += AT_ONCE) {
+        const unsigned some = count - at < AT_ONCE ? count - at : AT_ONCE;
+        for (unsigned i = 0; i < some; i++) {
+            memcpy(items[i], family, 16);
+            int size = snprintf(items[i] + 16, ROOM - 16, "t%0100u", at + i);
+            changes[i] = (store_change){.kind = STORE_PUT,
+                .item = rpc_bytes_of(items[i], 16 + (size_t)size),
+                .value = record};
+        }
+        assert_int_equal(store_wait_update(k->db, rpc_bytes_str(group), STORE_ANY_GENERATION,
+                             changes, some, &wait),
+            RPC_OK);
+    }
+    free((void *)(uintptr_t)record.data);
+}
+
+/* Begins one, exchanges its code, and adds tokens; *ret_sub is its user's. */
+static void grant_with_tokens(known *k, unsigned count, char ret_code[SIM_CODE_MAX],
+    char ret_refresh[SIM_CODE_MAX], char ret_sub[SIM_SUB_CHARS + 1])
+{
+    rpc_status status = {0};
+    sim_grant *grant = NULL;
+    known_code(k, "alice", ret_code);
+    OK(known_exchange(k, ret_code, ret_refresh, NULL, &status));
+    OK(sim_grant_by_refresh(k->state, "app", ret_refresh, &grant, &status));
+    put_tokens(k, grant->family, count);
+    snprintf(ret_sub, SIM_SUB_CHARS + 1, "%s", grant->sub);
+    sim_grant_free(grant);
+}
+
+TEST(tokens_of_a_grant_are_revoked_one_by_one_up_to_4096)
+{
+    known k;
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX], refresh[SIM_CODE_MAX], sub[SIM_SUB_CHARS + 1], jti[128];
+    known_open(&k);
+    grant_with_tokens(&k, 4095, code, refresh, sub);
+    REFUSED(known_exchange(&k, code, refresh, NULL, &status), RPC_ABORTED);
+    assert_int_equal(known_logged(&k, 0), 4096);
+    snprintf(jti, sizeof jti, "%0100u", 4094u);
+    assert_true(known_revoked(&k, jti, "somebody", START_MS / 1000));
+    assert_false(known_revoked(&k, "another", sub, START_MS / 1000));
+    known_counts(&k, "sim_grants_too_large_total 0\n");
+    known_close(&k);
+}
+
+TEST(grant_with_more_tokens_ends_by_one_revocation_of_its_user)
+{
+    enum { TOKENS = 4096 };
+    known k;
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX], refresh[SIM_CODE_MAX], sub[SIM_SUB_CHARS + 1];
+    known_open(&k);
+    grant_with_tokens(&k, TOKENS, code, refresh, sub);
+    REFUSED(known_exchange(&k, code, refresh, NULL, &status), RPC_ABORTED);
+    assert_int_equal(known_logged(&k, 0), 1);
+    assert_true(known_revoked(&k, "any", sub, START_MS / 1000));
+    REFUSED(known_refresh(&k, refresh, refresh, NULL, &status), RPC_NOT_FOUND);
+    known_counts(&k, "sim_grants_too_large_total 1\n");
+    assert_int_equal(known_records(&k, "g/"), 1); /* the tokens' went */
+    known_code(&k, "alice", code);
+    OK(known_exchange(&k, code, refresh, NULL, &status)); /* who logs in again goes on */
+    known_close(&k);
+}
+
+TEST(grant_with_more_tokens_of_a_user_who_ended_since_ends_without_another)
+{
+    known k;
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX], refresh[SIM_CODE_MAX], sub[SIM_SUB_CHARS + 1];
+    sim_grant *grant = NULL;
+    known_open(&k);
+    grant_with_tokens(&k, 300000, code, refresh, sub);
+    OK(sim_grant_by_refresh(k.state, "app", refresh, &grant, &status));
+    OK(sim_user_end(k.state, "alice", &status));
+    OK(sim_grant_revoke(k.state, grant->family, &status));
+    sim_grant_free(grant);
+    assert_int_equal(known_logged(&k, 0), 1); /* the end's own */
     assert_int_equal(known_records(&k, "g/"), 1);
     known_close(&k);
 }
