@@ -162,6 +162,27 @@ TEST(grant_that_was_used_since_it_was_read_is_aborted_and_revoked)
     known_close(&k);
 }
 
+TEST(issue_beside_the_end_of_its_grant_is_refused_and_no_second_use)
+{
+    known k;
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX], refresh[SIM_CODE_MAX];
+    sim_grant *grant = NULL;
+    known_open(&k);
+    k.revocations_max = 1; /* the end stops half way: the log is full */
+    known_reopen(&k);
+    OK(sim_revoke_token(k.state, "another", START_MS / 1000 + 300, &status));
+    known_code(&k, "alice", code);
+    OK(known_exchange(&k, code, refresh, NULL, &status));
+    OK(sim_grant_by_refresh(k.state, "app", refresh, &grant, &status));
+    REFUSED(sim_grant_revoke(k.state, grant->family, &status), RPC_RESOURCE_EXHAUSTED);
+    const sim_issue issue = {.refresh = true, .jti = "j", .expires_at = START_MS / 1000 + 300};
+    REFUSED(sim_grant_issue(k.state, grant, &issue, refresh, &status), RPC_NOT_FOUND);
+    known_counts(&k, "sim_grants_reused_total 0\n");
+    sim_grant_free(grant);
+    known_close(&k);
+}
+
 TEST(certificate_is_bound_at_the_exchange)
 {
     known k;
