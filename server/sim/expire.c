@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Removes what nobody can use any more: bucket by bucket, a page at a time, each page by one update
- * that holds only if the bucket is as it was read. */
+ * that holds only if the bucket is as it was read. Grants whose end was interrupted are ended. */
 #include "state_internal.h"
 
 #include <stdlib.h>
@@ -16,7 +16,10 @@ typedef struct sweeping {
     int64_t now;
     store_change changes[PAGE_MAX * 2];
     size_t count;
+    uint8_t ending[PAGE_MAX][SIM__ID_BYTES]; /* families whose tokens are not in the log yet */
+    size_t ending_count;
     rpc_status status;
+    rpc_status unfinished; /* why one of them was not ended: it is tried again, the rest goes on */
 } sweeping;
 
 static ProtobufCMessage *unpack(
@@ -49,7 +52,11 @@ static bool expired(sweeping *s, const store_entry *entry, bool *ret_family)
     const Sim__Records__Grant *grant = (const void *)unpack(
         s, &sim__records__grant__descriptor, entry);
     *ret_family = true;
-    return grant && grant->keep_until + GRACE_S < s->now;
+    if (!grant || grant->keep_until + GRACE_S < s->now)
+        return grant;
+    if (grant->ending && !grant->revoked)
+        memcpy(s->ending[s->ending_count++], entry->item.data, SIM__ID_BYTES);
+    return false;
 }
 
 static void sweep_entry(sweeping *s, const store_entry *entry)
@@ -60,6 +67,15 @@ static void sweep_entry(sweeping *s, const store_entry *entry)
     s->changes[s->count++] = (store_change){.kind = STORE_DELETE, .item = entry->item};
     if (family)
         s->changes[s->count++] = (store_change){.kind = STORE_DELETE_PREFIX, .item = entry->item};
+}
+
+/* What a crash or a full log interrupted: nothing more is issued, but what was still lives. */
+static void end_grants(sweeping *s, const atomic_bool *stop)
+{
+    rpc_status status = {0};
+    for (size_t i = 0; i < s->ending_count && !atomic_load(stop); i++)
+        if (sim_grant_revoke(s->state, s->ending[i], &status) != RPC_OK)
+            s->unfinished = status;
 }
 
 static rpc_code sweep_bucket(
@@ -73,7 +89,7 @@ static rpc_code sweep_bucket(
         if (store_wait_scan(s->state->db, &request, &wait) != RPC_OK)
             return rpc_status_text(reterr, wait.op.status.code, wait.op.status.message);
         store_page *page = wait.op.page;
-        s->count = 0;
+        s->count = s->ending_count = 0;
         for (size_t i = 0; i < page->count && s->status.code == RPC_OK; i++)
             sweep_entry(s, &page->entries[i]);
         code = s->status.code;
@@ -87,6 +103,7 @@ static rpc_code sweep_bucket(
         cursor = page->next;
         request.after = &cursor;
         store_page_free(page);
+        end_grants(s, stop);
     }
     return code;
 }
@@ -121,6 +138,8 @@ rpc_code sim_state_sweep(sim_state *state, const atomic_bool *stop, rpc_status *
     }
     if (code == RPC_OK)
         code = sweep_kind(s, 'b', stop, reterr);
+    if (code == RPC_OK && s->unfinished.code != RPC_OK)
+        code = rpc_status_text(reterr, s->unfinished.code, s->unfinished.message);
     if (s)
         rpc_arena_free(s->arena);
     free(s);

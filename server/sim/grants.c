@@ -5,7 +5,8 @@
  * is shared with others. What is used once is used up by the same update that notes the token. A
  * code or refresh token that comes twice ends all: first the grant is marked as ending, and nothing
  * more is issued; then its tokens go into the log of revocations; then it is marked as revoked. A
- * crash in between leaves a grant that issues nothing and is revoked when it is seen next. */
+ * crash in between leaves a grant that issues nothing and is revoked when it is seen next, by the
+ * sweep at the latest. */
 #include "state_internal.h"
 
 #include <stdlib.h>

@@ -52,8 +52,9 @@ typedef struct sim_state_options {
 RPC_MUST_USE rpc_code sim_state_open(
     const sim_state_options *options, sim_state **ret, rpc_status *reterr);
 void sim_state_close(sim_state *state);
-/** Removes what has expired: codes, families, sessions, issued tokens, revocations. For a thread
- *  of its own; stops early when *stop becomes true. */
+/** Removes what has expired: codes, families, sessions, issued tokens, revocations; finishes the
+ *  end of clients and grants that a crash or a full log interrupted. For a thread of its own; stops
+ *  early when *stop becomes true. RESOURCE_EXHAUSTED: all was swept, but the log is full still. */
 RPC_MUST_USE rpc_code sim_state_sweep(
     sim_state *state, const atomic_bool *stop, rpc_status *reterr);
 

@@ -33,12 +33,13 @@ static bool rest(sim_sweep *sweep)
 static void *run(void *arg)
 {
     sim_sweep *sweep = arg;
-    while (rest(sweep)) {
+    do { /* at once: a crash may have left something to finish */
         rpc_status status;
         if (sim_state_sweep(sweep->service->state, &sweep->stopping, &status) != RPC_OK)
-            HOST_LOG(sweep->service->log, HOST_ERROR, "sweep failed: what expired stays for now",
+            HOST_LOG(sweep->service->log, HOST_ERROR,
+                "sweep failed: what expired, or is being revoked, stays until the next",
                 host_text("why", status.message));
-    }
+    } while (rest(sweep));
     return NULL;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** The thread that removes what has expired. */
+/** The thread that removes what has expired, and finishes ends that a crash interrupted. */
 #ifndef SIM_SWEEP_H
 #define SIM_SWEEP_H
 

@@ -118,6 +118,56 @@ TEST(many_expired_grants_go)
     known_close(&k);
 }
 
+/* ---- ends that were interrupted
+ * ------------------------------------------------------------------------ */
+
+/* As a crash leaves it between the grant's mark and the log. */
+static void interrupt_an_end(known *k, char ret_jti[32])
+{
+    rpc_status status = {0};
+    char code[SIM_CODE_MAX], refresh[SIM_CODE_MAX];
+    k->revocations_max = 1;
+    known_reopen(k);
+    OK(sim_revoke_token(k->state, "another", NOW_S + 300, &status));
+    known_code(k, "alice", code);
+    OK(known_exchange(k, code, refresh, ret_jti, &status));
+    REFUSED(known_exchange(k, code, refresh, NULL, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_false(known_revoked(k, ret_jti, "somebody", NOW_S));
+}
+
+TEST(end_of_a_grant_that_was_interrupted_is_finished_by_the_sweep)
+{
+    known k;
+    char jti[32];
+    known_open(&k);
+    interrupt_an_end(&k, jti);
+    k.revocations_max = 0;
+    known_reopen(&k);
+    assert_false(known_revoked(&k, jti, "somebody", NOW_S));
+    known_sweep(&k);
+    assert_true(known_revoked(&k, jti, "somebody", NOW_S));
+    assert_int_equal(known_records(&k, "g/"), 1); /* its token is no longer noted */
+    known_sweep(&k);
+    assert_int_equal(known_logged(&k, 0), 2);
+    known_close(&k);
+}
+
+TEST(end_that_cannot_be_finished_keeps_nothing_else_from_being_swept)
+{
+    static const atomic_bool never;
+    known k;
+    rpc_status status = {0};
+    char jti[32], code[SIM_CODE_MAX];
+    known_open(&k);
+    interrupt_an_end(&k, jti);
+    for (int i = 0; i < 100; i++)
+        known_code(&k, "bob", code);
+    known_pass(&k, 60 + GRACE_S);
+    REFUSED(sim_state_sweep(k.state, &never, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(known_records(&k, "g/"), 2); /* the grant and its token */
+    known_close(&k);
+}
+
 /* ---- beside exchanges
  * --------------------------------------------------------------------------------- */
 
