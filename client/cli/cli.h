@@ -105,6 +105,13 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret);
  */
 int cli_user(cli_context *cli, const char **ret);
 
+/** ${XDG_STATE_HOME:-~/.local/state}/dacm, its parents made; NULL when there is no home. free() it.
+ */
+char *cli_state_folder(void);
+/** The folder of pinned roots: named, else DACM_TRUST, else below cli_state_folder(). Exit code;
+ *  free() *ret. */
+int cli_trust_folder(const cli_context *cli, const char *named, char **ret);
+
 /** An External ID as the GPSI that it means; free() it. NULL without memory. */
 char *cli_gpsi_of(const char *user);
 
@@ -173,6 +180,10 @@ int cli_client_set(cli_context *cli, int argc, char **argv);
 int cli_client_disable(cli_context *cli, int argc, char **argv);
 int cli_client_enable(cli_context *cli, int argc, char **argv);
 int cli_client_rm(cli_context *cli, int argc, char **argv);
+int cli_trust_add(cli_context *cli, int argc, char **argv);
+int cli_trust_list(cli_context *cli, int argc, char **argv);
+int cli_trust_update(cli_context *cli, int argc, char **argv);
+int cli_trust_remove(cli_context *cli, int argc, char **argv);
 int cli_dev(cli_context *cli, int argc, char **argv);
 int cli_call(cli_context *cli, int argc, char **argv);
 int cli_completion(cli_context *cli, int argc, char **argv);

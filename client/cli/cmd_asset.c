@@ -20,6 +20,8 @@ enum {
     OPTION_OPERATION,
     OPTION_JWS,
     OPTION_FRESH,
+    OPTION_TRUST,
+    OPTION_EXPIRED_KEYS,
     OPTION_HAVE
 };
 
@@ -380,11 +382,19 @@ int cli_authorize(cli_context *cli, int argc, char **argv)
 typedef struct verify_arguments {
     cli_context *cli;
     dacm_verify_options verify;
+    bool pinned;
+    const char *trust_folder; /* NULL = the usual one */
 } verify_arguments;
 
 static const struct argp_option verify_options[] = {
     {"jws", OPTION_JWS, "FILE", 0, "the manifest; default: FILE.jws", 1},
     {"fresh", OPTION_FRESH, NULL, 0, "fail when the manifest has expired", 1},
+    {"trust", OPTION_TRUST, "DIR", OPTION_ARG_OPTIONAL,
+        "by the newest key set of who signed it, under a pinned root (dacm trust); DIR as in "
+        "dacm trust --dir",
+        1},
+    {"take-expired-keys", OPTION_EXPIRED_KEYS, NULL, 0,
+        "with --trust: also when that set has expired; a key may have been compromised since", 1},
     {0},
 };
 
@@ -401,6 +411,13 @@ static error_t parse_verify(int key, char *argument, struct argp_state *state)
     case OPTION_FRESH:
         verify->verify.fresh = true;
         return 0;
+    case OPTION_TRUST:
+        verify->pinned = true;
+        verify->trust_folder = argument;
+        return 0;
+    case OPTION_EXPIRED_KEYS:
+        verify->verify.take_expired_keys = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (verify->verify.file)
             argp_error(state, "one file at a time; what is '%s'?", argument);
@@ -415,35 +432,67 @@ static error_t parse_verify(int key, char *argument, struct argp_state *state)
     }
 }
 
+/* Where the keys come from: the pinned roots, or a file. */
+static int judge_by(verify_arguments *arguments, dacm_trust *trust, char **ret_folder)
+{
+    const cli_context *cli = arguments->cli;
+    dacm_verify_options *verify = &arguments->verify;
+    if (arguments->pinned && cli->keys_file)
+        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+            "--trust and --keys say two things about which keys are good; give one of them");
+    if (verify->take_expired_keys && !arguments->pinned)
+        return cli_fail_text(
+            cli, DACM_INVALID_ARGUMENT, "--take-expired-keys says nothing without --trust");
+    verify->issuer = cli->issuer ? cli->issuer : cli->env.resource;
+    if (!arguments->pinned) {
+        verify->keys_file = cli->keys_file ? cli->keys_file : cli->env.keys_file;
+        return CLI_EXIT_OK;
+    }
+    const int code = cli_trust_folder(cli, arguments->trust_folder, ret_folder);
+    trust->folder = *ret_folder;
+    verify->trust = trust;
+    return code;
+}
+
+static void print_verified(
+    const cli_context *cli, const char *file, const dacm_verify_result *result)
+{
+    char at[32];
+    if (cli->json) {
+        json_t *object = manifest_json(&result->manifest);
+        json_object_set_new(object, "file", json_string(file));
+        json_object_set_new(object, "signature", json_string("valid"));
+        json_object_set_new(object, "expired", json_boolean(result->expired));
+        json_object_set_new(object, "keys_expired", json_boolean(result->keys_expired));
+        cli_print_json(object);
+        return;
+    }
+    cli_time_text(result->manifest.issued_at, at);
+    printf("%s: valid; asset %s, version %" PRIu64 ", signed by %s on %s%s%s\n", file,
+        result->manifest.asset_id, result->manifest.version, result->manifest.issuer, at,
+        result->expired ? " (the manifest has expired since)" : "",
+        result->keys_expired ? " (by a key set that has expired)" : "");
+}
+
 int cli_verify(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {verify_options, parse_verify, "FILE",
         "Judges a downloaded file by its manifest and the DACM's public keys, offline.", children,
         NULL, NULL};
     verify_arguments verify = {.cli = cli};
+    RPC_AUTOFREE char *folder = NULL;
+    dacm_trust trust = {.folder = NULL};
     dacm_verify_result result;
     dacm_error error;
-    const int code = cli_parse(&argp, "dacm verify", argc, argv, &verify);
+    int code = cli_parse(&argp, "dacm verify", argc, argv, &verify);
     if (code >= 0)
         return code;
     if (cli_load_env(cli, &error) != DACM_OK)
         return cli_fail(cli, &error);
-    verify.verify.keys_file = cli->keys_file ? cli->keys_file : cli->env.keys_file;
-    verify.verify.issuer = cli->issuer ? cli->issuer : cli->env.resource;
+    if ((code = judge_by(&verify, &trust, &folder)) != CLI_EXIT_OK)
+        return code;
     if (dacm_verify_file(&verify.verify, &result, &error) != DACM_OK)
         return cli_fail(cli, &error);
-    if (cli->json) {
-        json_t *object = manifest_json(&result.manifest);
-        json_object_set_new(object, "file", json_string(verify.verify.file));
-        json_object_set_new(object, "signature", json_string("valid"));
-        json_object_set_new(object, "expired", json_boolean(result.expired));
-        cli_print_json(object);
-        return CLI_EXIT_OK;
-    }
-    char at[32];
-    cli_time_text(result.manifest.issued_at, at);
-    printf("%s: valid; asset %s, version %" PRIu64 ", signed by %s on %s%s\n", verify.verify.file,
-        result.manifest.asset_id, result.manifest.version, result.manifest.issuer, at,
-        result.expired ? " (the manifest has expired since)" : "");
+    print_verified(cli, verify.verify.file, &result);
     return CLI_EXIT_OK;
 }

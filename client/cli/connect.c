@@ -350,8 +350,7 @@ static dacm_code give_token(
 /* ---- the client --------------------------------------------------------------------------------
  */
 
-/** ${XDG_STATE_HOME:-~/.local/state}/dacm, made; NULL when there is no home. */
-static char *state_folder(void)
+char *cli_state_folder(void)
 {
     const char *state = variable("XDG_STATE_HOME"), *home = variable("HOME");
     char *path = NULL;
@@ -381,7 +380,7 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
             "no server was named; give --server %s, or --env for development",
             admin ? "ipc:///run/dacmd/admin.sock" : "tls+tcp://host:7443");
-    RPC_AUTOFREE char *state = admin ? NULL : state_folder();
+    RPC_AUTOFREE char *state = admin ? NULL : cli_state_folder();
     cli->forgetful = !state;
     const bool by_login = !admin && !cli->token && !cli->token_file && !mints(cli);
     if (by_login && !cli->certificate_file && /* the login's tokens may be bound to one */

@@ -84,8 +84,8 @@ static const char *advice(dacm_code code)
                "DACM_CA) "
                "name who signed its certificate?";
     case DACM_NO_KEY:
-        return "Give the DACM's public keys with --keys; dacm get also takes it unsigned, with "
-               "--verify=if-key.";
+        return "Give the DACM's public keys with --keys, or a key set by a pinned root (dacm "
+               "trust); dacm get also takes it unsigned, with --verify=if-key.";
     default:
         return NULL;
     }
@@ -104,7 +104,7 @@ int cli_fail(const cli_context *cli, const dacm_error *error)
         fprintf(stderr, "dacm: %s (%s)\n", error->message, dacm_code_name(error->code));
         if (error->request_id[0] && !strstr(error->message, error->request_id))
             fprintf(stderr, "      request %s\n", error->request_id);
-        if (next)
+        if (next && !strstr(error->message, "dacm trust")) /* which says what to do itself */
             fprintf(stderr, "      %s\n", next);
     }
     return (int)cli_exit_of(error->code);

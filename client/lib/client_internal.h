@@ -147,6 +147,11 @@ typedef struct client_manifest {
 } client_manifest;
 
 dacm_code client__keys_load(const char *file, client_keys **ret, dacm_error *reterr);
+/** Those of the key set that is kept of a service; NO_KEY, FAILED_PRECONDITION (expired). */
+dacm_code client__keys_trusted(const dacm_trust *trust, const char *service, bool take_expired,
+    client_keys **ret, bool *ret_expired, dacm_error *reterr);
+/** The `iss` that a manifest claims, verified by nothing; BAD_SIGNATURE. */
+dacm_code client__manifest_issuer(rpc_bytes jws, char ret[256], dacm_error *reterr);
 void client__keys_free(client_keys *keys);
 /** Signature, type and syntax; NO_KEY or BAD_SIGNATURE. keys may be NULL (no key). */
 dacm_code client__manifest_read(const client_keys *keys, const char *issuer, dacm_verify verify,
@@ -202,9 +207,35 @@ void client__partial_done(client_partial *partial);
 /* ---- highest version seen (state.c)
  * ------------------------------------------------------------------- */
 
+/** Makes the folder (mode 0700) and takes its lock, waiting for whoever has it; close *ret_fd. */
+dacm_code client__lock_folder(const char *folder, int *ret_fd, dacm_error *reterr);
 /** BAD_SIGNATURE when a higher version of the asset was seen before; else remembers this one. */
 dacm_code client__state_advance(dacm_client *client, const char *issuer, const char *asset_id,
     uint64_t version, dacm_error *reterr);
+
+/* ---- pinned roots and their key sets (trusted_file.c; the rules: trusted.c) --------------------
+ */
+
+#define CLIENT_TRUSTED_ISSUERS_MAX 16u
+#define CLIENT_TRUSTED_SETS_MAX    256u /* of an issuer */
+#define CLIENT_TRUSTED_KEPT_MAX    16u  /* root statements of an issuer */
+
+/** FOLDER/trust.json: {"format": 1, "issuers": [{issuer, root, sequence, pinned_at, services,
+ *  followed: [{sequence, before, statement}], sets: [{service, purpose, version, issued_at,
+ *  expires_at, keys}]}]}; its form is judged when it is opened. */
+typedef struct client_trusted {
+    int lock; /* -1: opened for reading */
+    char *folder, *path;
+    struct json_t *json;
+} client_trusted;
+
+/** LOCAL_FILE: damaged, or others could have written it. For a change the folder's lock is held
+ *  until client__trusted_close(). */
+dacm_code client__trusted_open(
+    const dacm_trust *trust, bool change, client_trusted *ret, dacm_error *reterr);
+/** Whole or not at all, also when the power fails. */
+dacm_code client__trusted_save(const client_trusted *trusted, dacm_error *reterr);
+void client__trusted_close(client_trusted *trusted);
 
 /* ---- an earlier copy (have.c)
  * ------------------------------------------------------------------------- */

@@ -315,24 +315,117 @@ DACM_API DACM_MUST_USE dacm_code dacm_revoke(dacm_client *client, const char *is
     const char *jti, const char *subject, int64_t expires_at, const char *reason,
     uint64_t *ret_sequence, dacm_error *reterr);
 
+/* ---- pinned roots and their key sets (docs/keys.md) ---------------------------------------------
+ */
+
+/** What an SKM-S says about keys is believed because its root was pinned. The folder holds, for
+ *  each SKM-S, that root and the newest key set of each service and purpose; older and expired sets
+ *  are refused, and so is a second history. Any number of threads and processes may use one folder
+ *  at once; each call reads it anew. Every call can answer LOCAL_FILE (cannot be read or written,
+ *  damaged, or others could have written it). */
+typedef struct dacm_trust {
+    const char *folder;     /* made with mode 0700 when first something is kept */
+    const rpc_clock *clock; /* NULL = the system's */
+} dacm_trust;
+
+/** What a set's keys sign. */
+typedef enum dacm_keys_for {
+    DACM_KEYS_FOR_MANIFESTS,
+    DACM_KEYS_FOR_TOKENS,
+} dacm_keys_for;
+/** "manifests", "tokens". */
+DACM_API const char *dacm_keys_for_name(dacm_keys_for purpose);
+
+typedef struct dacm_trust_pin {
+    rpc_bytes root;          /* a public JWK, or a set of one */
+    const char *fingerprint; /* what it must have: "SHA256:…", by a way that is trusted */
+    const char *issuer;      /* URI of the SKM-S; NULL = member `dacm_issuer` of root */
+    /** Whose sets it may sign; none: of each service of which no other pinned SKM-S has a set. */
+    const char *const *services;
+    size_t service_count;
+} dacm_trust_pin;
+
+/** Pins a root; the same again changes nothing but services. INVALID_ARGUMENT also without
+ *  a fingerprint (the message names that of root); BAD_SIGNATURE (another fingerprint),
+ *  ALREADY_EXISTS (another root of this SKM-S is pinned: remove it first). */
+DACM_API DACM_MUST_USE dacm_code dacm_trust_add(
+    const dacm_trust *trust, const dacm_trust_pin *pin, dacm_error *reterr);
+/** Forgets an SKM-S: its root, its sets, and which versions were seen. NOT_FOUND. */
+DACM_API DACM_MUST_USE dacm_code dacm_trust_remove(
+    const dacm_trust *trust, const char *issuer, dacm_error *reterr);
+
+typedef struct dacm_trust_change {
+    unsigned roots; /* statements followed */
+    unsigned sets;  /* new ones, or signed again */
+    unsigned known; /* what was there already */
+} dacm_trust_change;
+
+/** Takes key sets and root statements, as JWS with white space between, statements in their order:
+ *  all or, on failure, none. BAD_SIGNATURE (not what a root signed, a lower version than was seen,
+ *  a second set of one version, a second follower of one root, not this SKM-S's service), NO_KEY
+ *  (no root is pinned that signed it), FAILED_PRECONDITION (expired, of the future, or a statement
+ *  before it is missing). */
+DACM_API DACM_MUST_USE dacm_code dacm_trust_update(
+    const dacm_trust *trust, rpc_bytes text, dacm_trust_change *ret, dacm_error *reterr);
+
+typedef struct dacm_trust_set {
+    const char *service;
+    dacm_keys_for purpose;
+    uint64_t version;
+    int64_t issued_at, expires_at; /* seconds since 1970 */
+    size_t keys;
+} dacm_trust_set;
+
+typedef struct dacm_trust_root {
+    const char *issuer, *fingerprint;
+    uint64_t sequence;           /* of the last statement followed; 0 = none yet */
+    int64_t pinned_at;           /* seconds since 1970 */
+    const char *const *services; /* as pinned; none = any */
+    size_t service_count;
+    const dacm_trust_set *sets;
+    size_t set_count;
+} dacm_trust_root;
+
+/** Freed with dacm_trust_roots_free(). */
+typedef struct dacm_trust_roots {
+    dacm_trust_root *items;
+    size_t count;
+    void *memory; /* libdacm's */
+} dacm_trust_roots;
+DACM_API DACM_MUST_USE dacm_code dacm_trust_list(
+    const dacm_trust *trust, dacm_trust_roots **ret, dacm_error *reterr);
+DACM_API void dacm_trust_roots_free(dacm_trust_roots *roots);
+
+struct trust_keyring; /* of trust.h */
+/** The keys of a service in their states, as the newest set has them; trust_keyring_unref() it.
+ *  Its version is the set's. take_expired: with *ret_expired, instead of FAILED_PRECONDITION; a key
+ *  that it calls good may have been compromised since. NO_KEY: there is no set. */
+DACM_API DACM_MUST_USE dacm_code dacm_trust_keys(const dacm_trust *trust, const char *service,
+    dacm_keys_for purpose, bool take_expired, struct trust_keyring **ret, bool *ret_expired,
+    dacm_error *reterr);
+
 /* ---- offline ------------------------------------------------------------------------------ */
 
 typedef struct dacm_verify_options {
     const char *file;
-    const char *jws_file;   /* NULL = file.jws */
-    const char *keys_file;  /* JWKS with the public manifest keys */
-    const char *issuer;     /* optional: `iss` it must have */
-    bool fresh;             /* fail when the manifest's `exp` has passed */
-    const rpc_clock *clock; /* NULL = the system's */
+    const char *jws_file;    /* NULL = file.jws */
+    const char *keys_file;   /* JWKS with the public manifest keys, or … */
+    const dacm_trust *trust; /* … the newest key set of who signed it, by a pinned root */
+    bool take_expired_keys;  /* with trust: also when that set has expired */
+    const char *issuer;      /* optional: `iss` it must have */
+    bool fresh;              /* fail when the manifest's `exp` has passed */
+    const rpc_clock *clock;  /* NULL = the system's */
 } dacm_verify_options;
 
 typedef struct dacm_verify_result {
     dacm_manifest manifest;
-    bool expired; /* `exp` has passed; fails only with fresh */
+    bool expired;      /* `exp` has passed; fails only with fresh */
+    bool keys_expired; /* the key set has; only with take_expired_keys */
 } dacm_verify_result;
 
 /** Judges a file and its manifest without a network: signature, key's state at `iat`, size and
- *  digest. BAD_SIGNATURE, NO_KEY, LOCAL_FILE, FAILED_PRECONDITION (fresh, and expired). */
+ *  digest. BAD_SIGNATURE, NO_KEY, LOCAL_FILE, FAILED_PRECONDITION (fresh, and expired; or the key
+ *  set has expired). */
 DACM_API DACM_MUST_USE dacm_code dacm_verify_file(
     const dacm_verify_options *options, dacm_verify_result *ret, dacm_error *reterr);
 

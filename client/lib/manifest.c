@@ -33,6 +33,32 @@ dacm_code client__keys_load(const char *file, client_keys **ret, dacm_error *ret
     return DACM_OK;
 }
 
+dacm_code client__keys_trusted(const dacm_trust *trust, const char *service, bool take_expired,
+    client_keys **ret, bool *ret_expired, dacm_error *reterr)
+{
+    client_keys *keys = calloc(1, sizeof *keys);
+    if (!keys)
+        return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for the key set");
+    const dacm_code code = dacm_trust_keys(
+        trust, service, DACM_KEYS_FOR_MANIFESTS, take_expired, &keys->ring, ret_expired, reterr);
+    if (code == DACM_OK)
+        *ret = keys;
+    else
+        free(keys);
+    return code;
+}
+
+dacm_code client__manifest_issuer(rpc_bytes jws, char ret[256], dacm_error *reterr)
+{
+    trust_manifest manifest;
+    rpc_status status;
+    if (trust_manifest_verify(jws, NULL, &manifest, &status) == TRUST_INVALID)
+        return client__fail(
+            reterr, DACM_BAD_SIGNATURE, "the manifest is not valid: %s", status.message);
+    snprintf(ret, 256, "%s", manifest.issuer);
+    return DACM_OK;
+}
+
 void client__keys_free(client_keys *keys)
 {
     if (!keys)

@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-static dacm_code lock_folder(const char *folder, int *ret_fd, dacm_error *reterr)
+dacm_code client__lock_folder(const char *folder, int *ret_fd, dacm_error *reterr)
 {
     RPC_AUTOFREE char *path = client__path(folder, "/lock");
     if (!path)
@@ -95,7 +95,7 @@ dacm_code client__state_advance(dacm_client *client, const char *issuer, const c
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a file name");
     pthread_mutex_lock(&client->state_lock);
     int fd = -1;
-    dacm_code code = lock_folder(client->state_dir, &fd, reterr);
+    dacm_code code = client__lock_folder(client->state_dir, &fd, reterr);
     if (code == DACM_OK)
         code = advance(path, asset_id, version, reterr);
     if (fd >= 0)

@@ -42,14 +42,28 @@ static dacm_code hash_file(
     return DACM_OK;
 }
 
-static dacm_code read_manifest(
-    const dacm_verify_options *options, client_manifest *ret, dacm_error *reterr)
+/* The keys of a file, or those of whom the manifest says it is of. */
+static dacm_code load_keys(const dacm_verify_options *options, rpc_bytes jws, client_keys **ret,
+    bool *ret_expired, dacm_error *reterr)
+{
+    char issuer[256];
+    if (options->keys_file && options->trust)
+        return client__fail(reterr, DACM_INVALID_ARGUMENT,
+            "a file of keys and a folder of pinned roots were given; give one of them");
+    if (options->keys_file)
+        return client__keys_load(options->keys_file, ret, reterr);
+    if (!options->trust)
+        return DACM_OK;
+    const dacm_code code = client__manifest_issuer(jws, issuer, reterr);
+    return code == DACM_OK ? client__keys_trusted(options->trust, issuer,
+                                 options->take_expired_keys, ret, ret_expired, reterr)
+                           : code;
+}
+
+static dacm_code read_jws(
+    const dacm_verify_options *options, char **ret, size_t *ret_size, dacm_error *reterr)
 {
     RPC_AUTOFREE char *beside = client__path(options->file, ".jws");
-    RPC_AUTOFREE char *text = NULL;
-    RPC_CLEANUP(keys_freep) client_keys *keys = NULL;
-    const rpc_clock *clock = options->clock ? options->clock : rpc_clock_system();
-    size_t size = 0;
     if (!beside)
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a file name");
     const char *jws_file = options->jws_file ? options->jws_file : beside;
@@ -60,13 +74,24 @@ static dacm_code read_manifest(
             "there is no manifest '%.300s'; a download leaves it beside the file, name another "
             "(jws_file, --jws)",
             jws_file);
-    dacm_code code = client__read_file(jws_file, JWS_BYTES_MAX, &text, &size, reterr);
-    if (code == DACM_OK && options->keys_file)
-        code = client__keys_load(options->keys_file, &keys, reterr);
+    return client__read_file(jws_file, JWS_BYTES_MAX, ret, ret_size, reterr);
+}
+
+static dacm_code read_manifest(const dacm_verify_options *options, client_manifest *ret,
+    bool *ret_keys_expired, dacm_error *reterr)
+{
+    RPC_AUTOFREE char *text = NULL;
+    RPC_CLEANUP(keys_freep) client_keys *keys = NULL;
+    const rpc_clock *clock = options->clock ? options->clock : rpc_clock_system();
+    size_t size = 0;
+    dacm_code code = read_jws(options, &text, &size, reterr);
     if (code != DACM_OK)
         return code;
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
+    code = load_keys(options, rpc_bytes_of(text, size), &keys, ret_keys_expired, reterr);
+    if (code != DACM_OK)
+        return code;
     return client__manifest_read(keys, options->issuer, DACM_VERIFY_ALWAYS,
         rpc_bytes_of(text, size), rpc_clock_wall_ms(clock) / 1000, ret, reterr);
 }
@@ -92,7 +117,8 @@ dacm_code dacm_verify_file(
     const dacm_verify_options *options, dacm_verify_result *ret, dacm_error *reterr)
 {
     client_manifest manifest = {.jws = NULL};
-    dacm_code code = read_manifest(options, &manifest, reterr);
+    bool keys_expired = false;
+    dacm_code code = read_manifest(options, &manifest, &keys_expired, reterr);
     if (code != DACM_OK)
         return code;
     code = compare(options->file, &manifest, reterr);
@@ -102,6 +128,7 @@ dacm_code dacm_verify_file(
     if (code == DACM_OK) {
         ret->manifest = manifest.said;
         ret->expired = manifest.expired;
+        ret->keys_expired = keys_expired;
     }
     client__manifest_done(&manifest);
     return code;

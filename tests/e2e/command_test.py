@@ -135,7 +135,10 @@ class Completion(unittest.TestCase):
                                ("dacm get ID --token-f", ["--token-file"]),
                                ("dacm token issue --li", ["--lifetime"]),
                                ("dacm --json token issue --li", ["--lifetime"]),
-                               ("dacm pki keys DIR --f", ["--for"])):
+                               ("dacm pki keys DIR --f", ["--for"]),
+                               ("dacm trust u", ["update"]),
+                               ("dacm trust add FILE --f", ["--fingerprint"]),
+                               ("dacm verify FILE --tr", ["--trust"])):
             with self.subTest(line=line):
                 self.assertEqual(self.proposed(line), expected)
         self.assertNotIn("--streams", self.proposed("dacm ls --"))

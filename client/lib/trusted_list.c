@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is kept, for people to look at. The strings are those of the file's JSON. */
+#include "client_internal.h"
+#include "cleanup.h"
+#include "trust.h"
+
+#include <jansson.h>
+#include <string.h>
+
+static void roots_freep(dacm_trust_roots **roots)
+{
+    dacm_trust_roots_free(*roots);
+}
+
+void dacm_trust_roots_free(dacm_trust_roots *roots)
+{
+    if (!roots)
+        return;
+    for (size_t i = 0; i < roots->count; i++) {
+        free((void *)(uintptr_t)roots->items[i].services);
+        free((void *)(uintptr_t)roots->items[i].sets);
+    }
+    free(roots->items);
+    json_decref(roots->memory);
+    free(roots);
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static int64_t number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static bool list_services(const json_t *services, dacm_trust_root *root)
+{
+    const size_t count = json_array_size(services);
+    const char **texts = calloc(count ? count : 1, sizeof *texts);
+    root->services = texts;
+    for (size_t i = 0; texts && i < count; i++)
+        texts[root->service_count++] = json_string_value(json_array_get(services, i));
+    return texts != NULL;
+}
+
+static bool list_sets(const json_t *sets, dacm_trust_root *root)
+{
+    const size_t count = json_array_size(sets);
+    dacm_trust_set *items = calloc(count ? count : 1, sizeof *items);
+    root->sets = items;
+    for (size_t i = 0; items && i < count; i++) {
+        const json_t *set = json_array_get(sets, i);
+        items[root->set_count++] = (dacm_trust_set){
+            .service = text_of(set, "service"),
+            .purpose = strcmp(text_of(set, "purpose"), "tokens") == 0 ? DACM_KEYS_FOR_TOKENS
+                                                                      : DACM_KEYS_FOR_MANIFESTS,
+            .version = (uint64_t)number_of(set, "version"),
+            .issued_at = number_of(set, "issued_at"),
+            .expires_at = number_of(set, "expires_at"),
+            .keys = json_array_size(json_object_get(set, "keys")),
+        };
+    }
+    return items != NULL;
+}
+
+/* The fingerprint is put into the JSON, where it lives as long as the list. */
+static bool list_fingerprint(json_t *entry, dacm_trust_root *root)
+{
+    char fingerprint[TRUST_FINGERPRINT_SIZE];
+    RPC_AUTOFREE char *jwk = json_dumps(json_object_get(entry, "root"), JSON_COMPACT);
+    if (!jwk || trust_root_read(rpc_bytes_str(jwk), fingerprint, NULL, NULL) != RPC_OK ||
+        json_object_set_new(entry, "fingerprint", json_string(fingerprint)) != 0)
+        return false;
+    root->fingerprint = text_of(entry, "fingerprint");
+    return true;
+}
+
+dacm_code dacm_trust_list(const dacm_trust *trust, dacm_trust_roots **ret, dacm_error *reterr)
+{
+    client_trusted trusted = {.lock = -1};
+    const dacm_code code = client__trusted_open(trust, false, &trusted, reterr);
+    if (code != DACM_OK)
+        return code;
+    RPC_CLEANUP(roots_freep) dacm_trust_roots *roots = calloc(1, sizeof *roots);
+    const json_t *issuers = json_object_get(trusted.json, "issuers");
+    const size_t count = json_array_size(issuers);
+    bool ok = roots && (roots->items = calloc(count ? count : 1, sizeof *roots->items));
+    for (size_t i = 0; ok && i < count; i++) {
+        json_t *entry = json_array_get(issuers, i);
+        dacm_trust_root *root = &roots->items[roots->count++];
+        root->issuer = text_of(entry, "issuer");
+        root->sequence = (uint64_t)number_of(entry, "sequence");
+        root->pinned_at = number_of(entry, "pinned_at");
+        ok = list_services(json_object_get(entry, "services"), root) &&
+             list_sets(json_object_get(entry, "sets"), root) && list_fingerprint(entry, root);
+    }
+    if (ok) {
+        roots->memory = json_incref(trusted.json);
+        *ret = RPC_TAKE(roots);
+    }
+    client__trusted_close(&trusted);
+    return ok ? DACM_OK
+              : client__fail(reterr, DACM_LOCAL_FILE,
+                    "no memory, or a pinned root is damaged; remove it and pin it again");
+}
