@@ -28,10 +28,11 @@ static rpc_code wrong_claim(rpc_status *reterr, const char *what, const char *cl
         reterr, RPC_INVALID_ARGUMENT, "%s: claim `%s` is missing or not of its form", what, claim);
 }
 
+/* kid as it came: nothing foreign goes into a sentence before it was judged. */
 static rpc_code wrong_key(rpc_status *reterr, const char *kid, const char *why)
 {
-    return rpc_status_set(
-        reterr, RPC_INVALID_ARGUMENT, "key set: key '%.40s' %s", kid ? kid : "?", why);
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "key set: key '%.40s' %s",
+        kid && trust__is_printable(kid) ? kid : "?", why);
 }
 
 static rpc_code no_memory(rpc_status *reterr)

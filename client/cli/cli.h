@@ -44,6 +44,8 @@ typedef struct cli_context {
     const char *as;
     char *login_user, *login_certificate, *login_key; /* of the login, where it is used */
     const char *keys_file, *issuer;
+    bool pinned;              /* --trust: by pinned roots */
+    const char *trust_folder; /* … in that folder; NULL = the usual one */
     bool verify_if_key;
     cli_env env;
     bool prepares;  /* dacm dev: acts for each of its users */
@@ -111,6 +113,8 @@ char *cli_state_folder(void);
 /** The folder of pinned roots: named, else DACM_TRUST, else below cli_state_folder(). Exit code;
  *  free() *ret. */
 int cli_trust_folder(const cli_context *cli, const char *named, char **ret);
+/** The same for --trust; *ret stays NULL without it. A usage error beside --keys. */
+int cli_trust_chosen(const cli_context *cli, char **ret);
 
 /** An External ID as the GPSI that it means; free() it. NULL without memory. */
 char *cli_gpsi_of(const char *user);

@@ -20,7 +20,6 @@ enum {
     OPTION_OPERATION,
     OPTION_JWS,
     OPTION_FRESH,
-    OPTION_TRUST,
     OPTION_EXPIRED_KEYS,
     OPTION_HAVE
 };
@@ -382,17 +381,11 @@ int cli_authorize(cli_context *cli, int argc, char **argv)
 typedef struct verify_arguments {
     cli_context *cli;
     dacm_verify_options verify;
-    bool pinned;
-    const char *trust_folder; /* NULL = the usual one */
 } verify_arguments;
 
 static const struct argp_option verify_options[] = {
     {"jws", OPTION_JWS, "FILE", 0, "the manifest; default: FILE.jws", 1},
     {"fresh", OPTION_FRESH, NULL, 0, "fail when the manifest has expired", 1},
-    {"trust", OPTION_TRUST, "DIR", OPTION_ARG_OPTIONAL,
-        "by the newest key set of who signed it, under a pinned root (dacm trust); DIR as in "
-        "dacm trust --dir",
-        1},
     {"take-expired-keys", OPTION_EXPIRED_KEYS, NULL, 0,
         "with --trust: also when that set has expired; a key may have been compromised since", 1},
     {0},
@@ -410,10 +403,6 @@ static error_t parse_verify(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_FRESH:
         verify->verify.fresh = true;
-        return 0;
-    case OPTION_TRUST:
-        verify->pinned = true;
-        verify->trust_folder = argument;
         return 0;
     case OPTION_EXPIRED_KEYS:
         verify->verify.take_expired_keys = true;
@@ -437,21 +426,19 @@ static int judge_by(verify_arguments *arguments, dacm_trust *trust, char **ret_f
 {
     const cli_context *cli = arguments->cli;
     dacm_verify_options *verify = &arguments->verify;
-    if (arguments->pinned && cli->keys_file)
-        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
-            "--trust and --keys say two things about which keys are good; give one of them");
-    if (verify->take_expired_keys && !arguments->pinned)
+    if (verify->take_expired_keys && !cli->pinned)
         return cli_fail_text(
             cli, DACM_INVALID_ARGUMENT, "--take-expired-keys says nothing without --trust");
+    const int code = cli_trust_chosen(cli, ret_folder);
+    if (code != CLI_EXIT_OK)
+        return code;
     verify->issuer = cli->issuer ? cli->issuer : cli->env.resource;
-    if (!arguments->pinned) {
-        verify->keys_file = cli->keys_file ? cli->keys_file : cli->env.keys_file;
-        return CLI_EXIT_OK;
-    }
-    const int code = cli_trust_folder(cli, arguments->trust_folder, ret_folder);
     trust->folder = *ret_folder;
-    verify->trust = trust;
-    return code;
+    if (cli->pinned)
+        verify->trust = trust;
+    else
+        verify->keys_file = cli->keys_file ? cli->keys_file : cli->env.keys_file;
+    return CLI_EXIT_OK;
 }
 
 static void print_verified(

@@ -89,6 +89,14 @@ int cli_trust_folder(const cli_context *cli, const char *named, char **ret)
                : CLI_EXIT_OK;
 }
 
+int cli_trust_chosen(const cli_context *cli, char **ret)
+{
+    if (cli->pinned && cli->keys_file)
+        return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
+            "--trust and --keys say two things about which keys are good; give one of them");
+    return cli->pinned ? cli_trust_folder(cli, cli->trust_folder, ret) : CLI_EXIT_OK;
+}
+
 /* ---- list ------------------------------------------------------------------------------------
  */
 

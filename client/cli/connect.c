@@ -24,6 +24,7 @@ enum {
     OPTION_ENV,
     OPTION_KEYS,
     OPTION_ISSUER,
+    OPTION_TRUST,
     OPTION_VERIFY,
     OPTION_JSON,
 };
@@ -41,6 +42,10 @@ static const struct argp_option connection_options[] = {
         "access token; visible to other processes, prefer --token-file", 10},
     {"keys", OPTION_KEYS, "FILE", 0, "public manifest keys of the DACM (JWKS)", 10},
     {"issuer", OPTION_ISSUER, "URI", 0, "resource URI of the DACM that the keys belong to", 10},
+    {"trust", OPTION_TRUST, "DIR", OPTION_ARG_OPTIONAL,
+        "instead of --keys: the DACM's newest key set under a pinned root (dacm trust); DIR as its "
+        "--dir",
+        10},
     {"verify", OPTION_VERIFY, "WHEN", 0, "always (default), or if-key", 10},
     {"env", OPTION_ENV, "FILE", 0,
         "env.json of `dacm dev`, or its folder (DACM_ENV): fills in the rest and mints tokens; "
@@ -86,6 +91,10 @@ static error_t parse_connection(int key, char *argument, struct argp_state *stat
         return 0;
     case OPTION_ISSUER:
         cli->issuer = argument;
+        return 0;
+    case OPTION_TRUST:
+        cli->pinned = true;
+        cli->trust_folder = argument;
         return 0;
     case OPTION_VERIFY:
         if (strcmp(argument, "always") != 0 && strcmp(argument, "if-key") != 0)
@@ -388,7 +397,11 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
         cli->certificate_file = cli->login_certificate;
         cli->key_file = cli->login_key;
     }
-    const char *keys = cli->keys_file ? cli->keys_file : env->keys_file;
+    RPC_AUTOFREE char *trust = NULL;
+    const int code = cli_trust_chosen(cli, &trust);
+    if (code != CLI_EXIT_OK)
+        return code;
+    const char *keys = cli->keys_file ? cli->keys_file : trust ? NULL : env->keys_file;
     dacm_client_options options = {
         .target = server,
         .ca_file = cli->ca_file ? cli->ca_file : env->ca_file,
@@ -398,6 +411,7 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
         .token_fn = admin ? NULL : give_token,
         .token_ctx = cli,
         .keys_file = admin ? NULL : keys,
+        .trust_dir = admin ? NULL : trust,
         .issuer = cli->issuer ? cli->issuer : env->resource,
         .state_dir = state,
         .verify = cli->verify_if_key ? DACM_VERIFY_IF_KEY : DACM_VERIFY_ALWAYS,

@@ -51,6 +51,14 @@ static dacm_code judge(const dacm_client_options *options, dacm_error *reterr)
             "manifest keys were given (keys_file, --keys) without the DACM that they speak for; "
             "name its "
             "resource URI (issuer, --issuer)");
+    if (options->trust_dir && !options->issuer)
+        return client__fail(reterr, DACM_INVALID_ARGUMENT,
+            "a folder of pinned roots was given (trust_dir, --trust) without the DACM whose keys "
+            "are wanted; name its resource URI (issuer, --issuer)");
+    if (options->trust_dir && options->keys_file)
+        return client__fail(reterr, DACM_INVALID_ARGUMENT,
+            "a file of keys (keys_file, --keys) and a folder of pinned roots (trust_dir, --trust) "
+            "were given; give one of them");
     return DACM_OK;
 }
 
@@ -99,7 +107,8 @@ static dacm_code fill(dacm_client *client, const dacm_client_options *options, d
     client->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
     client->attempts = options->attempts > 0 ? options->attempts : ATTEMPTS_DEFAULT;
     if (!copy(options->token, &client->token) || !copy(options->issuer, &client->issuer) ||
-        !copy(options->state_dir, &client->state_dir))
+        !copy(options->state_dir, &client->state_dir) ||
+        !copy(options->trust_dir, &client->trust_dir))
         return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a client");
     if (options->keys_file) {
         const dacm_code code = client__keys_load(options->keys_file, &client->keys, reterr);
@@ -139,6 +148,7 @@ void dacm_client_free(dacm_client *client)
     free(client->token);
     free(client->issuer);
     free(client->state_dir);
+    free(client->trust_dir);
     pthread_mutex_destroy(&client->state_lock);
     free(client);
 }

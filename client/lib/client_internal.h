@@ -37,9 +37,10 @@ struct dacm_client {
     char *token;
     dacm_token_fn *token_fn;
     void *token_ctx;
-    client_keys *keys; /* NULL: no key at all */
+    client_keys *keys; /* NULL: no key at all, or those of trust_dir */
     char *issuer;
     char *state_dir;
+    char *trust_dir;
     dacm_verify verify;
     int64_t timeout_ms;
     unsigned attempts;

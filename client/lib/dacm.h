@@ -101,8 +101,11 @@ typedef struct dacm_client_options {
     void *token_ctx;
     const char *keys_file; /* optional: JWKS with the public manifest keys; without it
                               every manifest is "no key" */
+    const char *trust_dir; /* optional, instead: folder of pinned roots (dacm_trust). The newest
+                              key set of issuer there is read with each manifest, so that new
+                              keys and revoked ones count at once; an expired one does not */
     const char *issuer;    /* optional: `iss` that manifests must have; needed with
-                              keys_file */
+                              keys_file and trust_dir */
     const char *state_dir; /* optional: where the highest version seen of each asset is
                               kept; created with mode 0700. NULL = not kept */
     dacm_verify verify;

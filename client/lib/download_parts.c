@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+RPC_DEFINE_FREEP(keys_freep, client_keys *, client__keys_free)
+
 #define START_MEMORY_BYTES (256u << 10)
 
 uint32_t download__missing(const client_download *download, uint32_t first, uint32_t last)
@@ -195,14 +197,30 @@ static dacm_code judge_manifest(
     return DACM_OK;
 }
 
+/* By the keys that count now. */
+static dacm_code verify_manifest(
+    dacm_client *client, const char *jws, client_manifest *ret, dacm_error *reterr)
+{
+    RPC_CLEANUP(keys_freep) client_keys *trusted = NULL;
+    dacm_code code = DACM_OK;
+    bool expired;
+    if (client->trust_dir) {
+        const dacm_trust trust = {.folder = client->trust_dir, .clock = client->clock};
+        code = client__keys_trusted(&trust, client->issuer, false, &trusted, &expired, reterr);
+    }
+    if (code != DACM_OK && !(code == DACM_NO_KEY && client->verify == DACM_VERIFY_IF_KEY))
+        return code;
+    return client__manifest_read(trusted ? trusted : client->keys, client->issuer, client->verify,
+        rpc_bytes_str(jws), rpc_clock_wall_ms(client->clock) / 1000, ret, reterr);
+}
+
 static dacm_code accept_manifest(client_download *download, const char *jws, dacm_error *reterr)
 {
     dacm_client *client = download->client;
     if (download->accepted && strcmp(download->manifest.jws, jws) == 0)
         return DACM_OK;
     client_manifest manifest = {.jws = NULL};
-    dacm_code code = client__manifest_read(client->keys, client->issuer, client->verify,
-        rpc_bytes_str(jws), rpc_clock_wall_ms(client->clock) / 1000, &manifest, reterr);
+    dacm_code code = verify_manifest(client, jws, &manifest, reterr);
     if (code != DACM_OK)
         return code;
     code = judge_manifest(download, &manifest, reterr);

@@ -352,5 +352,34 @@ class Verify(Trust):
         self.run_dacm("verify", file, "--take-expired-keys", code=2)
 
 
+class Download(Trust):
+    """dacm get --trust: from dacmd itself, whose key is in a key set."""
+
+    def test_download_verifies_by_the_pinned_key_set_until_the_key_is_revoked(self):
+        dev = harness.Dev()
+        try:
+            published = json.loads(pathlib.Path(dev.env["keys_file"]).read_text())["keys"][0]
+            now = int(time.time())
+            window = {"nbf": now - 3600, "exp": now + 86400, "dacm_purpose": "manifest"}
+            asset = dev.upload(b"some bytes", dev.users[0]).asset_id
+            self.env.update(DACM_ENV=str(dev.dir))
+            get = ["get", asset, "--as", dev.users[0], "-o", self.home / "out", "--trust"]
+            self.pin()
+            self.assertIn("dacm trust update", self.run_dacm(*get, code=6).stderr)
+            self.update(key_set(self.root, [{**published, **window, "dacm_state": "active"}], 1,
+                                service=dev.audience))
+            self.run_dacm(*get)
+            self.assertEqual((self.home / "out").read_bytes(), b"some bytes")
+            self.run_dacm("verify", self.home / "out", "--trust")
+            self.update(key_set(self.root, [{**published, **window, "dacm_state": "compromised"}],
+                                2, service=dev.audience))
+            self.assertIn("compromised", self.run_dacm(*get, code=5).stderr)
+            self.assertIn("compromised", self.run_dacm(
+                "verify", self.home / "out", "--trust", code=5).stderr)
+            self.run_dacm(*get, "--keys", dev.env["keys_file"], code=2)
+        finally:
+            self.assertEqual(dev.stop(), 0)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -402,6 +402,7 @@ TEST(keyset_key_that_is_not_ours_is_invalid)
         {KEY("old", OTHER_X, "manifest", "compromised") "," MANIFEST_KEY, "under two names"},
         {KEY("m", OTHER_X, "manifest", "fine"), "dacm_state"},
         {KEY("", OTHER_X, "manifest", "active"), "needs a kid"},
+        {"{\"kid\":\"a\\u001bb\"}", "key '?' is not of Ed25519"},
         {KEY("m", "AA", "manifest", "active"), "32 bytes"},
         {KEY("m", "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "manifest", "active"),
             "no public key"},
