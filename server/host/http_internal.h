@@ -121,6 +121,7 @@ typedef struct https_connection {
     gnutls_session_t tls; /* NULL = plain */
     bool certificate_looked_for;
     host_certificate *certificate;
+    host_request *request; /* that is held for it, from its target on; of its polling thread */
 } https_connection;
 
 /** libmicrohttpd's callbacks. */
@@ -190,6 +191,8 @@ enum MHD_Result https__on_request(void *ctx, struct MHD_Connection *mhd, const c
 void https__on_completed(
     void *ctx, struct MHD_Connection *mhd, void **held, enum MHD_RequestTerminationCode why);
 void https__request_unref(host_request *request);
+/** Gives up the request that libmicrohttpd began on the connection and told nobody the end of. */
+void https__request_abandon(https_connection *connection);
 void https__request_free(host_request *request);
 /** True: the caller answers, and the server stays until https__deliver(). False: the server has
  *  stopped, and the request is gone. */

@@ -107,6 +107,7 @@ static void connection_end(host_https *https, https_connection *connection)
         connection->next->link = connection->link;
     https->connection_count--;
     pthread_mutex_unlock(&https->lock);
+    https__request_abandon(connection);
     https__credentials_unref(connection->credentials);
     https__certificate_unref(connection->certificate);
     free(connection);

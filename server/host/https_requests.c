@@ -104,6 +104,13 @@ static void request_end(host_request *request)
     }
 }
 
+void https__request_abandon(https_connection *connection)
+{
+    if (connection->request)
+        request_end(connection->request);
+    connection->request = NULL;
+}
+
 void *https__on_target(void *ctx, const char *target, struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
@@ -111,9 +118,11 @@ void *https__on_target(void *ctx, const char *target, struct MHD_Connection *mhd
     https_connection *connection = info ? info->socket_context : NULL;
     if (!connection || !target)
         return NULL;
+    https__request_abandon(connection);
     host_request *request = request_new(ctx);
     if (!request)
         return NULL;
+    connection->request = request;
     atomic_store_explicit(&request->holders, 1, memory_order_relaxed);
     request->connection = connection;
     request->route = &request->https->unknown;
@@ -662,6 +671,7 @@ void https__on_completed(
     https_connection *connection = request->connection;
     https__watch_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? request->status : 0);
     https__give_time(connection, https->limits.idle_s + https->limits.request_s);
+    connection->request = NULL;
     request_end(request);
     atomic_store(&connection->busy, false);
     if (!atomic_load(&https->stopping))
