@@ -187,8 +187,8 @@ static int print_pinned(const cli_context *cli, const dacm_trust *trust, const c
 int cli_trust_add(cli_context *cli, int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"fingerprint", OPTION_FINGERPRINT, "SHA256:…", 0,
-            "what the operator of the SKM-S says that its root has", 1},
+        {"fingerprint", OPTION_FINGERPRINT, "FINGERPRINT", 0,
+            "what the operator of the SKM-S says that its root has (SHA256:…)", 1},
         {"issuer", OPTION_ISSUER, "URI", 0, "the SKM-S, where FILE does not say it (dacm_issuer)",
             1},
         {"service", OPTION_SERVICE, "URI", 0,

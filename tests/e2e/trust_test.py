@@ -159,6 +159,29 @@ class Pins(Trust):
         (self.folder / "trust.json").chmod(0o646)
         self.assertIn("others", self.run_dacm("trust", "list", code=11).stderr)
 
+    def test_folder_of_the_environment_and_what_json_says(self):
+        self.env["DACM_TRUST"] = str(self.home / "from-env")
+        added = self.run_dacm("--json", "trust", "add", self.write(
+            "root.jwk", json.dumps(self.root.jwk)), "--issuer", SKMS, "--fingerprint",
+            self.root.fingerprint, "--service", DACM, "--service", SIMS)
+        self.assertFalse(self.folder.exists())
+        self.update(key_set(self.root, [listed(self.key)], 7))
+        listing = self.run_dacm("--json", "trust", "list")
+        self.assertEqual(json.loads(added.stdout)["services"], [DACM, SIMS])
+        kept = json.loads(listing.stdout)
+        self.assertEqual((kept["issuer"], kept["fingerprint"], kept["sequence"]),
+                         (SKMS, self.root.fingerprint, 0))
+        only = kept["sets"][0]
+        self.assertEqual((only["service"], only["purpose"], only["version"], only["keys"],
+                          only["expired"], only["expires_at"] - only["issued_at"]),
+                         (DACM, "manifests", 7, 1, False, 3600))
+        self.assertIn("version 7, keys: 1", self.run_dacm("trust", "list").stdout)
+        self.run_dacm("verify", self.avatar(), "--trust")
+        removed = json.loads(self.run_dacm("--json", "trust", "remove", SKMS).stdout)
+        self.assertEqual(removed, {"done": "removed", "issuer": SKMS})
+        error = json.loads(self.run_dacm("--json", "trust", "remove", SKMS, code=4).stdout)
+        self.assertEqual(error["error"]["code"], "NOT_FOUND")
+
     def test_private_key_is_not_taken_for_a_root(self):
         seed = b64url(os.urandom(32))
         file = self.write("root.jwk", json.dumps(dict(self.root.jwk, d=seed)))

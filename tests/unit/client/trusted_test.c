@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -469,6 +470,31 @@ TEST(trusted_root_with_two_followers_is_a_second_history)
     statement_refused(&k, later, DACM_BAD_SIGNATURE, "two statements 2");
 }
 
+TEST(trusted_root_may_be_replaced_more_often_than_statements_are_kept)
+{
+    enum { TIMES = 20 };
+    RPC_CLEANUP(keeper_done) keeper k;
+    open_keeper(&k);
+    RPC_CLEANUP(signer_freep) trust_signer *key = new_signer(TRUST_FOR_MANIFESTS);
+    RPC_CLEANUP(signer_freep) trust_signer *last = NULL;
+    RPC_AUTOFREE char *all = NULL;
+    size_t size = 0;
+    dacm_error error;
+    FILE *stream = open_memstream(&all, &size);
+    for (int i = 1; i <= TIMES; i++) {
+        trust_signer *next = new_signer(TRUST_FOR_KEY_SETS);
+        RPC_AUTOFREE char *jws = statement(last ? last : k.root, next, (uint64_t)i);
+        trust_signer_free(last);
+        last = next;
+        fprintf(stream, "%s\n", jws);
+    }
+    fclose(stream);
+    for (int again = 0; again < 2; again++)
+        if (bring(&k, all, &error) != DACM_OK)
+            fail_msg("%s", error.message);
+    taken(&k, &(set_options){.root = last, .key = key, .version = 1});
+}
+
 /* ---- pins -------------------------------------------------------------------------------------
  */
 
@@ -640,6 +666,48 @@ TEST(trusted_half_a_file_of_a_killed_process_is_not_looked_at)
     taken(&k, &(set_options){.root = k.root, .key = key, .version = 5});
     assert_int_equal(version_of(&k, DACM, DACM_KEYS_FOR_MANIFESTS), 5);
     assert_int_not_equal(access(path, F_OK), 0);
+}
+
+typedef struct bringer {
+    const keeper *k;
+    char *sets[3];
+    bool failed;
+} bringer;
+
+static void *bring_all(void *ctx)
+{
+    bringer *b = ctx;
+    for (size_t i = 0; i < COUNT(b->sets); i++)
+        b->failed |= bring(b->k, b->sets[i], NULL) != DACM_OK;
+    return NULL;
+}
+
+TEST(trusted_threads_at_once_lose_nothing_of_each_other)
+{
+    enum { THREADS = 4 };
+    RPC_CLEANUP(keeper_done) keeper k;
+    open_keeper(&k);
+    RPC_CLEANUP(signer_freep) trust_signer *key = new_signer(TRUST_FOR_MANIFESTS);
+    bringer bringers[THREADS];
+    pthread_t threads[THREADS];
+    char service[16];
+    for (size_t i = 0; i < THREADS; i++) {
+        bringers[i] = (bringer){.k = &k};
+        snprintf(service, sizeof service, "service-%zu", i);
+        for (size_t j = 0; j < COUNT(bringers[i].sets); j++)
+            bringers[i].sets[j] = make_set(
+                &(set_options){.root = k.root, .key = key, .version = j + 1, .service = service});
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, bring_all, &bringers[i]), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_false(bringers[i].failed);
+        snprintf(service, sizeof service, "service-%zu", i);
+        assert_int_equal(version_of(&k, service, DACM_KEYS_FOR_MANIFESTS), 3);
+        for (size_t j = 0; j < COUNT(bringers[i].sets); j++)
+            free(bringers[i].sets[j]);
+    }
 }
 
 TEST(trusted_folder_that_is_not_there_knows_nobody)

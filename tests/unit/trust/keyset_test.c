@@ -535,6 +535,28 @@ TEST(keyset_by_a_root_that_was_not_in_use_is_invalid)
     }
 }
 
+/* A ring may hold such a key: others' sets have them. */
+TEST(keyset_by_a_root_that_is_no_ed25519_key_is_invalid)
+{
+    RPC_CLEANUP(signer_freep) trust_signer *rsa = NULL;
+    char payload[4096];
+    trust_keyset read;
+    rpc_status status = {0};
+    assert_int_equal(trust_signer_generate_rsa(2048, &rsa, &status), RPC_OK);
+    RPC_AUTOFREE char *jwks = trust_signer_public_jwks(rsa);
+    char *purpose = strstr(jwks, "dacm_purpose");
+    assert_non_null(purpose);
+    purpose[0] = 'x'; /* a member that says nothing */
+    RPC_CLEANUP(ring_freep) trust_keyring *ring = ring_of(jwks, TRUST_FOR_KEY_SETS);
+    write_payload(payload, sizeof payload, "", "");
+    RPC_AUTOFREE char *jws = NULL;
+    assert_int_equal(
+        trust_jws_sign(rsa, TRUST_KEYSET_TYP, rpc_bytes_str(payload), &jws, &status), RPC_OK);
+    assert_int_equal(
+        trust_keyset_verify(rpc_bytes_str(jws), ring, NOW, &read, &status), TRUST_INVALID);
+    assert_non_null(strstr(status.message, "EdDSA only"));
+}
+
 TEST(keyset_that_has_expired_or_is_of_the_future_is_invalid)
 {
     trust_keyset set = make_set(), read = {0};
@@ -620,6 +642,24 @@ TEST(root_statement_out_of_its_place_is_refused)
         trust_root_follow(rpc_bytes_str(one), ring, "https://other.example", 1, &jwk, &status),
         TRUST_INVALID);
     assert_non_null(strstr(status.message, "another issuer"));
+    assert_null(jwk);
+}
+
+TEST(root_statement_by_a_root_that_was_not_in_use_is_refused)
+{
+    static const char *const roots[] = {"{" ROOT_JWK ",\"exp\":1789999999}",
+        "{" ROOT_JWK ",\"nbf\":1790000001}", "{" ROOT_JWK ",\"dacm_state\":\"compromised\"}"};
+    RPC_CLEANUP(signer_freep) trust_signer *root = signer_for(TRUST_FOR_KEY_SETS);
+    RPC_CLEANUP(signer_freep) trust_signer *next = fresh_root();
+    RPC_AUTOFREE char *jws = statement(root, next, 1);
+    char *jwk = NULL;
+    rpc_status status;
+    for (size_t i = 0; i < COUNT(roots); i++) {
+        RPC_CLEANUP(ring_freep) trust_keyring *ring = ring_of(roots[i], TRUST_FOR_KEY_SETS);
+        assert_int_equal(
+            trust_root_follow(rpc_bytes_str(jws), ring, "https://skms.example", 1, &jwk, &status),
+            TRUST_INVALID);
+    }
     assert_null(jwk);
 }
 
