@@ -7,6 +7,7 @@
 
 #include "audit.h"
 #include "http.h"
+#include "store.h"
 
 #include <jansson.h>
 #include <sys/types.h>
@@ -50,6 +51,14 @@ int program_main(const program *program, int argc, char **argv);
 void program_print_json(json_t *object);
 /** The failure of a tool, as text on standard error or as JSON; returns 1. */
 int program_tool_failed(const char *name, bool json, const rpc_status *status);
+
+/** What a record is by its key. *ret_known false: no key of ours is like that; NULL: its value is
+ * no message. */
+typedef const ProtobufCMessageDescriptor *program_kind_fn(
+    const store_entry *entry, bool *ret_known);
+/** --store-check of a server that keeps records only: the store's own check, then each record is
+ *  read as what its key says that it is. Prints what it finds; an exit code. */
+int program_store_check(const char *name, const char *directory, bool json, program_kind_fn *kind);
 
 /* ---- settings of all ------------------------------------------------------------------------- */
 
@@ -145,6 +154,51 @@ RPC_MUST_USE rpc_code program_check_url(
 host_https_options program_https_options(const host_values *values, const char *name);
 RPC_MUST_USE rpc_code program_check_https(
     const host_values *values, const char *name, rpc_status *reterr);
+
+/* ---- audit records -----------------------------------------------------------------------------
+ */
+
+/** Writes a record {"time_ms", "request_id", "event", fields…} and waits until it is as durable as
+ *  audit.durability asks. event is static ("login", "release", …). UNAVAILABLE: it is not in the
+ *  trail, which is logged and counted in refused; the answer must not go out. */
+RPC_MUST_USE rpc_code program_audit(trust_audit *audit, host_log *log, const rpc_clock *clock,
+    host_counter *refused, const char *request_id, const char *event, const host_field *fields,
+    size_t count, rpc_status *reterr);
+
+/* ---- unary methods that may block
+ * ----------------------------------------------------------------
+ */
+
+/** A call as its method sees it, on a thread of a pool. */
+typedef struct program_call {
+    void *service;      /* of program_calls */
+    const void *method; /* as it was given to program_call_begin() */
+    rpc_call *call;
+    rpc_arena *arena;
+    const ProtobufCMessage *request; /* a copy: the call may be over; its texts and bytes are wiped
+                                      * afterwards */
+    ProtobufCMessage *reply;         /* set on RPC_OK; in the arena */
+} program_call;
+
+/** How the methods of a service are run. */
+typedef struct program_calls {
+    rpc_pool *pool;
+    void *service;
+    size_t arena_bytes; /* of a call: request and reply */
+    rpc_code (*run)(program_call *c, rpc_status *reterr);
+} program_calls;
+
+/** Runs calls->run on the pool with a copy of request and answers. RESOURCE_EXHAUSTED when too many
+ *  wait. Strand; calls outlives the pool. */
+void program_call_begin(const program_calls *calls, const void *method,
+    const ProtobufCMessage *request, ProtobufCClosure closure, rpc_call *call);
+/** A message of that type in the call's arena, initialised; a copy of a text in it. NULL when
+ *  memory is short: program_call_no_memory(). */
+void *program_call_new(program_call *c, const ProtobufCMessageDescriptor *descriptor);
+char *program_call_text(program_call *c, const char *text);
+rpc_code program_call_no_memory(rpc_status *reterr);
+/** As many as a page may have: 100 where it does not say, at most 1,000. */
+uint32_t program_page_size(uint32_t asked);
 
 /* ---- files ----------------------------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@ static bool named(const skm_caller *caller, const char *san)
     for (const char *const *name = caller->uri_names; name && *name; name++)
         if (strcmp(*name, san) == 0)
             return true;
-    return false;
+    return caller->has && caller->has(caller->certificate, san);
 }
 
 static int by_san(const void *a, const void *b)
@@ -85,10 +85,23 @@ static void search_name(const skm_state *state, const char *name, search *s)
     }
 }
 
+/* A certificate whose names are not listed: those of one service are tried. */
+static const skm__member *member_of(
+    const skm_state *state, const skm_caller *caller, const char *service)
+{
+    for (size_t i = 0; i < state->member_count; i++)
+        if (strcmp(state->members[i].service->name, service) == 0 &&
+            named(caller, state->members[i].san))
+            return &state->members[i];
+    return NULL;
+}
+
 const skm__member *skm__member_find(
     const skm_state *state, const skm_caller *caller, const char *service)
 {
     search s = {.caller = caller, .service = service};
+    if (caller->has)
+        return member_of(state, caller, service);
     for (const char *const *name = caller->dns_names; name && *name; name++)
         search_name(state, *name, &s);
     for (const char *const *name = caller->uri_names; name && *name; name++)
@@ -173,7 +186,7 @@ static rpc_code find_service(
     *ret = skm__service_find(state, name);
     return *ret ? RPC_OK
                 : rpc_status_set(reterr, RPC_NOT_FOUND,
-                      "val_service: there is no '%.200s'; `dacm keys services` lists them", name);
+                      "val_service: there is no '%.200s'; ListServices lists them", name);
 }
 
 static void draw_token(skm__enrolment *enrolment, char ret_token[SKM_TOKEN_CHARS + 1])

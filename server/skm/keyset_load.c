@@ -102,12 +102,22 @@ static bool take(void *ctx, const store_entry *entry)
     return code == RPC_OK;
 }
 
+bool skm__key_before(
+    const skm_key_life *a_life, const skm__key *a, const skm_key_life *b_life, const skm__key *b)
+{
+    if (a_life->signs_from != b_life->signs_from)
+        return a_life->signs_from < b_life->signs_from;
+    return strcmp(a->kid, b->kid) < 0;
+}
+
 void skm__set_sort(skm__set *set)
 {
     for (size_t i = 1; i < set->count; i++) {
         skm__key *key = set->keys[i];
         size_t at = i;
-        for (; at > 0 && set->keys[at - 1]->life.signs_from > key->life.signs_from; at--)
+        for (; at > 0 &&
+               skm__key_before(&key->life, key, &set->keys[at - 1]->life, set->keys[at - 1]);
+             at--)
             set->keys[at] = set->keys[at - 1];
         set->keys[at] = key;
     }

@@ -104,11 +104,13 @@ static size_t oldest_spare(const change *c)
     return spare;
 }
 
+/* Of a set that holds no more nothing is dropped: who looks again changes nothing. */
 static void drop_spare(change *c)
 {
-    for (size_t i; c->count + 2 > KEPT_MAX && (i = oldest_spare(c)) < c->count;) {
+    for (size_t i; c->count > KEPT_MAX && (i = oldest_spare(c)) < c->made_from;) {
         c->dropped[c->dropped_count++] = c->keys[i];
         c->count--;
+        c->made_from--;
         memmove(&c->keys[i], &c->keys[i + 1], (c->count - i) * sizeof *c->keys);
         memmove(&c->lives[i], &c->lives[i + 1], (c->count - i) * sizeof *c->lives);
     }
@@ -164,30 +166,31 @@ static rpc_code plan(change *c, const skm__edit *edit, rpc_status *reterr)
     rpc_code code = edit ? apply_edit(c, edit, reterr) : RPC_OK;
     if (code != RPC_OK)
         return code;
-    drop_spare(c);
-    c->made_from = c->count;
     if (!skm_life_tend(&c->set->service->policy, c->lives, &c->count, SKM_LIFE_KEYS_MAX, c->now))
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "the set holds %u keys, none of which may be dropped yet; no further one is made",
             SKM_LIFE_KEYS_MAX);
     for (size_t i = c->made_from; code == RPC_OK && i < c->count; i++)
         code = make_key(c, i, reterr);
+    if (code == RPC_OK)
+        drop_spare(c);
     return code;
 }
 
 /* ---- its JWK set, by signs_from -----------------------------------------------------------------
  */
 
-static size_t next_by_time(const change *c, size_t before)
+static bool before(const change *c, size_t a, size_t b)
+{
+    return skm__key_before(&c->lives[a], c->keys[a], &c->lives[b], c->keys[b]);
+}
+
+static size_t next_by_time(const change *c, size_t last)
 {
     size_t found = SIZE_MAX;
-    for (size_t i = 0; i < c->count; i++) {
-        const bool after = before == SIZE_MAX ||
-                           c->lives[i].signs_from > c->lives[before].signs_from ||
-                           (c->lives[i].signs_from == c->lives[before].signs_from && i > before);
-        if (after && (found == SIZE_MAX || c->lives[i].signs_from < c->lives[found].signs_from))
+    for (size_t i = 0; i < c->count; i++)
+        if ((last == SIZE_MAX || before(c, last, i)) && (found == SIZE_MAX || before(c, i, found)))
             found = i;
-    }
     return found;
 }
 
@@ -380,6 +383,8 @@ rpc_code skm__set_change(skm_state *state, skm__set *set, const skm__edit *edit,
     rpc_code code = plan(&c, edit, reterr);
     if (code == RPC_OK)
         code = carry_out(&c, edit && edit->sign_again, reterr);
+    if (code == RPC_OK)
+        set->looked_at = c.now;
     change_done(&c);
     return code;
 }

@@ -38,12 +38,15 @@ void skm__root_done(skm__root *root)
     *root = (skm__root){0};
 }
 
-/* The public half alone, as one JWK. */
-static char *jwk_of(const trust_signer *signer)
+/* The public half alone, as one JWK that says whose root it is. */
+static char *jwk_of(const skm_state *state, const trust_signer *signer)
 {
     RPC_AUTOFREE char *jwks = trust_signer_public_jwks(signer);
     json_t *set = jwks ? json_loads(jwks, 0, NULL) : NULL;
-    char *text = json_dumps(json_array_get(json_object_get(set, "keys"), 0), JSON_COMPACT);
+    json_t *jwk = json_array_get(json_object_get(set, "keys"), 0);
+    char *text = jwk && json_object_set_new(jwk, "dacm_issuer", json_string(state->issuer)) == 0
+                     ? json_dumps(jwk, JSON_COMPACT)
+                     : NULL;
     json_decref(set);
     return text;
 }
@@ -75,7 +78,7 @@ static rpc_code unseal_root(
     else
         code = damaged(root->sequence, reterr);
     sodium_free(seed);
-    if (code == RPC_OK && !(root->jwk = jwk_of(root->signer)))
+    if (code == RPC_OK && !(root->jwk = jwk_of(state, root->signer)))
         code = skm__no_memory(reterr);
     return code;
 }
@@ -116,11 +119,12 @@ static rpc_code read_roots(
  */
 
 /* The key, its public JWK and its record; the statement is the caller's. */
-static rpc_code make_root(uint64_t sequence, skm__root *root, rpc_status *reterr)
+static rpc_code make_root(
+    const skm_state *state, uint64_t sequence, skm__root *root, rpc_status *reterr)
 {
     rpc_code code = trust_signer_generate(TRUST_FOR_KEY_SETS, &root->signer, reterr);
     root->sequence = sequence;
-    if (code == RPC_OK && (!(root->jwk = jwk_of(root->signer)) ||
+    if (code == RPC_OK && (!(root->jwk = jwk_of(state, root->signer)) ||
                               !(root->statements = calloc(sequence, sizeof *root->statements))))
         code = skm__no_memory(reterr);
     return code;
@@ -167,7 +171,7 @@ rpc_code skm__root_open(skm_state *state, rpc_status *reterr)
     if (code == RPC_OK && message)
         code = read_roots(
             state, root, ((const Skm__Records__Roots *)message)->sequence, arena, reterr);
-    else if (code == RPC_OK && (code = make_root(1, root, reterr)) == RPC_OK)
+    else if (code == RPC_OK && (code = make_root(state, 1, root, reterr)) == RPC_OK)
         code = write_root(state, root, NULL, reterr);
     rpc_arena_free(arena);
     return code;
@@ -203,7 +207,7 @@ static rpc_code replace_root(skm_state *state, skm__root *next, rpc_status *rete
     if (old->sequence > 1)
         record.statement = old->statements[old->sequence - 2];
     rpc_code code = old->sequence < ROOTS_MAX
-                        ? make_root(old->sequence + 1, next, reterr)
+                        ? make_root(state, old->sequence + 1, next, reterr)
                         : rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
                               "there were %u roots; a new store begins with a first one",
                               ROOTS_MAX);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #define MASTER_GROUP  "h"
-#define AGAIN_S_MAX   60 /* the clock may jump: look again whatever it said */
+#define AGAIN_S_MAX   5 /* the clock may jump, and services come: look again whatever it said */
 #define SERVICES_ROOM 64u
 
 /* ---- names -------------------------------------------------------------------------------------
@@ -182,12 +182,12 @@ static int64_t sign_at(const skm_keyset *published)
     return published->expires_at - (published->expires_at - published->issued_at) / 4;
 }
 
-/* When the set has to be looked at again. */
-static int64_t due_at(const skm__set *set, int64_t now)
+/* When the set has to be looked at again, after the last time that it was. */
+static int64_t due_at(const skm__set *set)
 {
     skm_key_life lives[SKM_LIFE_KEYS_MAX];
     const size_t count = skm__lives(set, lives);
-    const skm_life life = skm_life_judge(&set->service->policy, lives, count, now);
+    const skm_life life = skm_life_judge(&set->service->policy, lives, count, set->looked_at);
     const int64_t again = sign_at(set->published);
     return life.changes_at < again ? life.changes_at : again;
 }
@@ -196,13 +196,14 @@ static rpc_code tend_set(skm_state *state, skm__set *set, int64_t *due, rpc_stat
 {
     const int64_t now = skm__now_s(state);
     const skm_keyset *published = set->published;
-    const skm__edit edit = {
-        .sign_again = published &&
-                      (set->root != state->root.sequence || sign_at(published) <= now ||
-                          published->issued_at > now)}; /* the clock went back */
-    const rpc_code code = skm__set_change(state, set, &edit, reterr);
-    if (code == RPC_OK && due_at(set, now) < *due)
-        *due = due_at(set, now);
+    const bool back = now < set->looked_at; /* the clock */
+    const skm__edit edit = {.sign_again = published && (back || set->root != state->root.sequence ||
+                                                           sign_at(published) <= now)};
+    rpc_code code = RPC_OK;
+    if (!published || back || edit.sign_again || due_at(set) <= now)
+        code = skm__set_change(state, set, &edit, reterr);
+    if (code == RPC_OK && due_at(set) < *due)
+        *due = due_at(set);
     return code;
 }
 

@@ -99,9 +99,12 @@ RPC_MUST_USE rpc_code skm_enrolment_add(skm_state *state, const char *service, c
 RPC_MUST_USE rpc_code skm_enrolment_revoke(
     skm_state *state, const char *service, const char *san, rpc_status *reterr);
 
-/** Who calls, by its certificate. Lists as rpc_peer has them; NULL = none. */
+/** Who calls, by its certificate: lists as rpc_peer has them (NULL = none), or a function that says
+ *  whether it has a name. */
 typedef struct skm_caller {
     const char *const *dns_names, *const *uri_names;
+    bool (*has)(const void *certificate, const char *san);
+    const void *certificate;
 } skm_caller;
 
 typedef struct skm_enrolled {

@@ -49,7 +49,8 @@ typedef struct skm__set {
     size_t count;
     skm__key *keys[SKM_LIFE_KEYS_MAX]; /* by signs_from */
     skm_keyset *published;
-    uint64_t root; /* sequence of the root that signed it */
+    uint64_t root;     /* sequence of the root that signed it */
+    int64_t looked_at; /* when it was last made what it had to be then */
 } skm__set;
 
 typedef struct skm__enrolment {
@@ -173,7 +174,9 @@ rpc_code skm__set_change(
     skm_state *state, skm__set *set, const skm__edit *edit, rpc_status *reterr);
 /** Lives of a set's keys, in its order. */
 size_t skm__lives(const skm__set *set, skm_key_life ret[SKM_LIFE_KEYS_MAX]);
-/** By signs_from; of equals the older one first. */
+/** The order of keys, which is part of what is published: by signs_from, of equals by kid. */
+bool skm__key_before(
+    const skm_key_life *a_life, const skm__key *a, const skm_key_life *b_life, const skm__key *b);
 void skm__set_sort(skm__set *set);
 void skm__key_free(skm__key *key);
 /** A public JWK; json_decref() it. NULL without memory. */

@@ -11,8 +11,8 @@
 static rpc_code not_for_you(rpc_status *reterr)
 {
     return rpc_status_set(reterr, RPC_PERMISSION_DENIED,
-        "there are no such keys for this certificate; `dacm keys enrol` makes a token with which "
-        "an SKM-C enrols");
+        "there are no such keys for this certificate; the operator makes a token "
+        "(skms.v1.Admin/CreateEnrolment) with which an SKM-C enrols");
 }
 
 /* In locked memory; NULL: none is left, or the record is damaged. */

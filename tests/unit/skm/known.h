@@ -28,7 +28,7 @@ void known_open(known *k);
 void known_close(known *k);
 /** As a server that was started anew. */
 void known_reopen(known *k);
-/** The store alone, and the state on it: *ret_code is what opening said. */
+/** Opens store and state on them; what the state said, whose store is open in either case. */
 rpc_code known_try(known *k, rpc_status *reterr);
 void known_pass(known *k, int64_t seconds);
 int64_t known_now(known *k);

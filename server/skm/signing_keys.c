@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What waits for the disk (Enrol, GetSigningKey: the audit trail) runs on a pool; GetKeySet and
+ * Sign are answered in place. */
+#include "signing_keys.h"
+
+#include "skms_proto_descriptors.h"
+
+#include <stdlib.h>
+
+#define THREADS     8u /* they wait for the disk, and whoever waits together has one sync */
+#define QUEUE_MAX   1024u
+#define ARENA_BYTES (256u << 10)
+#define SERVICE     "skms.v1.SigningKeys"
+
+typedef struct methods {
+    Skms__V1__SigningKeys_Service base;
+    skm_signing_keys *keys;
+} methods;
+
+struct skm_signing_keys {
+    skm_service *service;
+    rpc_server *rpc;
+    rpc_listener *listener;
+    rpc_pool *pool;
+    program_calls calls;
+    methods methods;
+    host_counter *sign_refused, *released, *enrolled;
+};
+
+typedef rpc_code method_fn(program_call *c, rpc_status *reterr);
+typedef struct method {
+    const char *name;
+    method_fn *run;
+} method;
+
+/* ---- who calls ----------------------------------------------------------------------------------
+ */
+
+rpc_code skm_no_purpose(rpc_status *reterr)
+{
+    return rpc_status_set(
+        reterr, RPC_INVALID_ARGUMENT, "purpose: must be PURPOSE_TOKENS or PURPOSE_MANIFESTS");
+}
+
+const char *skm_caller_name(const rpc_call *call)
+{
+    const rpc_peer *peer = rpc_call_peer(call);
+    if (peer->dns_names && peer->dns_names[0])
+        return peer->dns_names[0];
+    return peer->uri_names && peer->uri_names[0] ? peer->uri_names[0] : "";
+}
+
+static rpc_code check_certificate(const rpc_call *call, rpc_status *reterr)
+{
+    return rpc_call_peer(call)->has_certificate
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_UNAUTHENTICATED,
+                     "this method needs a client certificate that listen.keys.client_ca signed");
+}
+
+static skm_service *service_of(const program_call *c)
+{
+    return ((skm_signing_keys *)c->service)->service;
+}
+
+/* Whatever is refused here stands in the trail, as what is allowed. */
+static rpc_code audit(program_call *c, const char *event, const char *val_service,
+    const char *purpose, const char *kids, const char *outcome, rpc_status *reterr)
+{
+    char sha256[65];
+    const rpc_peer *peer = rpc_call_peer(c->call);
+    rpc_hex(rpc_bytes_of(peer->certificate_sha256, sizeof peer->certificate_sha256), sha256);
+    return SKM_AUDIT(service_of(c), host_rpc_request_id(c->call), event, reterr,
+        host_text("outcome", outcome), host_text("client", skm_caller_name(c->call)),
+        host_text("certificate_sha256", sha256), host_text("val_service", val_service),
+        host_text("purpose", purpose), host_text("kids", kids));
+}
+
+/* ---- Enrol --------------------------------------------------------------------------------------
+ */
+
+typedef struct root_text {
+    program_call *c;
+    char *jwk;
+} root_text;
+
+static void take_root(void *ctx, uint64_t sequence, const char *jwk, const char *const *statements,
+    size_t statement_count)
+{
+    root_text *root = ctx;
+    (void)sequence;
+    (void)statements;
+    (void)statement_count;
+    root->jwk = program_call_text(root->c, jwk);
+}
+
+static rpc_code tell_enrolled(program_call *c, const skm_enrolled *enrolled, rpc_status *reterr)
+{
+    root_text root = {.c = c};
+    Skms__V1__EnrolResponse *reply = program_call_new(c, &skms__v1__enrol_response__descriptor);
+    Skms__V1__Purpose *purposes = rpc_arena_alloc(c->arena, SKM_PURPOSES * sizeof *purposes);
+    skm_root_get(service_of(c)->state, take_root, &root);
+    if (!reply || !purposes || !root.jwk ||
+        !(reply->val_service = program_call_text(c, enrolled->service)))
+        return program_call_no_memory(reterr);
+    reply->purposes = purposes;
+    for (skm_purpose p = SKM_FOR_TOKENS; p <= SKM_FOR_MANIFESTS; p++)
+        if (enrolled->purposes[p])
+            purposes[reply->n_purposes++] = (Skms__V1__Purpose)p;
+    reply->delegated = enrolled->delegated;
+    reply->root = root.jwk;
+    c->reply = &reply->base;
+    return RPC_OK;
+}
+
+static rpc_code enrol(program_call *c, rpc_status *reterr)
+{
+    const Skms__V1__EnrolRequest *request = (const Skms__V1__EnrolRequest *)c->request;
+    skm_signing_keys *keys = c->service;
+    const skm_caller caller = skm_caller_of(c->call);
+    skm_enrolled enrolled = {.service = ""};
+    rpc_status why;
+    if (request->sealing_key.len != SKM_SEALING_BYTES)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "sealing_key: an X25519 public key has %d bytes", SKM_SEALING_BYTES);
+    rpc_code code = audit(c, "enrol", "", "", "", "asked", reterr);
+    if (code != RPC_OK)
+        return code;
+    code = skm_enrol(keys->service->state, &caller, request->token, request->sealing_key.data,
+        &enrolled, reterr);
+    if (audit(c, "enrol", enrolled.service, "", "", rpc_code_name(code), &why) != RPC_OK)
+        return rpc_status_text(reterr, why.code, why.message);
+    if (code != RPC_OK)
+        return code;
+    host_counter_add(keys->enrolled, 1);
+    return tell_enrolled(c, &enrolled, reterr);
+}
+
+/* ---- GetSigningKey ------------------------------------------------------------------------------
+ */
+
+static rpc_code tell_keys(program_call *c, const skm_release *release, rpc_status *reterr)
+{
+    Skms__V1__GetSigningKeyResponse *reply = program_call_new(
+        c, &skms__v1__get_signing_key_response__descriptor);
+    if (!reply ||
+        !(reply->keys = rpc_arena_alloc(c->arena, release->count * sizeof(reply->keys[0]))))
+        return program_call_no_memory(reterr);
+    for (size_t i = 0; i < release->count; i++) {
+        const skm_released_key *from = &release->keys[i];
+        Skms__V1__SealedKey *key = program_call_new(c, &skms__v1__sealed_key__descriptor);
+        uint8_t *sealed = rpc_arena_alloc(c->arena, from->sealed_size + 1);
+        if (!key || !sealed || !(key->kid = program_call_text(c, from->kid)))
+            return program_call_no_memory(reterr);
+        memcpy(sealed, from->sealed_jwk, from->sealed_size);
+        key->sealed_jwk = (ProtobufCBinaryData){from->sealed_size, sealed};
+        key->signs_from = from->signs_from;
+        key->signs_until = from->signs_until;
+        reply->keys[reply->n_keys++] = key;
+    }
+    reply->key_set_version = release->version;
+    c->reply = &reply->base;
+    return RPC_OK;
+}
+
+static void list_kids(const skm_release *release, char *ret, size_t room)
+{
+    size_t size = 0;
+    ret[0] = '\0';
+    for (size_t i = 0; i < release->count && size < room; i++) {
+        const int more = snprintf(
+            ret + size, room - size, "%s%s", i ? " " : "", release->keys[i].kid);
+        size += more > 0 ? (size_t)more : 0;
+    }
+}
+
+/* The record says which keys left, to whom; it is written before they do. */
+static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
+{
+    const Skms__V1__GetSigningKeyRequest *request = (const Skms__V1__GetSigningKeyRequest *)
+                                                        c->request;
+    skm_signing_keys *keys = c->service;
+    const skm_caller caller = skm_caller_of(c->call);
+    char kids[SKM_RELEASED_MAX * (TRUST_KID_MAX + 1) + 1];
+    skm_purpose purpose;
+    skm_release release;
+    rpc_status why;
+    if (!skm_purpose_of(request->purpose, &purpose))
+        return skm_no_purpose(reterr);
+    const rpc_code code = skm_keys_release(
+        keys->service->state, &caller, request->val_service, purpose, &release, reterr);
+    list_kids(&release, kids, sizeof kids);
+    if (audit(c, "release", code == RPC_OK ? release.service : request->val_service,
+            skm_purpose_name(purpose), kids, rpc_code_name(code), &why) != RPC_OK)
+        return rpc_status_text(reterr, why.code, why.message);
+    if (code != RPC_OK)
+        return code;
+    host_counter_add(keys->released, release.count);
+    return tell_keys(c, &release, reterr);
+}
+
+/* ---- on the pool --------------------------------------------------------------------------------
+ */
+
+static rpc_code run(program_call *c, rpc_status *reterr)
+{
+    const method *m = c->method;
+    const rpc_code code = check_certificate(c->call, reterr);
+    return code == RPC_OK ? m->run(c, reterr) : code;
+}
+
+#define POOLED(X)                                                                                  \
+    X(enrol, Enrol, EnrolResponse)                                                                 \
+    X(get_signing_key, GetSigningKey, GetSigningKeyResponse)
+
+#define DEFINE(function, rpc, reply)                                                               \
+    static void on_##function(Skms__V1__SigningKeys_Service *self,                                 \
+        const Skms__V1__##rpc##Request *request, Skms__V1__##reply##_Closure closure, void *call)  \
+    {                                                                                              \
+        static const method it = {#rpc, function};                                                 \
+        program_call_begin(&((methods *)self)->keys->calls, &it, &request->base,                   \
+            (ProtobufCClosure)closure, call);                                                      \
+    }
+POOLED(DEFINE)
+
+/* ---- GetKeySet, in place ------------------------------------------------------------------------
+ */
+
+typedef struct telling {
+    uint64_t have;
+    rpc_arena *arena;
+    Skms__V1__KeySet *message;
+    bool failed;
+} telling;
+
+static void add_statements(void *ctx, uint64_t sequence, const char *jwk,
+    const char *const *statements, size_t statement_count)
+{
+    telling *t = ctx;
+    (void)sequence;
+    (void)jwk;
+    const size_t from = t->have < statement_count ? (size_t)t->have : statement_count;
+    char **texts = rpc_arena_alloc(t->arena, (statement_count - from + 1) * sizeof *texts);
+    t->failed = !texts;
+    for (size_t i = from; !t->failed && i < statement_count; i++) {
+        texts[i - from] = rpc_arena_strndup(t->arena, statements[i], strlen(statements[i]));
+        t->failed = !texts[i - from];
+    }
+    t->message->root_statements = texts;
+    t->message->n_root_statements = statement_count - from;
+}
+
+Skms__V1__KeySet *skm_tell_set(
+    skm_service *service, const skm_keyset *set, uint64_t have, rpc_arena *arena)
+{
+    Skms__V1__KeySet *message = rpc_arena_alloc(arena, sizeof *message);
+    if (!message)
+        return NULL;
+    skms__v1__key_set__init(message);
+    message->version = skm_keyset_version(set);
+    message->jws = rpc_arena_strndup(arena, skm_keyset_jws(set), strlen(skm_keyset_jws(set)));
+    telling t = {.have = have, .arena = arena, .message = message};
+    skm_root_get(service->state, add_statements, &t);
+    return message->jws && !t.failed ? message : NULL;
+}
+
+static void on_get_key_set(Skms__V1__SigningKeys_Service *self,
+    const Skms__V1__GetKeySetRequest *request, Skms__V1__KeySet_Closure closure, void *call)
+{
+    skm_service *service = ((methods *)self)->keys->service;
+    skm_purpose purpose;
+    skm_keyset *set = NULL;
+    rpc_status status = {0};
+    rpc_code code = skm_purpose_of(request->purpose, &purpose) ? RPC_OK : skm_no_purpose(&status);
+    if (code == RPC_OK)
+        code = skm_keyset_get(service->state, request->val_service, purpose, &set, &status);
+    Skms__V1__KeySet *reply = code == RPC_OK ? skm_tell_set(service, set, request->have_root,
+                                                   rpc_call_arena(call))
+                                             : NULL;
+    if (code == RPC_OK && !reply)
+        code = program_call_no_memory(&status);
+    if (code == RPC_OK)
+        closure(reply, call);
+    else
+        rpc_call_fail(call, &status);
+    skm_keyset_unref(set);
+}
+
+/* ---- Sign, in place -----------------------------------------------------------------------------
+ */
+
+static void on_sign(Skms__V1__SigningKeys_Service *self, const Skms__V1__SignRequest *request,
+    Skms__V1__SignResponse_Closure closure, void *call)
+{
+    skm_signing_keys *keys = ((methods *)self)->keys;
+    const skm_caller caller = skm_caller_of(call);
+    char kid[TRUST_KID_MAX + 1];
+    uint8_t signature[SKM_SIGNATURE_BYTES];
+    skm_purpose purpose;
+    rpc_status status = {0};
+    rpc_code code = check_certificate(call, &status);
+    if (code == RPC_OK && !skm_purpose_of(request->purpose, &purpose))
+        code = skm_no_purpose(&status);
+    if (code == RPC_OK)
+        code = skm_sign(keys->service->state, &caller, purpose, request->kid,
+            rpc_bytes_of(request->message.data, request->message.len), kid, signature, &status);
+    if (code != RPC_OK) {
+        host_counter_add(keys->sign_refused, 1);
+        rpc_call_fail(call, &status);
+        return;
+    }
+    Skms__V1__SignResponse reply = SKMS__V1__SIGN_RESPONSE__INIT;
+    reply.kid = kid;
+    reply.signature = (ProtobufCBinaryData){sizeof signature, signature};
+    closure(&reply, call);
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+rpc_tls_options skm_signing_keys_tls(const host_values *settings)
+{
+    const char *crl = host_string(settings, "listen.keys.client_crl");
+    return (rpc_tls_options){.certificate_file = host_string(settings, "listen.keys.certificate"),
+        .key_file = host_string(settings, "listen.keys.key"),
+        .ca_file = host_string(settings, "listen.keys.client_ca"),
+        .crl_file = crl[0] ? crl : NULL,
+        .client_auth = RPC_CLIENT_AUTH_REQUEST}; /* verifiers need none */
+}
+
+static rpc_code open_server(
+    skm_signing_keys *keys, host_rpc *calls, const host_values *settings, rpc_status *reterr)
+{
+    static const rpc_method_options watch = {.stream_receive_ms = RPC_NO_TIMEOUT};
+#define MEMBER(function, rpc, reply) .function = on_##function,
+    keys->methods = (methods){
+        /* ProvisionKey (TS 33.434 5.8) is not there yet: UNIMPLEMENTED */
+        .base = {.base = SKMS__V1__SIGNING_KEYS__BASE_INIT,
+            POOLED(MEMBER).get_key_set = on_get_key_set,
+            .sign = on_sign},
+        .keys = keys,
+    };
+    const rpc_interceptor interceptor = host_rpc_interceptor(calls);
+    const rpc_server_options options = {.limits = host_rpc_limits(settings),
+        .interceptors = &interceptor,
+        .interceptor_count = 1,
+        .on_event = host_rpc_event,
+        .event_ctx = calls};
+    const rpc_service_options described = {
+        .descriptor_set = {skms_proto_descriptors, skms_proto_descriptors_size}};
+    const rpc_listener_options listener = {.name = "keys",
+        .url = host_string(settings, "listen.keys.url"),
+        .tls = skm_signing_keys_tls(settings)};
+    rpc_status why = {0};
+    rpc_code code = rpc_server_new(keys->service->runtime, &options, &keys->rpc, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_service(keys->rpc, &keys->methods.base.base, &described, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_set_handler(
+            keys->rpc, "/" SERVICE "/WatchKeys", &skm_watch_handler, keys->service, &watch, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_health(keys->rpc, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_reflection(keys->rpc, reterr);
+    if (code == RPC_OK &&
+        (code = rpc_server_listen(keys->rpc, &listener, &keys->listener, &why)) != RPC_OK)
+        code = rpc_status_set(reterr, code, "'listen.keys.url': %.300s", why.message);
+    if (code == RPC_OK && (code = rpc_server_start(keys->rpc, reterr)) == RPC_OK)
+        host_rpc_show(calls, keys->rpc);
+    return code;
+}
+
+static void count_in(skm_signing_keys *keys)
+{
+    host_metrics *metrics = keys->service->metrics;
+    keys->sign_refused = host_metrics_counter(
+        metrics, "skm_signatures_refused_total", "Calls of Sign that were refused.", NULL);
+    keys->released = host_metrics_counter(
+        metrics, "skm_keys_released_total", "Private keys given to their owners, sealed.", NULL);
+    keys->enrolled = host_metrics_counter(
+        metrics, "skm_enrolments_total", "SKM-Cs that enrolled.", NULL);
+}
+
+rpc_code skm_signing_keys_start(skm_service *service, host_rpc *calls, const host_values *settings,
+    skm_signing_keys **ret, rpc_status *reterr)
+{
+    skm_signing_keys *keys = calloc(1, sizeof *keys);
+    if (!keys)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "skmsd: no memory to start");
+    keys->service = service;
+    count_in(keys);
+    rpc_code code = rpc_pool_new(service->runtime, "keys", THREADS, QUEUE_MAX, &keys->pool, reterr);
+    keys->calls = (program_calls){
+        .pool = keys->pool, .service = keys, .arena_bytes = ARENA_BYTES, .run = run};
+    if (code == RPC_OK)
+        code = open_server(keys, calls, settings, reterr);
+    if (code != RPC_OK) {
+        skm_signing_keys_stop(keys, 0);
+        return code;
+    }
+    rpc_server_set_health(keys->rpc, "", true);
+    rpc_server_set_health(keys->rpc, SERVICE, true);
+    *ret = keys;
+    return RPC_OK;
+}
+
+rpc_code skm_signing_keys_reload(
+    skm_signing_keys *keys, const host_values *settings, rpc_status *reterr)
+{
+    const rpc_tls_options tls = skm_signing_keys_tls(settings);
+    return rpc_listener_set_tls(keys->listener, &tls, reterr);
+}
+
+const char *skm_signing_keys_url(const skm_signing_keys *keys)
+{
+    return rpc_listener_url(keys->listener);
+}
+
+void skm_signing_keys_stop(skm_signing_keys *keys, int64_t grace_ms)
+{
+    if (!keys)
+        return;
+    if (keys->rpc)
+        rpc_server_stop(keys->rpc, grace_ms);
+    rpc_pool_free(keys->pool); /* its jobs hold calls of the server */
+    rpc_server_free(keys->rpc);
+    free(keys);
+}

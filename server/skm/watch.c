@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* WatchKeys: each call is sent the newest set whenever there is one that it does not have. What a
+ * slow reader missed in between it is never sent. */
+#include "skm_internal.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define SEND_ARENA (1u << 20)
+
+typedef struct watch {
+    atomic_uint refs; /* of the call, the list, and each post that is under way */
+    skm_service *service;
+    rpc_call *call;
+    char name[SKM_SERVICE_MAX + 1];
+    skm_purpose purpose;
+    uint64_t have_root;
+    uint64_t sent; /* serial */
+    bool asked, over;
+    bool listed; /* under the lock of the list, as the two that follow */
+    struct watch *next, **link;
+} watch;
+
+/* The lock is held for posting only. */
+struct skm_watchers {
+    skm_service *service;
+    pthread_mutex_t lock;
+    watch *first;
+    size_t count, max;
+    host_counter *refused;
+};
+
+static void drop(watch *w)
+{
+    if (atomic_fetch_sub(&w->refs, 1) == 1)
+        free(w);
+}
+
+static void drop_context(void *arg)
+{
+    drop(arg);
+}
+
+/* ---- the list ----------------------------------------------------------------------------------
+ */
+
+static bool list_add(skm_watchers *watchers, watch *w)
+{
+    pthread_mutex_lock(&watchers->lock);
+    const bool room = watchers->count < watchers->max;
+    if (room) {
+        atomic_fetch_add(&w->refs, 1);
+        watchers->count++;
+        w->listed = true;
+        w->next = watchers->first;
+        w->link = &watchers->first;
+        if (w->next)
+            w->next->link = &w->next;
+        watchers->first = w;
+    }
+    pthread_mutex_unlock(&watchers->lock);
+    return room;
+}
+
+static void list_remove(skm_watchers *watchers, watch *w)
+{
+    pthread_mutex_lock(&watchers->lock);
+    const bool listed = w->listed;
+    if (listed) {
+        *w->link = w->next;
+        if (w->next)
+            w->next->link = w->link;
+        w->listed = false;
+        watchers->count--;
+    }
+    pthread_mutex_unlock(&watchers->lock);
+    if (listed)
+        drop(w);
+}
+
+/* ---- sending, on the call's strand
+ * ----------------------------------------------------------------
+ */
+
+static void fail(watch *w, rpc_code code, const char *text)
+{
+    if (!w->over)
+        rpc_call_finish(w->call, code, text);
+    w->over = true;
+}
+
+static void send_set(watch *w, const skm_keyset *set)
+{
+    rpc_arena *arena = rpc_arena_new(SEND_ARENA);
+    Skms__V1__KeySet *message = arena ? skm_tell_set(w->service, set, w->have_root, arena) : NULL;
+    if (!message)
+        fail(w, RPC_RESOURCE_EXHAUSTED, "WatchKeys: no memory; try again later");
+    else if (rpc_call_send_packed(w->call, &message->base) == RPC_SENT_OK)
+        w->sent = skm_keyset_serial(set);
+    rpc_arena_free(arena); /* busy: on_writable comes */
+}
+
+static void push(watch *w)
+{
+    skm_keyset *set = NULL;
+    rpc_status status = {0};
+    if (w->over || !w->asked)
+        return;
+    if (skm_keyset_get(w->service->state, w->name, w->purpose, &set, &status) != RPC_OK)
+        fail(w, status.code, status.message);
+    else if (skm_keyset_serial(set) != w->sent)
+        send_set(w, set);
+    skm_keyset_unref(set);
+}
+
+static void pushed(void *arg)
+{
+    push(arg);
+    drop(arg);
+}
+
+static void changed(void *ctx, const char *service, skm_purpose purpose)
+{
+    skm_watchers *watchers = ctx;
+    pthread_mutex_lock(&watchers->lock);
+    for (watch *w = watchers->first; w; w = w->next)
+        if (w->purpose == purpose && strcmp(w->name, service) == 0) {
+            atomic_fetch_add(&w->refs, 1);
+            rpc_call_post(w->call, pushed, w);
+        }
+    pthread_mutex_unlock(&watchers->lock);
+}
+
+/* ---- the call -----------------------------------------------------------------------------------
+ */
+
+static void on_start(rpc_call *call, void *user)
+{
+    watch *w = calloc(1, sizeof *w);
+    if (!w) {
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "WatchKeys: no memory; try again later");
+        return;
+    }
+    atomic_init(&w->refs, 1);
+    w->service = user;
+    w->call = call;
+    rpc_call_set_context(call, w, drop_context);
+}
+
+static void begin(watch *w, const Skms__V1__GetKeySetRequest *request)
+{
+    rpc_status status = {0};
+    skm_watchers *watchers = w->service->watchers;
+    if (!skm_purpose_of(request->purpose, &w->purpose)) {
+        skm_no_purpose(&status);
+        fail(w, status.code, status.message);
+    } else if (!rpc_text_copy(w->name, sizeof w->name, request->val_service))
+        fail(w, RPC_NOT_FOUND, "there are no such keys");
+    else if (!list_add(watchers, w)) {
+        host_counter_add(watchers->refused, 1);
+        fail(w, RPC_RESOURCE_EXHAUSTED,
+            "WatchKeys: too many watch already (keysets.watchers_max); ask with GetKeySet");
+    } else {
+        w->have_root = request->have_root;
+        w->asked = true;
+        push(w);
+    }
+}
+
+static void on_message(rpc_call *call, rpc_message *message, void *user)
+{
+    (void)user;
+    watch *w = rpc_call_context(call);
+    ProtobufCMessage *request = NULL;
+    rpc_status status = {0};
+    if (!w || w->over || w->asked) {
+        if (w)
+            fail(w, RPC_INVALID_ARGUMENT, "WatchKeys: one request only");
+    } else if (rpc_message_unpack(message, &skms__v1__get_key_set_request__descriptor, &request,
+                   &status) != RPC_OK)
+        fail(w, status.code, status.message);
+    else
+        begin(w, (const Skms__V1__GetKeySetRequest *)request);
+    rpc_message_release(message);
+}
+
+static void on_half_close(rpc_call *call, void *user)
+{
+    (void)user;
+    watch *w = rpc_call_context(call);
+    if (w && !w->asked)
+        fail(w, RPC_INVALID_ARGUMENT, "WatchKeys: no request came");
+}
+
+static void on_writable(rpc_call *call, void *user)
+{
+    (void)user;
+    watch *w = rpc_call_context(call);
+    if (w)
+        push(w);
+}
+
+static void on_end(rpc_call *call, const rpc_status *status, void *user)
+{
+    (void)status;
+    (void)user;
+    watch *w = rpc_call_context(call);
+    if (!w)
+        return;
+    w->over = true;
+    list_remove(w->service->watchers, w);
+}
+
+const rpc_handler skm_watch_handler = {
+    .on_start = on_start,
+    .on_message = on_message,
+    .on_half_close = on_half_close,
+    .on_writable = on_writable,
+    .on_end = on_end,
+};
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+static double count_of(void *ctx)
+{
+    skm_watchers *watchers = ctx;
+    pthread_mutex_lock(&watchers->lock);
+    const size_t count = watchers->count;
+    pthread_mutex_unlock(&watchers->lock);
+    return (double)count;
+}
+
+skm_watchers *skm_watchers_new(skm_service *service, size_t max)
+{
+    skm_watchers *watchers = calloc(1, sizeof *watchers);
+    if (!watchers)
+        return NULL;
+    watchers->service = service;
+    watchers->max = max;
+    pthread_mutex_init(&watchers->lock, NULL);
+    watchers->refused = host_metrics_counter(service->metrics, "skm_watchers_refused_total",
+        "Calls of WatchKeys refused because there were too many.", NULL);
+    host_metrics_gauge(
+        service->metrics, "skm_watchers", "Calls of WatchKeys that run.", NULL, count_of, watchers);
+    skm_keysets_watch(service->state, changed, watchers);
+    return watchers;
+}
+
+void skm_watchers_free(skm_watchers *watchers)
+{
+    if (!watchers)
+        return;
+    skm_keysets_watch(watchers->service->state, NULL, NULL);
+    pthread_mutex_destroy(&watchers->lock);
+    free(watchers);
+}
