@@ -1,99 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the socket to a method and back. A method waits for the store, so it runs on a pool, with a
- * copy of its request: the call may be over before. */
+/* From the socket to a method and back: who may, and what the audit trail says of it. */
 #include "admin_internal.h"
 
-#include "program.h"
 #include "sim_proto_descriptors.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 
 #define THREADS     16u /* they wait for the disk, and whoever waits together has one sync */
 #define QUEUE_MAX   256u
 #define ARENA_BYTES (4u << 20) /* of a call: the largest page of users */
 
-typedef struct admin_service {
+typedef struct admin_methods {
     Sim__V1__Admin_Service base;
     sim_admin *admin;
-} admin_service;
+} admin_methods;
 
 struct sim_admin {
     sim_service *service;
     rpc_server *rpc;
     rpc_pool *pool;
+    program_calls calls;
     uid_t *uids;
     size_t uid_count;
-    admin_service methods;
+    admin_methods methods;
 };
 
-/* A call between the strand and the pool. */
-typedef struct job {
-    sim_admin *admin;
-    rpc_call *call;
-    ProtobufCClosure closure;
-    const char *method;
+typedef struct method {
+    const char *name;
     admin_method_fn *run;
-    const ProtobufCMessageDescriptor *request_descriptor;
-    uint8_t *packed; /* the request, which may hold a password */
-    size_t packed_size;
-    /* A call may end while it is worked on, and then it has none any more. */
-    char request_id[HOST_REQUEST_ID_CHARS + 1];
-} job;
+} method;
 
 /* ---- for methods
  * ----------------------------------------------------------------------------------- */
 
-rpc_code admin_no_memory(rpc_status *reterr)
+sim_service *admin_service(const program_call *c)
 {
-    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-        "the answer is larger than a call's memory; ask for smaller pages");
+    return ((sim_admin *)c->service)->service;
 }
 
-void *admin_new(admin_call *c, const ProtobufCMessageDescriptor *descriptor)
-{
-    void *message = rpc_arena_alloc(c->arena, descriptor->sizeof_message);
-    if (message)
-        protobuf_c_message_init(descriptor, message);
-    return message;
-}
-
-char *admin_text(admin_call *c, const char *text)
-{
-    return rpc_arena_strndup(c->arena, text, strlen(text));
-}
-
-char **admin_texts(admin_call *c, const char *const *list, size_t *ret_count)
+char **admin_texts(program_call *c, const char *const *list, size_t *ret_count)
 {
     size_t count = 0;
     while (list && list[count])
         count++;
     char **texts = rpc_arena_alloc(c->arena, (count + 1) * sizeof *texts);
     for (size_t i = 0; texts && i < count; i++)
-        if (!(texts[i] = admin_text(c, list[i])))
+        if (!(texts[i] = program_call_text(c, list[i])))
             return NULL;
     *ret_count = count;
     return texts;
 }
 
-uint32_t admin_page_size(uint32_t asked)
-{
-    if (asked == 0)
-        return ADMIN_PAGE_DEFAULT;
-    return asked < ADMIN_PAGE_MAX ? asked : ADMIN_PAGE_MAX;
-}
-
 /* ---- a call
  * ------------------------------------------------------------------------------------------ */
-
-static void job_free(job *j)
-{
-    if (j->packed)
-        sodium_memzero(j->packed, j->packed_size);
-    free(j->packed);
-    rpc_call_unref(j->call);
-    free(j);
-}
 
 /* The value of a text field of the request, if it has it. */
 static const char *field(const ProtobufCMessage *request, const char *name)
@@ -106,98 +65,40 @@ static const char *field(const ProtobufCMessage *request, const char *name)
 }
 
 /* Whom it is about: `username`, `client_id`, or the client_id of `client`. */
-static rpc_code audit(
-    const job *j, const ProtobufCMessage *request, const char *outcome, rpc_status *reterr)
+static rpc_code audit(program_call *c, const char *outcome, rpc_status *reterr)
 {
-    const rpc_peer *peer = rpc_call_peer(j->call);
+    const rpc_peer *peer = rpc_call_peer(c->call);
+    const method *m = c->method;
+    const ProtobufCMessage *request = c->request;
     const ProtobufCFieldDescriptor *client = protobuf_c_message_descriptor_get_field_by_name(
         request->descriptor, "client");
     const ProtobufCMessage *about =
         client ? *(ProtobufCMessage *const *)(const void *)((const char *)request + client->offset)
                : NULL;
-    return SIM_AUDIT(j->admin->service, j->request_id, "admin", reterr,
-        host_text("method", j->method), host_text("outcome", outcome),
+    return SIM_AUDIT(admin_service(c), host_rpc_request_id(c->call), "admin", reterr,
+        host_text("method", m->name), host_text("outcome", outcome),
         host_number("uid", peer->has_uid ? (int64_t)peer->uid : -1),
         host_who("user", field(request, "username")),
         host_text("client_id", field(about ? about : request, "client_id")));
 }
 
-static rpc_code run(const job *j, admin_call *c, rpc_status *reterr)
+static rpc_code run(program_call *c, rpc_status *reterr)
 {
-    ProtobufCMessage *request = NULL;
-    rpc_code code = rpc_unpack(
-        j->request_descriptor, rpc_bytes_of(j->packed, j->packed_size), c->arena, &request, reterr);
-    if (code != RPC_OK)
-        return code;
-    c->request = request;
-    bool ours = program_admin_caller(j->call, j->admin->uids, j->admin->uid_count);
-    code = audit(j, request, ours ? "asked" : "refused", reterr);
+    const sim_admin *admin = c->service;
+    const method *m = c->method;
+    const bool ours = program_admin_caller(c->call, admin->uids, admin->uid_count);
+    rpc_status why;
+    rpc_code code = audit(c, ours ? "asked" : "refused", reterr);
     if (code == RPC_OK && !ours)
         code = rpc_status_set(reterr, RPC_PERMISSION_DENIED,
             "this service is for the operator; listen.admin.uids says who that is besides the "
             "server's own user");
     if (code != RPC_OK)
         return code;
-    code = j->run(c, reterr);
-    rpc_status why;
-    if (code != RPC_OK && audit(j, request, rpc_code_name(code), &why) != RPC_OK)
+    code = m->run(c, reterr);
+    if (code != RPC_OK && audit(c, rpc_code_name(code), &why) != RPC_OK)
         return rpc_status_text(reterr, why.code, why.message);
     return code;
-}
-
-static void wipe(const ProtobufCMessage *request, const char *name)
-{
-    char *secret = (char *)(uintptr_t)field(request, name);
-    if (secret[0])
-        sodium_memzero(secret, strlen(secret));
-}
-
-/* Pool. */
-static void work(void *arg)
-{
-    job *j = arg;
-    rpc_status status = {0};
-    admin_call c = {.service = j->admin->service, .arena = rpc_arena_new(ARENA_BYTES)};
-    rpc_code code = c.arena ? run(j, &c, &status) : admin_no_memory(&status);
-    if (code == RPC_OK)
-        j->closure(c.reply, j->call);
-    else
-        rpc_call_fail(j->call, &status);
-    if (c.request) {
-        wipe(c.request, "password");
-        wipe(c.request, "password_hash");
-    }
-    rpc_arena_free(c.arena);
-    job_free(j);
-}
-
-/* Strand. */
-static void begin(admin_service *methods, const ProtobufCMessage *request, ProtobufCClosure closure,
-    rpc_call *call, const char *method, admin_method_fn *fn)
-{
-    rpc_status status;
-    sim_admin *admin = methods->admin;
-    size_t size = protobuf_c_message_get_packed_size(request);
-    job *j = calloc(1, sizeof *j);
-    if (j) {
-        *j = (job){.admin = admin,
-            .call = rpc_call_ref(call),
-            .closure = closure,
-            .method = method,
-            .run = fn,
-            .request_descriptor = request->descriptor,
-            .packed = malloc(size + 1),
-            .packed_size = size};
-        rpc_text_copy(j->request_id, sizeof j->request_id, host_rpc_request_id(call));
-        if (j->packed) {
-            protobuf_c_message_pack(request, j->packed);
-            if (rpc_pool_submit(admin->pool, work, j) == RPC_OK)
-                return;
-        }
-        job_free(j);
-    }
-    rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "simsd: too many calls wait; try again");
-    rpc_call_fail(call, &status);
 }
 
 #define METHODS(X)                                                                                 \
@@ -214,12 +115,13 @@ static void begin(admin_service *methods, const ProtobufCMessage *request, Proto
     X(delete_client, DeleteClient, DeleteClientResponse)                                           \
     X(get_status, GetStatus, GetStatusResponse)
 
-#define DEFINE(name, method, reply)                                                                \
-    static void on_##name(Sim__V1__Admin_Service *self, const Sim__V1__##method##Request *request, \
+#define DEFINE(name, rpc, reply)                                                                   \
+    static void on_##name(Sim__V1__Admin_Service *self, const Sim__V1__##rpc##Request *request,    \
         Sim__V1__##reply##_Closure closure, void *call)                                            \
     {                                                                                              \
-        begin((admin_service *)self, &request->base, (ProtobufCClosure)closure, call, #method,     \
-            admin_##name);                                                                         \
+        static const method it = {#rpc, admin_##name};                                             \
+        program_call_begin(&((admin_methods *)self)->admin->calls, &it, &request->base,            \
+            (ProtobufCClosure)closure, call);                                                      \
     }
 METHODS(DEFINE)
 
@@ -230,7 +132,7 @@ static rpc_code open_server(
     sim_admin *admin, host_rpc *calls, const host_values *settings, rpc_status *reterr)
 {
 #define MEMBER(name, method, reply) .name = on_##name,
-    admin->methods = (admin_service){
+    admin->methods = (admin_methods){
         .base = {.base = SIM__V1__ADMIN__BASE_INIT, METHODS(MEMBER)},
         .admin = admin,
     };
@@ -274,6 +176,8 @@ rpc_code sim_admin_start(sim_service *service, host_rpc *calls, const host_value
     rpc_code code = program_admin_uids(settings, &admin->uids, &admin->uid_count, reterr);
     if (code == RPC_OK)
         code = rpc_pool_new(service->runtime, "admin", THREADS, QUEUE_MAX, &admin->pool, reterr);
+    admin->calls = (program_calls){
+        .pool = admin->pool, .service = admin, .arena_bytes = ARENA_BYTES, .run = run};
     if (code == RPC_OK)
         code = open_server(admin, calls, settings, reterr);
     if (code != RPC_OK) {

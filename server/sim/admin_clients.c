@@ -29,7 +29,7 @@ _Static_assert((int)SIM_CONSENT_ONCE == SIM__V1__CONSENT_RULE__CONSENT_RULE_ONCE
 /* ---- to the wire
  * -------------------------------------------------------------------------------------- */
 
-static bool tell_grants(admin_call *c, const sim_client *client, Sim__V1__Client *message)
+static bool tell_grants(program_call *c, const sim_client *client, Sim__V1__Client *message)
 {
     message->grant_types = rpc_arena_alloc(c->arena, GRANT_TYPES * sizeof *message->grant_types);
     for (size_t i = 0; message->grant_types && i < GRANT_TYPES; i++)
@@ -39,22 +39,23 @@ static bool tell_grants(admin_call *c, const sim_client *client, Sim__V1__Client
 }
 
 static rpc_code tell_client(
-    admin_call *c, const sim_client *client, Sim__V1__Client **ret, rpc_status *reterr)
+    program_call *c, const sim_client *client, Sim__V1__Client **ret, rpc_status *reterr)
 {
-    Sim__V1__Client *message = admin_new(c, &sim__v1__client__descriptor);
+    Sim__V1__Client *message = program_call_new(c, &sim__v1__client__descriptor);
     if (!message || !tell_grants(c, client, message))
-        return admin_no_memory(reterr);
-    message->client_id = admin_text(c, client->client_id);
-    message->name = admin_text(c, client->name);
+        return program_call_no_memory(reterr);
+    message->client_id = program_call_text(c, client->client_id);
+    message->name = program_call_text(c, client->name);
     message->redirect_uris = admin_texts(c, client->redirect_uris, &message->n_redirect_uris);
-    message->jwks = admin_text(c, client->jwks);
-    message->tls_san = admin_text(c, client->tls_san);
+    message->jwks = program_call_text(c, client->jwks);
+    message->tls_san = program_call_text(c, client->tls_san);
     message->scopes = admin_texts(c, client->scopes, &message->n_scopes);
     message->users = admin_texts(c, client->users, &message->n_users);
-    message->token_alg = admin_text(c, client->token_alg == TRUST_ALG_RS256 ? "RS256" : "EdDSA");
+    message->token_alg = program_call_text(
+        c, client->token_alg == TRUST_ALG_RS256 ? "RS256" : "EdDSA");
     if (!message->client_id || !message->name || !message->redirect_uris || !message->jwks ||
         !message->tls_san || !message->scopes || !message->users || !message->token_alg)
-        return admin_no_memory(reterr);
+        return program_call_no_memory(reterr);
     message->auth = (Sim__V1__ClientAuth)client->auth;
     message->consent = (Sim__V1__ConsentRule)client->consent;
     message->bound = client->bound;
@@ -65,17 +66,17 @@ static rpc_code tell_client(
 }
 
 static rpc_code find_client(
-    admin_call *c, const char *client_id, Sim__V1__Client **ret, rpc_status *reterr)
+    program_call *c, const char *client_id, Sim__V1__Client **ret, rpc_status *reterr)
 {
     sim_client *client = NULL;
-    rpc_code code = sim_client_find(c->service->state, client_id, &client, reterr);
+    rpc_code code = sim_client_find(admin_service(c)->state, client_id, &client, reterr);
     if (code == RPC_OK)
         code = tell_client(c, client, ret, reterr);
     sim_client_free(client);
     return code;
 }
 
-static rpc_code reply_client(admin_call *c, const char *client_id, rpc_status *reterr)
+static rpc_code reply_client(program_call *c, const char *client_id, rpc_status *reterr)
 {
     Sim__V1__Client *message = NULL;
     rpc_code code = find_client(c, client_id, &message, reterr);
@@ -102,7 +103,7 @@ static rpc_code take_grants(const Sim__V1__Client *message, unsigned *ret, rpc_s
 }
 
 /* NULL-terminated; NULL when memory is short. */
-static const char *const *list_of(admin_call *c, char *const *texts, size_t count)
+static const char *const *list_of(program_call *c, char *const *texts, size_t count)
 {
     const char **list = rpc_arena_alloc(c->arena, (count + 1) * sizeof *list);
     for (size_t i = 0; list && i <= count; i++)
@@ -111,7 +112,7 @@ static const char *const *list_of(admin_call *c, char *const *texts, size_t coun
 }
 
 static rpc_code take_client(
-    admin_call *c, const Sim__V1__Client *message, sim_client *ret, rpc_status *reterr)
+    program_call *c, const Sim__V1__Client *message, sim_client *ret, rpc_status *reterr)
 {
     unsigned grants = 0;
     if (!message)
@@ -135,27 +136,28 @@ static rpc_code take_client(
         .bound = message->bound,
         .consent = (sim_consent_rule)message->consent,
         .disabled = message->disabled};
-    return ret->redirect_uris && ret->scopes && ret->users ? RPC_OK : admin_no_memory(reterr);
+    return ret->redirect_uris && ret->scopes && ret->users ? RPC_OK
+                                                           : program_call_no_memory(reterr);
 }
 
 /* ---- methods
  * ------------------------------------------------------------------------------------------- */
 
-rpc_code admin_create_client(admin_call *c, rpc_status *reterr)
+rpc_code admin_create_client(program_call *c, rpc_status *reterr)
 {
     const Sim__V1__CreateClientRequest *request = (const Sim__V1__CreateClientRequest *)c->request;
     sim_client client = {0};
     char *secret = NULL;
-    Sim__V1__CreateClientResponse *response = admin_new(
+    Sim__V1__CreateClientResponse *response = program_call_new(
         c, &sim__v1__create_client_response__descriptor);
     rpc_code code = response ? take_client(c, request->client, &client, reterr)
-                             : admin_no_memory(reterr);
+                             : program_call_no_memory(reterr);
     if (code == RPC_OK)
-        code = sim_client_add(c->service->state, &client, &secret, reterr);
+        code = sim_client_add(admin_service(c)->state, &client, &secret, reterr);
     if (code == RPC_OK)
         code = find_client(c, client.client_id, &response->client, reterr);
-    if (code == RPC_OK && secret && !(response->client_secret = admin_text(c, secret)))
-        code = admin_no_memory(reterr);
+    if (code == RPC_OK && secret && !(response->client_secret = program_call_text(c, secret)))
+        code = program_call_no_memory(reterr);
     if (secret)
         sodium_memzero(secret, strlen(secret));
     free(secret);
@@ -164,14 +166,14 @@ rpc_code admin_create_client(admin_call *c, rpc_status *reterr)
     return code;
 }
 
-rpc_code admin_get_client(admin_call *c, rpc_status *reterr)
+rpc_code admin_get_client(program_call *c, rpc_status *reterr)
 {
     const Sim__V1__GetClientRequest *request = (const Sim__V1__GetClientRequest *)c->request;
     return reply_client(c, request->client_id, reterr);
 }
 
 typedef struct paging {
-    admin_call *c;
+    program_call *c;
     Sim__V1__ListClientsResponse *response;
     uint32_t size;
     rpc_status status;
@@ -190,55 +192,56 @@ static bool add_client(void *ctx, const sim_client *client)
     return p->status.code == RPC_OK;
 }
 
-rpc_code admin_list_clients(admin_call *c, rpc_status *reterr)
+rpc_code admin_list_clients(program_call *c, rpc_status *reterr)
 {
     const Sim__V1__ListClientsRequest *request = (const Sim__V1__ListClientsRequest *)c->request;
-    paging p = {.c = c, .size = admin_page_size(request->page_size)};
-    p.response = admin_new(c, &sim__v1__list_clients_response__descriptor);
+    paging p = {.c = c, .size = program_page_size(request->page_size)};
+    p.response = program_call_new(c, &sim__v1__list_clients_response__descriptor);
     if (!p.response ||
         !(p.response->clients = rpc_arena_alloc(c->arena, p.size * sizeof *p.response->clients)))
-        return admin_no_memory(reterr);
+        return program_call_no_memory(reterr);
     rpc_code code = sim_clients_list(
-        c->service->state, request->after[0] ? request->after : NULL, add_client, &p, reterr);
+        admin_service(c)->state, request->after[0] ? request->after : NULL, add_client, &p, reterr);
     if (code == RPC_OK && p.status.code != RPC_OK)
         code = rpc_status_text(reterr, p.status.code, p.status.message);
     c->reply = &p.response->base;
     return code;
 }
 
-rpc_code admin_update_client(admin_call *c, rpc_status *reterr)
+rpc_code admin_update_client(program_call *c, rpc_status *reterr)
 {
     const Sim__V1__UpdateClientRequest *request = (const Sim__V1__UpdateClientRequest *)c->request;
     sim_client client = {0};
     rpc_code code = take_client(c, request->client, &client, reterr);
     if (code == RPC_OK)
-        code = sim_client_update(c->service->state, &client, reterr);
+        code = sim_client_update(admin_service(c)->state, &client, reterr);
     return code == RPC_OK ? reply_client(c, client.client_id, reterr) : code;
 }
 
-rpc_code admin_delete_client(admin_call *c, rpc_status *reterr)
+rpc_code admin_delete_client(program_call *c, rpc_status *reterr)
 {
     const Sim__V1__DeleteClientRequest *request = (const Sim__V1__DeleteClientRequest *)c->request;
-    rpc_code code = sim_client_delete(c->service->state, request->client_id, reterr);
+    rpc_code code = sim_client_delete(admin_service(c)->state, request->client_id, reterr);
     if (code != RPC_OK)
         return code;
-    c->reply = admin_new(c, &sim__v1__delete_client_response__descriptor);
-    return c->reply ? RPC_OK : admin_no_memory(reterr);
+    c->reply = program_call_new(c, &sim__v1__delete_client_response__descriptor);
+    return c->reply ? RPC_OK : program_call_no_memory(reterr);
 }
 
-rpc_code admin_get_status(admin_call *c, rpc_status *reterr)
+rpc_code admin_get_status(program_call *c, rpc_status *reterr)
 {
-    const sim_service *service = c->service;
+    const sim_service *service = admin_service(c);
     const size_t count = service->dacm_count;
-    Sim__V1__GetStatusResponse *response = admin_new(c, &sim__v1__get_status_response__descriptor);
+    Sim__V1__GetStatusResponse *response = program_call_new(
+        c, &sim__v1__get_status_response__descriptor);
     if (!response ||
         !(response->dacms = rpc_arena_alloc(c->arena, (count + 1) * sizeof *response->dacms)))
-        return admin_no_memory(reterr);
+        return program_call_no_memory(reterr);
     response->sequence = sim_revocations_sequence(service->state);
     for (size_t i = 0; i < count; i++) {
-        Sim__V1__DacmStatus *dacm = admin_new(c, &sim__v1__dacm_status__descriptor);
-        if (!dacm || !(dacm->resource = admin_text(c, service->dacms[i].resource)))
-            return admin_no_memory(reterr);
+        Sim__V1__DacmStatus *dacm = program_call_new(c, &sim__v1__dacm_status__descriptor);
+        if (!dacm || !(dacm->resource = program_call_text(c, service->dacms[i].resource)))
+            return program_call_no_memory(reterr);
         dacm->connected = sim_reporter_connected(service->dacms[i].reporter);
         dacm->applied = sim_reporter_applied(service->dacms[i].reporter);
         response->dacms[response->n_dacms++] = dacm;
