@@ -42,6 +42,19 @@ static bool read_query(sim_authorization *a, rpc_bytes query)
     return true;
 }
 
+static bool state_fits(sim_authorization *a)
+{
+    char text[200];
+    const size_t most = a->oidc->service->config.state_bytes_max;
+    if (!a->asked.state || sim_percent_encode(a->asked.state, NULL) <= most)
+        return true;
+    snprintf(text, sizeof text,
+        "The application's request has a state of more than %zu bytes, percent-encoded, and could "
+        "not be answered. It must send a shorter one.",
+        most);
+    return tell(a, 400, NO_REQUEST, text);
+}
+
 /* The client, and that it may be answered at that address: until then nothing is redirected. */
 static bool find_client(sim_authorization *a)
 {
@@ -49,6 +62,8 @@ static bool find_client(sim_authorization *a)
     rpc_status status;
     if (!sim_auth_request_target(&a->params, &a->asked, &error))
         return tell(a, 400, NO_REQUEST, error.description);
+    if (!state_fits(a))
+        return false;
     rpc_code code = sim_client_find(
         a->oidc->service->state, a->asked.client_id, &a->client, &status);
     if (code == RPC_NOT_FOUND || (code == RPC_OK && a->client->disabled))

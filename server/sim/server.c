@@ -13,6 +13,10 @@
 
 #define TOKEN_LIFE_S_MAX 900 /* also of tokens issued before the setting was changed */
 
+/* A connection's memory holds the request's headers and those of the answer, libmicrohttpd's notes
+ * on both, and has to be left with room: a redirect that does not fit is no answer at all. */
+#define STATE_SHARE 8
+
 struct sim_server {
     host_settings *settings;
     sim_service service;
@@ -52,6 +56,7 @@ static rpc_code read_config(sim_server *server, rpc_status *reterr)
         .mtls_url = server->mtls_url,
         .access_life_s = host_int(v, "tokens.access_life_s"),
         .id_life_s = host_int(v, "tokens.id_life_s"),
+        .state_bytes_max = (size_t)host_int(v, "limits.https.connection_bytes") / STATE_SHARE,
     };
     return RPC_OK;
 }

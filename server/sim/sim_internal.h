@@ -17,6 +17,7 @@ typedef struct sim_config {
     const char *issuer;   /* without a slash at its end */
     const char *mtls_url; /* base of the endpoints that ask for a client certificate; "" = none */
     int64_t access_life_s, id_life_s;
+    size_t state_bytes_max; /* of an authorization request, percent-encoded: it goes back so */
 } sim_config;
 
 typedef struct sim_dacm {

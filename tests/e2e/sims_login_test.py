@@ -77,6 +77,22 @@ class Requests(Pages):
                 page = self.browser.login(page, "anna")
             self.assertEqual(page.location[1]["state"], state)
 
+    def test_longest_state_comes_back_and_a_longer_one_is_refused(self):
+        """Up to 4,096 bytes as they go back, percent-encoded, by GET and POST."""
+        self.browser.code(self.app, "anna")
+        base = self.app.query(state=None)
+        for character, most in (("x", 4096), ("/", 1365), ("%E2%98%83", 455)):
+            for length in (most, most + 1):
+                query = f"{base}&state={character * length}"
+                for reply in (self.sims.get("/authorize?" + query, self.browser.headers()),
+                              self.sims.post("/authorize", query, self.browser.headers())):
+                    if length == most:
+                        self.assertEqual(reply.location[1]["state"],
+                                         urllib.parse.unquote(character) * length)
+                    else:
+                        self.page(reply)
+                        self.assertIn("4096 bytes", reply.text)
+
     def test_operator_finds_the_reason_of_a_refusal_by_its_request_id(self):
         for expected, change in (
                 ({"message": "page says no"}, {"redirect_uri": "https://evil.example/"}),
