@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SIM-S and its operator: `dacm user` and `dacm client` on the admin socket of a real simsd, who
 may use it, what is told and what is not."""
+import ctypes
+import ctypes.util
 import fcntl
+import http.client
 import json
 import os
 import pathlib
@@ -11,15 +14,32 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import termios
 import unittest
+import urllib.parse
 
+import grpc
 import harness
+from sim.v1 import admin_pb2 as sim
+from sim.v1 import admin_pb2_grpc as sim_grpc
+from sims import Forms
 
 PASSWORD = "correct horse battery staple"
 GPSI = "msisdn-4915550001"
+
+
+def argon2id(password, passes, memory_bytes):
+    """As another provider keeps it: made by libsodium itself."""
+    sodium = ctypes.CDLL(ctypes.util.find_library("sodium"))
+    text = ctypes.create_string_buffer(128)
+    done = sodium.crypto_pwhash_str(
+        text, password.encode(), ctypes.c_ulonglong(len(password)), ctypes.c_ulonglong(passes),
+        ctypes.c_size_t(memory_bytes))
+    assert done == 0
+    return text.value.decode()
 
 
 class Simsd:
@@ -274,6 +294,65 @@ class Operator(unittest.TestCase):
                 content = path.read_bytes()
                 self.assertNotIn(PASSWORD.encode(), content, path)
                 self.assertNotIn(b"sesame open now", content, path)
+
+    def create(self, **fields):
+        with grpc.insecure_channel("unix://" + self.sims.admin.removeprefix("ipc://")) as channel:
+            return sim_grpc.AdminStub(channel).CreateUser(
+                sim.CreateUserRequest(**fields), timeout=60)
+
+    def login(self, username, password):
+        """The status of a login by the form, in a browser that was never seen."""
+        context = ssl.create_default_context(cafile=self.sims.dir / "pki/ca.crt")
+        query = urllib.parse.urlencode({
+            "response_type": "code", "client_id": "hashes", "scope": "openid",
+            "redirect_uri": "https://hashes.example/", "code_challenge": "a" * 43,
+            "code_challenge_method": "S256"})
+        connection = http.client.HTTPSConnection(
+            "localhost", self.sims.ports[0], context=context, timeout=60)
+        try:
+            connection.request("GET", "/authorize?" + query)
+            page = connection.getresponse()
+            form = Forms(page.read().decode())
+            cookie = page.getheader("Set-Cookie").partition(";")[0]
+            connection.request("POST", form.action, urllib.parse.urlencode(
+                {**form.fields, "username": username, "password": password}),
+                {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie})
+            reply = connection.getresponse()
+            reply.read()
+            return reply.status
+        finally:
+            connection.close()
+
+    def test_password_hash_of_another_provider_logs_in_and_is_told_to_nobody(self):
+        self.ok("client", "add", "hashes", "--consent", "never", "--scope", "openid",
+                "--redirect-uri", "https://hashes.example/")
+        text = argon2id("moved from elsewhere", passes=2, memory_bytes=2 << 20)
+        made = self.create(username="moved", name="Moved M.", password_hash=text)
+        self.assertTrue(made.has_password)
+        self.assertEqual(self.ok("user", "show", "moved")[0]["sub"], made.sub)
+        self.assertEqual(self.login("moved", "moved from elsewhere!"), 403)
+        for _ in range(2):  # by the hash that was brought, then by the one made of it
+            self.assertEqual(self.login("moved", "moved from elsewhere"), 303)
+        told = self.sims.dacm("user", "show", "moved", "--json").stdout
+        for seen in (told, str(made), json.dumps(self.sims.audit()),
+                     (self.sims.dir / "simsd.log").read_text()):
+            self.assertNotIn("argon2", seen)
+            self.assertNotIn(text.rpartition("$")[2], seen)
+
+    def test_password_hash_that_cannot_be_taken_makes_no_user(self):
+        good = argon2id("some password", passes=1, memory_bytes=8192)
+        for text in ("not a hash", good.replace("argon2id", "argon2i"), good + "x" * 100,
+                     good.replace("p=1", "p=2"), good.replace("m=8,", "m=65537,"),
+                     good.replace("t=1,", "t=17,"), good.rpartition("$")[0],
+                     "$2b$12$" + "a" * 53):
+            with self.assertRaises(grpc.RpcError) as refused:
+                self.create(username="unmoved", password_hash=text)
+            self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT, text)
+            self.assertIn("password_hash", refused.exception.details())
+        with self.assertRaises(grpc.RpcError) as refused:
+            self.create(username="unmoved", password_hash=good, password=PASSWORD)
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.fails(4, "NOT_FOUND", "user", "show", "unmoved")
 
     def test_command_line_has_no_password(self):
         done = self.sims.dacm("user", "add", "ivy", "--password", "x")
