@@ -112,6 +112,8 @@ RPC_MUST_USE rpc_code sim_consent_find(sim_state *state, const char *username,
     const char *client_id, char *ret_scope, size_t room, bool *ret_digital_asset,
     rpc_status *reterr);
 /** Added to what was given before. */
+/** Adds to it. Of more than 1,024 bytes in all the oldest scopes are forgotten: the user is asked
+ *  for them again. */
 RPC_MUST_USE rpc_code sim_consent_give(sim_state *state, const char *username,
     const char *client_id, const char *scope, bool digital_asset, rpc_status *reterr);
 

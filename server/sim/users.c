@@ -536,7 +536,8 @@ static bool scope_has(const char *scope, const char *word, size_t size)
     return false;
 }
 
-/* What was given and what is given, each word once. */
+/* What is given, and of what was given before as much as there is room for, each word once: a
+ * client's scopes may change for ever, and who is asked again for an old one loses nothing. */
 static char *scope_join(rpc_arena *arena, const char *given, const char *more)
 {
     size_t size = strlen(given);
@@ -546,7 +547,7 @@ static char *scope_join(rpc_arena *arena, const char *given, const char *more)
     memcpy(scope, given, size + 1);
     for (const char *at = more + strspn(more, " "); *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
-        if (!scope_has(scope, at, length)) {
+        if (!scope_has(scope, at, length) && size + (size > 0) + length <= SIM__TEXT_MAX) {
             if (size)
                 scope[size++] = ' ';
             memcpy(scope + size, at, length);
@@ -573,12 +574,10 @@ static rpc_code give_once(sim_state *state, const char *username, const char *cl
         code = consent_read(state, username, client_id, arena, &before, reterr);
     if (code != RPC_OK)
         return code;
-    consent.scope = scope_join(arena, before ? before->scope : "", scope);
+    char *given = scope_join(arena, "", scope);
+    consent.scope = given ? scope_join(arena, given, before ? before->scope : "") : NULL;
     if (!consent.scope)
         return sim__no_memory(reterr);
-    if (strlen(consent.scope) > SIM__TEXT_MAX)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "scope: at most %u bytes together", SIM__TEXT_MAX);
     consent.digital_asset = digital_asset || (before && before->digital_asset);
     consent.given_at = sim__now_s(state);
     const store_change change = {
@@ -589,6 +588,9 @@ static rpc_code give_once(sim_state *state, const char *username, const char *cl
 rpc_code sim_consent_give(sim_state *state, const char *username, const char *client_id,
     const char *scope, bool digital_asset, rpc_status *reterr)
 {
+    if (strnlen(scope, SIM__TEXT_MAX + 1) > SIM__TEXT_MAX)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "scope: at most %u bytes", SIM__TEXT_MAX);
     rpc_arena *arena = rpc_arena_new(SIM__RECORD_ARENA);
     rpc_code code = arena ? RPC_ABORTED : sim__no_memory(reterr);
     for (unsigned tries = 0; tries < SIM__TRIES_MAX && code == RPC_ABORTED; tries++)

@@ -716,6 +716,31 @@ TEST(session_lives_until_it_ends_or_expires)
     known_close(&k);
 }
 
+TEST(consents_beyond_1024_bytes_forget_the_oldest)
+{
+    known k;
+    rpc_status status = {0};
+    char scope[1025], asked[1200];
+    bool assets = false;
+    known_open(&k);
+    for (unsigned i = 0; i < 6; i++) {
+        snprintf(asked, sizeof asked, "openid %0300u", i);
+        OK(sim_consent_give(k.state, "alice", "app", asked, i == 0, &status));
+        OK(sim_consent_find(k.state, "alice", "app", scope, sizeof scope, &assets, &status));
+        assert_true(strncmp(scope, asked, strlen(asked)) == 0);
+        assert_true(assets);
+    }
+    snprintf(asked, sizeof asked, "openid %0300u %0300u %0300u", 5u, 4u, 3u);
+    assert_string_equal(scope, asked);
+    snprintf(asked, sizeof asked, "%01024u", 7u); /* all the room there is */
+    OK(sim_consent_give(k.state, "alice", "app", asked, false, &status));
+    OK(sim_consent_find(k.state, "alice", "app", scope, sizeof scope, &assets, &status));
+    assert_string_equal(scope, asked);
+    snprintf(asked, sizeof asked, "%01025u", 7u);
+    REFUSED(sim_consent_give(k.state, "alice", "app", asked, false, &status), RPC_INVALID_ARGUMENT);
+    known_close(&k);
+}
+
 TEST(consents_add_up)
 {
     known k;
@@ -730,7 +755,7 @@ TEST(consents_add_up)
     OK(sim_consent_give(k.state, "alice", "app", " seal.da  seal  openid", true, &status));
     OK(sim_consent_give(k.state, "alice", "app", "", false, &status));
     OK(sim_consent_find(k.state, "alice", "app", scope, sizeof scope, &assets, &status));
-    assert_string_equal(scope, "openid seal.da seal");
+    assert_string_equal(scope, "seal.da seal openid"); /* the newest first */
     assert_true(assets);
     OK(sim_consent_find(k.state, "bob", "app", scope, sizeof scope, &assets, &status));
     assert_string_equal(scope, "");
