@@ -12,6 +12,8 @@
 
 #include <stdlib.h>
 
+#define CHUNKS_MAP_BYTES (1u << 20) /* there are none */
+
 struct skm_server {
     host_settings *settings;
     skm_service service;
@@ -63,6 +65,7 @@ static rpc_code open_store(skm_server *server, rpc_status *reterr)
     const store_lmdb_options options = {
         .directory = host_string(values, "store.directory"),
         .meta_map_bytes_max = (uint64_t)host_int(values, "store.meta_map_bytes_max"),
+        .chunks_map_bytes_max = CHUNKS_MAP_BYTES,
         .readers_max = (unsigned)host_int(values, "store.readers_max"),
         .queue_max = (unsigned)host_int(values, "store.queue_max"),
         .clock = server->service.clock,

@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -102,17 +103,23 @@ class Skms:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             pathlib.Path(address).unlink(missing_ok=True)
             notify.bind(address)
-            notify.settimeout(harness.START_SECONDS)
+            notify.settimeout(0.2)
             self.process = subprocess.Popen(
                 [harness.BIN / "skmsd", "--config", self.config_file], pass_fds=self.pass_fds,
                 env=os.environ | {"NOTIFY_SOCKET": address}, stderr=subprocess.PIPE)
+            self.wait_ready(notify)
+
+    def wait_ready(self, notify):
+        deadline = time.monotonic() + harness.START_SECONDS
+        while True:
             try:
-                while b"READY=1" not in notify.recv(4096):
-                    pass
+                if b"READY=1" in notify.recv(4096):
+                    return
             except TimeoutError:
-                self.process.kill()
-                raise AssertionError("skmsd did not start: "
-                                     + self.process.communicate()[1].decode()) from None
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.process.kill()
+                    told = self.process.communicate()[1].decode() + self.log()
+                    raise AssertionError("skmsd did not start: " + told) from None
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
