@@ -379,8 +379,8 @@ void host_rpc_show(host_rpc *watch, const rpc_server *server);
 /** For rpc_server_options: the first interceptor, and on_event with the host_rpc as its ctx. */
 rpc_interceptor host_rpc_interceptor(host_rpc *watch);
 void host_rpc_event(void *watch, const rpc_event *event);
-/** Of a call that the interceptor saw; "" otherwise. Strand, until the call has ended: whoever works
- *  elsewhere takes a copy along. */
+/** Of a call that the interceptor saw; "" otherwise. Strand, until the call has ended: whoever
+ * works elsewhere takes a copy along. */
 const char *host_rpc_request_id(const rpc_call *call);
 
 /* ---- fetching ---------------------------------------------------------------------------------
