@@ -10,7 +10,7 @@
 /* What a connection remembers of a header that the peer refers to again. */
 struct seen {
     trust_token *token;
-    dacm_issuer_rule rule;
+    issuers_rule rule;
     uint64_t version;
     dacm_verdicts verdicts;
 };
@@ -29,7 +29,7 @@ struct job {
     dacm_bearer *ret;
     void (*fn)(void *arg);
     void *arg;
-    dacm_issuers *issuers;
+    issuers_set *issuers;
     const char *header;
     uint8_t sha256[32];
     size_t size;
@@ -42,36 +42,6 @@ void dacm_bearer_done(dacm_bearer *bearer)
     bearer->token = NULL;
 }
 
-/* ---- the header ---------------------------------------------------------------------------------
- */
-
-/* `authorization: Bearer TOKEN` (RFC 6750) or `dacm-token: TOKEN`, one of them, once. */
-static rpc_code find_header(
-    const rpc_call *call, const char **ret_name, rpc_bytes *ret, rpc_status *reterr)
-{
-    static const char scheme[] = "Bearer ";
-    unsigned standard = rpc_call_metadata_count(call, "authorization");
-    unsigned own = rpc_call_metadata_count(call, "dacm-token");
-    if (standard + own == 0)
-        return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "token: there is none");
-    if (standard + own > 1)
-        return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "token: more than one");
-    *ret_name = own ? "dacm-token" : "authorization";
-    rpc_bytes value = {NULL, 0};
-    rpc_call_metadata(call, *ret_name, &value);
-    if (!own) {
-        if (value.size < sizeof scheme - 1 ||
-            strncasecmp((const char *)value.data, scheme, sizeof scheme - 1) != 0)
-            return rpc_status_set(
-                reterr, RPC_UNAUTHENTICATED, "token: authorization is not of scheme Bearer");
-        value = rpc_bytes_of(value.data + sizeof scheme - 1, value.size - sizeof scheme + 1);
-    }
-    if (value.size == 0 || value.size > TRUST_TOKEN_BYTES_MAX)
-        return rpc_status_set(reterr, RPC_UNAUTHENTICATED, "token: empty, or larger than 32 KiB");
-    *ret = value;
-    return RPC_OK;
-}
-
 static void remember(rpc_call *call, const char *header, const dacm_bearer *bearer)
 {
     struct seen *seen = malloc(sizeof *seen);
@@ -82,9 +52,9 @@ static void remember(rpc_call *call, const char *header, const dacm_bearer *bear
     rpc_call_set_header_object(call, header, seen, seen_free);
 }
 
-static void take(dacm_bearer *bearer, trust_token *token, const dacm_issuers *issuers)
+static void take(dacm_bearer *bearer, trust_token *token, const issuers_set *issuers)
 {
-    size_t index = dacm_issuers_find(issuers, token->issuer);
+    size_t index = issuers_find(issuers, token->issuer);
     bearer->token = token;
     bearer->rule = issuers->rules[index];
     bearer->version = issuers->version;
@@ -99,7 +69,7 @@ static void verified(void *arg)
     struct job *job = arg;
     if (job->ret->token && !rpc_call_cancelled(job->call))
         remember(job->call, job->header, job->ret);
-    dacm_issuers_unref(job->issuers);
+    issuers_unref(job->issuers);
     job->fn(job->arg);
     rpc_call_unref(job->call);
     free(job);
@@ -112,27 +82,21 @@ static void ask_for_keys(const struct job *job, size_t index)
     const trust_issuer *issuer = &job->issuers->issuers[index];
     if (job->issuers->rules[index].fetched &&
         trust_token_key_unknown(rpc_bytes_of(job->text, job->size), issuer->keys))
-        dacm_providers_unknown_kid(job->service->trust->providers, issuer->issuer);
+        issuers_fetcher_unknown_kid(job->service->trust->fetcher, issuer->issuer);
 }
 
 /* Pool. */
 static void verify(void *arg)
 {
     struct job *job = arg;
-    char name[1025];
     rpc_bytes text = rpc_bytes_of(job->text, job->size);
     int64_t now = rpc_clock_wall_ms(job->service->clock) / 1000;
     trust_token *token = NULL;
-    size_t index = job->issuers->count;
-    if (trust_token_peek_issuer(text, name, sizeof name))
-        index = dacm_issuers_find(job->issuers, name);
-    if (index == job->issuers->count)
-        rpc_status_set(&job->ret->status, RPC_UNAUTHENTICATED,
-            "token: not a token, or its `iss` is none of the configured issuers");
-    else if (trust_token_verify(
-                 text, &job->issuers->issuers[index], now, &token, &job->ret->status) != RPC_OK)
-        ask_for_keys(job, index);
-    else {
+    size_t index = 0;
+    if (issuers_verify(job->issuers, text, now, &index, &token, &job->ret->status) != RPC_OK) {
+        if (index < job->issuers->count)
+            ask_for_keys(job, index);
+    } else {
         trust_token_cache_put(
             job->service->trust->tokens, job->sha256, token, &job->issuers->issuers[index]);
         take(job->ret, token, job->issuers);
@@ -166,7 +130,7 @@ static struct job *job_new(dacm_service *service, rpc_call *call, rpc_bytes text
 static void look_up(dacm_service *service, rpc_call *call, const char *header, rpc_bytes text,
     dacm_bearer *ret, void (*fn)(void *arg), void *arg)
 {
-    dacm_issuers *issuers = dacm_trust_issuers(service->trust);
+    issuers_set *issuers = dacm_trust_issuers(service->trust);
     uint8_t sha256[32];
     trust_sha256(text, sha256);
     trust_token *token = trust_token_cache_find(service->trust->tokens, sha256, issuers->issuers,
@@ -187,7 +151,7 @@ static void look_up(dacm_service *service, rpc_call *call, const char *header, r
         remember(call, header, ret);
     } else
         rpc_status_set(&ret->status, RPC_RESOURCE_EXHAUSTED, "tokens: no memory; try again later");
-    dacm_issuers_unref(issuers);
+    issuers_unref(issuers);
     fn(arg);
 }
 
@@ -201,7 +165,7 @@ dacm_verdicts *dacm_bearer_verdicts(dacm_service *service, rpc_call *call)
 {
     const char *header = NULL;
     rpc_bytes text;
-    if (find_header(call, &header, &text, NULL) != RPC_OK)
+    if (issuers_find_token(call, &header, &text, NULL) != RPC_OK)
         return NULL;
     struct seen *seen = find_seen(service, call, header);
     return seen ? &seen->verdicts : NULL;
@@ -214,7 +178,7 @@ void dacm_bearer_get(
     rpc_bytes text = {NULL, 0};
     dacm_bearer_done(ret);
     *ret = (dacm_bearer){.token = NULL};
-    if (find_header(call, &header, &text, &ret->status) != RPC_OK) {
+    if (issuers_find_token(call, &header, &text, &ret->status) != RPC_OK) {
         fn(arg);
         return;
     }

@@ -8,7 +8,7 @@
 
 typedef struct dacm_bearer {
     trust_token *token; /* with a reference; NULL: status says why */
-    dacm_issuer_rule rule;
+    issuers_rule rule;
     uint64_t version;  /* of the issuers that took it */
     rpc_status status; /* UNAUTHENTICATED (for logs, not for callers), RESOURCE_EXHAUSTED */
 } dacm_bearer;

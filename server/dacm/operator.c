@@ -52,9 +52,9 @@ static rpc_code take_revocation(
 {
     revoking *r = u->state;
     int64_t now = rpc_clock_wall_ms(u->service->clock) / 1000;
-    dacm_issuers *issuers = dacm_trust_issuers(u->service->trust);
-    bool known = dacm_issuers_find(issuers, request->issuer) < issuers->count;
-    dacm_issuers_unref(issuers);
+    issuers_set *issuers = dacm_trust_issuers(u->service->trust);
+    bool known = issuers_find(issuers, request->issuer) < issuers->count;
+    issuers_unref(issuers);
     if (!known)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "issuer: is none of the configured issuers");

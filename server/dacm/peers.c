@@ -2,6 +2,7 @@
 #include "peers.h"
 
 #include "program.h"
+#include "sims.h"
 
 #include <string.h>
 
@@ -21,30 +22,32 @@ static bool certified(const rpc_peer *peer, const char *san)
 bool dacm_caller_is_sims(dacm_service *service, const rpc_call *call, bool *ret_full_list)
 {
     const rpc_peer *peer = rpc_call_peer(call);
-    dacm_issuers *issuers = dacm_trust_issuers(service->trust);
+    issuers_set *issuers = dacm_trust_issuers(service->trust);
+    const dacm_sims *sims = dacm_sims_of(issuers);
     bool found = false;
-    for (size_t i = 0; i < issuers->sims_count && !found; i++) {
-        found = certified(peer, issuers->sims[i].san);
-        *ret_full_list = found && issuers->sims[i].full_list;
+    for (size_t i = 0; i < sims->count && !found; i++) {
+        found = certified(peer, sims->list[i].san);
+        *ret_full_list = found && sims->list[i].full_list;
     }
-    dacm_issuers_unref(issuers);
+    issuers_unref(issuers);
     return found;
 }
 
 bool dacm_caller_issuer(dacm_service *service, const rpc_call *call, char *ret_issuer, size_t room)
 {
     const rpc_peer *peer = rpc_call_peer(call);
-    dacm_issuers *issuers = dacm_trust_issuers(service->trust);
+    issuers_set *issuers = dacm_trust_issuers(service->trust);
+    const dacm_sims *sims = dacm_sims_of(issuers);
     const char *found = NULL;
     bool one = true;
-    for (size_t i = 0; i < issuers->sims_count; i++) {
-        if (!certified(peer, issuers->sims[i].san))
+    for (size_t i = 0; i < sims->count; i++) {
+        if (!certified(peer, sims->list[i].san))
             continue;
-        one = one && (!found || strcmp(found, issuers->sims[i].issuer) == 0);
-        found = issuers->sims[i].issuer;
+        one = one && (!found || strcmp(found, sims->list[i].issuer) == 0);
+        found = sims->list[i].issuer;
     }
     one = one && found && rpc_text_copy(ret_issuer, room, found);
-    dacm_issuers_unref(issuers);
+    issuers_unref(issuers);
     return one;
 }
 

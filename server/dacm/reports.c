@@ -144,10 +144,10 @@ static void measure(dacm_reported *reported)
         reported);
 }
 
-rpc_code dacm_reports_attach(dacm_reports *reports, dacm_issuers *issuers, rpc_status *reterr)
+rpc_code dacm_reports_attach(dacm_reports *reports, issuers_set *issuers, rpc_status *reterr)
 {
     for (size_t i = 0; i < issuers->count; i++) {
-        dacm_issuer_rule *rule = &issuers->rules[i];
+        issuers_rule *rule = &issuers->rules[i];
         pthread_mutex_lock(&reports->lock);
         dacm_reported *reported = find_or_make(reports, issuers->issuers[i].issuer);
         bool first = false;

@@ -43,7 +43,7 @@ void dacm_reports_free(dacm_reports *reports);
 /** Gives the rules of issuers their flags. An issuer that must report from now on has its
  *  max_staleness_s to be heard. RESOURCE_EXHAUSTED. */
 RPC_MUST_USE rpc_code dacm_reports_attach(
-    dacm_reports *reports, dacm_issuers *issuers, rpc_status *reterr);
+    dacm_reports *reports, issuers_set *issuers, rpc_status *reterr);
 /** Where it stood when the store was closed. RESOURCE_EXHAUSTED. */
 RPC_MUST_USE rpc_code dacm_reports_restore(dacm_reports *reports, const char *issuer,
     const char *epoch, uint64_t sequence, rpc_status *reterr);

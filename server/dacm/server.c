@@ -116,15 +116,18 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
         .metrics = server->metrics,
         .health = server->health};
     trust->reports = dacm_reports_new(&links);
-    const dacm_providers_links fetching = {.clock = server->service.clock,
+    const issuers_fetcher_links fetching = {.clock = server->service.clock,
         .log = server->log,
-        .metrics = server->metrics,
         .health = server->health,
+        .fetched = host_metrics_counter(server->metrics, "dacm_jwks_fetched_total",
+            "Key sets of issuers that were fetched.", NULL),
+        .failed = host_metrics_counter(server->metrics, "dacm_jwks_failed_total",
+            "Key sets of issuers that could not be fetched or used.", NULL),
         .acceptable = keys_acceptable,
         .changed = keys_changed,
         .ctx = server};
-    trust->providers = dacm_providers_new(&fetching);
-    if (!trust->tokens || !trust->revocations || !trust->reports || !trust->providers)
+    trust->fetcher = issuers_fetcher_new(&fetching);
+    if (!trust->tokens || !trust->revocations || !trust->reports || !trust->fetcher)
         return no_memory(reterr);
     for (int i = 0; i < TRUST_REASONS; i++) {
         char labels[64];
@@ -547,7 +550,7 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = dacm_reports_start(server->trust.reports, server->service.running, reterr);
     if (code == RPC_OK)
-        code = dacm_providers_start(server->trust.providers, reterr);
+        code = issuers_fetcher_start(server->trust.fetcher, reterr);
     if (code == RPC_OK)
         code = dacm_sweep_start(&server->service, &server->sweep, reterr);
     return code;
@@ -653,13 +656,13 @@ static void close_service(dacm_server *server)
 static void close_trust(dacm_trust *trust)
 {
     trust_audit_close(trust->audit);
-    dacm_issuers_unref(trust->issuers);
+    issuers_unref(trust->issuers);
     trust_signer_free(trust->signer);
     free(trust->public_jwks);
     trust_token_cache_free(trust->tokens);
     trust_revocations_free(trust->revocations);
     dacm_reports_free(trust->reports);
-    dacm_providers_free(trust->providers);
+    issuers_fetcher_free(trust->fetcher);
 }
 
 void dacm_server_stop(dacm_server *server)
@@ -673,7 +676,7 @@ void dacm_server_stop(dacm_server *server)
     }
     host_https_stop(server->https);
     dacm_sweep_stop(server->sweep);
-    dacm_providers_stop(server->trust.providers); /* they look at the running calls */
+    issuers_fetcher_stop(server->trust.fetcher); /* they look at the running calls */
     dacm_reports_stop(server->trust.reports);
     rpc_server_free(server->rpc);
     close_service(server);

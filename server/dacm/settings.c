@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
-#include "issuers.h"
 #include "program.h"
+#include "sims.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,21 +21,9 @@ static const char *const revocations[] = {"none", "report", NULL};
 static const char *const sources[] = {"file", NULL};
 
 static const host_setting issuer_fields[] = {
-    TEXT("issuer", 1, NULL, "`iss` of its tokens, byte for byte"),
-    TEXT("jwks_file", 0, "", "its public token keys, a JWK set; or jwks_url, or discovery"),
-    TEXT("jwks_url", 0, "", "where its key set is fetched from; https://"),
-    FLAG("discovery", "false",
-        "its key set is where ISSUER/.well-known/openid-configuration says (OpenID Discovery)"),
-    TEXT("jwks_ca_file", 0, "", "who may sign the certificate there, PEM; empty: the system's"),
-    FLAG("jwks_allow_http", "false", "http:// too, on loopback only"),
-    NUMBER("jwks_refresh_s", "s", 1, 86400, "300", "how often its key set is fetched, a tenth off"),
-    NUMBER("jwks_unknown_kid_s", "s", 1, 3600, "30",
-        "between two fetches for tokens under an unknown kid, or after a failure, at least"),
-    NUMBER("jwks_max_age_s", "s", 1, 31536000, "86400",
-        "how long its last key set counts while it cannot be fetched"),
+    ISSUERS_KEY_SETTINGS,
     CHOICE("mode", modes, "token+profile", "which steps of the decision its tokens go through"),
-    TEXTS("algorithms", "of EdDSA, Ed25519, ES256, RS256, PS256; none given: EdDSA"),
-    TEXTS("typ", "accepted `typ` of the token header; none given: at+jwt"),
+    ISSUERS_TOKEN_SETTINGS,
     TEXTS("gpsi_namespaces",
         "GPSIs that it may assert: msisdn-DIGITS (a prefix), extid- or extid-*@domain; none "
         "given: all"),
@@ -167,45 +155,15 @@ static rpc_code check_listeners(const host_values *values, rpc_status *reterr)
     return code == RPC_OK ? program_check_https(values, "https", reterr) : code;
 }
 
-/* One place its keys come from. */
-static rpc_code check_keys(const host_values *issuer, size_t index, rpc_status *reterr)
+static rpc_code check_modes(const host_values *values, bool allow_literal, rpc_status *reterr)
 {
-    const bool discovery = host_bool(issuer, "discovery");
-    const int ways = set(issuer, "jwks_file") + set(issuer, "jwks_url") + discovery;
-    rpc_status why;
-    if (ways != 1)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "'issuers[%zu]': needs one of jwks_file, jwks_url and discovery", index);
-    if (set(issuer, "jwks_file"))
-        return RPC_OK;
-    const host_fetch fetch = {
-        .url = discovery ? host_string(issuer, "issuer") : host_string(issuer, "jwks_url"),
-        .allow_http = host_bool(issuer, "jwks_allow_http")};
-    const rpc_code code = host_fetch_check(&fetch, &why);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code, "'issuers[%zu].%s': %.300s", index,
-                                discovery ? "discovery" : "jwks_url", why.message);
-}
-
-static rpc_code check_issuers(const host_values *values, bool allow_literal, rpc_status *reterr)
-{
-    size_t count = host_list_count(values, "issuers");
-    for (size_t i = 0; i < count; i++) {
-        const host_values *issuer = host_map_list(values, "issuers", i);
-        const char *name = host_string(issuer, "issuer");
-        const rpc_code code = check_keys(issuer, i, reterr);
-        if (code != RPC_OK)
-            return code;
-        if (host_enum(issuer, "mode") == DACM_MODE_LITERAL && !allow_literal)
+    for (size_t i = 0; i < host_list_count(values, "issuers"); i++)
+        if (host_enum(host_map_list(values, "issuers", i), "mode") == DACM_MODE_LITERAL &&
+            !allow_literal)
             return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                 "'issuers[%zu].mode': literal lets any token holder name any listed user; start "
                 "with --allow-literal if that is wanted",
                 i);
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(host_string(host_map_list(values, "issuers", j), "issuer"), name) == 0)
-                return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                    "'issuers[%zu].issuer': is configured twice; keep one of the entries", i);
-    }
     return RPC_OK;
 }
 
@@ -270,7 +228,7 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
     if (code == RPC_OK)
         code = dacm_issuers_check(values, reterr);
     if (code == RPC_OK)
-        code = check_issuers(values, allow_literal, reterr);
+        code = check_modes(values, allow_literal, reterr);
     if (code == RPC_OK)
         code = check_reports(values, reterr);
     return code == RPC_OK ? check_sims(values, reterr) : code;

@@ -3,13 +3,14 @@
 
 #include "cleanup.h"
 #include "program.h"
+#include "sims.h"
 
 #include <stdlib.h>
 
-dacm_issuers *dacm_trust_issuers(dacm_trust *trust)
+issuers_set *dacm_trust_issuers(dacm_trust *trust)
 {
     pthread_rwlock_rdlock(&trust->lock);
-    dacm_issuers *issuers = dacm_issuers_ref(trust->issuers);
+    issuers_set *issuers = issuers_ref(trust->issuers);
     pthread_rwlock_unlock(&trust->lock);
     return issuers;
 }
@@ -46,14 +47,14 @@ static rpc_code load_signer(
 
 /* What one reading of the files gives. */
 typedef struct loaded {
-    dacm_issuers *issuers;
+    issuers_set *issuers;
     trust_signer *signer;
     char *jwks;
 } loaded;
 
 static void loaded_donep(loaded *l)
 {
-    dacm_issuers_unref(l->issuers);
+    issuers_unref(l->issuers);
     trust_signer_free(l->signer);
     free(l->jwks);
 }
@@ -93,15 +94,15 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
     if (code == RPC_OK)
         code = dacm_reports_attach(trust->reports, l.issuers, reterr);
     if (code == RPC_OK) { /* what was fetched before, beside the manifest key of now */
-        dacm_providers_apply(trust->providers, l.issuers);
+        issuers_fetcher_apply(trust->fetcher, l.issuers);
         code = check_purposes(&l, reterr);
     }
     if (code == RPC_OK)
-        code = dacm_providers_configure(trust->providers, settings, reterr);
+        code = issuers_fetcher_configure(trust->fetcher, settings, reterr);
     if (code != RPC_OK)
         return code;
     pthread_rwlock_wrlock(&trust->lock);
-    dacm_providers_apply(trust->providers, l.issuers); /* here: none that is fetched is missed */
+    issuers_fetcher_apply(trust->fetcher, l.issuers); /* here: none that is fetched is missed */
     const loaded old = {trust->issuers, trust->signer, trust->public_jwks};
     trust->issuers = l.issuers;
     atomic_store_explicit(&trust->version, l.issuers->version, memory_order_release);
@@ -115,15 +116,15 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
 bool dacm_trust_renew_keys(dacm_trust *trust)
 {
     pthread_rwlock_wrlock(&trust->lock);
-    dacm_issuers *old = trust->issuers, *renewed = dacm_issuers_copy(old);
+    issuers_set *old = trust->issuers, *renewed = issuers_copy(old);
     if (renewed) {
-        dacm_providers_apply(trust->providers, renewed);
+        issuers_fetcher_apply(trust->fetcher, renewed);
         trust->issuers = renewed;
         atomic_store_explicit(&trust->version, renewed->version, memory_order_release);
     }
     pthread_rwlock_unlock(&trust->lock);
     if (renewed)
-        dacm_issuers_unref(old);
+        issuers_unref(old);
     return renewed != NULL;
 }
 

@@ -7,7 +7,6 @@
 #include "audit.h"
 #include "host.h"
 #include "issuers.h"
-#include "providers.h"
 #include "reports.h"
 #include "trust.h"
 
@@ -16,14 +15,14 @@
 
 typedef struct dacm_trust {
     pthread_rwlock_t lock; /* guards which issuers, signer and jwks there are */
-    dacm_issuers *issuers;
+    issuers_set *issuers;
     atomic_uint_fast64_t version; /* of issuers, to be read without the lock */
     trust_signer *signer;         /* of manifests */
     char *public_jwks;            /* manifest keys, for /.well-known/jwks.json */
     trust_token_cache *tokens;
     trust_revocations *revocations;
     dacm_reports *reports;
-    dacm_providers *providers;
+    issuers_fetcher *fetcher;
     trust_audit *audit;
     const char *audience; /* of tokens, as the server was started: a reload does not change it */
     host_log *log;
@@ -33,7 +32,7 @@ typedef struct dacm_trust {
 } dacm_trust;
 
 /** The issuers of now, with a reference. */
-dacm_issuers *dacm_trust_issuers(dacm_trust *trust);
+issuers_set *dacm_trust_issuers(dacm_trust *trust);
 /** Their version, without a reference. */
 uint64_t dacm_trust_version(dacm_trust *trust);
 
@@ -41,7 +40,7 @@ uint64_t dacm_trust_version(dacm_trust *trust);
  *  is replaced. */
 RPC_MUST_USE rpc_code dacm_trust_load(
     dacm_trust *trust, const host_values *settings, rpc_status *reterr);
-/** Publishes the issuers of now with the rings that dacm_providers has now. Without memory the old
+/** Publishes the issuers of now with the rings that the fetcher has now. Without memory the old
  *  ones stay (false). */
 bool dacm_trust_renew_keys(dacm_trust *trust);
 /** Is none of the ring's keys the one that signs manifests? INVALID_ARGUMENT. */

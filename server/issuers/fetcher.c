@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LOCKS: one, over what there is to fetch and what was fetched; never held while something is
  * fetched or a callback runs. The thread is the only one that frees a provider. */
-#include "providers.h"
+#include "issuers.h"
 
 #include "cleanup.h"
 
@@ -34,9 +34,8 @@ typedef struct provider {
     size_t text_size;
 } provider;
 
-struct dacm_providers {
-    dacm_providers_links links;
-    host_counter *fetched, *failed;
+struct issuers_fetcher {
+    issuers_fetcher_links links;
     pthread_t thread;
     bool started;
     atomic_bool stopping;
@@ -45,7 +44,7 @@ struct dacm_providers {
     provider *first;
 };
 
-static int64_t now_us(const dacm_providers *p)
+static int64_t now_us(const issuers_fetcher *p)
 {
     return rpc_clock_monotonic_us(p->links.clock);
 }
@@ -53,16 +52,12 @@ static int64_t now_us(const dacm_providers *p)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-dacm_providers *dacm_providers_new(const dacm_providers_links *links)
+issuers_fetcher *issuers_fetcher_new(const issuers_fetcher_links *links)
 {
-    dacm_providers *p = calloc(1, sizeof *p);
+    issuers_fetcher *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->links = *links;
-    p->fetched = host_metrics_counter(
-        links->metrics, "dacm_jwks_fetched_total", "Key sets of issuers that were fetched.", NULL);
-    p->failed = host_metrics_counter(links->metrics, "dacm_jwks_failed_total",
-        "Key sets of issuers that could not be fetched or used.", NULL);
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -82,7 +77,7 @@ static void provider_free(provider *it)
     free(it);
 }
 
-void dacm_providers_free(dacm_providers *p)
+void issuers_fetcher_free(issuers_fetcher *p)
 {
     if (!p)
         return;
@@ -98,7 +93,7 @@ void dacm_providers_free(dacm_providers *p)
 /* ---- configuration ----------------------------------------------------------------------------
  */
 
-static provider *find(const dacm_providers *p, const char *issuer)
+static provider *find(const issuers_fetcher *p, const char *issuer)
 {
     provider *it = p->first;
     while (it && strcmp(it->issuer, issuer) != 0)
@@ -125,7 +120,7 @@ static void replace(char **to, char *from)
 }
 
 /* Locked. False: no memory. */
-static bool configure_one(dacm_providers *p, const host_values *entry)
+static bool configure_one(issuers_fetcher *p, const host_values *entry)
 {
     const char *issuer = host_string(entry, "issuer");
     const bool discovery = host_bool(entry, "discovery");
@@ -160,8 +155,8 @@ static bool configure_one(dacm_providers *p, const host_values *entry)
     return true;
 }
 
-rpc_code dacm_providers_configure(
-    dacm_providers *p, const host_values *settings, rpc_status *reterr)
+rpc_code issuers_fetcher_configure(
+    issuers_fetcher *p, const host_values *settings, rpc_status *reterr)
 {
     bool ok = true;
     pthread_mutex_lock(&p->lock);
@@ -178,18 +173,18 @@ rpc_code dacm_providers_configure(
               : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers");
 }
 
-void dacm_providers_apply(dacm_providers *p, dacm_issuers *issuers)
+void issuers_fetcher_apply(issuers_fetcher *p, issuers_set *set)
 {
     pthread_mutex_lock(&p->lock);
-    for (size_t i = 0; i < issuers->count; i++) {
-        const provider *it = issuers->rules[i].fetched ? find(p, issuers->issuers[i].issuer) : NULL;
+    for (size_t i = 0; i < set->count; i++) {
+        const provider *it = set->rules[i].fetched ? find(p, set->issuers[i].issuer) : NULL;
         if (it && it->ring)
-            dacm_issuers_set_keys(issuers, i, trust_keyring_ref(it->ring));
+            issuers_set_keys(set, i, trust_keyring_ref(it->ring));
     }
     pthread_mutex_unlock(&p->lock);
 }
 
-void dacm_providers_unknown_kid(dacm_providers *p, const char *issuer)
+void issuers_fetcher_unknown_kid(issuers_fetcher *p, const char *issuer)
 {
     pthread_mutex_lock(&p->lock);
     provider *it = find(p, issuer);
@@ -218,7 +213,7 @@ static void job_done(job *j)
     free(j->ca_file);
 }
 
-static rpc_code get(dacm_providers *p, const job *j, const char *url, size_t max, char **ret,
+static rpc_code get(issuers_fetcher *p, const job *j, const char *url, size_t max, char **ret,
     size_t *ret_size, rpc_status *reterr)
 {
     const host_fetch fetch = {.url = url,
@@ -232,7 +227,7 @@ static rpc_code get(dacm_providers *p, const job *j, const char *url, size_t max
 }
 
 /* OpenID Connect Discovery 4.3: the document must name the very issuer. */
-static rpc_code discover(dacm_providers *p, job *j, rpc_status *reterr)
+static rpc_code discover(issuers_fetcher *p, job *j, rpc_status *reterr)
 {
     char url[URL_MAX];
     size_t size = strlen(j->of->issuer);
@@ -260,7 +255,7 @@ static rpc_code discover(dacm_providers *p, job *j, rpc_status *reterr)
 }
 
 /* A new ring, or RPC_OK with *ret NULL: the very bytes of before. */
-static rpc_code fetch_ring(dacm_providers *p, job *j, trust_keyring **ret, rpc_status *reterr)
+static rpc_code fetch_ring(issuers_fetcher *p, job *j, trust_keyring **ret, rpc_status *reterr)
 {
     RPC_AUTOFREE char *text = NULL;
     size_t size = 0;
@@ -272,8 +267,8 @@ static rpc_code fetch_ring(dacm_providers *p, job *j, trust_keyring **ret, rpc_s
     if (j->of->text && j->of->text_size == size && memcmp(j->of->text, text, size) == 0)
         return RPC_OK;
     trust_keyring *ring = NULL;
-    code = trust_keyring_parse_published(
-        rpc_bytes_of(text, size), TRUST_FOR_TOKENS, j->rsa_alg, dacm_next_version(), &ring, reterr);
+    code = trust_keyring_parse_published(rpc_bytes_of(text, size), TRUST_FOR_TOKENS, j->rsa_alg,
+        issuers_next_version(), &ring, reterr);
     if (code != RPC_OK)
         return code;
     if (!p->links.acceptable(p->links.ctx, ring, reterr)) {
@@ -294,7 +289,7 @@ static int64_t with_jitter(int64_t us)
 }
 
 /* Locked. */
-static void warn(const dacm_providers *p)
+static void warn(const issuers_fetcher *p)
 {
     bool failing = false;
     for (const provider *it = p->first; it; it = it->next)
@@ -305,8 +300,8 @@ static void warn(const dacm_providers *p)
                 : NULL);
 }
 
-static void tell(dacm_providers *p, const provider *it, bool was_failing, const trust_keyring *ring,
-    const rpc_status *status)
+static void tell(issuers_fetcher *p, const provider *it, bool was_failing,
+    const trust_keyring *ring, const rpc_status *status)
 {
     if (status->code != RPC_OK && status->code != RPC_CANCELLED && !was_failing)
         HOST_LOG(p->links.log, HOST_WARNING, "the key set of an issuer cannot be fetched",
@@ -317,7 +312,7 @@ static void tell(dacm_providers *p, const provider *it, bool was_failing, const 
             host_number("keys", ring ? (int64_t)trust_keyring_count(ring) : -1));
 }
 
-static void fetch(dacm_providers *p, job *j)
+static void fetch(issuers_fetcher *p, job *j)
 {
     trust_keyring *ring = NULL;
     rpc_status status = {.code = RPC_OK};
@@ -339,7 +334,7 @@ static void fetch(dacm_providers *p, job *j)
     }
     warn(p);
     pthread_mutex_unlock(&p->lock);
-    host_counter_add(ok ? p->fetched : p->failed, 1);
+    host_counter_add(ok ? p->links.fetched : p->links.failed, 1);
     tell(p, it, was_failing, ring, &status);
     trust_keyring_unref(ring);
     if (changed)
@@ -350,11 +345,11 @@ static void fetch(dacm_providers *p, job *j)
  */
 
 /* Locked. True: a set has grown too old, and counts no more. */
-static bool expire(dacm_providers *p, provider *it, int64_t now)
+static bool expire(issuers_fetcher *p, provider *it, int64_t now)
 {
     if (!it->ring || it->expired || now < it->fetched_us + it->max_age_us)
         return false;
-    trust_keyring *none = dacm_no_keys();
+    trust_keyring *none = issuers_no_keys();
     if (!none)
         return false; /* tried again */
     trust_keyring_unref(it->ring);
@@ -368,7 +363,7 @@ static bool expire(dacm_providers *p, provider *it, int64_t now)
 }
 
 /* Locked. What is due first, into j (of NULL: nothing yet); until when to sleep. */
-static int64_t choose(dacm_providers *p, job *j, bool *ret_expired)
+static int64_t choose(issuers_fetcher *p, job *j, bool *ret_expired)
 {
     const int64_t now = now_us(p);
     int64_t next = INT64_MAX;
@@ -391,7 +386,7 @@ static int64_t choose(dacm_providers *p, job *j, bool *ret_expired)
 
 static void *run(void *arg)
 {
-    dacm_providers *p = arg;
+    issuers_fetcher *p = arg;
     pthread_mutex_lock(&p->lock);
     while (!atomic_load(&p->stopping)) {
         job j = {.of = NULL};
@@ -417,15 +412,15 @@ static void *run(void *arg)
     return NULL;
 }
 
-rpc_code dacm_providers_start(dacm_providers *p, rpc_status *reterr)
+rpc_code issuers_fetcher_start(issuers_fetcher *p, rpc_status *reterr)
 {
     p->started = pthread_create(&p->thread, NULL, run, p) == 0;
-    return p->started ? RPC_OK
-                      : rpc_status_set(
-                            reterr, RPC_RESOURCE_EXHAUSTED, "dacmd: no thread to fetch key sets");
+    return p->started
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no thread to fetch key sets");
 }
 
-void dacm_providers_stop(dacm_providers *p)
+void issuers_fetcher_stop(issuers_fetcher *p)
 {
     if (!p || !p->started)
         return;
