@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The load generator: the same client against any server of dacm.v1. Prints one JSON object.
  *
- *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download|pairs|idle
+ *   dacm-bench --target tls+tcp://HOST:PORT --ca FILE --work unary|download|pairs|idle|sign
  *              [--connections N] [--inflight N] [--seconds S | --count N] [--asset ID]
  *              [--gpsi GPSI] [--token FILE] [--asset-2 ID --token-2 FILE]
+ *              [--certificate FILE --key FILE]
  *
  * unary     Authorize, N connections with that many calls in flight each
  * download  whole downloads one after another on each connection; bytes are counted, not checked
  * pairs     refused downloads of two assets by turns: do their answers or times tell them apart?
  * idle      one Authorize on each connection, whatever its answer; then says "idle" and holds them
  *           until its input ends
+ * sign      Sign of skms.v1, of a message as large as an access token's signing input
  *
  * Every callback of a connection runs on its strand, so a worker's fields need no lock. */
 #include "rpc.h"
 #include "cleanup.h"
 
 #include "dacm/v1/digital_asset.pb-c.h"
+#include "skms/v1/signing_keys.pb-c.h"
 
 #include <argp.h>
 #include <pthread.h>
@@ -27,6 +30,7 @@
 #define CONNECTIONS_MAX 1024u
 #define INFLIGHT_MAX    1024u
 #define SAMPLES_MAX     4000000u
+#define SIGNED_BYTES    700u
 
 /* What is asked for: one thing, or two by turns. */
 typedef struct bench_question {
@@ -38,11 +42,14 @@ typedef struct bench_question {
     size_t request_size;
 } bench_question;
 
-typedef enum bench_work { WORK_UNARY, WORK_DOWNLOAD, WORK_PAIRS, WORK_IDLE } bench_work;
-static const char *const work_names[] = {"unary", "download", "pairs", "idle"};
+typedef enum bench_work { WORK_UNARY, WORK_DOWNLOAD, WORK_PAIRS, WORK_IDLE, WORK_SIGN } bench_work;
+static const char *const work_names[] = {"unary", "download", "pairs", "idle", "sign"};
+static const char *const work_paths[] = {"/dacm.v1.DigitalAssets/Authorize",
+    "/dacm.v1.DigitalAssets/Download", "/dacm.v1.DigitalAssets/Download",
+    "/dacm.v1.DigitalAssets/Authorize", "/skms.v1.SigningKeys/Sign"};
 
 typedef struct bench_run {
-    const char *target, *ca, *gpsi;
+    const char *target, *ca, *certificate, *key, *gpsi;
     bench_work work;
     unsigned connections, inflight, seconds;
     uint64_t count; /* calls in all; 0 = by time */
@@ -168,8 +175,7 @@ static void start_call(bench_worker *worker)
     bench_run *bench = worker->bench;
     if (!may_start(bench))
         return;
-    const char *path = asks_authorize(bench) ? "/dacm.v1.DigitalAssets/Authorize"
-                                             : "/dacm.v1.DigitalAssets/Download";
+    const char *path = work_paths[bench->work];
     const bench_question *question = &bench->questions[worker->turn];
     rpc_call *call = NULL;
     rpc_status status;
@@ -191,12 +197,19 @@ static void start_call(bench_worker *worker)
 
 static void pack_request(const bench_run *bench, bench_question *question)
 {
+    static uint8_t signing_input[SIGNED_BYTES];
     ProtobufCMessage *message;
+    Skms__V1__SignRequest sign = SKMS__V1__SIGN_REQUEST__INIT;
     Dacm__V1__AuthorizeRequest authorize = DACM__V1__AUTHORIZE_REQUEST__INIT;
     Dacm__V1__DownloadRequest download = DACM__V1__DOWNLOAD_REQUEST__INIT;
     char *asset = (char *)(uintptr_t)question->asset;
     char *gpsi = (char *)(uintptr_t)bench->gpsi;
-    if (asks_authorize(bench)) {
+    if (bench->work == WORK_SIGN) {
+        memset(signing_input, 'x', sizeof signing_input);
+        sign.purpose = SKMS__V1__PURPOSE__PURPOSE_TOKENS;
+        sign.message = (ProtobufCBinaryData){sizeof signing_input, signing_input};
+        message = &sign.base;
+    } else if (asks_authorize(bench)) {
         authorize.asset_id = asset;
         authorize.user_case = DACM__V1__AUTHORIZE_REQUEST__USER_GPSI;
         authorize.gpsi = gpsi;
@@ -298,7 +311,7 @@ static bench_work parse_work(const char *text, struct argp_state *state)
     for (unsigned i = 0; i < sizeof work_names / sizeof *work_names; i++)
         if (strcmp(text, work_names[i]) == 0)
             return (bench_work)i;
-    argp_error(state, "--work is unary, download, pairs or idle");
+    argp_error(state, "--work is unary, download, pairs, idle or sign");
     return WORK_UNARY;
 }
 
@@ -311,6 +324,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'a':
         bench->ca = arg;
+        return 0;
+    case 'C':
+        bench->certificate = arg;
+        return 0;
+    case 'K':
+        bench->key = arg;
         return 0;
     case 'w':
         bench->work = parse_work(arg, state);
@@ -362,7 +381,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
     {"target", 't', "URL", 0, "server, tls+tcp://HOST:PORT", 0},
     {"ca", 'a', "FILE", 0, "who signed its certificate", 0},
-    {"work", 'w', "WORK", 0, "unary (Authorize), download, pairs or idle", 0},
+    {"certificate", 'C', "FILE", 0, "the client's certificate", 0},
+    {"key", 'K', "FILE", 0, "its private key", 0},
+    {"work", 'w', "WORK", 0, "unary (Authorize), download, pairs, idle or sign", 0},
     {"connections", 'c', "N", 0, "connections (1)", 0},
     {"inflight", 'i', "N", 0, "calls in flight on each (1)", 0},
     {"seconds", 's', "S", 0, "how long (3)", 0},
@@ -379,7 +400,9 @@ static void open_channels(bench_run *bench, bench_worker *workers)
 {
     rpc_channel_options channel_options = {
         .target = bench->target,
-        .tls = {.ca_file = bench->ca},
+        .tls = {.ca_file = bench->ca,
+            .certificate_file = bench->certificate,
+            .key_file = bench->key},
         .limits = rpc_limits_default_client(),
     };
     rpc_status status;

@@ -38,11 +38,12 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class BoundRow(Row):
-    """A figure with a bound of its own instead of a peer: the ratio is bound to figure, and must be
-    1. measure(servers, quick) gives the figure of one run and what else is to be told."""
+    """A figure with a bound of its own instead of a peer: the ratio is bound to figure (of figures
+    that shall be large, figure to bound), and must be 1. measure(servers, quick) gives the figure
+    of one run and what else is to be told."""
     bound: float = 0
 
     def run(self, servers, rounds, quick):
         figure, more = self.measure(servers, quick)
-        ratio = self.bound / figure
+        ratio = figure / self.bound if self.larger else self.bound / figure
         return dict(self.result(figure, self.bound, ratio, [ratio]), more=more)

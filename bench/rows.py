@@ -8,6 +8,7 @@ import connections
 import hostile
 import load
 import sims_rows
+import skms_rows
 from row import Row
 from servers import LARGE, SMALL
 
@@ -234,4 +235,5 @@ ROWS = [
     uniform("uniform-answers-1k", 1000),
     uniform("uniform-answers-100k", 100_000),
     *sims_rows.ROWS,
+    *skms_rows.ROWS,
 ]

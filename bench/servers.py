@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 import urllib.request
 
 import suite
@@ -252,6 +253,12 @@ class Servers:
         sims = suite.load(self.build).Sims(settings, rs256=False)
         self.started.append(sims)
         return sims
+
+    def skms(self, settings=None):
+        """skmsd, by the harness of the end-to-end tests."""
+        skms = suite.load(self.build, "keyserver").Skms(settings)
+        self.started.append(types.SimpleNamespace(stop=skms.close))
+        return skms
 
     def stop(self):
         for server in reversed(self.started):
