@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What waits for the disk (Enrol, GetSigningKey: the audit trail) runs on a pool; GetKeySet and
- * Sign are answered in place. */
+ * Sign are answered in place, but for signatures of which the trail must be told first. */
 #include "signing_keys.h"
 
 #include "skms_proto_descriptors.h"
@@ -10,6 +10,7 @@
 #define THREADS     8u /* they wait for the disk, and whoever waits together has one sync */
 #define QUEUE_MAX   1024u
 #define ARENA_BYTES (256u << 10)
+#define SIGN_TRIES  8u
 #define SERVICE     "skms.v1.SigningKeys"
 
 typedef struct methods {
@@ -199,6 +200,95 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
     return tell_keys(c, &release, reterr);
 }
 
+/* ---- Sign, where the trail must be told first ---------------------------------------------------
+ */
+
+static rpc_code announce(void *ctx, const skm_announce *what, uint64_t up_to, rpc_status *reterr)
+{
+    skm_service *service = ctx;
+    char id[HOST_REQUEST_ID_CHARS + 1];
+    host_request_id(service->clock, id);
+    return SKM_AUDIT(service, id, "signing", reterr, host_text("val_service", what->service),
+        host_text("purpose", skm_purpose_name(what->purpose)), host_text("kid", what->kid),
+        host_number("up_to", (int64_t)up_to));
+}
+
+typedef struct signed_message {
+    char kid[TRUST_KID_MAX + 1];
+    uint8_t signature[SKM_SIGNATURE_BYTES];
+} signed_message;
+
+static rpc_code sign_now(skm_service *service, const rpc_call *call,
+    const Skms__V1__SignRequest *request, signed_message *ret, skm_announce *ret_more,
+    rpc_status *reterr)
+{
+    const skm_caller caller = skm_caller_of(call);
+    skm_purpose purpose;
+    return skm_purpose_of(request->purpose, &purpose)
+               ? skm_sign(service->state, &caller, purpose, request->kid,
+                     rpc_bytes_of(request->message.data, request->message.len), ret->kid,
+                     ret->signature, ret_more, reterr)
+               : skm_no_purpose(reterr);
+}
+
+/* Others sign meanwhile: what was announced may be used up again. */
+static rpc_code sign(program_call *c, rpc_status *reterr)
+{
+    skm_service *service = service_of(c);
+    skm_announce more = {.needed = false};
+    signed_message *made = rpc_arena_alloc(c->arena, sizeof *made);
+    Skms__V1__SignResponse *reply = program_call_new(c, &skms__v1__sign_response__descriptor);
+    if (!made || !reply)
+        return program_call_no_memory(reterr);
+    rpc_code code = RPC_ABORTED;
+    for (unsigned i = 0; i < SIGN_TRIES && code == RPC_ABORTED; i++) {
+        code = sign_now(
+            service, c->call, (const Skms__V1__SignRequest *)c->request, made, &more, reterr);
+        rpc_status why;
+        if (more.needed &&
+            skm_signatures_announce(service->state, &more, announce, service, &why) != RPC_OK &&
+            code == RPC_ABORTED)
+            code = rpc_status_text(reterr, why.code, why.message);
+    }
+    if (code != RPC_OK) {
+        host_counter_add(((skm_signing_keys *)c->service)->sign_refused, 1);
+        return code == RPC_ABORTED ? rpc_status_set(reterr, RPC_UNAVAILABLE,
+                                         "too many sign with that key; try again")
+                                   : code;
+    }
+    reply->kid = made->kid;
+    reply->signature = (ProtobufCBinaryData){sizeof made->signature, made->signature};
+    c->reply = &reply->base;
+    return RPC_OK;
+}
+
+typedef struct announcing {
+    skm_service *service;
+    skm_announce what;
+} announcing;
+
+/* Pool. Where it fails, those who find nothing left are told why. */
+static void announce_more(void *arg)
+{
+    announcing *a = arg;
+    rpc_status why;
+    if (skm_signatures_announce(a->service->state, &a->what, announce, a->service, &why) !=
+        RPC_OK) {
+        /* it is in the log already */
+    }
+    free(a);
+}
+
+static void announce_soon(skm_signing_keys *keys, const skm_announce *what)
+{
+    announcing *a = malloc(sizeof *a);
+    if (!a)
+        return;
+    *a = (announcing){keys->service, *what};
+    if (rpc_pool_submit(keys->pool, announce_more, a) != RPC_OK)
+        free(a);
+}
+
 /* ---- on the pool --------------------------------------------------------------------------------
  */
 
@@ -292,26 +382,28 @@ static void on_get_key_set(Skms__V1__SigningKeys_Service *self,
 static void on_sign(Skms__V1__SigningKeys_Service *self, const Skms__V1__SignRequest *request,
     Skms__V1__SignResponse_Closure closure, void *call)
 {
+    static const method on_pool = {"Sign", sign};
     skm_signing_keys *keys = ((methods *)self)->keys;
-    const skm_caller caller = skm_caller_of(call);
-    char kid[TRUST_KID_MAX + 1];
-    uint8_t signature[SKM_SIGNATURE_BYTES];
-    skm_purpose purpose;
+    signed_message made;
+    skm_announce more = {.needed = false};
     rpc_status status = {0};
     rpc_code code = check_certificate(call, &status);
-    if (code == RPC_OK && !skm_purpose_of(request->purpose, &purpose))
-        code = skm_no_purpose(&status);
     if (code == RPC_OK)
-        code = skm_sign(keys->service->state, &caller, purpose, request->kid,
-            rpc_bytes_of(request->message.data, request->message.len), kid, signature, &status);
+        code = sign_now(keys->service, call, request, &made, &more, &status);
+    if (code == RPC_ABORTED) {
+        program_call_begin(&keys->calls, &on_pool, &request->base, (ProtobufCClosure)closure, call);
+        return;
+    }
     if (code != RPC_OK) {
         host_counter_add(keys->sign_refused, 1);
         rpc_call_fail(call, &status);
         return;
     }
+    if (more.needed)
+        announce_soon(keys, &more);
     Skms__V1__SignResponse reply = SKMS__V1__SIGN_RESPONSE__INIT;
-    reply.kid = kid;
-    reply.signature = (ProtobufCBinaryData){sizeof signature, signature};
+    reply.kid = made.kid;
+    reply.signature = (ProtobufCBinaryData){sizeof made.signature, made.signature};
     closure(&reply, call);
 }
 

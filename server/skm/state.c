@@ -101,6 +101,7 @@ static void init_locks(skm_state *state)
     pthread_rwlock_init(&state->lock, &attr);
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&state->change, NULL);
+    pthread_mutex_init(&state->telling, NULL);
 }
 
 static void count_in(skm_state *state, host_metrics *metrics)
@@ -169,6 +170,7 @@ void skm_state_close(skm_state *state)
     skm__root_done(&state->root);
     skm_vault_close(state->vault);
     pthread_mutex_destroy(&state->change);
+    pthread_mutex_destroy(&state->telling);
     pthread_rwlock_destroy(&state->lock);
     free(state);
 }

@@ -138,16 +138,40 @@ typedef struct skm_release {
 RPC_MUST_USE rpc_code skm_keys_release(skm_state *state, const skm_caller *caller,
     const char *service, skm_purpose purpose, skm_release *ret, rpc_status *reterr);
 
+/** Of which key the audit trail has to be told that it will sign. */
+typedef struct skm_announce {
+    bool needed;
+    char service[SKM_SERVICE_MAX + 1], kid[TRUST_KID_MAX + 1];
+    skm_purpose purpose;
+} skm_announce;
+
 /** Signs with a key that does not leave: kid "" = the one that signs now. Waits for nothing but,
- * the first time, for the key to be unsealed. PERMISSION_DENIED as skm_keys_release(), and for a
- *  service that is not delegated; FAILED_PRECONDITION: that key does not sign now. */
+ *  the first time, for the key to be unsealed. *ret_more is always set: needed, for a call of
+ *  skm_signatures_announce(), which waits, while others go on signing.
+ *  ABORTED: nothing was signed, that call is needed first. PERMISSION_DENIED as
+ *  skm_keys_release(), and for a service that is not delegated; FAILED_PRECONDITION: that key does
+ *  not sign now. */
 RPC_MUST_USE rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpose,
     const char *kid, rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1],
-    uint8_t ret_signature[SKM_SIGNATURE_BYTES], rpc_status *reterr);
-/** Signatures that were made and not told yet, by key; then they are told. For one thread at a
- *  time. False ends it: what fn refused is told again. */
-typedef bool skm_signed_fn(
-    void *ctx, const char *service, skm_purpose purpose, const char *kid, uint64_t count);
+    uint8_t ret_signature[SKM_SIGNATURE_BYTES], skm_announce *ret_more, rpc_status *reterr);
+
+/** Lets a key make further signatures once fn has told the audit trail that it may have made up_to
+ *  in all since the start. The error of fn. */
+typedef rpc_code skm_announce_fn(
+    void *ctx, const skm_announce *what, uint64_t up_to, rpc_status *reterr);
+RPC_MUST_USE rpc_code skm_signatures_announce(
+    skm_state *state, const skm_announce *what, skm_announce_fn *fn, void *ctx, rpc_status *reterr);
+
+/** What a key signed since that was last told, and since the start. */
+typedef struct skm_signed {
+    char service[SKM_SERVICE_MAX + 1], kid[TRUST_KID_MAX + 1];
+    skm_purpose purpose;
+    uint64_t count, made;
+} skm_signed;
+
+/** Tells of each key what it signed; what was announced beyond that is void. False ends it: what
+ *  fn refused is told again. */
+typedef bool skm_signed_fn(void *ctx, const skm_signed *what);
 void skm_signatures_tell(skm_state *state, skm_signed_fn *fn, void *ctx);
 
 /* ---- keys ---- */

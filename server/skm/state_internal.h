@@ -3,7 +3,8 @@
  *
  *  Locks. `change` is held by whoever changes something, the store's answer included: one at a
  *  time. `lock` guards what all threads read; it is taken for writing only to put in place what
- *  the store already has, and never while anything is waited for. change comes before lock. */
+ *  the store already has, and never while anything is waited for. change comes before lock.
+ *  `telling` is held while the audit trail is told of signatures, and comes before lock too. */
 #ifndef SKM_STATE_INTERNAL_H
 #define SKM_STATE_INTERNAL_H
 
@@ -26,8 +27,10 @@ typedef struct skm__key {
     char reason[SKM_REASON_MAX + 1];
     bool has_seed;
     uint8_t sealed_seed[SKM__SEED_BYTES + SKM_SEAL_BYTES];
-    _Atomic(trust_signer *) signer; /* delegated: unsealed with the first signature */
-    atomic_uint_fast64_t signatures, told;
+    _Atomic(trust_signer *) signer;    /* delegated: unsealed with the first signature */
+    atomic_uint_fast64_t signatures;   /* for who asks */
+    atomic_uint_fast64_t left, ask_at; /* counted.c */
+    uint64_t made, granted;            /* under telling */
 } skm__key;
 
 struct skm_keyset {
@@ -93,7 +96,7 @@ struct skm_state {
     int64_t set_life_s, token_life_s;
     size_t services_max;
     skm_vault *vault;
-    pthread_mutex_t change;
+    pthread_mutex_t change, telling;
     pthread_rwlock_t lock;
     skm__root root;
     size_t service_count;
@@ -182,5 +185,11 @@ void skm__key_free(skm__key *key);
 /** A public JWK; json_decref() it. NULL without memory. */
 struct json_t *skm__key_jwk(
     const skm__set *set, const skm__key *key, const skm_key_life *life, skm_key_state key_state);
+
+/* ---- signatures that are counted (counted.c) ---- */
+
+/** Under lock: takes one of those that the trail knows of; false: none is left. *ret is set where
+ *  more should be made known. */
+bool skm__signature_claim(const skm__set *set, skm__key *key, skm_announce *ret);
 
 #endif

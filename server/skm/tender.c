@@ -31,16 +31,15 @@ static bool rest(skm_tender *tender, int64_t seconds)
     return go;
 }
 
-static bool tell(
-    void *ctx, const char *service, skm_purpose purpose, const char *kid, uint64_t count)
+static bool tell(void *ctx, const skm_signed *what)
 {
     skm_tender *tender = ctx;
     char id[HOST_REQUEST_ID_CHARS + 1];
     rpc_status why;
     host_request_id(tender->service->clock, id);
-    return SKM_AUDIT(tender->service, id, "signed", &why, host_text("val_service", service),
-               host_text("purpose", skm_purpose_name(purpose)), host_text("kid", kid),
-               host_number("count", (int64_t)count),
+    return SKM_AUDIT(tender->service, id, "signed", &why, host_text("val_service", what->service),
+               host_text("purpose", skm_purpose_name(what->purpose)), host_text("kid", what->kid),
+               host_number("count", (int64_t)what->count), host_number("made", (int64_t)what->made),
                host_number("since_ms", tender->told_ms)) == RPC_OK;
 }
 

@@ -163,7 +163,8 @@ static rpc_code find_key(const skm_state *state, const skm__set *set, const char
 }
 
 static rpc_code sign(skm_state *state, const skm__set *set, const char *kid, rpc_bytes message,
-    char ret_kid[TRUST_KID_MAX + 1], uint8_t ret_signature[SKM_SIGNATURE_BYTES], rpc_status *reterr)
+    char ret_kid[TRUST_KID_MAX + 1], uint8_t ret_signature[SKM_SIGNATURE_BYTES],
+    skm_announce *ret_more, rpc_status *reterr)
 {
     skm__key *key = NULL;
     uint8_t signature[TRUST_SIGNATURE_MAX];
@@ -174,6 +175,9 @@ static rpc_code sign(skm_state *state, const skm__set *set, const char *kid, rpc
     const trust_signer *signer = signer_of(state, set, key);
     if (!signer)
         return cannot_unseal(key, reterr);
+    if (!skm__signature_claim(set, key, ret_more))
+        return rpc_status_set(
+            reterr, RPC_ABORTED, "the audit trail does not know yet that '%s' signs", key->kid);
     code = trust_signer_sign(signer, message, signature, &size, reterr);
     if (code != RPC_OK)
         return code;
@@ -186,8 +190,9 @@ static rpc_code sign(skm_state *state, const skm__set *set, const char *kid, rpc
 
 rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpose, const char *kid,
     rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1], uint8_t ret_signature[SKM_SIGNATURE_BYTES],
-    rpc_status *reterr)
+    skm_announce *ret_more, rpc_status *reterr)
 {
+    ret_more->needed = false;
     if (message.size == 0 || message.size > SKM_SIGN_BYTES_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "message: must have 1 to %u bytes; sign a digest of more", SKM_SIGN_BYTES_MAX);
@@ -196,62 +201,9 @@ rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpos
     const skm__set *set = member && member->service->policy.delegated
                               ? member->service->sets[purpose]
                               : NULL;
-    const rpc_code code = set ? sign(state, set, kid, message, ret_kid, ret_signature, reterr)
+    const rpc_code code = set ? sign(state, set, kid, message, ret_kid, ret_signature, ret_more,
+                                    reterr)
                               : not_for_you(reterr);
     pthread_rwlock_unlock(&state->lock);
     return code;
-}
-
-/* ---- counts for the audit trail -----------------------------------------------------------------
- */
-
-typedef struct told {
-    char service[SKM_SERVICE_MAX + 1], kid[TRUST_KID_MAX + 1];
-    skm_purpose purpose;
-    uint64_t count;
-} told;
-
-/* A key that has something to tell, which counts as told from now on; false: there is none. */
-static bool take_untold(skm_state *state, told *ret)
-{
-    bool found = false;
-    pthread_rwlock_rdlock(&state->lock);
-    for (size_t i = 0; !found && i < state->service_count; i++)
-        for (skm_purpose p = SKM_FOR_TOKENS; !found && p <= SKM_FOR_MANIFESTS; p++) {
-            const skm__set *set = state->services[i]->sets[p];
-            for (size_t k = 0; set && !found && k < set->count; k++) {
-                skm__key *key = set->keys[k];
-                const uint64_t made = atomic_load(&key->signatures);
-                ret->count = made - atomic_exchange(&key->told, made);
-                if (ret->count == 0)
-                    continue;
-                found = true;
-                ret->purpose = p;
-                memcpy(ret->service, state->services[i]->name, sizeof ret->service);
-                memcpy(ret->kid, key->kid, sizeof ret->kid);
-            }
-        }
-    pthread_rwlock_unlock(&state->lock);
-    return found;
-}
-
-static void give_back(skm_state *state, const told *what)
-{
-    pthread_rwlock_rdlock(&state->lock);
-    const skm__service *service = skm__service_find(state, what->service);
-    const skm__set *set = service ? service->sets[what->purpose] : NULL;
-    for (size_t k = 0; set && k < set->count; k++)
-        if (strcmp(set->keys[k]->kid, what->kid) == 0)
-            atomic_fetch_sub(&set->keys[k]->told, what->count);
-    pthread_rwlock_unlock(&state->lock);
-}
-
-void skm_signatures_tell(skm_state *state, skm_signed_fn *fn, void *ctx)
-{
-    told what;
-    while (take_untold(state, &what))
-        if (!fn(ctx, what.service, what.purpose, what.kid, what.count)) {
-            give_back(state, &what);
-            return;
-        }
 }

@@ -119,6 +119,31 @@ void known_enrol(known *k, const char *service, const char *san, const uint8_t s
     assert_string_equal(enrolled.service, service);
 }
 
+static rpc_code announced(void *ctx, const skm_announce *what, uint64_t up_to, rpc_status *reterr)
+{
+    (void)ctx;
+    (void)reterr;
+    assert_true(what->needed && up_to > 0);
+    return RPC_OK;
+}
+
+rpc_code known_sign(known *k, const skm_caller *caller, const char *kid,
+    char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr)
+{
+    uint8_t signature[SKM_SIGNATURE_BYTES];
+    skm_announce more;
+    for (;;) {
+        const rpc_code code = skm_sign(k->state, caller, SKM_FOR_TOKENS, kid,
+            rpc_bytes_str("input"), ret_kid, signature, &more, reterr);
+        if (more.needed)
+            assert_int_equal(
+                skm_signatures_announce(k->state, &more, announced, NULL, reterr), RPC_OK);
+        if (code != RPC_ABORTED)
+            return code;
+        assert_true(more.needed);
+    }
+}
+
 static bool take_key(void *ctx, const skm_key_view *view)
 {
     known_keys *keys = ctx;

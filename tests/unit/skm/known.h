@@ -51,6 +51,10 @@ void known_enrol(known *k, const char *service, const char *san, const uint8_t s
 /** The caller whose certificate has that one DNS name; until the next call. */
 skm_caller known_caller(const char *san);
 
+/** skm_sign() of a tokens' key ("" = the one that signs), with what has to be announced before. */
+rpc_code known_sign(known *k, const skm_caller *caller, const char *kid,
+    char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr);
+
 /** Of one set: kids by state, as many as there are. */
 typedef struct known_keys {
     size_t count;

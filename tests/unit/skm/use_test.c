@@ -94,21 +94,19 @@ static void *sign_on(void *arg)
     while (!atomic_load(&s->stop)) {
         rpc_status status = {0};
         char kid[TRUST_KID_MAX + 1];
-        uint8_t signature[SKM_SIGNATURE_BYTES];
-        OK(skm_sign(s->k->state, &caller, SKM_FOR_TOKENS, "", rpc_bytes_str("input"), kid,
-            signature, &status));
+        OK(known_sign(s->k, &caller, "", kid, &status));
         atomic_fetch_add(&s->made, 1);
     }
     return NULL;
 }
 
-static bool count_told(
-    void *ctx, const char *service, skm_purpose purpose, const char *kid, uint64_t count)
+static bool count_told(void *ctx, const skm_signed *what)
 {
-    assert_string_equal(service, DACM);
-    assert_int_equal(purpose, SKM_FOR_TOKENS);
-    assert_true(kid[0] != '\0');
-    *(uint64_t *)ctx += count;
+    assert_string_equal(what->service, DACM);
+    assert_int_equal(what->purpose, SKM_FOR_TOKENS);
+    assert_true(what->kid[0] != '\0');
+    assert_true(what->count > 0 && what->made >= what->count);
+    *(uint64_t *)ctx += what->count;
     return true;
 }
 
@@ -146,45 +144,11 @@ TEST(signatures_go_on_while_keys_are_revoked_and_all_are_told)
     known_close(&k);
 }
 
-static bool refuse(
-    void *ctx, const char *service, skm_purpose purpose, const char *kid, uint64_t count)
-{
-    (void)service;
-    (void)purpose;
-    (void)kid;
-    *(uint64_t *)ctx = count;
-    return false;
-}
-
-TEST(count_that_the_trail_refused_is_told_again)
-{
-    known k;
-    rpc_status status = {0};
-    char kid[TRUST_KID_MAX + 1];
-    uint8_t signature[SKM_SIGNATURE_BYTES];
-    uint64_t refused = 0, told = 0;
-    known_open(&k);
-    known_add(&k, DACM, true);
-    (void)enrolled(&k, DACM, SAN);
-    const skm_caller caller = known_caller(SAN);
-    for (int i = 0; i < 3; i++)
-        OK(skm_sign(
-            k.state, &caller, SKM_FOR_TOKENS, "", rpc_bytes_str("input"), kid, signature, &status));
-    skm_signatures_tell(k.state, refuse, &refused);
-    skm_signatures_tell(k.state, count_told, &told);
-    assert_int_equal(refused, 3);
-    assert_int_equal(told, 3);
-    skm_signatures_tell(k.state, count_told, &told);
-    assert_int_equal(told, 3);
-    known_close(&k);
-}
-
 TEST(nobody_signs_with_a_key_before_its_time_or_after_it)
 {
     known k;
     rpc_status status = {0};
     char kid[TRUST_KID_MAX + 1];
-    uint8_t signature[SKM_SIGNATURE_BYTES];
     known_open(&k);
     known_add(&k, DACM, true);
     (void)enrolled(&k, DACM, SAN);
@@ -192,18 +156,14 @@ TEST(nobody_signs_with_a_key_before_its_time_or_after_it)
     const known_keys keys = known_list(&k, DACM, SKM_FOR_TOKENS);
     const char *first = keys.kid[known_one(&keys, SKM_ACTIVE)];
     const char *next = keys.kid[known_one(&keys, SKM_PRE_PUBLISHED)];
-    const rpc_bytes input = rpc_bytes_str("input");
-    REFUSED(skm_sign(k.state, &caller, SKM_FOR_TOKENS, next, input, kid, signature, &status),
-        RPC_FAILED_PRECONDITION);
+    REFUSED(known_sign(&k, &caller, next, kid, &status), RPC_FAILED_PRECONDITION);
     known_pass(&k, 10 * DAY); /* not tended: the key's own time counts */
-    REFUSED(skm_sign(k.state, &caller, SKM_FOR_TOKENS, first, input, kid, signature, &status),
-        RPC_FAILED_PRECONDITION);
-    OK(skm_sign(k.state, &caller, SKM_FOR_TOKENS, "", input, kid, signature, &status));
+    REFUSED(known_sign(&k, &caller, first, kid, &status), RPC_FAILED_PRECONDITION);
+    OK(known_sign(&k, &caller, "", kid, &status));
     assert_string_equal(kid, next);
     known_pass(&k, 10 * DAY);
-    REFUSED(skm_sign(k.state, &caller, SKM_FOR_TOKENS, "", input, kid, signature, &status),
-        RPC_FAILED_PRECONDITION);
+    REFUSED(known_sign(&k, &caller, "", kid, &status), RPC_FAILED_PRECONDITION);
     (void)known_tend(&k);
-    OK(skm_sign(k.state, &caller, SKM_FOR_TOKENS, "", input, kid, signature, &status));
+    OK(known_sign(&k, &caller, "", kid, &status));
     known_close(&k);
 }
