@@ -100,17 +100,24 @@ static rpc_code load(const arguments *args, host_settings **ret, rpc_status *ret
     return rpc_status_set(reterr, code, "%s: %s", args->host.config, why.message);
 }
 
+static bool own_tool(const arguments *args)
+{
+    return args->program->tool_asked && args->program->tool_asked(args->program->input);
+}
+
 static int use_tool(const arguments *args, const host_settings *settings)
 {
     const program *p = args->program;
     const host_values *values = host_settings_values(settings);
     const char *directory = host_string(values, "store.directory");
+    if (own_tool(args))
+        return p->tool(p->input, values, args->json);
     if (args->audit)
         return program__tool_audit(p->name, host_string(values, "audit.directory"), args->json);
     if (args->check)
         return p->store_check(directory, args->json);
     if (args->backup)
-        return program__tool_backup(p->name, directory, args->backup, args->json);
+        return program__tool_backup(p, directory, args->backup, args->json);
     return program__tool_stat(p->name, directory, args->json);
 }
 
@@ -207,8 +214,13 @@ int program_main(const program *p, int argc, char **argv)
         host_settings_help(p->settings, p->setting_count, stdout);
         return EXIT_SUCCESS;
     }
+    if (own_tool(&args) && args.tools > 0) {
+        fprintf(stderr, "%s: one tool at a time\n", p->name);
+        return EXIT_FAILURE;
+    }
     if (load(&args, &settings, &status) != RPC_OK)
         return complain(&args, "", &status);
+    args.tools += own_tool(&args);
     if (!args.host.check_config && args.tools == 0)
         return open_log_and_serve(&args, settings);
     int code = args.host.check_config ? check_files(&args, settings) : use_tool(&args, settings);

@@ -39,6 +39,11 @@ typedef struct program {
     void (*stop)(void *server);
     /** --store-check: a line for each finding, of JSON where json; an exit code. */
     int (*store_check)(const char *directory, bool json);
+    /** After --store-backup has copied; NULL: nothing. */
+    rpc_code (*backed_up)(const char *destination, rpc_status *reterr);
+    /** Tools of its own, which its argp options ask for; NULL: none. An exit code. */
+    bool (*tool_asked)(const void *input);
+    int (*tool)(const void *input, const host_values *values, bool json);
 } program;
 
 /** All of main(): command line, --check-config, --help-config, the tools, log, serving until

@@ -4,10 +4,10 @@
 #ifndef SERVER_PROGRAM_TOOLS_H
 #define SERVER_PROGRAM_TOOLS_H
 
-#include <stdbool.h>
+#include "program.h"
 
 int program__tool_backup(
-    const char *name, const char *directory, const char *destination, bool json);
+    const program *p, const char *directory, const char *destination, bool json);
 int program__tool_stat(const char *name, const char *directory, bool json);
 /** Follows the chain of the audit trail and prints its head; 1: it breaks, and where. */
 int program__tool_audit(const char *name, const char *directory, bool json);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "program_tools.h"
 
-#include "program.h"
 #include "store.h"
 
 #include <inttypes.h>
@@ -29,11 +28,12 @@ int program_tool_failed(const char *name, bool json, const rpc_status *status)
 /* ---- copy and counts ---- */
 
 int program__tool_backup(
-    const char *name, const char *directory, const char *destination, bool json)
+    const program *p, const char *directory, const char *destination, bool json)
 {
     rpc_status status = {0};
-    if (store_backup(directory, destination, &status) != RPC_OK)
-        return program_tool_failed(name, json, &status);
+    if (store_backup(directory, destination, &status) != RPC_OK ||
+        (p->backed_up && p->backed_up(destination, &status) != RPC_OK))
+        return program_tool_failed(p->name, json, &status);
     if (json)
         program_print_json(json_pack("{s:s}", "backup", destination));
     else

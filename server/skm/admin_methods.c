@@ -163,7 +163,7 @@ rpc_code admin_revoke_enrolment(program_call *c, rpc_status *reterr)
     const Skms__V1__RevokeEnrolmentRequest *request = (const Skms__V1__RevokeEnrolmentRequest *)
                                                           c->request;
     const rpc_code code = skm_enrolment_revoke(
-        admin_service(c)->state, request->val_service, request->certificate_san, reterr);
+        admin_service(c)->state, request->val_service, request->certificate_san, INT64_MAX, reterr);
     return code == RPC_OK ? reply_empty(c, &skms__v1__revoke_enrolment_response__descriptor, reterr)
                           : code;
 }

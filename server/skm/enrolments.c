@@ -244,14 +244,15 @@ rpc_code skm_enrolment_add(skm_state *state, const char *service, const char *sa
 }
 
 static rpc_code revoke_enrolment(
-    skm_state *state, const char *name, const char *san, rpc_status *reterr)
+    skm_state *state, const char *name, const char *san, int64_t enrolled_until, rpc_status *reterr)
 {
     skm__service *service = NULL;
     rpc_code code = find_service(state, name, &service, reterr);
     if (code != RPC_OK)
         return code;
     const size_t index = index_of(service, san);
-    if (index == service->enrolment_count)
+    if (index == service->enrolment_count ||
+        service->enrolments[index].enrolled_at > enrolled_until)
         return rpc_status_set(reterr, RPC_NOT_FOUND,
             "certificate_san: '%.200s' has no enrolment with that VAL service", san);
     code = delete_enrolment(state, service, san, reterr);
@@ -268,12 +269,34 @@ static rpc_code revoke_enrolment(
     return ok ? RPC_OK : skm__no_memory(reterr);
 }
 
-rpc_code skm_enrolment_revoke(
-    skm_state *state, const char *service, const char *san, rpc_status *reterr)
+rpc_code skm_enrolment_revoke(skm_state *state, const char *service, const char *san,
+    int64_t enrolled_until, rpc_status *reterr)
 {
     pthread_mutex_lock(&state->change);
-    const rpc_code code = revoke_enrolment(state, service, san, reterr);
+    const rpc_code code = revoke_enrolment(state, service, san, enrolled_until, reterr);
     pthread_mutex_unlock(&state->change);
+    return code;
+}
+
+static rpc_code void_token(
+    skm_state *state, skm__service *service, size_t index, rpc_status *reterr)
+{
+    skm__enrolment enrolment = service->enrolments[index];
+    enrolment.has_token = false;
+    enrolment.token_expires_at = 0;
+    const rpc_code code = write_enrolment(state, service, &enrolment, reterr);
+    return code == RPC_OK ? place(state, service, index, &enrolment, reterr) : code;
+}
+
+rpc_code skm__tokens_void(skm_state *state, rpc_status *reterr)
+{
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < state->service_count; i++) {
+        skm__service *service = state->services[i];
+        for (size_t k = 0; code == RPC_OK && k < service->enrolment_count; k++)
+            if (service->enrolments[k].has_token)
+                code = void_token(state, service, k, reterr);
+    }
     return code;
 }
 

@@ -65,6 +65,7 @@ typedef struct change {
     skm__key *dropped[SKM_LIFE_KEYS_MAX];
     skm__key *revoked;
     const char *reason;
+    bool restored;
     uint64_t version;
     uint8_t sha256[32];
     char *jwks, *plain_jwks;
@@ -146,6 +147,7 @@ static rpc_code make_key(change *c, size_t i, rpc_status *reterr)
 static rpc_code apply_edit(change *c, const skm__edit *edit, rpc_status *reterr)
 {
     const skm_policy *policy = &c->set->service->policy;
+    c->restored = edit->restored;
     if (edit->rotate && !skm_life_rotate(policy, c->lives, c->count, c->now))
         return rpc_status_set(
             reterr, RPC_FAILED_PRECONDITION, "there is no key that could come next; provision one");
@@ -214,7 +216,11 @@ static rpc_code write_jwks(change *c, rpc_status *reterr)
     trust_sha256(rpc_bytes_str(c->jwks), c->sha256);
     const bool same = c->set->version > 0 &&
                       memcmp(c->sha256, c->set->published_sha256, sizeof c->sha256) == 0;
-    c->version = c->set->version + !same;
+    c->version = c->set->version + (c->restored || !same);
+    /* a change, which is one more, takes longer than a millisecond: nothing published was higher */
+    const uint64_t now_ms = (uint64_t)rpc_clock_wall_ms(c->state->clock);
+    if (c->restored && c->version < now_ms)
+        c->version = now_ms;
     return RPC_OK;
 }
 

@@ -96,7 +96,9 @@ bool skm_life_rotate(const skm_policy *policy, skm_key_life *keys, size_t count,
     if (life.next == SKM_NOBODY)
         return false;
     skm_key_life *next = &keys[life.next];
-    const int64_t from = later(now, next->created_at + policy->published_before_s);
+    int64_t from = later(now, next->created_at + policy->published_before_s);
+    if (life.signer != SKM_NOBODY) /* which has a second at least: no window is empty */
+        from = later(from, keys[life.signer].signs_from + 1);
     if (from < next->signs_from)
         move(policy, next, from);
     if (life.signer != SKM_NOBODY)

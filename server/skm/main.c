@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program skmsd: the SKM-S of 3GPP TS 33.434 clauses 5.3 and 5.8. */
-#include "program.h"
 #include "server.h"
 #include "settings.h"
 #include "tools.h"
@@ -39,6 +38,7 @@ static void stop(void *server)
 
 int main(int argc, char **argv)
 {
+    skm_tools tools = {.after_restore = false};
     const program skmsd = {
         .name = "skmsd",
         .version = DACM_VERSION,
@@ -55,6 +55,11 @@ int main(int argc, char **argv)
         .reload = reload,
         .stop = stop,
         .store_check = skm_tool_check,
+        .backed_up = skm_tool_backed_up,
+        .argp = &skm_tools_argp,
+        .input = &tools,
+        .tool_asked = skm_tools_asked,
+        .tool = skm_tools_run,
     };
     return program_main(&skmsd, argc, argv);
 }

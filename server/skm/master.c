@@ -64,27 +64,40 @@ static rpc_code read_source(
     }
 }
 
+/* Without the newline at the end; wiped where it does not fit. */
+static rpc_code judge(const char *setting, char *content, size_t size, char **ret, size_t *ret_size,
+    rpc_status *reterr)
+{
+    const size_t kept = size > 0 && content[size - 1] == '\n' ? size - 1 : size;
+    if (kept < SKM_SECRET_BYTES_MIN || kept > SKM_SECRET_BYTES_MAX) {
+        program_file_done(content, size);
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'%s': the secret has %zu bytes; %u to %u are taken (`openssl rand -base64 "
+            "32` makes a good one)",
+            setting, kept, SKM_SECRET_BYTES_MIN, SKM_SECRET_BYTES_MAX);
+    }
+    *ret = content;
+    *ret_size = kept;
+    return RPC_OK;
+}
+
 rpc_code skm_master_read(
     const host_values *values, char **ret, size_t *ret_size, rpc_status *reterr)
 {
     char *content = NULL;
     size_t size = 0;
     const rpc_code code = read_source(values, &content, &size, reterr);
-    if (code != RPC_OK)
-        return code;
-    size_t kept = size;
-    if (kept > 0 && content[kept - 1] == '\n')
-        kept--;
-    if (kept < SKM_SECRET_BYTES_MIN || kept > SKM_SECRET_BYTES_MAX) {
-        program_file_done(content, size);
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "'master.source': the secret has %zu bytes; %u to %u are taken (`openssl rand -base64 "
-            "32` makes a good one)",
-            kept, SKM_SECRET_BYTES_MIN, SKM_SECRET_BYTES_MAX);
-    }
-    *ret = content;
-    *ret_size = kept;
-    return RPC_OK;
+    return code == RPC_OK ? judge("master.source", content, size, ret, ret_size, reterr) : code;
+}
+
+rpc_code skm_master_read_file(
+    const char *setting, const char *path, char **ret, size_t *ret_size, rpc_status *reterr)
+{
+    char *content = NULL;
+    size_t size = 0;
+    const rpc_code code = program_key_file_read(
+        setting, path, SKM_SECRET_BYTES_MAX + 1, &content, &size, reterr);
+    return code == RPC_OK ? judge(setting, content, size, ret, ret_size, reterr) : code;
 }
 
 void skm_master_done(char *secret, size_t size)

@@ -13,6 +13,9 @@ extern const char *const skm_master_sources[];
  *  once. INVALID_ARGUMENT: shorter than 16 bytes or longer than 4 KiB; the errors of a file. */
 RPC_MUST_USE rpc_code skm_master_read(
     const host_values *values, char **ret, size_t *ret_size, rpc_status *reterr);
+/** The same from a file, whatever master.source is; setting is for the message. */
+RPC_MUST_USE rpc_code skm_master_read_file(
+    const char *setting, const char *path, char **ret, size_t *ret_size, rpc_status *reterr);
 /** NULL is allowed. */
 void skm_master_done(char *secret, size_t size);
 /** As a start would, but for a descriptor, which is the server's. */

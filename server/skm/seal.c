@@ -21,6 +21,11 @@ static rpc_code no_memory(rpc_status *reterr)
         "skmsd: no locked memory for the master key; raise the limit (ulimit -l)");
 }
 
+static rpc_code no_sodium(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_UNAVAILABLE, "skmsd: libsodium does not start");
+}
+
 static void seal_with(const uint8_t *key, const char *identity, rpc_bytes plain, uint8_t *ret)
 {
     rpc_random(ret, NONCE_BYTES);
@@ -41,7 +46,7 @@ static rpc_code derive(
     rpc_bytes secret, const skm_vault_lock *lock, uint8_t **ret, rpc_status *reterr)
 {
     if (sodium_init() < 0)
-        return rpc_status_set(reterr, RPC_UNAVAILABLE, "skmsd: libsodium does not start");
+        return no_sodium(reterr);
     if (secret.size < SKM_SECRET_BYTES_MIN || secret.size > SKM_SECRET_BYTES_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "the master secret has %zu bytes; %u to %u are taken", secret.size,
@@ -59,23 +64,34 @@ static rpc_code derive(
     return RPC_OK;
 }
 
-rpc_code skm_vault_make(rpc_bytes secret, skm_vault_lock *lock, skm_vault **ret, rpc_status *reterr)
+rpc_code skm_vault_seal_again(
+    const skm_vault *vault, rpc_bytes secret, skm_vault_lock *lock, rpc_status *reterr)
 {
     uint8_t *key = NULL;
     rpc_random(lock->salt, sizeof lock->salt);
-    rpc_code code = derive(secret, lock, &key, reterr);
+    const rpc_code code = derive(secret, lock, &key, reterr);
     if (code != RPC_OK)
         return code;
-    skm_vault *vault = sodium_malloc(sizeof *vault);
-    if (vault) {
-        rpc_random(vault->key, sizeof vault->key);
-        seal_with(
-            key, vault_identity, rpc_bytes_of(vault->key, sizeof vault->key), lock->sealed_key);
-        sodium_mprotect_readonly(vault);
-        *ret = vault;
-    }
+    seal_with(key, vault_identity, rpc_bytes_of(vault->key, sizeof vault->key), lock->sealed_key);
     sodium_free(key);
-    return vault ? RPC_OK : no_memory(reterr);
+    return RPC_OK;
+}
+
+rpc_code skm_vault_make(rpc_bytes secret, skm_vault_lock *lock, skm_vault **ret, rpc_status *reterr)
+{
+    if (sodium_init() < 0)
+        return no_sodium(reterr);
+    skm_vault *vault = sodium_malloc(sizeof *vault);
+    if (!vault)
+        return no_memory(reterr);
+    rpc_random(vault->key, sizeof vault->key);
+    sodium_mprotect_readonly(vault);
+    const rpc_code code = skm_vault_seal_again(vault, secret, lock, reterr);
+    if (code == RPC_OK)
+        *ret = vault;
+    else
+        sodium_free(vault);
+    return code;
 }
 
 rpc_code skm_vault_open(

@@ -32,6 +32,9 @@ RPC_MUST_USE rpc_code skm_vault_make(
 /** FAILED_PRECONDITION: it is not the secret that the lock was made with. */
 RPC_MUST_USE rpc_code skm_vault_open(
     rpc_bytes secret, const skm_vault_lock *lock, skm_vault **ret, rpc_status *reterr);
+/** The lock of the same vault for another secret, as skm_vault_make() makes it. */
+RPC_MUST_USE rpc_code skm_vault_seal_again(
+    const skm_vault *vault, rpc_bytes secret, skm_vault_lock *lock, rpc_status *reterr);
 /** Wipes it. NULL is allowed. */
 void skm_vault_close(skm_vault *vault);
 

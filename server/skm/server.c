@@ -6,6 +6,7 @@
 #include "admin.h"
 #include "https.h"
 #include "master.h"
+#include "restore.h"
 #include "settings.h"
 #include "signing_keys.h"
 #include "tender.h"
@@ -59,18 +60,18 @@ static rpc_code open_watching(skm_server *server, rpc_status *reterr)
     return RPC_OK;
 }
 
-static rpc_code open_store(skm_server *server, rpc_status *reterr)
+rpc_code skm_store_open(
+    const host_values *values, const rpc_clock *clock, store **ret, rpc_status *reterr)
 {
-    const host_values *values = values_of(server);
     const store_lmdb_options options = {
         .directory = host_string(values, "store.directory"),
         .meta_map_bytes_max = (uint64_t)host_int(values, "store.meta_map_bytes_max"),
         .chunks_map_bytes_max = CHUNKS_MAP_BYTES,
         .readers_max = (unsigned)host_int(values, "store.readers_max"),
         .queue_max = (unsigned)host_int(values, "store.queue_max"),
-        .clock = server->service.clock,
+        .clock = clock,
     };
-    return store_open_lmdb(&options, &server->db, reterr);
+    return store_open_lmdb(&options, ret, reterr);
 }
 
 static rpc_code open_state(skm_server *server, rpc_status *reterr)
@@ -182,9 +183,11 @@ static rpc_code open_all(skm_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = program_audit_open(values, service->clock, service->log, &service->audit, reterr);
     if (code == RPC_OK)
-        code = open_store(server, reterr);
+        code = skm_store_open(values, service->clock, &server->db, reterr);
     if (code == RPC_OK)
         code = open_state(server, reterr);
+    if (code == RPC_OK)
+        code = skm_restore(service, values, reterr);
     if (code == RPC_OK)
         code = open_service(server, reterr);
     if (code == RPC_OK)

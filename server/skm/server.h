@@ -4,6 +4,7 @@
 #define SKM_SERVER_H
 
 #include "host.h"
+#include "store.h"
 
 typedef struct skm_server skm_server;
 
@@ -20,5 +21,9 @@ RPC_MUST_USE rpc_code skm_server_reload(
 void skm_server_stop(skm_server *server);
 /** Where SKM-Cs and verifiers reach it, for a line of the log. */
 const char *skm_server_url(const skm_server *server);
+
+/** The store as store.* says; the errors of store_open_lmdb(). */
+RPC_MUST_USE rpc_code skm_store_open(
+    const host_values *values, const rpc_clock *clock, store **ret, rpc_status *reterr);
 
 #endif

@@ -4,7 +4,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#define MASTER_GROUP  "h"
 #define AGAIN_S_MAX   5 /* the clock may jump, and services come: look again whatever it said */
 #define SERVICES_ROOM 64u
 
@@ -37,57 +36,6 @@ bool skm__name_valid(const char *text, size_t max)
         if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\')
             return false;
     return true;
-}
-
-/* ---- the vault ---------------------------------------------------------------------------------
- */
-
-static rpc_code make_vault(
-    skm_state *state, const skm_state_options *options, uint64_t generation, rpc_status *reterr)
-{
-    skm_vault_lock lock = {.passes = options->passes, .memory_bytes = options->memory_bytes};
-    skm__changes changes = {0};
-    rpc_code code = skm_vault_make(options->secret, &lock, &state->vault, reterr);
-    if (code != RPC_OK)
-        return code;
-    Skm__Records__Master record = SKM__RECORDS__MASTER__INIT;
-    record.salt = (ProtobufCBinaryData){sizeof lock.salt, lock.salt};
-    record.passes = lock.passes;
-    record.memory_bytes = lock.memory_bytes;
-    record.sealed_key = (ProtobufCBinaryData){sizeof lock.sealed_key, lock.sealed_key};
-    skm__put(&changes, NULL, &record.base);
-    code = skm__write(state, rpc_bytes_str(MASTER_GROUP), &changes, &generation, reterr);
-    skm__changes_done(&changes);
-    return code;
-}
-
-static rpc_code open_vault(
-    skm_state *state, const Skm__Records__Master *record, rpc_bytes secret, rpc_status *reterr)
-{
-    skm_vault_lock lock = {.passes = record->passes, .memory_bytes = record->memory_bytes};
-    if (record->salt.len != sizeof lock.salt || record->sealed_key.len != sizeof lock.sealed_key)
-        return rpc_status_set(reterr, RPC_DATA_LOSS,
-            "the record of the master key is damaged; restore a backup of the store");
-    memcpy(lock.salt, record->salt.data, sizeof lock.salt);
-    memcpy(lock.sealed_key, record->sealed_key.data, sizeof lock.sealed_key);
-    return skm_vault_open(secret, &lock, &state->vault, reterr);
-}
-
-rpc_code skm__vault_open(skm_state *state, const skm_state_options *options, rpc_status *reterr)
-{
-    uint64_t generation = 0;
-    ProtobufCMessage *record = NULL;
-    rpc_arena *arena = rpc_arena_new(SKM__RECORD_ARENA);
-    if (!arena)
-        return skm__no_memory(reterr);
-    rpc_code code = skm__read(state, rpc_bytes_str(MASTER_GROUP), skm__main,
-        &skm__records__master__descriptor, arena, &record, &generation, reterr);
-    if (code == RPC_OK)
-        code = record ? open_vault(
-                            state, (const Skm__Records__Master *)record, options->secret, reterr)
-                      : make_vault(state, options, generation, reterr);
-    rpc_arena_free(arena);
-    return code;
 }
 
 /* ---- open and close ----------------------------------------------------------------------------
@@ -173,6 +121,30 @@ void skm_state_close(skm_state *state)
     pthread_mutex_destroy(&state->telling);
     pthread_rwlock_destroy(&state->lock);
     free(state);
+}
+
+/* ---- a copy that was restored ------------------------------------------------------------------
+ */
+
+static rpc_code raise_versions(skm_state *state, rpc_status *reterr)
+{
+    static const skm__edit edit = {.restored = true};
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; i < state->service_count; i++)
+        for (skm_purpose p = SKM_FOR_TOKENS; p <= SKM_FOR_MANIFESTS; p++)
+            if (code == RPC_OK && state->services[i]->sets[p])
+                code = skm__set_change(state, state->services[i]->sets[p], &edit, reterr);
+    return code;
+}
+
+rpc_code skm_state_restored(skm_state *state, rpc_status *reterr)
+{
+    pthread_mutex_lock(&state->change);
+    rpc_code code = skm__tokens_void(state, reterr);
+    if (code == RPC_OK)
+        code = raise_versions(state, reterr);
+    pthread_mutex_unlock(&state->change);
+    return code;
 }
 
 /* ---- tending ------------------------------------------------------------------------------------

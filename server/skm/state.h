@@ -49,6 +49,18 @@ RPC_MUST_USE rpc_code skm_state_open(
     const skm_state_options *options, skm_state **ret, rpc_status *reterr);
 void skm_state_close(skm_state *state);
 
+/** Of a store that no server has open. */
+typedef struct skm_secret_change {
+    rpc_bytes secret, new_secret;
+    uint64_t passes, memory_bytes; /* of Argon2id over the new one */
+} skm_secret_change;
+
+/** Seals the store's key under another secret: one record, so that a crash leaves the old or the
+ *  new one. *ret_already: the new one opens it already, nothing was changed. FAILED_PRECONDITION:
+ *  neither opens it; NOT_FOUND: the store is empty; DATA_LOSS; those of skm_vault_make(). */
+RPC_MUST_USE rpc_code skm_secret_replace(
+    store *db, const skm_secret_change *change, bool *ret_already, rpc_status *reterr);
+
 /** Makes what has to be made for all sets at this time: keys, versions, signatures that end soon.
  *  For a thread of its own. *ret_again_s: when it is due again, seconds from now, at least 1. */
 RPC_MUST_USE rpc_code skm_state_tend(skm_state *state, int64_t *ret_again_s, rpc_status *reterr);
@@ -95,9 +107,10 @@ void skm_services_list(skm_state *state, const char *after, skm_service_fn *fn, 
  *  RESOURCE_EXHAUSTED: SKM_ENROLMENTS_MAX. */
 RPC_MUST_USE rpc_code skm_enrolment_add(skm_state *state, const char *service, const char *san,
     char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at, rpc_status *reterr);
-/** From now on it gets nothing. NOT_FOUND. */
-RPC_MUST_USE rpc_code skm_enrolment_revoke(
-    skm_state *state, const char *service, const char *san, rpc_status *reterr);
+/** From now on it gets nothing. NOT_FOUND: also one that enrolled after that time (INT64_MAX:
+ *  whenever it did). */
+RPC_MUST_USE rpc_code skm_enrolment_revoke(skm_state *state, const char *service, const char *san,
+    int64_t enrolled_until, rpc_status *reterr);
 
 /** Who calls, by its certificate: lists as rpc_peer has them (NULL = none), or a function that says
  *  whether it has a name. */
@@ -217,6 +230,11 @@ RPC_MUST_USE rpc_code skm_keyset_get(skm_state *state, const char *service, skm_
 /** fn is called after a set was replaced, on whichever thread did it. Before anything changes. */
 void skm_keysets_watch(
     skm_state *state, void (*fn)(void *ctx, const char *service, skm_purpose purpose), void *ctx);
+
+/** After the store was restored from a copy: all versions become higher than any that the lost one
+ *  can have published, and tokens of enrolments that were not used yet are void. May be repeated.
+ */
+RPC_MUST_USE rpc_code skm_state_restored(skm_state *state, rpc_status *reterr);
 
 /* ---- the root of key sets ---- */
 

@@ -161,6 +161,8 @@ const skm__member *skm__member_find(
     const skm_state *state, const skm_caller *caller, const char *service);
 /** Under lock for writing: after enrolments changed. False: no memory; members are as before. */
 bool skm__members_rebuild(skm_state *state);
+/** change is held: no token of an enrolment is good any more. */
+rpc_code skm__tokens_void(skm_state *state, rpc_status *reterr);
 bool skm__name_valid(const char *text, size_t max);
 
 /* ---- changes of a set (keysets.c); change is held ---- */
@@ -168,6 +170,7 @@ bool skm__name_valid(const char *text, size_t max);
 /** What is to be done besides tending. */
 typedef struct skm__edit {
     bool rotate;
+    bool restored;    /* the version becomes higher than any that a lost store can have had */
     bool sign_again;  /* the root is another one, or the signature ends soon */
     skm__key *revoke; /* NULL: none */
     const char *reason;

@@ -73,6 +73,23 @@ TEST(rotation_waits_until_verifiers_know_the_next_key)
     assert_int_equal(skm_life_state(&policy, &keys[1], T0 + 10 * DAY), SKM_VERIFY_ONLY);
 }
 
+TEST(rotated_twice_in_a_second_no_window_is_empty)
+{
+    const skm_policy at_once = {.active_s = 10 * DAY, .verify_only_s = DAY};
+    skm_key_life keys[SKM_LIFE_KEYS_MAX];
+    size_t count = 0;
+    assert_true(skm_life_tend(&at_once, keys, &count, SKM_LIFE_KEYS_MAX, T0));
+    for (int i = 0; i < 3; i++) {
+        assert_true(skm_life_rotate(&at_once, keys, count, T0 + 100));
+        assert_true(skm_life_tend(&at_once, keys, &count, SKM_LIFE_KEYS_MAX, T0 + 100));
+    }
+    for (size_t i = 0; i < count; i++)
+        assert_true(keys[i].signs_from < keys[i].signs_until);
+    assert_int_equal(count, 3); /* the second and third wait for the same second */
+    assert_int_equal(skm_life_judge(&at_once, keys, count, T0 + 100).signer, 1);
+    assert_int_equal(skm_life_judge(&at_once, keys, count, T0 + 101).signer, 2);
+}
+
 TEST(key_that_signs_is_compromised_and_the_next_one_signs_in_the_same_second)
 {
     skm_key_life keys[KEYS];

@@ -196,6 +196,84 @@ TEST(rotation_makes_the_next_key_sign_and_the_number_grow_by_one)
     known_close(&k);
 }
 
+TEST(rotation_in_the_moment_when_a_key_has_taken_over_has_a_next_key_too)
+{
+    known k;
+    rpc_status status = {0};
+    char kid[TRUST_KID_MAX + 1];
+    known_open(&k);
+    known_add(&k, DACM, false);
+    known_pass(&k, 10 * DAY); /* not tended yet */
+    OK(skm_key_rotate(k.state, DACM, MANIFESTS, kid, &status));
+    const known_keys keys = known_list(&k, DACM, MANIFESTS);
+    assert_string_equal(kid, keys.kid[known_one(&keys, SKM_PRE_PUBLISHED)]);
+    known_close(&k);
+}
+
+TEST(restored_store_has_higher_numbers_and_no_token_of_then_is_good)
+{
+    known k;
+    rpc_status status = {0};
+    char token[SKM_TOKEN_CHARS + 1];
+    const uint8_t sealing_key[32] = {9};
+    int64_t expires_at = 0;
+    skm_enrolled enrolled;
+    const skm_caller caller = known_caller("dacm.example");
+    known_open(&k);
+    known_add(&k, DACM, false);
+    known_enrol(&k, DACM, "old.example", sealing_key);
+    OK(skm_enrolment_add(k.state, DACM, "dacm.example", token, &expires_at, &status));
+    OK(skm_state_restored(k.state, &status));
+    const int64_t first = known_now(&k) * 1000; /* its milliseconds */
+    assert_int_equal(known_version(&k, DACM, MANIFESTS), first);
+    assert_int_equal(known_version(&k, DACM, TOKENS), first);
+    REFUSED(
+        skm_enrol(k.state, &caller, token, sealing_key, &enrolled, &status), RPC_UNAUTHENTICATED);
+    OK(skm_state_restored(k.state, &status)); /* in the same moment */
+    assert_int_equal(known_version(&k, DACM, MANIFESTS), first + 1);
+    known_reopen(&k);
+    assert_int_equal(known_version(&k, DACM, MANIFESTS), first + 1);
+    const skm_caller old = known_caller("old.example");
+    skm_release release;
+    OK(skm_keys_release(k.state, &old, DACM, MANIFESTS, &release, &status));
+    REFUSED(skm_enrolment_revoke(k.state, DACM, "old.example", known_now(&k) - 1, &status),
+        RPC_NOT_FOUND); /* it enrolled later */
+    OK(skm_enrolment_revoke(k.state, DACM, "old.example", known_now(&k), &status));
+    known_close(&k);
+}
+
+TEST(store_is_sealed_under_another_secret_as_a_whole_or_not_at_all)
+{
+    known k;
+    rpc_status status = {0};
+    bool already = true;
+    static const char *const other = "another secret, as good as the first";
+    skm_secret_change change = {.secret = rpc_bytes_str(other),
+        .new_secret = rpc_bytes_str("too short"),
+        .passes = 1,
+        .memory_bytes = 8192};
+    known_open(&k);
+    known_add(&k, DACM, false);
+    skm_state_close(k.state);
+    k.state = NULL;
+    REFUSED(skm_secret_replace(k.db, &change, &already, &status), RPC_INVALID_ARGUMENT);
+    change.secret = rpc_bytes_str(SECRET);
+    REFUSED(skm_secret_replace(k.db, &change, &already, &status), RPC_INVALID_ARGUMENT);
+    change.new_secret = rpc_bytes_str(other);
+    OK(skm_secret_replace(k.db, &change, &already, &status));
+    assert_false(already);
+    OK(skm_secret_replace(k.db, &change, &already, &status));
+    assert_true(already);
+    store_close(k.db);
+    k.db = NULL;
+    REFUSED(known_try(&k, &status), RPC_FAILED_PRECONDITION);
+    known_close(&k);
+    k.secret = other;
+    OK(known_try(&k, &status));
+    assert_int_equal(known_version(&k, DACM, MANIFESTS), 1);
+    known_close(&k);
+}
+
 TEST(compromised_key_verifies_nothing_and_another_signs_at_once)
 {
     known k;

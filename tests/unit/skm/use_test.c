@@ -69,7 +69,7 @@ TEST(caller_of_two_services_says_which)
         RPC_PERMISSION_DENIED);
     OK(skm_keys_release(k.state, &caller, "b", SKM_FOR_TOKENS, &release, &status));
     assert_string_equal(release.service, "b");
-    OK(skm_enrolment_revoke(k.state, "a", SAN, &status));
+    OK(skm_enrolment_revoke(k.state, "a", SAN, INT64_MAX, &status));
     OK(skm_keys_release(k.state, &caller, "", SKM_FOR_TOKENS, &release, &status));
     assert_string_equal(release.service, "b");
     REFUSED(skm_keys_release(k.state, &caller, "a", SKM_FOR_TOKENS, &release, &status),
