@@ -60,7 +60,8 @@ bool skm_life_tend(
     const skm_policy *policy, skm_key_life *keys, size_t *count, size_t room, int64_t now);
 
 /** The next key takes over as soon as it has been published for long enough, and the signer, which
- *  has a second at least, ends then. False: there is no next key. Whatever has to follow is skm_life_tend()'s business. */
+ *  has a second at least, ends then. False: there is no next key. Whatever has to follow is
+ * skm_life_tend()'s business. */
 bool skm_life_rotate(const skm_policy *policy, skm_key_life *keys, size_t count, int64_t now);
 
 #endif
