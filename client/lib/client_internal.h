@@ -214,30 +214,6 @@ dacm_code client__lock_folder(const char *folder, int *ret_fd, dacm_error *reter
 dacm_code client__state_advance(dacm_client *client, const char *issuer, const char *asset_id,
     uint64_t version, dacm_error *reterr);
 
-/* ---- pinned roots and their key sets (trusted_file.c; the rules: trusted.c) --------------------
- */
-
-#define CLIENT_TRUSTED_ISSUERS_MAX 16u
-#define CLIENT_TRUSTED_SETS_MAX    256u /* of an issuer */
-#define CLIENT_TRUSTED_KEPT_MAX    16u  /* root statements of an issuer */
-
-/** FOLDER/trust.json: {"format": 1, "issuers": [{issuer, root, sequence, pinned_at, services,
- *  followed: [{sequence, before, statement}], sets: [{service, purpose, version, issued_at,
- *  expires_at, keys}]}]}; its form is judged when it is opened. */
-typedef struct client_trusted {
-    int lock; /* -1: opened for reading */
-    char *folder, *path;
-    struct json_t *json;
-} client_trusted;
-
-/** LOCAL_FILE: damaged, or others could have written it. For a change the folder's lock is held
- *  until client__trusted_close(). */
-dacm_code client__trusted_open(
-    const dacm_trust *trust, bool change, client_trusted *ret, dacm_error *reterr);
-/** Whole or not at all, also when the power fails. */
-dacm_code client__trusted_save(const client_trusted *trusted, dacm_error *reterr);
-void client__trusted_close(client_trusted *trusted);
-
 /* ---- an earlier copy (have.c)
  * ------------------------------------------------------------------------- */
 

@@ -343,14 +343,15 @@ typedef struct dacm_trust_pin {
     rpc_bytes root;          /* a public JWK, or a set of one */
     const char *fingerprint; /* what it must have: "SHA256:…", by a way that is trusted */
     const char *issuer;      /* URI of the SKM-S; NULL = member `dacm_issuer` of root */
+    const char *address;     /* where it answers (tls+tcp://host:port); NULL: as it was, or none */
     /** Whose sets it may sign; none: of each service of which no other pinned SKM-S has a set. */
     const char *const *services;
     size_t service_count;
 } dacm_trust_pin;
 
-/** Pins a root; the same again changes nothing but services. INVALID_ARGUMENT also without
- *  a fingerprint (the message names that of root); BAD_SIGNATURE (another fingerprint),
- *  ALREADY_EXISTS (another root of this SKM-S is pinned: remove it first). */
+/** Pins a root; the same again changes nothing but services and address.
+ *  INVALID_ARGUMENT also without a fingerprint (the message names that of root); BAD_SIGNATURE
+ * (another fingerprint), ALREADY_EXISTS (another root of this SKM-S is pinned: remove it first). */
 DACM_API DACM_MUST_USE dacm_code dacm_trust_add(
     const dacm_trust *trust, const dacm_trust_pin *pin, dacm_error *reterr);
 /** Forgets an SKM-S: its root, its sets, and which versions were seen. NOT_FOUND. */
@@ -381,6 +382,7 @@ typedef struct dacm_trust_set {
 
 typedef struct dacm_trust_root {
     const char *issuer, *fingerprint;
+    const char *address;         /* NULL: none */
     uint64_t sequence;           /* of the last statement followed; 0 = none yet */
     int64_t pinned_at;           /* seconds since 1970 */
     const char *const *services; /* as pinned; none = any */

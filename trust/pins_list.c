@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept, for people to look at. The strings are those of the file's JSON. */
-#include "client_internal.h"
-#include "cleanup.h"
-#include "trust.h"
+#include "pins_internal.h"
+#include "trust_internal.h"
 
-#include <jansson.h>
+#include "cleanup.h"
+
 #include <string.h>
 
-static void roots_freep(dacm_trust_roots **roots)
+static void roots_freep(trust_pins_roots **roots)
 {
-    dacm_trust_roots_free(*roots);
+    trust_pins_roots_free(*roots);
 }
 
-void dacm_trust_roots_free(dacm_trust_roots *roots)
+void trust_pins_roots_free(trust_pins_roots *roots)
 {
     if (!roots)
         return;
@@ -35,7 +35,7 @@ static int64_t number_of(const json_t *object, const char *name)
     return json_integer_value(json_object_get(object, name));
 }
 
-static bool list_services(const json_t *services, dacm_trust_root *root)
+static bool list_services(const json_t *services, trust_pins_root *root)
 {
     const size_t count = json_array_size(services);
     const char **texts = calloc(count ? count : 1, sizeof *texts);
@@ -45,17 +45,17 @@ static bool list_services(const json_t *services, dacm_trust_root *root)
     return texts != NULL;
 }
 
-static bool list_sets(const json_t *sets, dacm_trust_root *root)
+static bool list_sets(const json_t *sets, trust_pins_root *root)
 {
     const size_t count = json_array_size(sets);
-    dacm_trust_set *items = calloc(count ? count : 1, sizeof *items);
+    trust_pins_set *items = calloc(count ? count : 1, sizeof *items);
     root->sets = items;
     for (size_t i = 0; items && i < count; i++) {
         const json_t *set = json_array_get(sets, i);
-        items[root->set_count++] = (dacm_trust_set){
+        items[root->set_count++] = (trust_pins_set){
             .service = text_of(set, "service"),
-            .purpose = strcmp(text_of(set, "purpose"), "tokens") == 0 ? DACM_KEYS_FOR_TOKENS
-                                                                      : DACM_KEYS_FOR_MANIFESTS,
+            .purpose = strcmp(text_of(set, "purpose"), "tokens") == 0 ? TRUST_FOR_TOKENS
+                                                                      : TRUST_FOR_MANIFESTS,
             .version = (uint64_t)number_of(set, "version"),
             .issued_at = number_of(set, "issued_at"),
             .expires_at = number_of(set, "expires_at"),
@@ -66,7 +66,7 @@ static bool list_sets(const json_t *sets, dacm_trust_root *root)
 }
 
 /* The fingerprint is put into the JSON, where it lives as long as the list. */
-static bool list_fingerprint(json_t *entry, dacm_trust_root *root)
+static bool list_fingerprint(json_t *entry, trust_pins_root *root)
 {
     char fingerprint[TRUST_FINGERPRINT_SIZE];
     RPC_AUTOFREE char *jwk = json_dumps(json_object_get(entry, "root"), JSON_COMPACT);
@@ -77,31 +77,70 @@ static bool list_fingerprint(json_t *entry, dacm_trust_root *root)
     return true;
 }
 
-dacm_code dacm_trust_list(const dacm_trust *trust, dacm_trust_roots **ret, dacm_error *reterr)
+trust_pins_code trust_pins_list(const char *folder, trust_pins_roots **ret, rpc_status *reterr)
 {
-    client_trusted trusted = {.lock = -1};
-    const dacm_code code = client__trusted_open(trust, false, &trusted, reterr);
-    if (code != DACM_OK)
+    trust__pins pins = {.lock = -1};
+    const trust_pins_code code = trust__pins_open(folder, false, &pins, reterr);
+    if (code != TRUST_PINS_OK)
         return code;
-    RPC_CLEANUP(roots_freep) dacm_trust_roots *roots = calloc(1, sizeof *roots);
-    const json_t *issuers = json_object_get(trusted.json, "issuers");
+    RPC_CLEANUP(roots_freep) trust_pins_roots *roots = calloc(1, sizeof *roots);
+    const json_t *issuers = json_object_get(pins.json, "issuers");
     const size_t count = json_array_size(issuers);
     bool ok = roots && (roots->items = calloc(count ? count : 1, sizeof *roots->items));
     for (size_t i = 0; ok && i < count; i++) {
         json_t *entry = json_array_get(issuers, i);
-        dacm_trust_root *root = &roots->items[roots->count++];
+        trust_pins_root *root = &roots->items[roots->count++];
         root->issuer = text_of(entry, "issuer");
+        root->address = text_of(entry, "address");
         root->sequence = (uint64_t)number_of(entry, "sequence");
         root->pinned_at = number_of(entry, "pinned_at");
         ok = list_services(json_object_get(entry, "services"), root) &&
              list_sets(json_object_get(entry, "sets"), root) && list_fingerprint(entry, root);
     }
     if (ok) {
-        roots->memory = json_incref(trusted.json);
+        roots->memory = json_incref(pins.json);
         *ret = RPC_TAKE(roots);
     }
-    client__trusted_close(&trusted);
-    return ok ? DACM_OK
-              : client__fail(reterr, DACM_LOCAL_FILE,
+    trust__pins_close(&pins);
+    return ok ? TRUST_PINS_OK
+              : trust__pins_fail(reterr, TRUST_PINS_FILE,
                     "no memory, or a pinned root is damaged; remove it and pin it again");
+}
+
+/* ---- who speaks for a service ----------------------------------------------------------------
+ */
+
+static bool is_named(const trust_pins_root *root, const char *service)
+{
+    for (size_t i = 0; i < root->service_count; i++)
+        if (strcmp(root->services[i], service) == 0)
+            return true;
+    return false;
+}
+
+static bool has_set(const trust_pins_root *root, const char *service)
+{
+    for (size_t i = 0; i < root->set_count; i++)
+        if (strcmp(root->sets[i].service, service) == 0)
+            return true;
+    return false;
+}
+
+const trust_pins_root *trust_pins_speaker(const trust_pins_roots *roots, const char *service)
+{
+    const trust_pins_root *any = NULL;
+    bool many = false;
+    for (size_t i = 0; i < roots->count; i++)
+        if (is_named(&roots->items[i], service))
+            return &roots->items[i];
+    for (size_t i = 0; i < roots->count; i++) {
+        const trust_pins_root *root = &roots->items[i];
+        if (root->service_count > 0)
+            continue;
+        if (has_set(root, service))
+            return root;
+        many = any != NULL;
+        any = root;
+    }
+    return many ? NULL : any;
 }
