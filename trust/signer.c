@@ -5,6 +5,7 @@
 
 #include "cleanup.h"
 
+#include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,6 +78,41 @@ rpc_code trust_signer_generate(trust_purpose purpose, trust_signer **ret, rpc_st
     const rpc_code code = trust_signer_from_seed(seed, purpose, ret, reterr);
     sodium_memzero(seed, sizeof seed);
     return code;
+}
+
+rpc_code trust_signer_of_key(const trust_key *key, const uint8_t seed[32], trust_purpose purpose,
+    trust_signer **ret, rpc_status *reterr)
+{
+    RPC_CLEANUP(signer_freep) trust_signer *signer = new_signer(purpose, TRUST_ALG_EDDSA);
+    if (!signer || !take_seed(signer, seed))
+        return no_memory(reterr);
+    if (!trust__signer_is_key(signer, key))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: the private half is not that of key '%.128s'", key->kid);
+    signer->key = *key;
+    *ret = RPC_TAKE(signer);
+    return RPC_OK;
+}
+
+rpc_code trust_signer_remote(const trust_key *key, trust_purpose purpose, trust_sign_fn *fn,
+    void *ctx, trust_signer **ret, rpc_status *reterr)
+{
+    if (key->alg != TRUST_ALG_EDDSA)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: key '%.128s' is no Ed25519 key; no other is signed with elsewhere", key->kid);
+    trust_signer *signer = new_signer(purpose, TRUST_ALG_EDDSA);
+    if (!signer)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory for a key");
+    signer->key = *key;
+    signer->remote = fn;
+    signer->remote_ctx = ctx;
+    *ret = signer;
+    return RPC_OK;
+}
+
+bool trust_signer_is_remote(const trust_signer *signer)
+{
+    return signer->remote != NULL;
 }
 
 const uint8_t *trust_signer_seed(const trust_signer *signer)
@@ -195,20 +231,39 @@ const char *trust_signer_kid(const trust_signer *signer)
     return signer->key.kid;
 }
 
+static bool same_key(const trust_key *a, const trust_key *b)
+{
+    if (a->alg == TRUST_ALG_EDDSA)
+        return b->alg == TRUST_ALG_EDDSA && memcmp(a->ed25519, b->ed25519, sizeof a->ed25519) == 0;
+    return a->pkey && b->pkey && EVP_PKEY_eq(a->pkey, b->pkey) == 1;
+}
+
+/* Borrows the pair. */
+static trust_key public_half_of(const trust_signer *signer)
+{
+    trust_key key = signer->key;
+    key.pkey = signer->pair;
+    return key;
+}
+
 bool trust__signer_is_key(const trust_signer *signer, const trust_key *key)
 {
-    if (signer->key.alg == TRUST_ALG_EDDSA)
-        return key->alg == TRUST_ALG_EDDSA &&
-               memcmp(key->ed25519, signer->key.ed25519, sizeof key->ed25519) == 0;
-    return key->pkey && EVP_PKEY_eq(signer->pair, key->pkey) == 1;
+    const trust_key own = public_half_of(signer);
+    return same_key(&own, key);
+}
+
+bool trust_key_in(const trust_key *key, const trust_keyring *ring)
+{
+    for (size_t i = 0; i < trust_keyring_count(ring); i++)
+        if (same_key(key, trust_keyring_at(ring, i)))
+            return true;
+    return false;
 }
 
 bool trust_signer_in(const trust_signer *signer, const trust_keyring *ring)
 {
-    for (size_t i = 0; i < trust_keyring_count(ring); i++)
-        if (trust__signer_is_key(signer, trust_keyring_at(ring, i)))
-            return true;
-    return false;
+    const trust_key own = public_half_of(signer);
+    return trust_key_in(&own, ring);
 }
 
 trust_purpose trust_signer_purpose(const trust_signer *signer)
@@ -221,11 +276,28 @@ trust_alg trust_signer_alg(const trust_signer *signer)
     return signer->key.alg;
 }
 
+/* Whoever answers might not have the key, or not sign what was asked. */
+static rpc_code sign_remotely(const trust_signer *signer, rpc_bytes message,
+    uint8_t ret_signature[TRUST_SIGNATURE_MAX], size_t *ret_size, rpc_status *reterr)
+{
+    const rpc_code code = signer->remote(
+        signer->remote_ctx, signer->key.kid, message, ret_signature, reterr);
+    if (code != RPC_OK)
+        return code;
+    *ret_size = crypto_sign_BYTES;
+    return trust__key_verify(&signer->key, message, rpc_bytes_of(ret_signature, *ret_size))
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_INTERNAL,
+                     "trust: what came as a signature of key '%.128s' is none", signer->key.kid);
+}
+
 rpc_code trust_signer_sign(const trust_signer *signer, rpc_bytes message,
     uint8_t ret_signature[TRUST_SIGNATURE_MAX], size_t *ret_size, rpc_status *reterr)
 {
     if (signer->key.alg != TRUST_ALG_EDDSA)
         return trust__rsa_sign(signer, message, ret_signature, ret_size, reterr);
+    if (signer->remote)
+        return sign_remotely(signer, message, ret_signature, ret_size, reterr);
     crypto_sign_detached(ret_signature, NULL, message.data, message.size, signer->secret);
     *ret_size = crypto_sign_BYTES;
     return RPC_OK;
@@ -284,6 +356,7 @@ static void write_time(const char *name, int64_t time, char ret[40])
 
 char *trust__signer_jwk(const trust_signer *signer, bool with_private)
 {
+    assert(!with_private || !signer->remote);
     enum { ROOM = 512 + 2 * TRUST_KID_MAX };
     RPC_CLEANUP(wipe_freep)
     char *members = signer->key.alg == TRUST_ALG_EDDSA ? okp_members(signer, with_private)

@@ -44,22 +44,49 @@ static rpc_code judge_unique(
     return RPC_OK;
 }
 
+/* Takes signer, on success. */
+static rpc_code add_signer(trust_signers *set, trust_signer *signer, rpc_status *reterr)
+{
+    if (set->count == TRUST_KEYS_MAX)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "trust: more than %d keys in a set", TRUST_KEYS_MAX);
+    const rpc_code code = judge_unique(set, signer, reterr);
+    if (code == RPC_OK)
+        set->keys[set->count++] = signer;
+    return code;
+}
+
 static rpc_code add(
     trust_signers *set, const json_t *jwk, trust_purpose purpose, rpc_status *reterr)
 {
     trust_signer *signer = NULL;
-    if (set->count == TRUST_KEYS_MAX)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "trust: more than %d keys in a set", TRUST_KEYS_MAX);
     rpc_code code = trust__signer_read(jwk, purpose, &signer, reterr);
     if (code == RPC_OK)
-        code = judge_unique(set, signer, reterr);
-    if (code != RPC_OK) {
+        code = add_signer(set, signer, reterr);
+    if (code != RPC_OK)
         trust_signer_free(signer);
-        return code;
-    }
-    set->keys[set->count++] = signer;
-    return RPC_OK;
+    return code;
+}
+
+static rpc_code new_set(trust_signers **ret, rpc_status *reterr)
+{
+    *ret = calloc(1, sizeof **ret);
+    return *ret ? RPC_OK
+                : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory for a key set");
+}
+
+rpc_code trust_signers_of(
+    trust_signer *const *signers, size_t count, trust_signers **ret, rpc_status *reterr)
+{
+    trust_signers *set = NULL;
+    rpc_code code = new_set(&set, reterr);
+    for (size_t i = 0; code == RPC_OK && i < count; i++)
+        code = add_signer(set, signers[i], reterr);
+    if (code == RPC_OK)
+        *ret = set;
+    else
+        free(set); /* they stay the caller's */
+    return code;
 }
 
 rpc_code trust_signers_parse(
@@ -73,10 +100,10 @@ rpc_code trust_signers_parse(
     if (!json_is_object(json) || (keys && !json_is_array(keys)))
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "trust: a key set is {\"keys\": [ … ]}, or one key");
-    RPC_CLEANUP(signers_freep) trust_signers *set = calloc(1, sizeof *set);
-    if (!set)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "trust: no memory for a key set");
-    rpc_code code = keys ? RPC_OK : add(set, json, purpose, reterr);
+    RPC_CLEANUP(signers_freep) trust_signers *set = NULL;
+    rpc_code code = new_set(&set, reterr);
+    if (code == RPC_OK && !keys)
+        code = add(set, json, purpose, reterr);
     for (size_t i = 0; code == RPC_OK && i < json_array_size(keys); i++)
         code = add(set, json_array_get(keys, i), purpose, reterr);
     if (code == RPC_OK && set->count == 0)

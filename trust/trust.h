@@ -141,7 +141,9 @@ RPC_API RPC_MUST_USE rpc_code trust_signer_generate(
  *  long: up to seconds. INVALID_ARGUMENT; INTERNAL: OpenSSL failed. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_generate_rsa(
     int bits, trust_signer **ret, rpc_status *reterr);
-/** Is its public half among the keys of ring, under whatever kid? One key has one purpose. */
+/** Is the key, or a signer's public half, among those of ring, under whatever kid? One key has one
+ *  purpose. */
+RPC_API bool trust_key_in(const trust_key *key, const trust_keyring *ring);
 RPC_API bool trust_signer_in(const trust_signer *signer, const trust_keyring *ring);
 /** From a private JWK, or the first of a private JWK set, that is active by its `dacm_state`:
  *  Ed25519 (kty and crv say so), or RSA with `alg` RS256 and all of its CRT members, which only
@@ -156,7 +158,21 @@ RPC_API RPC_MUST_USE rpc_code trust_signer_parse(
  *  RFC 7638 thumbprint. Wiping seed is the caller's. RESOURCE_EXHAUSTED: no locked memory. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_from_seed(
     const uint8_t seed[32], trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
-/** These 32 bytes, in the signer's locked memory; and its public half. Of an Ed25519 key only. */
+/** The private half of a key that is published: kid, state and window are the key's.
+ *  INVALID_ARGUMENT: seed makes another key. RESOURCE_EXHAUSTED: no locked memory. */
+RPC_API RPC_MUST_USE rpc_code trust_signer_of_key(const trust_key *key, const uint8_t seed[32],
+    trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** Signs message with the private half of kid, which is elsewhere. May block; any thread. */
+typedef rpc_code trust_sign_fn(
+    void *ctx, const char *kid, rpc_bytes message, uint8_t ret_signature[64], rpc_status *reterr);
+/** An Ed25519 key that somebody else signs with: trust_signer_sign() asks fn, may block as that
+ *  does, and gives nothing that the key does not verify (INTERNAL). ctx outlives the signer.
+ *  INVALID_ARGUMENT: no Ed25519 key. */
+RPC_API RPC_MUST_USE rpc_code trust_signer_remote(const trust_key *key, trust_purpose purpose,
+    trust_sign_fn *fn, void *ctx, trust_signer **ret, rpc_status *reterr);
+RPC_API bool trust_signer_is_remote(const trust_signer *signer);
+/** These 32 bytes, in the signer's locked memory; and its public half. Of an Ed25519 key that is
+ *  here only. */
 RPC_API const uint8_t *trust_signer_seed(const trust_signer *signer);
 RPC_API const uint8_t *trust_signer_ed25519(const trust_signer *signer);
 RPC_API void trust_signer_free(trust_signer *signer);
@@ -164,7 +180,7 @@ RPC_API const char *trust_signer_kid(const trust_signer *signer);
 RPC_API trust_purpose trust_signer_purpose(const trust_signer *signer);
 RPC_API trust_alg trust_signer_alg(const trust_signer *signer);
 /** Signs message: 64 bytes of Ed25519, or as many as the RSA key has. INTERNAL: OpenSSL failed,
- *  RESOURCE_EXHAUSTED: no memory; neither happens with Ed25519. */
+ *  RESOURCE_EXHAUSTED: no memory; neither happens with an Ed25519 key that is here. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_sign(const trust_signer *signer, rpc_bytes message,
     uint8_t ret_signature[TRUST_SIGNATURE_MAX], size_t *ret_size, rpc_status *reterr);
 /** The public key as a JWK set; free() it. NULL when memory is short. */
@@ -183,6 +199,9 @@ typedef struct trust_signers trust_signers;
  *  without a key. */
 RPC_API RPC_MUST_USE rpc_code trust_signers_parse(
     rpc_bytes private_jwks, trust_purpose purpose, trust_signers **ret, rpc_status *reterr);
+/** Of count signers, which may be 0; takes them, on success. INVALID_ARGUMENT as above. */
+RPC_API RPC_MUST_USE rpc_code trust_signers_of(
+    trust_signer *const *signers, size_t count, trust_signers **ret, rpc_status *reterr);
 RPC_API void trust_signers_free(trust_signers *signers);
 RPC_API size_t trust_signers_count(const trust_signers *signers);
 /** Who signs with alg at that time (seconds since 1970): of the active keys whose window (`nbf`,

@@ -19,9 +19,11 @@ struct trust_key {
 
 struct trust_signer {
     trust_purpose purpose;
-    trust_key key;   /* public half, state and window */
-    uint8_t *secret; /* EDDSA: crypto_sign_SECRETKEYBYTES, locked, read-only */
-    EVP_PKEY *pair;  /* RS256 */
+    trust_key key;         /* public half, state and window */
+    uint8_t *secret;       /* EDDSA: crypto_sign_SECRETKEYBYTES, locked, read-only */
+    EVP_PKEY *pair;        /* RS256 */
+    trust_sign_fn *remote; /* instead of secret: who signs */
+    void *remote_ctx;
 };
 
 /** A member that is an integer of 0..2^53-1; false when it is anything else or absent. */

@@ -27,6 +27,7 @@ typedef struct dacm_service {
     rpc_runtime *runtime;
     store *store;
     rpc_pool *verify_pool, *upload_pool;
+    rpc_pool *sign_pool; /* waits for signatures of the SKM-S; NULL: keys are here */
     dacm_objects *objects;
     dacm_running *running;
     dacm_uploads *uploads;
@@ -123,8 +124,13 @@ const rpc_status *dacm_store_status(
     dacm_service *service, const char *doing, const rpc_status *status);
 void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_status *status);
 
-/** The manifest of an object: kept, or signed now and kept. free() it. NULL with *reterr. */
-char *dacm_manifest_for(dacm_service *service, dacm_object *object, rpc_status *reterr);
+/** jws is the taker's, free() it; NULL with a status: RESOURCE_EXHAUSTED, UNAVAILABLE (no key
+ * signs, or the SKM-S, where the key is, does not). object as long as fn runs. */
+typedef void dacm_manifest_fn(void *arg, dacm_object *object, char *jws, const rpc_status *status);
+/** The manifest of an object: kept, or signed now and kept. fn runs once, on the call's strand,
+ *  possibly inside. Strand. */
+void dacm_manifest_get(
+    dacm_service *service, rpc_call *call, dacm_object *object, dacm_manifest_fn *fn, void *arg);
 
 /** How many assets there are or were. Blocks. */
 RPC_MUST_USE rpc_code dacm_count_assets(store *db, uint64_t *ret, rpc_status *reterr);

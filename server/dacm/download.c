@@ -404,18 +404,31 @@ static void send_start(download *d, bool not_modified)
     pump(d);
 }
 
-static void begin(download *d)
+static void start(download *d)
 {
     const Dacm__V1__DownloadRequest *request = d->request;
-    rpc_status status = {0};
-    d->manifest = dacm_manifest_for(d->service, d->object, &status);
-    if (!d->manifest) {
-        end_with(d, &status);
-        return;
-    }
-    bool same = request->if_none_match.len == DACM_DIGEST_BYTES &&
-                memcmp(request->if_none_match.data, d->object->sha256, DACM_DIGEST_BYTES) == 0;
+    const bool same = request->if_none_match.len == DACM_DIGEST_BYTES &&
+                      memcmp(request->if_none_match.data, d->object->sha256, DACM_DIGEST_BYTES) ==
+                          0;
     send_start(d, same);
+}
+
+static void have_manifest(void *arg, dacm_object *object, char *jws, const rpc_status *status)
+{
+    download *d = arg;
+    (void)object;
+    d->manifest = jws;
+    if (d->state == LOADING && !jws)
+        end_with(d, status);
+    else if (d->state == LOADING)
+        start(d);
+    drop(d);
+}
+
+static void begin(download *d)
+{
+    hold(d);
+    dacm_manifest_get(d->service, d->call, d->object, have_manifest, d);
 }
 
 /* Digests copied, because leaving out sorts them. */

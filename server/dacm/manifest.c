@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The manifest of a version: kept with it, signed again with a quarter of its life left. */
+/* The manifest of a version: kept with it, signed again with a quarter of its life left, or when
+ * its key is not one that may be verified with any more. */
 #include "dacm_internal.h"
 
 #include "changes.h"
@@ -74,29 +75,142 @@ static trust_manifest describe(const dacm_service *service, const dacm_object *o
     return m;
 }
 
-/* Under the read lock: the signer may not be replaced meanwhile. */
-static char *sign(dacm_service *service, dacm_object *object, int64_t now, rpc_status *reterr)
+/* One manifest that is being signed. */
+typedef struct signing {
+    dacm_service *service;
+    rpc_call *call;
+    dacm_object *object;
+    dacm_manifest_fn *fn;
+    void *arg;
+    skmc_keys *keys;
+    trust_manifest manifest;
+    char kid[TRUST_KID_MAX + 1];
+    char *jws;
+    rpc_status status;
+} signing;
+
+static void sign(const trust_signer *signer, signing *s)
 {
-    const trust_signer *signer = service->trust->signer;
-    const char *kid = trust_signer_kid(signer);
-    char *jws = dacm_object_manifest(object, kid, now + service->config->manifest_life_s / 4);
-    if (jws)
-        return jws;
-    trust_manifest manifest = describe(service, object, now);
-    if (trust_manifest_sign(signer, &manifest, &jws, reterr) != RPC_OK)
-        return NULL;
-    char *before = dacm_object_manifest(object, NULL, 0);
-    dacm_object_keep_manifest(object, jws, kid, manifest.expires_at);
-    keep(service, object, before, jws, kid, &manifest);
-    free(before);
-    return jws;
+    (void)rpc_text_copy(s->kid, sizeof s->kid, trust_signer_kid(signer));
+    s->status.code = trust_manifest_sign(signer, &s->manifest, &s->jws, &s->status);
 }
 
-char *dacm_manifest_for(dacm_service *service, dacm_object *object, rpc_status *reterr)
+static void keep_signed(signing *s)
 {
-    int64_t now = rpc_clock_wall_ms(service->clock) / 1000;
-    pthread_rwlock_rdlock(&service->trust->lock);
-    char *jws = sign(service, object, now, reterr);
-    pthread_rwlock_unlock(&service->trust->lock);
-    return jws;
+    char *before = dacm_object_manifest(s->object, NULL, 0);
+    dacm_object_keep_manifest(s->object, s->jws, s->kid, s->manifest.expires_at);
+    keep(s->service, s->object, before, s->jws, s->kid, &s->manifest);
+    free(before);
+}
+
+/* ---- where signing waits for the SKM-S ----------------------------------------------------------
+ */
+
+static void signing_free(signing *s)
+{
+    skmc_keys_unref(s->keys);
+    dacm_object_unref(s->object);
+    rpc_call_unref(s->call);
+    free(s->jws);
+    free(s);
+}
+
+/* Strand. The key may have been revoked while its signature was under way. */
+static void signed_elsewhere(void *arg)
+{
+    signing *s = arg;
+    skmc_keys *keys = dacm_trust_keys(s->service->trust);
+    if (s->status.code != RPC_OK)
+        HOST_LOG(s->service->log, HOST_ERROR, "a manifest is not signed", host_text("kid", s->kid),
+            host_text("why", s->status.message));
+    else if (!keys || !skmc_keys_serves(keys, s->kid))
+        rpc_status_set(&s->status, RPC_UNAVAILABLE,
+            "the manifest's key was revoked while it signed; try again");
+    else
+        keep_signed(s);
+    skmc_keys_unref(keys);
+    const bool ok = s->status.code == RPC_OK;
+    s->fn(s->arg, s->object, ok ? s->jws : NULL, &s->status);
+    if (ok)
+        s->jws = NULL;
+    signing_free(s);
+}
+
+/* Pool. */
+static void sign_elsewhere(void *arg)
+{
+    signing *s = arg;
+    const trust_signer *signer = skmc_keys_signer(s->keys, TRUST_ALG_EDDSA, s->manifest.issued_at);
+    sign(signer, s);
+    rpc_call_post(s->call, signed_elsewhere, s);
+}
+
+static void begin_elsewhere(signing *from)
+{
+    signing *s = malloc(sizeof *s);
+    rpc_status busy;
+    rpc_status_set(
+        &busy, RPC_RESOURCE_EXHAUSTED, "too many manifests wait for a signature; try again later");
+    if (!s) {
+        from->fn(from->arg, from->object, NULL, &busy);
+        return;
+    }
+    *s = *from;
+    skmc_keys_ref(s->keys);
+    dacm_object_ref(s->object);
+    rpc_call_ref(s->call);
+    if (rpc_pool_submit(s->service->sign_pool, sign_elsewhere, s) == RPC_OK)
+        return;
+    s->fn(s->arg, s->object, NULL, &busy);
+    signing_free(s);
+}
+
+/* ---- the manifest -------------------------------------------------------------------------------
+ */
+
+static void nobody_signs(signing *s)
+{
+    rpc_status_set(&s->status, RPC_UNAVAILABLE,
+        "no key signs manifests now; the operator of the DACM sees why in its health and log");
+    s->fn(s->arg, s->object, NULL, &s->status);
+}
+
+static void get_with(signing *s, int64_t now)
+{
+    const trust_signer *signer = skmc_keys_signer(s->keys, TRUST_ALG_EDDSA, now);
+    /* while nobody signs, what was signed is handed out until it ends */
+    const int64_t needed = signer ? now + s->service->config->manifest_life_s / 4 : now;
+    s->jws = dacm_object_manifest(s->object, s->keys, needed);
+    if (s->jws)
+        s->fn(s->arg, s->object, s->jws, &s->status);
+    else if (!signer)
+        nobody_signs(s);
+    else {
+        s->manifest = describe(s->service, s->object, now);
+        if (trust_signer_is_remote(signer)) {
+            begin_elsewhere(s);
+            return;
+        }
+        sign(signer, s);
+        if (s->jws)
+            keep_signed(s);
+        s->fn(s->arg, s->object, s->jws, &s->status);
+    }
+}
+
+void dacm_manifest_get(
+    dacm_service *service, rpc_call *call, dacm_object *object, dacm_manifest_fn *fn, void *arg)
+{
+    signing s = {.service = service,
+        .call = call,
+        .object = object,
+        .fn = fn,
+        .arg = arg,
+        .keys = dacm_trust_keys(service->trust),
+        .status = {.code = RPC_OK}};
+    if (s.keys)
+        get_with(&s, rpc_clock_wall_ms(service->clock) / 1000);
+    else
+        nobody_signs(&s);
+    skmc_keys_unref(s.keys);
 }

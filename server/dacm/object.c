@@ -425,11 +425,12 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
         have_version(load);
 }
 
-char *dacm_object_manifest(dacm_object *object, const char *kid, int64_t not_before)
+char *dacm_object_manifest(dacm_object *object, const skmc_keys *keys, int64_t not_before)
 {
     struct entry *entry = (struct entry *)object;
     pthread_mutex_lock(&entry->manifest_lock);
-    bool good = entry->jws && (!kid || strcmp(entry->kid, kid) == 0) && entry->exp >= not_before;
+    bool good = entry->jws && (!keys || skmc_keys_serves(keys, entry->kid)) &&
+                entry->exp >= not_before;
     char *copy = good ? strdup(entry->jws) : NULL;
     pthread_mutex_unlock(&entry->manifest_lock);
     return copy;

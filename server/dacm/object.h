@@ -7,6 +7,7 @@
 #ifndef DACM_OBJECT_H
 #define DACM_OBJECT_H
 
+#include "skmc.h"
 #include "plan.h"
 #include "records.h"
 #include "rpc.h"
@@ -40,9 +41,9 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
 dacm_object *dacm_object_ref(dacm_object *object);
 void dacm_object_unref(dacm_object *object);
 
-/** The manifest kept for the object if it is of key kid (NULL: any) and lives at least until
- * not_before (seconds since 1970): copied, free() it; NULL otherwise. */
-char *dacm_object_manifest(dacm_object *object, const char *kid, int64_t not_before);
+/** The manifest kept for the object if keys (NULL: whatever signed it) let it be handed out and it
+ *  lives at least until not_before (seconds since 1970): copied, free() it; NULL otherwise. */
+char *dacm_object_manifest(dacm_object *object, const skmc_keys *keys, int64_t not_before);
 /** Keeps one (copied); when memory is short it is not kept. */
 void dacm_object_keep_manifest(dacm_object *object, const char *jws, const char *kid, int64_t exp);
 

@@ -8,6 +8,7 @@
 #include "program.h"
 #include "proto_descriptors.h"
 #include "settings.h"
+#include "skms.h"
 #include "sweep.h"
 #include "walk.h"
 
@@ -20,6 +21,7 @@
 #define CACHED_TOKEN_BYTES (128u << 20)
 #define REVOCATIONS_MAX    1000000u
 #define POOL_QUEUE_MAX     65536u
+#define NO_KEYS            "{\"keys\": []}"
 
 struct dacm_server {
     host_settings *settings;
@@ -105,9 +107,9 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
     dacm_trust *trust = &server->trust;
     const host_values *values = values_of(server);
     pthread_rwlock_init(&trust->lock, NULL);
-    server->service.trust = trust;
     trust->log = server->log;
     trust->audience = server->config.resource;
+    trust->from_skms = host_enum(values, "signing.source") == DACM_KEYS_OF_SKMS;
     trust->tokens = trust_token_cache_new(CACHED_TOKENS, CACHED_TOKEN_BYTES);
     trust->revocations = trust_revocations_new(REVOCATIONS_MAX);
     const dacm_reports_links links = {.clock = server->service.clock,
@@ -404,6 +406,7 @@ static void get_health(void *ctx, host_request *request)
     bool ok = trust_audit_healthy(server->trust.audit, &why);
     host_health_set(server->health, "audit", ok,
         ok ? "" : "the audit trail cannot be written; see the log and the disk");
+    dacm_skms_judge(&server->service);
     host_health_handle(server->health, request);
 }
 
@@ -411,7 +414,7 @@ static void get_jwks(void *ctx, host_request *request)
 {
     dacm_server *server = ctx;
     pthread_rwlock_rdlock(&server->trust.lock);
-    char *keys = strdup(server->trust.public_jwks);
+    char *keys = strdup(server->trust.keys ? skmc_keys_jwks(server->trust.keys) : NO_KEYS);
     pthread_rwlock_unlock(&server->trust.lock);
     host_reply reply = {.status = keys ? 200 : 503,
         .content_type = "application/jwk-set+json",
@@ -535,6 +538,9 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = open_store(server, reterr);
     if (code == RPC_OK)
+        code = dacm_skms_open(
+            &server->service, values_of(server), server->metrics, server->health, reterr);
+    if (code == RPC_OK)
         code = open_rpc(server, reterr);
     if (code == RPC_OK) {
         host_metrics_gauge(server->metrics, "dacm_connections", "Open connections.", NULL,
@@ -567,6 +573,7 @@ rpc_code dacm_server_start(
     server->settings = settings;
     server->log = server->service.log = log;
     server->service.config = &server->config;
+    server->service.trust = &server->trust;
     server->service.clock = rpc_clock_system();
     rpc_random(server->service.page_key, sizeof server->service.page_key);
     rpc_code code = open_all(server, reterr);
@@ -619,6 +626,8 @@ rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, 
     if (code == RPC_OK)
         code = dacm_trust_load(&server->trust, values, reterr);
     if (code == RPC_OK)
+        code = dacm_skms_reload(&server->service, values, reterr);
+    if (code == RPC_OK)
         warn_of_literal(server, values);
     if (code == RPC_OK)
         code = reload_tls(server->users, "users", values, reterr);
@@ -642,6 +651,7 @@ static void close_service(dacm_server *server)
         store_unwatch(service->store, on_change, server);
     rpc_pool_free(service->verify_pool);
     rpc_pool_free(service->upload_pool);
+    dacm_skms_close(service);
     dacm_objects_free(service->objects);
     if (service->store)
         store_close(service->store);
@@ -657,8 +667,7 @@ static void close_trust(dacm_trust *trust)
 {
     trust_audit_close(trust->audit);
     issuers_unref(trust->issuers);
-    trust_signer_free(trust->signer);
-    free(trust->public_jwks);
+    skmc_keys_unref(trust->keys);
     trust_token_cache_free(trust->tokens);
     trust_revocations_free(trust->revocations);
     dacm_reports_free(trust->reports);

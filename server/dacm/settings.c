@@ -2,6 +2,7 @@
 #include "settings.h"
 
 #include "program.h"
+#include "skmc.h"
 #include "sims.h"
 
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 static const char *const modes[] = {"token+profile", "profile", "token", "literal", NULL};
 static const char *const creates[] = {"any", "none", "list", NULL};
 static const char *const revocations[] = {"none", "report", NULL};
-static const char *const sources[] = {"file", NULL};
+static const char *const sources[] = {"file", "skms", NULL};
 
 static const host_setting issuer_fields[] = {
     ISSUERS_KEY_SETTINGS,
@@ -80,11 +81,13 @@ const host_setting dacm_settings[] = {
         .description = "who may ask for consumer lists and report revocations"},
     CHOICE("policy.create", creates, "any", "who may create assets"),
     TEXTS("policy.create_users", "GPSIs that may create where policy.create is list"),
-    CHOICE("signing.source", sources, "file", "where the manifest key comes from"),
-    RELOADED("signing.key_file", 1, NULL,
-        "private manifest keys, a JWK set of mode 0600 (0640 at most)"),
+    CHOICE("signing.source", sources, "file",
+        "where the manifest keys come from: signing.key_file, or the SKM-S (skms.*)"),
+    RELOADED(
+        "signing.key_file", 0, "", "private manifest keys, a JWK set of mode 0600 (0640 at most)"),
     NUMBER("signing.manifest_life_s", "s", 60, 86400, "86400",
         "life of a manifest; it is signed again with a quarter left"),
+    SKMC_SETTINGS,
     TEXT("store.directory", 1, NULL, "where assets and profiles are kept"),
     NUMBER("store.meta_map_bytes_max", "bytes", 65536, INT64_MAX, "1099511627776",
         "limit of records on disk"),
@@ -109,6 +112,8 @@ const host_setting dacm_settings[] = {
         "receive window of an authorised upload"),
     NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),
     NUMBER("threads.verify", NULL, 1, 64, "2", "threads that verify new tokens"),
+    NUMBER("threads.sign", NULL, 1, 64, "4",
+        "threads that wait for signatures of the SKM-S, of keys that do not leave it"),
     NUMBER("threads.upload", NULL, 1, 64, "2", "threads that hash uploads"),
     PROGRAM_LOG_SETTINGS,
 };
@@ -201,6 +206,16 @@ static rpc_code check_sims(const host_values *values, rpc_status *reterr)
     return RPC_OK;
 }
 
+static rpc_code check_signing(const host_values *values, rpc_status *reterr)
+{
+    if (host_enum(values, "signing.source") == DACM_KEYS_OF_SKMS)
+        return skmc_settings_check(values, reterr);
+    if (!set(values, "signing.key_file"))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "'signing.key_file': is needed with 'signing.source: file'; `dacm pki keys` makes one");
+    return skmc_configured(values) ? skmc_settings_check(values, reterr) : RPC_OK;
+}
+
 rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_status *reterr)
 {
     static const char *const pairs[][2] = {
@@ -224,7 +239,9 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
     if (set(values, "listen.peers.url") && !set(values, "listen.peers.client_ca"))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "'listen.peers.client_ca': peers need a client certificate; say who signs it");
-    rpc_code code = check_listeners(values, reterr);
+    rpc_code code = check_signing(values, reterr);
+    if (code == RPC_OK)
+        code = check_listeners(values, reterr);
     if (code == RPC_OK)
         code = dacm_issuers_check(values, reterr);
     if (code == RPC_OK)

@@ -12,6 +12,7 @@ extern const size_t dacm_settings_count;
 
 /** Modes of issuers[].mode, algorithms and policies by index (host_enum). */
 enum { DACM_MODE_TOKEN_PROFILE, DACM_MODE_PROFILE, DACM_MODE_TOKEN, DACM_MODE_LITERAL };
+enum { DACM_KEYS_OF_FILE, DACM_KEYS_OF_SKMS };
 enum { DACM_REVOCATIONS_NONE, DACM_REVOCATIONS_REPORT };
 
 /** What no single line can say: INVALID_ARGUMENT names the setting that can never work, or those

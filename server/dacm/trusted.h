@@ -8,17 +8,19 @@
 #include "host.h"
 #include "issuers.h"
 #include "reports.h"
+#include "skmc.h"
 #include "trust.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 typedef struct dacm_trust {
-    pthread_rwlock_t lock; /* guards which issuers, signer and jwks there are */
+    pthread_rwlock_t lock; /* guards which issuers and keys there are */
     issuers_set *issuers;
     atomic_uint_fast64_t version; /* of issuers, to be read without the lock */
-    trust_signer *signer;         /* of manifests */
-    char *public_jwks;            /* manifest keys, for /.well-known/jwks.json */
+    skmc_keys *keys;              /* of manifests; NULL: none have come yet */
+    skmc *skms;                   /* where they come from, or issuers' do; NULL: files */
+    bool from_skms;               /* as the server was started: a reload does not change it */
     trust_token_cache *tokens;
     trust_revocations *revocations;
     dacm_reports *reports;
@@ -35,6 +37,14 @@ typedef struct dacm_trust {
 issuers_set *dacm_trust_issuers(dacm_trust *trust);
 /** Their version, without a reference. */
 uint64_t dacm_trust_version(dacm_trust *trust);
+
+/** The manifest keys of now, with a reference; NULL: there are none yet. */
+skmc_keys *dacm_trust_keys(dacm_trust *trust);
+/** They are those from now on; takes keys. */
+void dacm_trust_take_keys(dacm_trust *trust, skmc_keys *keys);
+/** Is none of the ring's keys, which are to sign manifests, an issuer's? INVALID_ARGUMENT. */
+RPC_MUST_USE rpc_code dacm_trust_judge_own(
+    dacm_trust *trust, const trust_keyring *ring, rpc_status *reterr);
 
 /** Keys of issuers and manifests from their files, for the start and for SIGHUP: all or none
  *  is replaced. */

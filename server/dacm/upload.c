@@ -68,24 +68,33 @@ void upload_fail(upload *u, rpc_code code, const char *text)
     upload_end(u, &status);
 }
 
-void upload_answer(upload *u, dacm_object *object)
+static void send_answer(upload *u, const dacm_object *object, char *manifest)
 {
-    rpc_status status = {0};
-    char *manifest = dacm_manifest_for(u->service, object, &status);
-    if (!manifest) {
-        upload_end(u, &status);
-        return;
-    }
     Dacm__V1__UploadResponse response = DACM__V1__UPLOAD_RESPONSE__INIT;
     char asset_id[DACM_ASSET_ID_MAX + 1];
     rpc_text_copy(asset_id, sizeof asset_id, object->asset_id);
     response.asset_id = asset_id;
     response.version = object->version;
     response.manifest = manifest;
-    rpc_sent sent = rpc_call_send_packed(u->call, &response.base);
-    free(manifest);
-    if (sent == RPC_SENT_OK)
+    if (rpc_call_send_packed(u->call, &response.base) == RPC_SENT_OK)
         upload_end(u, &(rpc_status){.code = RPC_OK});
+}
+
+static void have_manifest(void *arg, dacm_object *object, char *jws, const rpc_status *status)
+{
+    upload *u = arg;
+    if (!jws)
+        upload_end(u, status);
+    else if (u->state != OVER)
+        send_answer(u, object, jws);
+    free(jws);
+    upload_drop(u);
+}
+
+void upload_answer(upload *u, dacm_object *object)
+{
+    hold(u);
+    dacm_manifest_get(u->service, u->call, object, have_manifest, u);
 }
 
 /* ---- worker: hash, cut, put ---- */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "skms.h"
+
+#include "settings.h"
+
+#define SIGN_QUEUE_MAX 65536u
+
+static bool is_own(const dacm_service *service, const char *val_service)
+{
+    return strcmp(val_service, service->config->resource) == 0;
+}
+
+static bool acceptable(
+    void *ctx, const char *val_service, const trust_keyring *ring, rpc_status *reterr)
+{
+    const dacm_service *service = ctx;
+    return (is_own(service, val_service)
+                   ? dacm_trust_judge_own(service->trust, ring, reterr)
+                   : dacm_trust_judge_keys(service->trust, ring, reterr)) == RPC_OK;
+}
+
+static void changed(void *ctx, const char *val_service)
+{
+    const dacm_service *service = ctx;
+    if (is_own(service, val_service))
+        dacm_trust_take_keys(service->trust, skmc_keys_now(service->trust->skms));
+}
+
+static rpc_code open_client(dacm_service *service, const host_values *settings,
+    host_metrics *metrics, host_health *health, rpc_status *reterr)
+{
+    dacm_trust *trust = service->trust;
+    const skmc_options options = {.runtime = service->runtime,
+        .settings = settings,
+        .clock = service->clock,
+        .log = service->log,
+        .metrics = metrics,
+        .health = health,
+        .val_service = trust->from_skms ? service->config->resource : NULL,
+        .purpose = TRUST_FOR_MANIFESTS,
+        .acceptable = acceptable,
+        .changed = changed,
+        .next_version = issuers_next_version,
+        .ctx = service};
+    const rpc_code code = skmc_open(&options, &trust->skms, reterr);
+    return code == RPC_OK ? skmc_start(trust->skms, reterr) : code;
+}
+
+rpc_code dacm_skms_open(dacm_service *service, const host_values *settings, host_metrics *metrics,
+    host_health *health, rpc_status *reterr)
+{
+    if (!service->trust->from_skms)
+        return RPC_OK;
+    const rpc_code code = rpc_pool_new(service->runtime, "sign",
+        (unsigned)host_int(settings, "threads.sign"), SIGN_QUEUE_MAX, &service->sign_pool, reterr);
+    return code == RPC_OK ? open_client(service, settings, metrics, health, reterr) : code;
+}
+
+rpc_code dacm_skms_reload(dacm_service *service, const host_values *settings, rpc_status *reterr)
+{
+    return service->trust->skms ? skmc_reload(service->trust->skms, settings, reterr) : RPC_OK;
+}
+
+void dacm_skms_judge(dacm_service *service)
+{
+    if (service->trust->skms)
+        skmc_judge(service->trust->skms);
+}
+
+void dacm_skms_close(dacm_service *service)
+{
+    rpc_pool_free(service->sign_pool); /* its jobs ask the SKM-S */
+    skmc_close(service->trust->skms);
+}

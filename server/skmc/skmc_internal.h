@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What the files of server/skmc share.
+ *
+ *  Threads: one thread talks to the SKM-S (talk.c) and alone changes what is kept. The lock guards
+ *  which snapshots, channel and mailboxes there are; nothing is waited for under it but its own
+ *  conditions. Callbacks of calls only put what came into a mailbox and wake the thread. */
+#ifndef SKMC_INTERNAL_H
+#define SKMC_INTERNAL_H
+
+#include "skmc.h"
+#include "skms/v1/signing_keys.pb-c.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+
+#define SKMC__SERVICE         "/skms.v1.SigningKeys/"
+#define SKMC__STATEMENTS_MAX  1024u /* of a root, in one answer */
+#define SKMC__SEALED_MAX      64u   /* keys in one answer */
+#define SKMC__SEALED_BYTES    4096u /* of one */
+#define SKMC__TOKEN_BYTES_MAX 1024u
+#define SKMC__SEED_BYTES      32u
+
+/* ---- a snapshot (keys.c) --------------------------------------------------------------------- */
+
+/** Takes signers and ring, and copies nothing of jwks but what may be published. On failure both
+ *  stay the caller's. */
+rpc_code skmc__keys_new(trust_signers *signers, trust_keyring *ring, const char *jwks,
+    skmc_keys **ret, rpc_status *reterr);
+
+/* ---- what is kept (keep.c, pins.c) ------------------------------------------------------------
+ *
+ *  kept.json in skms.directory, written beside, synced and renamed:
+ *    { "format", "root", "issuer", "replaced", "val_service", "delegated", "token_sha256",
+ *      "sets": [{ "service", "purpose", "version", "issued_at", "expires_at", "keys" }],
+ *      "sealed": [{ "kid", "jwk" }] }
+ *  and the sealing key in a file of its own. Private keys are in it as they came: sealed. */
+
+typedef struct skmc__folder {
+    char *path;
+    int fd; /* locked as long as it is open */
+} skmc__folder;
+
+/** Opens and locks the folder of path. FAILED_PRECONDITION. */
+rpc_code skmc__folder_open(const char *path, skmc__folder *ret, rpc_status *reterr);
+void skmc__folder_close(skmc__folder *folder);
+/** What is kept there; *ret is json_decref()'d. A folder without it: an empty one.
+ *  FAILED_PRECONDITION: damaged. */
+rpc_code skmc__kept_read(const skmc__folder *folder, json_t **ret, rpc_status *reterr);
+/** UNAVAILABLE: the old one is still there. */
+rpc_code skmc__kept_write(const skmc__folder *folder, const json_t *kept, rpc_status *reterr);
+
+/** An X25519 key pair in locked memory. */
+typedef struct skmc__sealing {
+    uint8_t public_key[crypto_box_PUBLICKEYBYTES];
+    uint8_t *secret_key; /* crypto_box_SECRETKEYBYTES, sodium_free() */
+} skmc__sealing;
+/** Reads the file, or makes a key and the file. */
+rpc_code skmc__sealing_open(const char *path, bool make, skmc__sealing *ret, rpc_status *reterr);
+void skmc__sealing_done(skmc__sealing *sealing);
+/** The seed of a sealed private JWK, into locked memory (sodium_free()). INVALID_ARGUMENT: not
+ *  sealed to us, or no Ed25519 key. Nothing of the secret is anywhere else. */
+rpc_code skmc__unseal(
+    const skmc__sealing *sealing, rpc_bytes sealed, uint8_t **ret, rpc_status *reterr);
+
+/** The rules of what is believed: pins.c. kept is changed only on RPC_OK. */
+bool skmc__pinned(const json_t *kept);
+/** Pins the first root, of which nothing is known but what is said here. */
+rpc_code skmc__pin(json_t *kept, const char *root_jwk, const char *fingerprint, rpc_status *reterr);
+/** Replacements of the root that were followed. */
+uint64_t skmc__pins_replaced(const json_t *kept);
+/** Follows statements that are new and takes the set. FAILED_PRECONDITION where only time is
+ *  against it, else INVALID_ARGUMENT. *ret_newer: something was taken. */
+rpc_code skmc__pins_take(json_t *kept, const char *service, trust_purpose purpose, const char *jws,
+    char *const *statements, size_t statement_count, int64_t now, bool *ret_newer,
+    rpc_status *reterr);
+/** The set that is kept, or NULL. */
+json_t *skmc__pins_set(const json_t *kept, const char *service, trust_purpose purpose);
+
+/* ---- the client ------------------------------------------------------------------------------ */
+
+/** A channel that is freed when nobody uses it any more: SIGHUP makes another. */
+typedef struct skmc__channel {
+    atomic_uint refs;
+    rpc_channel *rpc;
+} skmc__channel;
+
+typedef struct skmc__held {
+    char kid[TRUST_KID_MAX + 1];
+    uint8_t *seed; /* locked memory */
+} skmc__held;
+
+/** One key set that is watched. */
+typedef struct skmc__watch {
+    struct skmc__watch *next;
+    struct skmc *of;
+    char service[TRUST_SERVICE_BYTES_MAX + 1];
+    trust_purpose purpose;
+    bool own;
+    /* the mailbox; under the lock */
+    bool ended;
+    rpc_status end;
+    rpc_message *news; /* the newest that came and was not looked at */
+    /* the thread's */
+    skmc__channel *channel; /* of the call */
+    rpc_call *call;
+    int64_t due_us, wait_ms, started_us;
+    bool complained;
+    /* under the lock */
+    trust_keyring *ring;           /* of one that is not own */
+    int64_t issued_at, expires_at; /* of the set that is kept; 0: none */
+    bool up;                       /* its stream has brought something */
+    bool refused;                  /* what came last */
+} skmc__watch;
+
+struct skmc {
+    skmc_options options;
+    char *val_service, *target, *server_name, *enrolment_file, *sealing_key_file, *root_file,
+        *root_fingerprint;
+    int64_t timeout_ms, warn_s;
+    skmc__folder folder;
+    skmc__watch *watches;
+    pthread_t thread;
+    bool running;
+    /* the thread's */
+    json_t *kept;
+    bool unsaved; /* what is kept is newer than its file */
+    skmc__sealing sealing;
+    skmc__held held[SKMC__SEALED_MAX];
+    size_t held_count;
+    int64_t enrol_due_us, enrol_wait_ms, fetch_due_us, fetch_wait_ms, save_due_us;
+    uint8_t refused_sha256[32]; /* of a token that is not tried again */
+    bool token_refused, enrol_complained, fetch_complained, save_complained;
+    bool missing; /* the set has keys of ours whose private halves are not here */
+    /* under the lock */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;              /* of the thread: a mailbox, or stopping */
+    pthread_cond_t settled;           /* somebody waits for the first answer */
+    bool stopping, answered, renewed; /* renewed: there is another channel */
+    skmc__channel *channel;
+    skmc_keys *keys;
+    int64_t signs_until;       /* the last of our keys that is here; 0: none */
+    bool denied, unsaved_told; /* for health */
+    uint64_t own_version;      /* where options.next_version is NULL */
+    host_counter *sets_taken, *sets_refused, *keys_taken, *signed_total, *sign_failed;
+};
+
+int64_t skmc__now_us(const skmc *s);
+int64_t skmc__now_s(const skmc *s);
+rpc_code skmc__no_memory(rpc_status *reterr);
+
+/** The channel of now, with a reference. */
+skmc__channel *skmc__channel_now(skmc *s);
+void skmc__channel_unref(skmc__channel *channel);
+rpc_code skmc__channel_open(
+    skmc *s, const host_values *settings, skmc__channel **ret, rpc_status *reterr);
+
+/** One question, waiting; skmc_close() ends it. ret_hold: the answer's memory, to be released.
+ *  The thread's. */
+rpc_code skmc__ask(skmc *s, const char *method, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **ret, rpc_message **ret_hold,
+    rpc_status *reterr);
+
+/** trust_sign_fn: Sign, of the SKM-S. Any thread but the client's own. */
+rpc_code skmc__sign(
+    void *ctx, const char *kid, rpc_bytes message, uint8_t ret_signature[64], rpc_status *reterr);
+
+/* ---- own keys (own.c) ------------------------------------------------------------------------ */
+
+/** What the snapshot of now is made of: the kept set, and the private halves that are held. Makes
+ *  and publishes a new one, and tells the owner. Sets s->missing. */
+void skmc__own_publish(skmc *s);
+/** Opens what is kept sealed. */
+void skmc__own_unseal(skmc *s);
+/** Enrols, or asks for keys, where that is due; returns when the next is (monotonic). */
+int64_t skmc__own_tend(skmc *s);
+/** From now on somebody need not wait for the first answer any more. */
+void skmc__settle(skmc *s);
+uint64_t skmc__next_version(skmc *s);
+/** {"keys": …} of a kept set, as a ring under a new version. */
+rpc_code skmc__ring_of(skmc *s, const json_t *set, trust_purpose purpose, char **ret_jwks,
+    trust_keyring **ret, rpc_status *reterr);
+
+/** Writes what is kept, if it was not; on failure it is tried again later. */
+void skmc__save(skmc *s);
+/** Half to all of it, so that those who were cut off together do not come together; doubles
+ *  *wait_ms. Returns when. */
+int64_t skmc__later(const skmc *s, int64_t *wait_ms);
+
+Skms__V1__Purpose skmc__wire_purpose(trust_purpose purpose);
+
+/** Publishes every set that is kept: before the thread runs. */
+void skmc__publish_kept(skmc *s);
+/** The thread. */
+void *skmc__talk(void *arg);
+
+#endif
