@@ -96,6 +96,8 @@ void rpc_call_unref(rpc_call *call)
     rpc__conn *conn = call->conn;
     rpc__out_headers_free(&call->out_headers);
     rpc__out_headers_free(&call->out_trailers);
+    if (call->overwrite)
+        rpc_arena_overwrite(call->arena);
     if (rpc__lane_here(lane) && lane->free_count < RPC__FREE_CALLS_MAX) {
         rpc_arena_reset(call->arena);
         call->pending_next = lane->free_calls;
@@ -114,6 +116,7 @@ void rpc__call_attach(rpc_call *call, rpc__conn *conn, int32_t stream_id)
     rpc__conn_ref(conn);
     rpc_call_ref(call); /* the connection's, until it is detached */
     call->conn = conn;
+    call->overwrite = conn->limits->overwrite_messages;
     call->stream_id = stream_id;
     call->attached = true;
     rpc__tally_add(&conn->tally.streams_started, 1);

@@ -34,6 +34,8 @@ rpc__conn *rpc__conn_new(rpc__lane *lane, bool server, const rpc_limits *limits,
     conn->in_wanted = server ? RPC__INPUT_FIRST_BYTES : RPC__INPUT_BYTES;
     conn->scheme = tls ? "https" : "http";
     conn->peer.address = conn->address;
+    if (tls && limits->overwrite_messages)
+        rpc__tls_overwrite(tls);
     rpc__memory_add(lane->memory, RPC__CONN_BYTES);
     rpc__task_init(&conn->tick, tick_task, conn);
     rpc__task_init(&conn->start, start_task, conn);
@@ -642,17 +644,14 @@ static void peer_finished(rpc__conn *conn)
     rpc__conn_close(conn, &why);
 }
 
-static void receive_tls(rpc__conn *conn)
+static void receive_records(rpc__conn *conn, uint8_t plain[RPC__TLS_RECORD_MAX])
 {
-    uint8_t plain[RPC__TLS_RECORD_MAX];
-    if (conn->state == RPC__CONN_HANDSHAKE)
-        handshake(conn);
     while (conn->state == RPC__CONN_OPEN || conn->state == RPC__CONN_CLOSING) {
         if (!rpc__tls_handshake_done(conn->tls))
             return;
         size_t size = 0;
         rpc_status why = {0};
-        rpc__tls_result result = rpc__tls_read(conn->tls, plain, sizeof plain, &size, &why);
+        rpc__tls_result result = rpc__tls_read(conn->tls, plain, RPC__TLS_RECORD_MAX, &size, &why);
         if (result == RPC__TLS_WANT_INPUT)
             return;
         if (result == RPC__TLS_CLOSED) {
@@ -667,6 +666,16 @@ static void receive_tls(rpc__conn *conn)
         if (conn->state == RPC__CONN_OPEN && size > 0)
             rpc__session_receive(conn, rpc_bytes_of(plain, size));
     }
+}
+
+static void receive_tls(rpc__conn *conn)
+{
+    uint8_t plain[RPC__TLS_RECORD_MAX];
+    if (conn->state == RPC__CONN_HANDSHAKE)
+        handshake(conn);
+    receive_records(conn, plain);
+    if (conn->limits->overwrite_messages)
+        explicit_bzero(plain, sizeof plain);
 }
 
 static void receive(rpc__conn *conn, rpc_bytes bytes)

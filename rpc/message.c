@@ -24,6 +24,7 @@ struct rpc_message {
     uint8_t *data;
     size_t size, capacity, have; /* capacity is what was charged; a block has room for all */
     bool block;                  /* data is one of the blocks, not the heap's */
+    bool overwrite;              /* limits->overwrite_messages */
     bool compressed;             /* as it came */
     size_t withheld;             /* window of the stream, owed at release */
     size_t charged;              /* of lane->request_bytes */
@@ -32,6 +33,8 @@ struct rpc_message {
 
 static void free_data(rpc_message *message)
 {
+    if (message->overwrite && message->data)
+        explicit_bzero(message->data, message->have);
     if (message->block)
         rpc__spares_put(&blocks, message->data, true);
     else
@@ -42,6 +45,8 @@ static void free_message(rpc_message *message)
 {
     atomic_fetch_sub_explicit(
         &message->call->lane->request_bytes, message->charged, memory_order_relaxed);
+    if (message->overwrite && message->arena)
+        rpc_arena_overwrite(message->arena);
     rpc_arena_free(message->arena);
     free_data(message);
     free(message);
@@ -134,13 +139,16 @@ static bool grow(rpc_message *message, size_t capacity, size_t max)
     if (message->block)
         return true;
     const bool block = capacity > RPC__MESSAGE_FIRST_MAX && max <= BLOCK_BYTES;
-    uint8_t *data = block ? rpc__spares_get(&blocks, max) : realloc(message->data, capacity);
+    const bool move = block || message->overwrite; /* realloc() would leave a copy behind */
+    uint8_t *data = block  ? rpc__spares_get(&blocks, max)
+                    : move ? malloc(capacity)
+                           : realloc(message->data, capacity);
     if (!data)
         return false;
-    if (block) {
+    if (move) {
         if (message->have > 0)
             memcpy(data, message->data, message->have);
-        free(message->data);
+        free_data(message);
     }
     message->block = block;
     message->data = data;
@@ -216,6 +224,7 @@ static bool begin_message(rpc_call *call)
         return false;
     }
     message->call = rpc_call_ref(call);
+    message->overwrite = call->overwrite;
     message->size = size;
     message->compressed = call->prefix[0] == 1;
     call->message = message;
@@ -274,7 +283,7 @@ static bool inflate_into(rpc_call *call, z_stream *zlib, rpc_message *plain, siz
 /* In place of what came; what the stream is owed stays. */
 static bool inflate_message(rpc_call *call, rpc_message *message)
 {
-    rpc_message plain = {.call = call};
+    rpc_message plain = {.call = call, .overwrite = message->overwrite};
     size_t budget = call->conn->limits->call_memory_bytes_max;
     z_stream zlib;
     if (rpc__inflate_begin(&zlib, call->encoding, rpc_message_bytes(message)) ==

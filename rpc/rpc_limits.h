@@ -75,6 +75,11 @@ typedef struct rpc_limits {
     size_t frame_bytes_max;              /* 256 KiB (16 KiB..16,777,215): largest DATA frame taken
                                           * and sent */
     size_t header_table_bytes;           /* 16 KiB (0..1 MiB) HPACK table */
+
+    /** Received messages may hold secrets: whatever memory their plain text stood in (records,
+     *  messages, what rpc_message_unpack() and unary methods made of them) is overwritten before it
+     *  is used for anything else. Costs a pass over each. */
+    bool overwrite_messages;
 } rpc_limits;
 
 /** Never: of idle_ms, stream_receive_ms and stream_send_ms. */

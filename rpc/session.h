@@ -378,7 +378,8 @@ typedef struct rpc__waiting {
 struct rpc_call {
     atomic_uint refs;
     bool server;
-    rpc__lane *home;           /* a reference */
+    bool overwrite;  /* limits->overwrite_messages of the connection, which may be gone before */
+    rpc__lane *home; /* a reference */
     _Atomic(rpc__lane *) lane; /* where it is; only a task of that lane changes it */
     rpc__lane *move_to;        /* at the next settle */
     rpc__conn *conn;           /* NULL: client, on no stream */

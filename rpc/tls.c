@@ -132,6 +132,11 @@ rpc_code rpc__tls_new(rpc__tls_context *context, rpc__tls **ret, rpc_status *ret
     return RPC_OK;
 }
 
+void rpc__tls_overwrite(rpc__tls *tls)
+{
+    SSL_set_options(tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 SSL *rpc__tls_ssl(const rpc__tls *tls)
 {
     return tls->ssl;

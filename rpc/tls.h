@@ -34,6 +34,8 @@ void rpc__tls_context_unref(rpc__tls_context *context);
 
 /** A connection holds a reference to its context. RESOURCE_EXHAUSTED. */
 RPC_MUST_USE rpc_code rpc__tls_new(rpc__tls_context *context, rpc__tls **ret, rpc_status *reterr);
+/** Plain text of records is overwritten once it was read. Before the handshake. */
+void rpc__tls_overwrite(rpc__tls *tls);
 void rpc__tls_free(rpc__tls *tls);
 /** Client, before the handshake: verify (and ask for) this name or address instead of the
  *  context's. False: no memory, or no name at all. */

@@ -2,6 +2,7 @@
 /* Foreign JSON and base64url, strictly. */
 #include "trust_internal.h"
 
+#include <malloc.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,18 @@ static bool shallow(rpc_bytes text)
             return false;
     }
     return true;
+}
+
+static void overwrite_and_free(void *memory)
+{
+    if (memory)
+        sodium_memzero(memory, malloc_usable_size(memory));
+    free(memory);
+}
+
+void trust_json_overwrite(void)
+{
+    json_set_alloc_funcs(malloc, overwrite_and_free);
 }
 
 json_t *trust_json_parse(rpc_bytes text, size_t bytes_max, const char *what, rpc_status *reterr)

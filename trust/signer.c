@@ -217,6 +217,49 @@ rpc_code trust_signer_parse(
     return RPC_OK;
 }
 
+static bool name_by_thumbprint(json_t *jwk)
+{
+    uint8_t x[32];
+    char kid[TRUST_KID_MAX + 1];
+    if (json_object_get(jwk, "kid") || !trust__jwk_bytes32(jwk, "x", x))
+        return true; /* what else is wrong is found next */
+    trust__thumbprint(x, kid);
+    return json_object_set_new(jwk, "kid", json_string(kid)) == 0;
+}
+
+static rpc_code import_jwk(
+    json_t *jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
+{
+    RPC_CLEANUP(signer_freep) trust_signer *signer = NULL;
+    char kid[TRUST_KID_MAX + 1];
+    if (!trust__jwk_is(jwk, "OKP", "Ed25519"))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: it is no Ed25519 key: a JWK with `kty` OKP, `crv` Ed25519, `x` and `d`, and no "
+            "set");
+    if (!name_by_thumbprint(jwk))
+        return no_memory(reterr);
+    rpc_code code = trust__signer_read(jwk, purpose, &signer, reterr);
+    if (code != RPC_OK)
+        return code;
+    trust__thumbprint(signer->key.ed25519, kid);
+    if (strcmp(kid, signer->key.kid) != 0)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: its kid must be its RFC 7638 thumbprint, '%s'; it may be left out", kid);
+    if (signer->key.state != TRUST_KEY_ACTIVE)
+        return rpc_status_set(
+            reterr, RPC_INVALID_ARGUMENT, "trust: its `dacm_state` is not active; leave it out");
+    *ret = RPC_TAKE(signer);
+    return RPC_OK;
+}
+
+rpc_code trust_signer_import(
+    rpc_bytes jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
+{
+    RPC_CLEANUP(json_freep)
+    json_t *json = trust_json_parse(jwk, TRUST_JWKS_BYTES_MAX, "the private key", reterr);
+    return json ? import_jwk(json, purpose, ret, reterr) : RPC_INVALID_ARGUMENT;
+}
+
 void trust_signer_free(trust_signer *signer)
 {
     if (!signer)

@@ -154,6 +154,13 @@ RPC_API bool trust_signer_in(const trust_signer *signer, const trust_keyring *ri
  *  the caller's. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_parse(
     rpc_bytes jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** One private Ed25519 key that somebody brings (RFC 8037), no set. Its kid is the RFC 7638
+ *  thumbprint, and may be absent; INVALID_ARGUMENT for another one names it. */
+RPC_API RPC_MUST_USE rpc_code trust_signer_import(
+    rpc_bytes jwk, trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
+/** From now on every piece of memory that JSON stood in is overwritten before it is freed: for
+ *  processes that are sent private keys. Before the first use of JSON. */
+RPC_API void trust_json_overwrite(void);
 /** From the 32 bytes that an Ed25519 key is made of, as a key service keeps them; its kid is its
  *  RFC 7638 thumbprint. Wiping seed is the caller's. RESOURCE_EXHAUSTED: no locked memory. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_from_seed(

@@ -18,6 +18,7 @@ enum {
     OPTION_GRANT,
     OPTION_SCOPE,
     OPTION_USER,
+    OPTION_KEY_SERVICE,
     OPTION_ALG,
     OPTION_BOUND,
     OPTION_UNBOUND,
@@ -54,7 +55,7 @@ typedef struct client_arguments {
     bool takes_nobody;
     char *client_id, *name, *jwks_file, *tls_san, *token_alg;
     const word *auth, *consent;
-    sims_list redirects, scopes, users;
+    sims_list redirects, scopes, users, key_services;
     Sim__V1__GrantType grant_types[4];
     size_t grant_count;
     bool bound, unbound;
@@ -112,6 +113,9 @@ static error_t parse_member(
         return 0;
     case OPTION_USER:
         sims_add(&client->users, argument, state);
+        return 0;
+    case OPTION_KEY_SERVICE:
+        sims_add(&client->key_services, argument, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -173,6 +177,10 @@ static const struct argp_option members[] = {
         "may be acted for by client_credentials; extid-*@domain for a whole domain; may be "
         "repeated",
         1},
+    {"key-service", OPTION_KEY_SERVICE, "ID", 0,
+        "VAL service whose keys it may bring to the SKM-S (SKeyProv, with scope seal.kp); may be "
+        "repeated",
+        1},
     {"token-alg", OPTION_ALG, "ALG", 0, "EdDSA (default) or RS256", 1},
     {"bound", OPTION_BOUND, NULL, 0, "tokens only for its certificate (RFC 8705)", 1},
     {"unbound", OPTION_UNBOUND, NULL, 0, "takes that back", 1},
@@ -194,15 +202,17 @@ static json_t *grants_json(const Sim__V1__Client *client)
 
 static json_t *client_json(const Sim__V1__Client *client)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:b, s:s, s:b, s:I}",
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:s, s:b, s:I}",
         "client_id", client->client_id, "name", client->name, "auth",
         text_of(auths, (int)client->auth), "redirect_uris",
         sims_strings_json(client->redirect_uris, client->n_redirect_uris), "jwks", client->jwks,
         "tls_san", client->tls_san, "grant_types", grants_json(client), "scopes",
         sims_strings_json(client->scopes, client->n_scopes), "users",
-        sims_strings_json(client->users, client->n_users), "token_alg", client->token_alg, "bound",
-        client->bound, "consent", text_of(consents, (int)client->consent), "disabled",
-        client->disabled, "created_at", (json_int_t)client->created_at);
+        sims_strings_json(client->users, client->n_users), "key_services",
+        sims_strings_json(client->key_services, client->n_key_services), "token_alg",
+        client->token_alg, "bound", client->bound, "consent",
+        text_of(consents, (int)client->consent), "disabled", client->disabled, "created_at",
+        (json_int_t)client->created_at);
 }
 
 static void print_client(const cli_context *cli, const Sim__V1__Client *client, const char *secret)
@@ -223,6 +233,7 @@ static void print_client(const cli_context *cli, const Sim__V1__Client *client, 
         sims_print_word(i == 0 ? "grant" : "", text_of(grants, (int)client->grant_types[i]));
     sims_print_list("scope", client->scopes, client->n_scopes);
     sims_print_list("user", client->users, client->n_users);
+    sims_print_list("keys of", client->key_services, client->n_key_services);
     sims_print_line("tokens", client->token_alg);
     sims_print_word("", client->bound ? "bound to its certificate" : "");
     sims_print_word("consent", text_of(consents, (int)client->consent));
@@ -254,7 +265,8 @@ static int apply(client_arguments *arguments, Sim__V1__Client *client)
         size_t *count;
     } lists[] = {{&arguments->redirects, &client->redirect_uris, &client->n_redirect_uris},
         {&arguments->scopes, &client->scopes, &client->n_scopes},
-        {&arguments->users, &client->users, &client->n_users}};
+        {&arguments->users, &client->users, &client->n_users},
+        {&arguments->key_services, &client->key_services, &client->n_key_services}};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         if (lists[i].from->count) {
             *lists[i].texts = (char **)(uintptr_t)lists[i].from->texts;

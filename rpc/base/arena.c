@@ -131,6 +131,12 @@ void rpc_arena_reset(rpc_arena *arena)
     arena->exhausted = false;
 }
 
+void rpc_arena_overwrite(rpc_arena *arena)
+{
+    for (arena_block *block = arena->blocks; block; block = block->next)
+        explicit_bzero(block->data, block->used);
+}
+
 bool rpc_arena_exhausted(const rpc_arena *arena)
 {
     return arena->exhausted;

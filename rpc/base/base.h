@@ -152,6 +152,9 @@ RPC_API RPC_MUST_USE void *rpc_arena_alloc(rpc_arena *arena, size_t size);
 RPC_API RPC_MUST_USE char *rpc_arena_strndup(rpc_arena *arena, const char *text, size_t size);
 /** Gives all memory back but the first block; what was allocated is gone. */
 RPC_API void rpc_arena_reset(rpc_arena *arena);
+/** Overwrites all that was allocated: for an arena that held a secret, before it is reset or
+ *  freed. */
+RPC_API void rpc_arena_overwrite(rpc_arena *arena);
 /** True when an allocation failed for the sake of budget or meter since the last reset. */
 RPC_API bool rpc_arena_exhausted(const rpc_arena *arena);
 /** Bytes allocated since the last reset. */

@@ -271,7 +271,7 @@ static rpc_code fetch_ring(issuers_fetcher *p, job *j, trust_keyring **ret, rpc_
         issuers_next_version(), &ring, reterr);
     if (code != RPC_OK)
         return code;
-    if (!p->links.acceptable(p->links.ctx, ring, reterr)) {
+    if (p->links.acceptable && !p->links.acceptable(p->links.ctx, ring, reterr)) {
         trust_keyring_unref(ring);
         return RPC_INVALID_ARGUMENT;
     }

@@ -114,7 +114,8 @@ typedef struct issuers_fetcher_links {
     host_log *log;
     host_health *health;
     host_counter *fetched, *failed; /* key sets; NULL: not counted */
-    /** May that ring be used? False, with a reason: the last one stays. On the thread. */
+    /** May that ring be used? False, with a reason: the last one stays. NULL: any may. On the
+     *  thread. */
     bool (*acceptable)(void *ctx, const trust_keyring *ring, rpc_status *reterr);
     /** A ring has changed: issuers_fetcher_apply() to a new snapshot. On the thread. */
     void (*changed)(void *ctx);

@@ -51,10 +51,12 @@ static rpc_code tell_client(
     message->tls_san = program_call_text(c, client->tls_san);
     message->scopes = admin_texts(c, client->scopes, &message->n_scopes);
     message->users = admin_texts(c, client->users, &message->n_users);
+    message->key_services = admin_texts(c, client->key_services, &message->n_key_services);
     message->token_alg = program_call_text(
         c, client->token_alg == TRUST_ALG_RS256 ? "RS256" : "EdDSA");
     if (!message->client_id || !message->name || !message->redirect_uris || !message->jwks ||
-        !message->tls_san || !message->scopes || !message->users || !message->token_alg)
+        !message->tls_san || !message->scopes || !message->users || !message->key_services ||
+        !message->token_alg)
         return program_call_no_memory(reterr);
     message->auth = (Sim__V1__ClientAuth)client->auth;
     message->consent = (Sim__V1__ConsentRule)client->consent;
@@ -132,12 +134,14 @@ static rpc_code take_client(
         .grants = grants,
         .scopes = list_of(c, message->scopes, message->n_scopes),
         .users = list_of(c, message->users, message->n_users),
+        .key_services = list_of(c, message->key_services, message->n_key_services),
         .token_alg = rs256 ? TRUST_ALG_RS256 : TRUST_ALG_EDDSA,
         .bound = message->bound,
         .consent = (sim_consent_rule)message->consent,
         .disabled = message->disabled};
-    return ret->redirect_uris && ret->scopes && ret->users ? RPC_OK
-                                                           : program_call_no_memory(reterr);
+    return ret->redirect_uris && ret->scopes && ret->users && ret->key_services
+               ? RPC_OK
+               : program_call_no_memory(reterr);
 }
 
 /* ---- methods

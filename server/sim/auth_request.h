@@ -7,10 +7,12 @@
 #include "details.h"
 #include "query.h"
 
-#define SIM_ACR_PASSWORD    "3gpp:acr:password"
-#define SIM_SCOPE_ASSETS    "seal.da"
-#define SIM_NONCE_MAX       512u
-#define SIM_SCOPE_BYTES_MAX 1024u
+#define SIM_ACR_PASSWORD       "3gpp:acr:password"
+#define SIM_SCOPE_ASSETS       "seal.da"
+#define SIM_SCOPE_KEYS         "seal.km" /* TS 33.434 5.3 */
+#define SIM_SCOPE_PROVISIONING "seal.kp" /* TS 33.434 5.8 */
+#define SIM_NONCE_MAX          512u
+#define SIM_SCOPE_BYTES_MAX    1024u
 
 /** Is every word one that a client with that list may ask for? openid every client may. */
 bool sim_scope_allowed(const char *scope, const char *const *allowed);

@@ -203,6 +203,29 @@ static rpc_code check_lists(const sim_client *client, rpc_status *reterr)
     return RPC_OK;
 }
 
+/* One claim of the token holds them all. */
+static rpc_code check_key_services(const sim_client *client, rpc_status *reterr)
+{
+    size_t size = 0;
+    for (const char *const *id = client->key_services; id && *id; id++) {
+        const size_t length = strlen(*id);
+        if (length == 0 || rpc_printable_run(rpc_bytes_str(*id)) != length ||
+            strcspn(*id, " \"\\") != length)
+            return BAD(reterr, "key_services: each a VAL service ID of printable characters but "
+                               "space, \" and \\");
+        size += length + (size > 0);
+    }
+    if (size > SIM_SKEYPROV_MAX)
+        return BAD(reterr,
+            "key_services: %zu bytes together, at most %d fit into SKeyProv; "
+            "register another client for the others",
+            size, SIM_SKEYPROV_MAX);
+    if (size > 0 && (!(client->grants & SIM_GRANT_CLIENT_CREDENTIALS) ||
+                        !sim__holds(client->scopes, "seal.kp")))
+        return BAD(reterr, "key_services: are for client_credentials with scope seal.kp only");
+    return RPC_OK;
+}
+
 rpc_code sim__client_check(const sim_client *client, rpc_status *reterr)
 {
     rpc_code code = check_id(client->client_id, reterr);
@@ -214,6 +237,8 @@ rpc_code sim__client_check(const sim_client *client, rpc_status *reterr)
         code = check_grants(client, reterr);
     if (code == RPC_OK)
         code = check_lists(client, reterr);
+    if (code == RPC_OK)
+        code = check_key_services(client, reterr);
     if (code == RPC_OK && client->token_alg != TRUST_ALG_EDDSA &&
         client->token_alg != TRUST_ALG_RS256)
         code = BAD(reterr, "token_alg: EdDSA or RS256");

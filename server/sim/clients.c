@@ -47,7 +47,9 @@ static rpc_code present(const char *client_id, const Sim__Records__Client *recor
     const char *const *redirects = sim__list(arena, record->redirect_uris, record->n_redirect_uris);
     const char *const *scopes = sim__list(arena, record->scopes, record->n_scopes);
     const char *const *users = sim__list(arena, record->users, record->n_users);
-    if (!kept || !id || !redirects || !scopes || !users)
+    const char *const *key_services = sim__list(
+        arena, record->key_services, record->n_key_services);
+    if (!kept || !id || !redirects || !scopes || !users || !key_services)
         return sim__no_memory(reterr);
     *kept = (kept_client){.arena = arena,
         .client = {.client_id = id,
@@ -59,6 +61,7 @@ static rpc_code present(const char *client_id, const Sim__Records__Client *recor
             .grants = record->grants,
             .scopes = scopes,
             .users = users,
+            .key_services = key_services,
             .token_alg = (trust_alg)record->token_alg,
             .bound = record->bound,
             .consent = (sim_consent_rule)record->consent,
@@ -207,6 +210,8 @@ static void fill(Sim__Records__Client *record, const sim_client *client)
     record->n_scopes = sim__count(client->scopes);
     record->users = strings(client->users);
     record->n_users = sim__count(client->users);
+    record->key_services = strings(client->key_services);
+    record->n_key_services = sim__count(client->key_services);
     record->token_alg = client->token_alg;
     record->bound = client->bound;
     record->consent = client->consent;
@@ -360,6 +365,7 @@ static client_end replace(const void *ctx, Sim__Records__Client *record)
     client_end end = KEEP;
     if (lost_one(record->users, record->n_users, client->users) ||
         lost_one(record->scopes, record->n_scopes, client->scopes) ||
+        lost_one(record->key_services, record->n_key_services, client->key_services) ||
         (record->grants & ~client->grants))
         end = END_TOKENS;
     if (client->disabled)
@@ -404,6 +410,7 @@ static client_end bury(const void *ctx, Sim__Records__Client *record)
     record->jwks = record->tls_san = record->name = nothing;
     record->secret_sha256 = (ProtobufCBinaryData){0};
     record->n_redirect_uris = record->n_scopes = record->n_users = 0;
+    record->n_key_services = 0;
     return END_ALL;
 }
 

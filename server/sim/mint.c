@@ -27,7 +27,7 @@ static rpc_code mint_access(sim_oidc *oidc, const trust_signer *signer, const si
     const trust_token_claims claims = {
         .issuer = oidc->service->config.issuer,
         .subject = ticket->subject,
-        .audience = ticket->dacm->resource,
+        .audience = ticket->audience,
         .client_id = ticket->client->client_id,
         .scope = ticket->scope,
         .jti = tokens->jti,
@@ -39,6 +39,7 @@ static rpc_code mint_access(sim_oidc *oidc, const trust_signer *signer, const si
         .actions = details ? actions : NULL,
         .gpsis = ticket->gpsis && *ticket->gpsis ? ticket->gpsis : NULL,
         .users = ticket->users,
+        .skeyprov = ticket->skeyprov,
         .profile = ticket->profile ? ticket->profile->users : NULL,
         .certificate_sha256 = ticket->certificate_sha256,
     };

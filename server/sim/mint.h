@@ -10,12 +10,13 @@
 /** What the tokens of one answer say. Borrowed; NULL and 0 leave out. */
 typedef struct sim_ticket {
     const sim_client *client;
-    const sim_dacm *dacm; /* whose resource is the audience */
+    const char *audience;
     const char *subject, *scope;
     const sim_details *details; /* what is granted; NULL = none */
     const char *const *gpsis;   /* whom the holder is: a user's token */
     const char *const *users;   /* whom it acts for: a VAL server's */
     const sim_profile *profile; /* Digital_profile; NULL = no asset */
+    const char *skeyprov;       /* SKeyProv: VAL service IDs; NULL = none */
     const uint8_t *certificate_sha256;
     int64_t tokens_after; /* `iat` must be later */
     int64_t auth_time;

@@ -54,6 +54,8 @@ static rpc_code read_config(sim_server *server, rpc_status *reterr)
     server->service.config = (sim_config){
         .issuer = host_string(v, "issuer"),
         .mtls_url = server->mtls_url,
+        .skms = host_string_list(v, "skms.resources"),
+        .skms_count = host_list_count(v, "skms.resources"),
         .access_life_s = host_int(v, "tokens.access_life_s"),
         .id_life_s = host_int(v, "tokens.id_life_s"),
         .state_bytes_max = (size_t)host_int(v, "limits.https.connection_bytes") / STATE_SHARE,

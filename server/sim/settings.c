@@ -51,6 +51,8 @@ const host_setting sim_settings[] = {
         .field_count = COUNT(dacm_fields),
         .required_list = true,
         .description = "for whom tokens are; the first where a client names none"},
+    PROGRAM_TEXTS("skms.resources",
+        "resource URIs of SKM-Ss, `aud` of tokens with seal.km and seal.kp for VAL servers"),
     CHOICE("keys.source", sources, "file", "where the keys that sign tokens come from"),
     RELOADED("keys.file", 1, NULL, "private token keys, a JWK set of mode 0600 (0640 at most)"),
     NUMBER("tokens.access_life_s", "s", 30, 900, "300",

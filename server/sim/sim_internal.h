@@ -16,6 +16,8 @@
 typedef struct sim_config {
     const char *issuer;   /* without a slash at its end */
     const char *mtls_url; /* base of the endpoints that ask for a client certificate; "" = none */
+    const char *const *skms; /* resources of SKM-Ss: `aud` of tokens for them */
+    size_t skms_count;
     int64_t access_life_s, id_life_s;
     size_t state_bytes_max; /* of an authorization request, percent-encoded: it goes back so */
 } sim_config;

@@ -138,6 +138,8 @@ typedef enum sim_consent_rule {
     SIM_CONSENT_NEVER, /* the operator's own client */
 } sim_consent_rule;
 
+#define SIM_SKEYPROV_MAX 255 /* bytes of the claim: VAL service IDs and blanks between them */
+
 /** One allocation; sim_client_free(). Lists are NULL-terminated. */
 typedef struct sim_client {
     const char *client_id, *name;
@@ -148,7 +150,8 @@ typedef struct sim_client {
     unsigned grants;
     const char *const *scopes;
     const char *const *users;
-    trust_alg token_alg; /* EDDSA or RS256 */
+    const char *const *key_services; /* SKeyProv: VAL service IDs whose keys it may bring */
+    trust_alg token_alg;             /* EDDSA or RS256 */
     bool bound;
     sim_consent_rule consent;
     bool disabled;

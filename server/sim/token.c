@@ -22,6 +22,7 @@ typedef struct token_request {
     sim_details details; /* what is granted */
     char scope[SIM_SCOPE_BYTES_MAX + 1];
     const char *users[TRUST_USERS_MAX + 1]; /* of details, for a VAL server */
+    char skeyprov[SIM_SKEYPROV_MAX + 1];
     sim_ticket ticket;
 } token_request;
 
@@ -58,8 +59,21 @@ static bool choose_resource(token_request *t, const char *granted, sim_error *re
     t->dacm = sim_oidc_dacm(t->oidc, asked ? asked : granted);
     if (!t->dacm)
         return sim_refuse(reterr, SIM_INVALID_TARGET, "no tokens are issued for this resource");
-    t->ticket.dacm = t->dacm;
+    t->ticket.audience = t->dacm->resource;
     return true;
+}
+
+/* Tokens for an SKM-S are a VAL server's own: the keys of an SKM-C are no user's. */
+static bool choose_resource_of_client(token_request *t, sim_error *reterr)
+{
+    const char *asked = sim_param(t->form, "resource");
+    const char *const *skms = t->oidc->service->config.skms;
+    for (size_t i = 0; asked && i < t->oidc->service->config.skms_count; i++)
+        if (strcmp(skms[i], asked) == 0) {
+            t->ticket.audience = skms[i];
+            return true;
+        }
+    return choose_resource(t, "", reterr);
 }
 
 /* The scope asked for, which must be within what may be had; all of that when none is asked for. */
@@ -102,7 +116,7 @@ static rpc_code note(token_request *t, const sim_tokens *tokens, rpc_status *ret
         host_text("grant", sim_grant_kind_name(t->kind)),
         host_text("client", t->caller.client->client_id), host_who("subject", t->ticket.subject),
         host_text("jti", tokens->jti), host_text("scope", t->ticket.scope),
-        host_text("resource", t->dacm->resource),
+        host_text("resource", t->ticket.audience),
         host_text("asset", t->has_details ? t->details.asset_id : ""));
 }
 
@@ -252,15 +266,23 @@ static bool by_refresh(token_request *t, sim_error *reterr)
 /* ---- VAL servers -------------------------------------------------------------------------------
  */
 
-/* What a client may have without a user: no scope that is about one. */
+/* What a client may have without a user: no scope that is about one; and for an SKM-S (no DACM)
+ * only those that are about keys. */
+static bool is_of_client(const char *scope, bool dacm)
+{
+    if (!dacm)
+        return strcmp(scope, SIM_SCOPE_KEYS) == 0 || strcmp(scope, SIM_SCOPE_PROVISIONING) == 0;
+    return strcmp(scope, "openid") != 0 && strcmp(scope, "profile") != 0 &&
+           strcmp(scope, "offline_access") != 0;
+}
+
 static bool scopes_of_client(
-    const sim_client *client, char ret[SIM_SCOPE_BYTES_MAX + 1], sim_error *reterr)
+    const sim_client *client, bool dacm, char ret[SIM_SCOPE_BYTES_MAX + 1], sim_error *reterr)
 {
     size_t size = 0;
     ret[0] = '\0';
     for (const char *const *scope = client->scopes; *scope; scope++) {
-        if (strcmp(*scope, "openid") == 0 || strcmp(*scope, "profile") == 0 ||
-            strcmp(*scope, "offline_access") == 0)
+        if (!is_of_client(*scope, dacm))
             continue;
         int written = snprintf(
             ret + size, SIM_SCOPE_BYTES_MAX + 1 - size, "%s%s", size ? " " : "", *scope);
@@ -278,6 +300,9 @@ static bool take_users(token_request *t, sim_error *reterr)
     t->has_details = json != NULL;
     if (!json)
         return true;
+    if (!t->dacm)
+        return sim_refuse(
+            reterr, SIM_INVALID_DETAILS, "an SKM-S has no assets: leave authorization_details out");
     if (!sim_details_parse(rpc_bytes_str(json), true, &t->details, reterr))
         return false;
     if (!sim_scope_allowed(SIM_SCOPE_ASSETS, t->caller.client->scopes))
@@ -289,6 +314,19 @@ static bool take_users(token_request *t, sim_error *reterr)
         t->users[i] = t->details.users[i].text;
     t->users[t->details.user_count] = NULL;
     return true;
+}
+
+/* SKeyProv (TS 33.434 A.2.2): whose keys the client may bring, in tokens for that alone. */
+static void take_provisioning(token_request *t)
+{
+    size_t size = 0;
+    const char *const *service = t->caller.client->key_services;
+    if (t->dacm || !sim_words_within(SIM_SCOPE_PROVISIONING, t->scope) || !*service)
+        return;
+    for (; *service; service++) /* a registration has no more than fit */
+        size += (size_t)snprintf(
+            t->skeyprov + size, sizeof t->skeyprov - size, "%s%s", size ? " " : "", *service);
+    t->ticket.skeyprov = t->skeyprov;
 }
 
 static bool issue_to_client(token_request *t, const sim_profile *profile, sim_error *reterr)
@@ -326,9 +364,11 @@ static bool by_client(token_request *t, sim_error *reterr)
     if (t->caller.client->auth == SIM_AUTH_NONE)
         return sim_refuse(
             reterr, "unauthorized_client", "a public client cannot act in its own name");
-    if (!scopes_of_client(t->caller.client, all, reterr) || !choose_scope(t, all, reterr) ||
-        !bind_certificate(t, reterr) || !choose_resource(t, "", reterr) || !take_users(t, reterr))
+    if (!choose_resource_of_client(t, reterr) ||
+        !scopes_of_client(t->caller.client, t->dacm, all, reterr) ||
+        !choose_scope(t, all, reterr) || !bind_certificate(t, reterr) || !take_users(t, reterr))
         return false;
+    take_provisioning(t);
     if (!t->has_details || !*t->details.asset_id)
         return issue_to_client(t, NULL, reterr);
     if (!ask_dacm(t, t->users, t->details.user_count, allowed, &profile, reterr))

@@ -35,7 +35,9 @@ static bool tell_enrolments(
     for (size_t i = 0; message->enrolments && i < view->enrolment_count; i++) {
         Skms__V1__Enrolment *enrolment = program_call_new(c, &skms__v1__enrolment__descriptor);
         if (!enrolment ||
-            !(enrolment->certificate_san = program_call_text(c, view->enrolments[i].san)))
+            !(enrolment->certificate_san = program_call_text(c, view->enrolments[i].san)) ||
+            !(enrolment->client_id = program_call_text(c, view->enrolments[i].client.client_id)) ||
+            !(enrolment->client_issuer = program_call_text(c, view->enrolments[i].client.issuer)))
             return false;
         enrolment->enrolled_at = view->enrolments[i].enrolled_at;
         enrolment->token_expires_at = view->enrolments[i].token_expires_at;
@@ -139,14 +141,38 @@ rpc_code admin_list_services(program_call *c, rpc_status *reterr)
 /* ---- enrolments --------------------------------------------------------------------------------
  */
 
+/* The SIM-S that knows the client: the one that is named, or the only one. */
+static rpc_code find_issuer(program_call *c, const Skms__V1__CreateEnrolmentRequest *request,
+    char ret[SKM_CLIENT_MAX + 1], rpc_status *reterr)
+{
+    const bool named = request->client_issuer[0] != '\0';
+    if (!request->client_id[0])
+        return named ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                           "client_issuer: says nothing without client_id")
+                     : RPC_OK;
+    if (skm_tokens_issuer(
+            admin_service(c)->tokens, request->client_issuer, ret, SKM_CLIENT_MAX + 1))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        named ? "client_issuer: is none of 'issuers' in the configuration of skmsd"
+              : "client_issuer: name the SIM-S; 'issuers' in the configuration of skmsd has not "
+                "exactly one");
+}
+
 rpc_code admin_create_enrolment(program_call *c, rpc_status *reterr)
 {
     const Skms__V1__CreateEnrolmentRequest *request = (const Skms__V1__CreateEnrolmentRequest *)
                                                           c->request;
     char token[SKM_TOKEN_CHARS + 1];
+    char issuer[SKM_CLIENT_MAX + 1] = "";
     int64_t expires_at = 0;
-    rpc_code code = skm_enrolment_add(admin_service(c)->state, request->val_service,
-        request->certificate_san, token, &expires_at, reterr);
+    rpc_code code = find_issuer(c, request, issuer, reterr);
+    if (code != RPC_OK)
+        return code;
+    const skm_client client = {.issuer = issuer, .client_id = request->client_id};
+    code = skm_enrolment_add(admin_service(c)->state, request->val_service,
+        request->certificate_san, request->client_id[0] ? &client : NULL, token, &expires_at,
+        reterr);
     if (code != RPC_OK)
         return code;
     Skms__V1__CreateEnrolmentResponse *reply = program_call_new(

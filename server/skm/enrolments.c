@@ -28,6 +28,19 @@ static int by_san(const void *a, const void *b)
     return order ? order : strcmp(left->service->name, right->service->name);
 }
 
+/* The empty client is nobody's. */
+static bool is_client(const skm_client *client, const skm__enrolment *enrolment)
+{
+    return client->client_id && strcmp(client->client_id, enrolment->client_id) == 0 &&
+           strcmp(client->issuer, enrolment->client_issuer) == 0;
+}
+
+bool skm__may_use(const skm_caller *caller, const skm__enrolment *enrolment)
+{
+    return named(caller, enrolment->san) &&
+           (!enrolment->client_id[0] || is_client(&caller->client, enrolment));
+}
+
 bool skm__members_rebuild(skm_state *state)
 {
     size_t count = 0;
@@ -77,7 +90,7 @@ static void search_name(const skm_state *state, const char *name, search *s)
     for (size_t i = first_of(state, name);
          i < state->member_count && strcasecmp(state->members[i].san, name) == 0; i++) {
         const skm__member *member = &state->members[i];
-        if (!named(s->caller, member->san) ||
+        if (!skm__may_use(s->caller, member->enrolment) ||
             (s->service[0] && strcmp(member->service->name, s->service) != 0))
             continue;
         s->several = s->several || (s->found && s->found->service != member->service);
@@ -91,7 +104,7 @@ static const skm__member *member_of(
 {
     for (size_t i = 0; i < state->member_count; i++)
         if (strcmp(state->members[i].service->name, service) == 0 &&
-            named(caller, state->members[i].san))
+            skm__may_use(caller, state->members[i].enrolment))
             return &state->members[i];
     return NULL;
 }
@@ -130,6 +143,8 @@ static void put_enrolment(skm__changes *changes, skm__enrolment *enrolment)
         record.sealing_key = (ProtobufCBinaryData){
             sizeof enrolment->sealing_key, enrolment->sealing_key};
     record.enrolled_at = enrolment->enrolled_at;
+    record.client_issuer = enrolment->client_issuer;
+    record.client_id = enrolment->client_id;
     skm__put(changes, &item, &record.base);
 }
 
@@ -200,27 +215,50 @@ static void draw_token(skm__enrolment *enrolment, char ret_token[SKM_TOKEN_CHARS
     enrolment->has_token = true;
 }
 
-static rpc_code add_enrolment(skm_state *state, const char *name, const char *san,
-    char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at, rpc_status *reterr)
+static rpc_code check_names(const char *san, const skm_client *client, rpc_status *reterr)
 {
-    skm__service *service = NULL;
-    skm__enrolment enrolment = {.san = ""};
-    char token[SKM_TOKEN_CHARS + 1];
-    rpc_code code = find_service(state, name, &service, reterr);
-    if (code != RPC_OK)
-        return code;
     if (!skm__name_valid(san, SKM_SAN_MAX))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "certificate_san: the DNS or URI name in the SKM-C's certificate, 1 to %d printable "
             "ASCII characters without blanks, quotes and backslashes",
             SKM_SAN_MAX);
+    if (client && (!skm__name_valid(client->issuer, SKM_CLIENT_MAX) ||
+                      !skm__name_valid(client->client_id, SKM_CLIENT_MAX)))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "client_id, client_issuer: the VAL server's client and its SIM-S, each of 1 to %d "
+            "printable ASCII characters without blanks, quotes and backslashes",
+            SKM_CLIENT_MAX);
+    return RPC_OK;
+}
+
+static void name_enrolment(skm__enrolment *enrolment, const char *san, const skm_client *client)
+{
+    snprintf(enrolment->san, sizeof enrolment->san, "%s", san);
+    snprintf(enrolment->client_issuer, sizeof enrolment->client_issuer, "%s",
+        client ? client->issuer : "");
+    snprintf(
+        enrolment->client_id, sizeof enrolment->client_id, "%s", client ? client->client_id : "");
+}
+
+static rpc_code add_enrolment(skm_state *state, const char *name, const char *san,
+    const skm_client *client, char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at,
+    rpc_status *reterr)
+{
+    skm__service *service = NULL;
+    skm__enrolment enrolment = {.san = ""};
+    char token[SKM_TOKEN_CHARS + 1];
+    rpc_code code = find_service(state, name, &service, reterr);
+    if (code == RPC_OK)
+        code = check_names(san, client, reterr);
+    if (code != RPC_OK)
+        return code;
     const size_t index = index_of(service, san);
     if (index == SKM_ENROLMENTS_MAX)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "certificate_san: a VAL service has at most %d SKM-Cs; revoke one", SKM_ENROLMENTS_MAX);
     if (index < service->enrolment_count)
         enrolment = service->enrolments[index];
-    snprintf(enrolment.san, sizeof enrolment.san, "%s", san);
+    name_enrolment(&enrolment, san, client);
     draw_token(&enrolment, token);
     enrolment.token_expires_at = skm__now_s(state) + state->token_life_s;
     code = write_enrolment(state, service, &enrolment, reterr);
@@ -235,10 +273,12 @@ static rpc_code add_enrolment(skm_state *state, const char *name, const char *sa
 }
 
 rpc_code skm_enrolment_add(skm_state *state, const char *service, const char *san,
-    char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at, rpc_status *reterr)
+    const skm_client *client, char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at,
+    rpc_status *reterr)
 {
     pthread_mutex_lock(&state->change);
-    const rpc_code code = add_enrolment(state, service, san, ret_token, ret_expires_at, reterr);
+    const rpc_code code = add_enrolment(
+        state, service, san, client, ret_token, ret_expires_at, reterr);
     pthread_mutex_unlock(&state->change);
     return code;
 }

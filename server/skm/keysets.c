@@ -127,21 +127,41 @@ static rpc_code seal_new_key(const change *c, skm__key *key, const trust_signer 
     return RPC_OK;
 }
 
-static rpc_code make_key(change *c, size_t i, rpc_status *reterr)
+/* given: a key that was brought; NULL: a new one. */
+static rpc_code make_key(change *c, size_t i, const trust_signer *given, rpc_status *reterr)
 {
-    trust_signer *signer = NULL;
+    trust_signer *made = NULL;
     skm__key *key = calloc(1, sizeof *key);
     if (!key)
         return skm__no_memory(reterr);
     c->keys[i] = key;
-    rpc_code code = trust_signer_generate(skm__trust_purpose(c->set->purpose), &signer, reterr);
+    rpc_code code = RPC_OK;
+    if (!given)
+        code = trust_signer_generate(skm__trust_purpose(c->set->purpose), &made, reterr);
     if (code != RPC_OK)
         return code;
+    const trust_signer *signer = given ? given : made;
     snprintf(key->kid, sizeof key->kid, "%s", trust_signer_kid(signer));
     memcpy(key->public_key, trust_signer_ed25519(signer), sizeof key->public_key);
     code = seal_new_key(c, key, signer);
-    trust_signer_free(signer);
+    trust_signer_free(made);
     return code;
+}
+
+static rpc_code no_room(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+        "the set holds %u keys, none of which may be dropped yet; no further one is made",
+        SKM_LIFE_KEYS_MAX);
+}
+
+static rpc_code add_key(change *c, const skm__edit *edit, rpc_status *reterr)
+{
+    if (c->count == SKM_LIFE_KEYS_MAX)
+        return no_room(reterr);
+    c->keys[c->count] = NULL;
+    c->lives[c->count] = edit->add_life;
+    return make_key(c, c->count++, edit->add, reterr);
 }
 
 static rpc_code apply_edit(change *c, const skm__edit *edit, rpc_status *reterr)
@@ -169,11 +189,11 @@ static rpc_code plan(change *c, const skm__edit *edit, rpc_status *reterr)
     if (code != RPC_OK)
         return code;
     if (!skm_life_tend(&c->set->service->policy, c->lives, &c->count, SKM_LIFE_KEYS_MAX, c->now))
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "the set holds %u keys, none of which may be dropped yet; no further one is made",
-            SKM_LIFE_KEYS_MAX);
+        return no_room(reterr);
     for (size_t i = c->made_from; code == RPC_OK && i < c->count; i++)
-        code = make_key(c, i, reterr);
+        code = make_key(c, i, NULL, reterr);
+    if (code == RPC_OK && edit && edit->add)
+        code = add_key(c, edit, reterr);
     if (code == RPC_OK)
         drop_spare(c);
     return code;

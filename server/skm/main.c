@@ -3,6 +3,7 @@
 #include "server.h"
 #include "settings.h"
 #include "tools.h"
+#include "trust.h"
 
 /* argp looks it up by name, from the C library */
 __attribute__((visibility("default"))) const char *argp_program_version = "skmsd " DACM_VERSION;
@@ -39,15 +40,16 @@ static void stop(void *server)
 int main(int argc, char **argv)
 {
     skm_tools tools = {.after_restore = false};
+    trust_json_overwrite();
     const program skmsd = {
         .name = "skmsd",
         .version = DACM_VERSION,
         .text = "The SKM-S: makes, keeps, publishes and turns the keys that sign digital assets "
                 "and tokens (3GPP TS 33.434 5.3, TR 33.721 solution #6).\v"
-                "SIGHUP reads certificates again; SIGTERM lets running calls end.",
+                "SIGHUP reads certificates and issuers again; SIGTERM lets running calls end.",
         .settings = skm_settings,
         .setting_count = skm_settings_count,
-        .reloaded = "reloaded certificates",
+        .reloaded = "reloaded certificates and issuers",
         .check = check,
         .check_files = skm_server_check,
         .start = start,

@@ -106,6 +106,10 @@ static rpc_code open_service(skm_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     skm_service *service = &server->service;
+    const rpc_code code = skm_tokens_start(values, service->clock, service->log, service->metrics,
+        server->health, &service->tokens, reterr);
+    if (code != RPC_OK)
+        return code;
     service->watchers = skm_watchers_new(service, (size_t)host_int(values, "keysets.watchers_max"));
     if (!service->watchers)
         return no_memory(reterr);
@@ -234,6 +238,8 @@ rpc_code skm_server_check(const host_values *values, rpc_status *reterr)
         .client_auth = RPC_CLIENT_AUTH_REQUEST};
     rpc_code code = skm_master_check(values, reterr);
     if (code == RPC_OK)
+        code = skm_tokens_check(values, reterr);
+    if (code == RPC_OK)
         code = judge_tls(&keys, "listen.keys", reterr);
     return code == RPC_OK && tls.certificate_file ? judge_tls(&tls, "listen.https", reterr) : code;
 }
@@ -242,6 +248,8 @@ rpc_code skm_server_reload(skm_server *server, const host_settings *settings, rp
 {
     const host_values *values = host_settings_values(settings);
     rpc_code code = skm_server_check(values, reterr);
+    if (code == RPC_OK)
+        code = skm_tokens_reload(server->service.tokens, values, reterr);
     if (code == RPC_OK)
         code = skm_signing_keys_reload(server->keys, values, reterr);
     return code == RPC_OK ? host_https_reload(server->https, reterr) : code;
@@ -264,6 +272,7 @@ void skm_server_stop(skm_server *server)
     host_rpc_free(server->calls);
     host_rpc_free(server->admin_calls);
     skm_tender_stop(server->tender);
+    skm_tokens_stop(service->tokens);
     skm_watchers_free(service->watchers);
     skm_state_close(service->state);
     store_close(server->db);

@@ -14,7 +14,7 @@ RPC_MUST_USE rpc_code skm_server_start(
     host_settings *settings, host_log *log, skm_server **ret, rpc_status *reterr);
 /** Reads every file that settings name as a start would, and changes nothing. */
 RPC_MUST_USE rpc_code skm_server_check(const host_values *values, rpc_status *reterr);
-/** Certificates as settings have them now. On failure everything stays as it was. */
+/** Certificates and issuers as settings have them now. On failure everything stays as it was. */
 RPC_MUST_USE rpc_code skm_server_reload(
     skm_server *server, const host_settings *settings, rpc_status *reterr);
 /** Lets running requests end (limits.drain_ms), then stops. NULL is allowed. */

@@ -93,6 +93,9 @@ static rpc_code take_enrolment(loading *l, const Skm__Records__Enrolment *record
         return damaged("the record of an enrolment", &l->status);
     skm__enrolment *enrolment = &service->enrolments[service->enrolment_count];
     if (!rpc_text_copy(enrolment->san, sizeof enrolment->san, record->san) ||
+        !rpc_text_copy(
+            enrolment->client_issuer, sizeof enrolment->client_issuer, record->client_issuer) ||
+        !rpc_text_copy(enrolment->client_id, sizeof enrolment->client_id, record->client_id) ||
         (record->token_sha256.len && record->token_sha256.len != sizeof enrolment->token_sha256) ||
         (record->sealing_key.len && record->sealing_key.len != sizeof enrolment->sealing_key))
         return damaged("the record of an enrolment", &l->status);
@@ -302,6 +305,7 @@ static bool tell(const skm__service *service, int64_t now, skm_service_fn *fn, v
         const skm__enrolment *from = &service->enrolments[i];
         const bool good = from->has_token && from->token_expires_at > now;
         enrolments[i] = (skm_enrolment){.san = from->san,
+            .client = {from->client_issuer, from->client_id},
             .enrolled_at = from->enrolled_at,
             .token_expires_at = good ? from->token_expires_at : 0};
     }

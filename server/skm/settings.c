@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include "issuers.h"
 #include "master.h"
 #include "program.h"
 #include "trust.h"
@@ -14,8 +15,22 @@
 #define CHOICE       PROGRAM_CHOICE
 #define YEARS_S      316224000 /* ten */
 
+static const host_setting issuer_fields[] = {
+    ISSUERS_KEY_SETTINGS,
+    ISSUERS_TOKEN_SETTINGS,
+    NUMBER("token_life_s_max", "s", 30, 900, "300",
+        "the longest life of its tokens: no revocation reaches this server"),
+};
+
 const host_setting skm_settings[] = {
     TEXT("issuer", 1, NULL, "`iss` of key sets: the URI that verifiers know this server by"),
+    TEXT("resource", 0, "", "resource URI: audience of VAL servers' tokens; needed with issuers"),
+    {.name = "issuers",
+        .kind = HOST_MAP_LIST,
+        .fields = issuer_fields,
+        .field_count = COUNT(issuer_fields),
+        .reloadable = true,
+        .description = "who may issue access tokens to VAL servers; none: no VAL server comes"},
     TEXT("listen.keys.url", 1, "tls+tcp://127.0.0.1:7643",
         "listener for SKM-Cs and verifiers, tls+tcp://host:port"),
     RELOADED("listen.keys.certificate", 1, NULL, "PEM file of the certificate chain, leaf first"),
@@ -119,6 +134,16 @@ static rpc_code check_admin(const host_values *values, rpc_status *reterr)
     return program_check_url(values, "admin", false, reterr);
 }
 
+/* A token without an audience would be good for any server. */
+static rpc_code check_tokens(const host_values *values, rpc_status *reterr)
+{
+    return host_list_count(values, "issuers") > 0 && !host_string(values, "resource")[0]
+               ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                     "'resource': tokens of 'issuers' are for a resource; say what this server is "
+                     "called there")
+               : issuers_check(values, reterr);
+}
+
 rpc_code skm_settings_check(const host_values *values, rpc_status *reterr)
 {
     rpc_code code = check_issuer(values, reterr);
@@ -126,6 +151,8 @@ rpc_code skm_settings_check(const host_values *values, rpc_status *reterr)
         code = check_master(values, reterr);
     if (code == RPC_OK)
         code = check_lives(values, reterr);
+    if (code == RPC_OK)
+        code = check_tokens(values, reterr);
     if (code == RPC_OK)
         code = program_check_url(values, "keys", false, reterr);
     if (code == RPC_OK)

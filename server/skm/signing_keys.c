@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What waits for the disk (Enrol, GetSigningKey: the audit trail) runs on a pool; GetKeySet and
- * Sign are answered in place, but for signatures of which the trail must be told first. */
+/* What waits for the disk (Enrol, GetSigningKey, ProvisionKey: the audit trail) runs on a pool;
+ * GetKeySet and Sign are answered in place, but for signatures of which the trail must be told
+ * first. */
 #include "signing_keys.h"
 
 #include "skms_proto_descriptors.h"
 
 #include <stdlib.h>
 
-#define THREADS     8u /* they wait for the disk, and whoever waits together has one sync */
-#define QUEUE_MAX   1024u
-#define ARENA_BYTES (256u << 10)
-#define SIGN_TRIES  8u
-#define SERVICE     "skms.v1.SigningKeys"
+#define THREADS       8u /* they wait for the disk, and whoever waits together has one sync */
+#define QUEUE_MAX     1024u
+#define ARENA_BYTES   (256u << 10)
+#define SIGN_TRIES    8u
+#define JWK_BYTES_MAX 4096u
+#define SERVICE       "skms.v1.SigningKeys"
 
 typedef struct methods {
     Skms__V1__SigningKeys_Service base;
@@ -25,7 +27,7 @@ struct skm_signing_keys {
     rpc_pool *pool;
     program_calls calls;
     methods methods;
-    host_counter *sign_refused, *released, *enrolled;
+    host_counter *sign_refused, *released, *enrolled, *provisioned;
 };
 
 typedef rpc_code method_fn(program_call *c, rpc_status *reterr);
@@ -75,6 +77,37 @@ static rpc_code audit(program_call *c, const char *event, const char *val_servic
         host_text("outcome", outcome), host_text("client", skm_caller_name(c->call)),
         host_text("certificate_sha256", sha256), host_text("val_service", val_service),
         host_text("purpose", purpose), host_text("kids", kids));
+}
+
+/* ---- the token of a VAL server ------------------------------------------------------------------
+ */
+
+/* Callers learn that it is not good; the trail and the log learn why. */
+static rpc_code refuse_token(
+    const program_call *c, const char *name, const rpc_status *why, rpc_status *reterr)
+{
+    HOST_LOG(service_of(c)->log, HOST_INFO, "a token was refused", host_text("method", name),
+        host_text("request_id", host_rpc_request_id(c->call)),
+        host_text("client", skm_caller_name(c->call)), host_text("why", why->message));
+    if (why->code == RPC_UNAUTHENTICATED)
+        return rpc_status_set(reterr, RPC_UNAUTHENTICATED,
+            "the access token is not good: the operator can look up request %s",
+            host_rpc_request_id(c->call));
+    return skm_not_for_you(reterr);
+}
+
+/* *caller and *ret get what the token says, when there is one. */
+static rpc_code take_token(program_call *c, const char *name, const char *scope, skm_caller *caller,
+    trust_token **ret, rpc_status *reterr)
+{
+    rpc_status why;
+    const rpc_code code = skm_token_of(service_of(c)->tokens, c->call, scope, ret, &why);
+    *caller = skm_caller_of(c->call);
+    if (code != RPC_OK)
+        return refuse_token(c, name, &why, reterr);
+    if (*ret)
+        caller->client = (skm_client){(*ret)->issuer, (*ret)->client_id};
+    return RPC_OK;
 }
 
 /* ---- Enrol --------------------------------------------------------------------------------------
@@ -181,15 +214,20 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
     const Skms__V1__GetSigningKeyRequest *request = (const Skms__V1__GetSigningKeyRequest *)
                                                         c->request;
     skm_signing_keys *keys = c->service;
-    const skm_caller caller = skm_caller_of(c->call);
+    skm_caller caller;
+    trust_token *token = NULL;
     char kids[SKM_RELEASED_MAX * (TRUST_KID_MAX + 1) + 1];
     skm_purpose purpose;
     skm_release release;
     rpc_status why;
     if (!skm_purpose_of(request->purpose, &purpose))
         return skm_no_purpose(reterr);
-    const rpc_code code = skm_keys_release(
-        keys->service->state, &caller, request->val_service, purpose, &release, reterr);
+    memset(&release, 0, sizeof release);
+    rpc_code code = take_token(c, "GetSigningKey", SKM_SCOPE_RETRIEVAL, &caller, &token, reterr);
+    if (code == RPC_OK)
+        code = skm_keys_release(
+            keys->service->state, &caller, request->val_service, purpose, &release, reterr);
+    trust_token_unref(token);
     list_kids(&release, kids, sizeof kids);
     if (audit(c, "release", code == RPC_OK ? release.service : request->val_service,
             skm_purpose_name(purpose), kids, rpc_code_name(code), &why) != RPC_OK)
@@ -198,6 +236,84 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
         return code;
     host_counter_add(keys->released, release.count);
     return tell_keys(c, &release, reterr);
+}
+
+/* ---- ProvisionKey -------------------------------------------------------------------------------
+ */
+
+static rpc_code read_key(rpc_bytes jwk, skm_purpose purpose, trust_signer **ret, rpc_status *reterr)
+{
+    rpc_status why;
+    if (jwk.size == 0 || jwk.size > JWK_BYTES_MAX)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "jwk: must have 1 to %u bytes: one private Ed25519 key (RFC 8037)", JWK_BYTES_MAX);
+    const rpc_code code = trust_signer_import(
+        jwk, purpose == SKM_FOR_TOKENS ? TRUST_FOR_TOKENS : TRUST_FOR_MANIFESTS, ret, &why);
+    return code == RPC_OK ? code : rpc_status_set(reterr, code, "jwk: %.300s", why.message);
+}
+
+/* Bound, of a client with the right to bring keys of that service. */
+static rpc_code check_provisioning(
+    const program_call *c, const trust_token *token, const char *service, rpc_status *reterr)
+{
+    rpc_status why = {0};
+    if (!token)
+        rpc_status_set(&why, RPC_UNAUTHENTICATED, "token: there is none");
+    else if (!token->bound)
+        rpc_status_set(&why, RPC_UNAUTHENTICATED, "token: it is not bound to a certificate (cnf)");
+    else if (!skm_token_provisions(token, service))
+        rpc_status_set(&why, RPC_PERMISSION_DENIED,
+            token->skeyprov ? "token: SKeyProv does not name the VAL service"
+                            : "token: it has no SKeyProv");
+    return why.code == RPC_OK ? RPC_OK : refuse_token(c, "ProvisionKey", &why, reterr);
+}
+
+static rpc_code provision(program_call *c, const Skms__V1__ProvisionKeyRequest *request,
+    skm_purpose purpose, skm_provisioned *ret, rpc_status *reterr)
+{
+    skm_caller caller;
+    trust_token *token = NULL;
+    trust_signer *signer = NULL;
+    rpc_code code = take_token(c, "ProvisionKey", SKM_SCOPE_PROVISIONING, &caller, &token, reterr);
+    if (code == RPC_OK)
+        code = check_provisioning(c, token, request->val_service, reterr);
+    if (code == RPC_OK)
+        code = read_key(
+            rpc_bytes_of(request->jwk.data, request->jwk.len), purpose, &signer, reterr);
+    if (code == RPC_OK)
+        code = skm_key_provision(service_of(c)->state, &caller, request->val_service, purpose,
+            signer, request->signs_from, request->signs_until, ret, reterr);
+    trust_signer_free(signer);
+    trust_token_unref(token);
+    return code;
+}
+
+static rpc_code provision_key(program_call *c, rpc_status *reterr)
+{
+    const Skms__V1__ProvisionKeyRequest *request = (const Skms__V1__ProvisionKeyRequest *)
+                                                       c->request;
+    skm_signing_keys *keys = c->service;
+    skm_purpose purpose;
+    skm_provisioned provisioned = {.kid = ""};
+    rpc_status why;
+    if (!skm_purpose_of(request->purpose, &purpose))
+        return skm_no_purpose(reterr);
+    const rpc_code code = provision(c, request, purpose, &provisioned, reterr);
+    if (audit(c, "provision", request->val_service, skm_purpose_name(purpose), provisioned.kid,
+            rpc_code_name(code), &why) != RPC_OK)
+        return rpc_status_text(reterr, why.code, why.message);
+    if (code != RPC_OK)
+        return code;
+    Skms__V1__ProvisionKeyResponse *reply = program_call_new(
+        c, &skms__v1__provision_key_response__descriptor);
+    if (!reply || !(reply->kid = program_call_text(c, provisioned.kid)))
+        return program_call_no_memory(reterr);
+    reply->state = (Skms__V1__KeyState)provisioned.state;
+    reply->signs_from = provisioned.signs_from;
+    reply->signs_until = provisioned.signs_until;
+    host_counter_add(keys->provisioned, 1);
+    c->reply = &reply->base;
+    return RPC_OK;
 }
 
 /* ---- Sign, where the trail must be told first ---------------------------------------------------
@@ -301,7 +417,8 @@ static rpc_code run(program_call *c, rpc_status *reterr)
 
 #define POOLED(X)                                                                                  \
     X(enrol, Enrol, EnrolResponse)                                                                 \
-    X(get_signing_key, GetSigningKey, GetSigningKeyResponse)
+    X(get_signing_key, GetSigningKey, GetSigningKeyResponse)                                       \
+    X(provision_key, ProvisionKey, ProvisionKeyResponse)
 
 #define DEFINE(function, rpc, reply)                                                               \
     static void on_##function(Skms__V1__SigningKeys_Service *self,                                 \
@@ -426,14 +543,13 @@ static rpc_code open_server(
     static const rpc_method_options watch = {.stream_receive_ms = RPC_NO_TIMEOUT};
 #define MEMBER(function, rpc, reply) .function = on_##function,
     keys->methods = (methods){
-        /* ProvisionKey (TS 33.434 5.8) is not there yet: UNIMPLEMENTED */
         .base = {.base = SKMS__V1__SIGNING_KEYS__BASE_INIT,
             POOLED(MEMBER).get_key_set = on_get_key_set,
             .sign = on_sign},
         .keys = keys,
     };
     const rpc_interceptor interceptor = host_rpc_interceptor(calls);
-    const rpc_server_options options = {.limits = host_rpc_limits(settings),
+    rpc_server_options options = {.limits = host_rpc_limits(settings),
         .interceptors = &interceptor,
         .interceptor_count = 1,
         .on_event = host_rpc_event,
@@ -443,6 +559,7 @@ static rpc_code open_server(
     const rpc_listener_options listener = {.name = "keys",
         .url = host_string(settings, "listen.keys.url"),
         .tls = skm_signing_keys_tls(settings)};
+    options.limits.overwrite_messages = true; /* ProvisionKey carries private keys */
     rpc_status why = {0};
     rpc_code code = rpc_server_new(keys->service->runtime, &options, &keys->rpc, reterr);
     if (code == RPC_OK)
@@ -469,6 +586,8 @@ static void count_in(skm_signing_keys *keys)
         metrics, "skm_signatures_refused_total", "Calls of Sign that were refused.", NULL);
     keys->released = host_metrics_counter(
         metrics, "skm_keys_released_total", "Private keys given to their owners, sealed.", NULL);
+    keys->provisioned = host_metrics_counter(
+        metrics, "skm_keys_provisioned_total", "Calls of ProvisionKey whose key is there.", NULL);
     keys->enrolled = host_metrics_counter(
         metrics, "skm_enrolments_total", "SKM-Cs that enrolled.", NULL);
 }

@@ -7,6 +7,7 @@
 #include "host.h"
 #include "program.h"
 #include "state.h"
+#include "tokens.h"
 
 #include "skms/v1/signing_keys.pb-c.h"
 
@@ -18,6 +19,7 @@ typedef struct skm_service {
     const rpc_clock *clock;
     rpc_runtime *runtime;
     skm_state *state;
+    skm_tokens *tokens;
     skm_watchers *watchers;
     trust_audit *audit;
     host_log *log;

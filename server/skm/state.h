@@ -20,6 +20,7 @@
 #define SKM_SERVICE_MAX      200 /* bytes of a VAL service: printable ASCII without blanks */
 #define SKM_SAN_MAX          200 /* of a name in a certificate; likewise */
 #define SKM_ENROLMENTS_MAX   64  /* of a service */
+#define SKM_CLIENT_MAX       255 /* of a SIM-S's issuer, and of a client there */
 #define SKM_REASON_MAX       256
 #define SKM_TOKEN_CHARS      43 /* 256 random bits, base64url */
 #define SKM_SEALING_BYTES    32 /* X25519 */
@@ -77,8 +78,14 @@ const char *skm_purpose_name(skm_purpose purpose);
 
 /* ---- VAL services ---- */
 
+/** A VAL server as its SIM-S knows it. */
+typedef struct skm_client {
+    const char *issuer, *client_id;
+} skm_client;
+
 typedef struct skm_enrolment {
     const char *san;
+    skm_client client;        /* "" both: a server, which its certificate is enough for */
     int64_t enrolled_at;      /* 0: its token was not used yet */
     int64_t token_expires_at; /* 0: none is good */
 } skm_enrolment;
@@ -103,10 +110,13 @@ void skm_services_list(skm_state *state, const char *after, skm_service_fn *fn, 
 
 /* ---- SKM-Cs ---- */
 
-/** A token for one certificate's name; the one before it is void. NOT_FOUND, INVALID_ARGUMENT,
- *  RESOURCE_EXHAUSTED: SKM_ENROLMENTS_MAX. */
+/** A token for one certificate's name; the one before it is void. client NULL: a server (a DACM, a
+ *  SIM-S). Otherwise a VAL server, which gets keys only with an access token of that client as
+ *  well, and may bring keys. NOT_FOUND, INVALID_ARGUMENT, RESOURCE_EXHAUSTED: SKM_ENROLMENTS_MAX.
+ */
 RPC_MUST_USE rpc_code skm_enrolment_add(skm_state *state, const char *service, const char *san,
-    char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at, rpc_status *reterr);
+    const skm_client *client, char ret_token[SKM_TOKEN_CHARS + 1], int64_t *ret_expires_at,
+    rpc_status *reterr);
 /** From now on it gets nothing. NOT_FOUND: also one that enrolled after that time (INT64_MAX:
  *  whenever it did). */
 RPC_MUST_USE rpc_code skm_enrolment_revoke(skm_state *state, const char *service, const char *san,
@@ -118,6 +128,7 @@ typedef struct skm_caller {
     const char *const *dns_names, *const *uri_names;
     bool (*has)(const void *certificate, const char *san);
     const void *certificate;
+    skm_client client; /* of its access token, which has the scope of what it asks; NULL: none */
 } skm_caller;
 
 typedef struct skm_enrolled {
@@ -150,6 +161,25 @@ typedef struct skm_release {
  * another's service, another purpose. */
 RPC_MUST_USE rpc_code skm_keys_release(skm_state *state, const skm_caller *caller,
     const char *service, skm_purpose purpose, skm_release *ret, rpc_status *reterr);
+
+/** What PERMISSION_DENIED says, whatever the reason. */
+rpc_code skm_not_for_you(rpc_status *reterr);
+
+typedef struct skm_provisioned {
+    char kid[TRUST_KID_MAX + 1]; /* RFC 7638 thumbprint */
+    skm_key_state state;
+    int64_t signs_from, signs_until;
+} skm_provisioned;
+
+/** TS 33.434 5.8: a key that a VAL server brings. signs_from 0: as soon as it has been published
+ * for long enough, and at once where nobody signs; signs_until 0: as the policy says. The same key
+ * with the same times again changes nothing. PERMISSION_DENIED as skm_keys_release(), for an
+ * enrolment without a client, and for a service that is not provisioned; INVALID_ARGUMENT: times,
+ * or a key that is there for something else; ALREADY_EXISTS: with other times; FAILED_PRECONDITION:
+ * it was revoked; RESOURCE_EXHAUSTED: SKM_RELEASED_MAX sign now or next. */
+RPC_MUST_USE rpc_code skm_key_provision(skm_state *state, const skm_caller *caller,
+    const char *service, skm_purpose purpose, const trust_signer *signer, int64_t signs_from,
+    int64_t signs_until, skm_provisioned *ret, rpc_status *reterr);
 
 /** Of which key the audit trail has to be told that it will sign. */
 typedef struct skm_announce {

@@ -61,6 +61,7 @@ typedef struct skm__enrolment {
     bool has_token, enrolled;
     uint8_t token_sha256[32], sealing_key[SKM_SEALING_BYTES];
     int64_t token_expires_at, enrolled_at;
+    char client_issuer[SKM_CLIENT_MAX + 1], client_id[SKM_CLIENT_MAX + 1]; /* "" = none */
 } skm__enrolment;
 
 struct skm__service {
@@ -159,6 +160,9 @@ skm__service *skm__service_find(const skm_state *state, const char *name);
 /** Under lock for reading: the caller's service with that name, or its only one; NULL. */
 const skm__member *skm__member_find(
     const skm_state *state, const skm_caller *caller, const char *service);
+/** Has the caller a certificate that the enrolment names, and, where it is a VAL server's, a token
+ * of its client? */
+bool skm__may_use(const skm_caller *caller, const skm__enrolment *enrolment);
 /** Under lock for writing: after enrolments changed. False: no memory; members are as before. */
 bool skm__members_rebuild(skm_state *state);
 /** change is held: no token of an enrolment is good any more. */
@@ -174,6 +178,8 @@ typedef struct skm__edit {
     bool sign_again;  /* the root is another one, or the signature ends soon */
     skm__key *revoke; /* NULL: none */
     const char *reason;
+    const trust_signer *add; /* NULL: none; a key that was brought, to live by add_life */
+    skm_key_life add_life;
 } skm__edit;
 /** Applies edit (may be NULL), makes what must be made, writes it, publishes it. */
 rpc_code skm__set_change(

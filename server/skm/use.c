@@ -8,11 +8,12 @@
 
 #define JWK_BYTES_MAX (SKM_SEALED_JWK_BYTES - crypto_box_SEALBYTES)
 
-static rpc_code not_for_you(rpc_status *reterr)
+rpc_code skm_not_for_you(rpc_status *reterr)
 {
     return rpc_status_set(reterr, RPC_PERMISSION_DENIED,
-        "there are no such keys for this certificate; the operator makes a token "
-        "(skms.v1.Admin/CreateEnrolment) with which an SKM-C enrols");
+        "there are no such keys for this certificate and token; the operator enrols SKM-Cs "
+        "(skms.v1.Admin/CreateEnrolment), a VAL server's token needs scope seal.km or seal.kp, and "
+        "its SKeyProv names the VAL services whose keys it may bring");
 }
 
 /* In locked memory; NULL: none is left, or the record is damaged. */
@@ -109,7 +110,7 @@ rpc_code skm_keys_release(skm_state *state, const skm_caller *caller, const char
     pthread_rwlock_rdlock(&state->lock);
     const skm__member *member = skm__member_find(state, caller, service);
     const skm__set *set = member ? member->service->sets[purpose] : NULL;
-    const rpc_code code = set ? release(state, member, set, ret, reterr) : not_for_you(reterr);
+    const rpc_code code = set ? release(state, member, set, ret, reterr) : skm_not_for_you(reterr);
     pthread_rwlock_unlock(&state->lock);
     return code;
 }
@@ -203,7 +204,7 @@ rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpos
                               : NULL;
     const rpc_code code = set ? sign(state, set, kid, message, ret_kid, ret_signature, ret_more,
                                     reterr)
-                              : not_for_you(reterr);
+                              : skm_not_for_you(reterr);
     pthread_rwlock_unlock(&state->lock);
     return code;
 }

@@ -114,7 +114,7 @@ void known_enrol(known *k, const char *service, const char *san, const uint8_t s
     int64_t expires_at = 0;
     skm_enrolled enrolled;
     const skm_caller caller = known_caller(san);
-    OK(skm_enrolment_add(k->state, service, san, token, &expires_at, &status));
+    OK(skm_enrolment_add(k->state, service, san, NULL, token, &expires_at, &status));
     OK(skm_enrol(k->state, &caller, token, sealing_key, &enrolled, &status));
     assert_string_equal(enrolled.service, service);
 }

@@ -222,7 +222,7 @@ TEST(restored_store_has_higher_numbers_and_no_token_of_then_is_good)
     known_open(&k);
     known_add(&k, DACM, false);
     known_enrol(&k, DACM, "old.example", sealing_key);
-    OK(skm_enrolment_add(k.state, DACM, "dacm.example", token, &expires_at, &status));
+    OK(skm_enrolment_add(k.state, DACM, "dacm.example", NULL, token, &expires_at, &status));
     OK(skm_state_restored(k.state, &status));
     const int64_t first = known_now(&k) * 1000; /* its milliseconds */
     assert_int_equal(known_version(&k, DACM, MANIFESTS), first);

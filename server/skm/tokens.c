@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tokens.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct skm_tokens {
+    pthread_rwlock_t lock; /* guards which issuers there are */
+    issuers_set *issuers;
+    issuers_fetcher *fetcher;
+    const char *audience; /* as the server was started */
+    const rpc_clock *clock;
+};
+
+static rpc_code read_entry(const host_values *entry, size_t index, rpc_arena *arena,
+    trust_issuer *issuer, issuers_rule *rule, rpc_status *reterr)
+{
+    (void)index;
+    (void)arena;
+    (void)rule;
+    (void)reterr;
+    issuer->may_delegate = true; /* a VAL server's token; whom it acts for is nothing to us */
+    issuer->lifetime_s_max = host_int(entry, "token_life_s_max");
+    return RPC_OK;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+static issuers_set *issuers_of(skm_tokens *tokens)
+{
+    pthread_rwlock_rdlock(&tokens->lock);
+    issuers_set *issuers = issuers_ref(tokens->issuers);
+    pthread_rwlock_unlock(&tokens->lock);
+    return issuers;
+}
+
+/* On the fetcher's thread. Without memory the old keys stay until the next fetch. */
+static void keys_changed(void *ctx)
+{
+    skm_tokens *tokens = ctx;
+    pthread_rwlock_wrlock(&tokens->lock);
+    issuers_set *old = tokens->issuers, *renewed = issuers_copy(old);
+    if (renewed) {
+        issuers_fetcher_apply(tokens->fetcher, renewed);
+        tokens->issuers = renewed;
+    }
+    pthread_rwlock_unlock(&tokens->lock);
+    if (renewed)
+        issuers_unref(old);
+}
+
+static rpc_code load(
+    const host_values *settings, const char *audience, issuers_set **ret, rpc_status *reterr)
+{
+    return issuers_load(settings, audience, read_entry, ret, reterr);
+}
+
+rpc_code skm_tokens_check(const host_values *settings, rpc_status *reterr)
+{
+    issuers_set *issuers = NULL;
+    const rpc_code code = load(settings, host_string(settings, "resource"), &issuers, reterr);
+    issuers_unref(issuers);
+    return code;
+}
+
+rpc_code skm_tokens_reload(skm_tokens *tokens, const host_values *settings, rpc_status *reterr)
+{
+    issuers_set *issuers = NULL;
+    rpc_code code = load(settings, tokens->audience, &issuers, reterr);
+    if (code == RPC_OK)
+        code = issuers_fetcher_configure(tokens->fetcher, settings, reterr);
+    if (code != RPC_OK) {
+        issuers_unref(issuers);
+        return code;
+    }
+    pthread_rwlock_wrlock(&tokens->lock);
+    issuers_fetcher_apply(tokens->fetcher, issuers); /* here: none that is fetched is missed */
+    issuers_set *old = tokens->issuers;
+    tokens->issuers = issuers;
+    pthread_rwlock_unlock(&tokens->lock);
+    issuers_unref(old);
+    return RPC_OK;
+}
+
+rpc_code skm_tokens_start(const host_values *settings, const rpc_clock *clock, host_log *log,
+    host_metrics *metrics, host_health *health, skm_tokens **ret, rpc_status *reterr)
+{
+    skm_tokens *tokens = calloc(1, sizeof *tokens);
+    if (!tokens)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "skmsd: no memory to start");
+    pthread_rwlock_init(&tokens->lock, NULL);
+    tokens->clock = clock;
+    tokens->audience = host_string(settings, "resource");
+    const issuers_fetcher_links links = {.clock = clock,
+        .log = log,
+        .health = health,
+        .fetched = host_metrics_counter(
+            metrics, "skm_jwks_fetched_total", "Key sets of issuers that were fetched.", NULL),
+        .failed = host_metrics_counter(metrics, "skm_jwks_failed_total",
+            "Key sets of issuers that could not be fetched or used.", NULL),
+        .changed = keys_changed,
+        .ctx = tokens};
+    tokens->fetcher = issuers_fetcher_new(&links);
+    rpc_code code = tokens->fetcher ? skm_tokens_reload(tokens, settings, reterr)
+                                    : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+                                          "skmsd: no memory to start");
+    if (code == RPC_OK)
+        code = issuers_fetcher_start(tokens->fetcher, reterr);
+    if (code == RPC_OK)
+        *ret = tokens;
+    else
+        skm_tokens_stop(tokens);
+    return code;
+}
+
+void skm_tokens_stop(skm_tokens *tokens)
+{
+    if (!tokens)
+        return;
+    issuers_fetcher_stop(tokens->fetcher);
+    issuers_fetcher_free(tokens->fetcher);
+    issuers_unref(tokens->issuers);
+    pthread_rwlock_destroy(&tokens->lock);
+    free(tokens);
+}
+
+/* ---- the token of a call ------------------------------------------------------------------------
+ */
+
+static rpc_code check_binding(const trust_token *token, const rpc_call *call, rpc_status *reterr)
+{
+    const rpc_peer *peer = rpc_call_peer(call);
+    if (!token->bound)
+        return RPC_OK;
+    return peer->has_certificate && memcmp(peer->certificate_sha256, token->certificate_sha256,
+                                        sizeof token->certificate_sha256) == 0
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_UNAUTHENTICATED,
+                     "token: it is bound to another certificate (cnf)");
+}
+
+static rpc_code verify(skm_tokens *tokens, rpc_bytes text, trust_token **ret, rpc_status *reterr)
+{
+    issuers_set *issuers = issuers_of(tokens);
+    size_t index = 0;
+    const rpc_code code = issuers_verify(
+        issuers, text, rpc_clock_wall_ms(tokens->clock) / 1000, &index, ret, reterr);
+    if (code != RPC_OK && index < issuers->count && issuers->rules[index].fetched &&
+        trust_token_key_unknown(text, issuers->issuers[index].keys))
+        issuers_fetcher_unknown_kid(tokens->fetcher, issuers->issuers[index].issuer);
+    issuers_unref(issuers);
+    return code;
+}
+
+rpc_code skm_token_of(skm_tokens *tokens, const rpc_call *call, const char *scope,
+    trust_token **ret, rpc_status *reterr)
+{
+    const char *header = NULL;
+    rpc_bytes text = {NULL, 0};
+    *ret = NULL;
+    if (rpc_call_metadata_count(call, "authorization") +
+            rpc_call_metadata_count(call, "dacm-token") ==
+        0)
+        return RPC_OK;
+    rpc_code code = issuers_find_token(call, &header, &text, reterr);
+    if (code == RPC_OK)
+        code = verify(tokens, text, ret, reterr);
+    if (code == RPC_OK)
+        code = check_binding(*ret, call, reterr);
+    if (code == RPC_OK && !trust_token_has_scope(*ret, scope))
+        code = rpc_status_set(reterr, RPC_PERMISSION_DENIED, "token: it has not scope %s", scope);
+    if (code != RPC_OK) {
+        trust_token_unref(*ret);
+        *ret = NULL;
+    }
+    return code;
+}
+
+bool skm_token_provisions(const trust_token *token, const char *service)
+{
+    const size_t size = strlen(service);
+    for (const char *at = token->skeyprov; at && size > 0; at = strchr(at, ' ')) {
+        at += *at == ' ';
+        if (strncmp(at, service, size) == 0 && (at[size] == ' ' || at[size] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+bool skm_tokens_issuer(skm_tokens *tokens, const char *name, char *ret, size_t room)
+{
+    issuers_set *issuers = issuers_of(tokens);
+    const size_t index = name[0] ? issuers_find(issuers, name) : 0;
+    const bool found = index < issuers->count && (name[0] || issuers->count == 1) &&
+                       rpc_text_copy(ret, room, issuers->issuers[index].issuer);
+    issuers_unref(issuers);
+    return found;
+}
