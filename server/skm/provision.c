@@ -70,12 +70,12 @@ static rpc_code choose_life(const request *r, skm_key_life *ret, rpc_status *ret
             SKM_RELEASED_MAX);
     const int64_t earliest = waiting > 0 ? r->now + policy->published_before_s : r->now;
     const int64_t from = r->signs_from ? r->signs_from : earliest;
-    const int64_t until = r->signs_until ? r->signs_until : from + policy->active_s;
     if (from < earliest || from > r->now + AHEAD_S_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "signs_from: must be %lld to %lld: verifiers learn a key before it signs, and none is "
             "taken a year ahead",
             (long long)earliest, (long long)(r->now + AHEAD_S_MAX));
+    const int64_t until = r->signs_until ? r->signs_until : from + policy->active_s;
     if (until <= from || until - from > policy->active_s)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "signs_until: must be after signs_from (%lld), by the %lld seconds of policy.active_s "

@@ -109,6 +109,9 @@ class Bringing(Case):
         self.assertEqual(second.signs_until, second.signs_from + 1000)
         for wrong in ({"signs_from": now + 5}, {"signs_from": now - 5},
                       {"signs_from": now + 400 * 86400},
+                      {"signs_from": 2**63 - 1}, {"signs_from": -2**63}, {"signs_until": -2**63},
+                      {"signs_until": 2**63 - 1},
+                      {"signs_from": -2**63, "signs_until": 2**63 - 1},
                       {"signs_from": now + 200, "signs_until": now + 200},
                       {"signs_from": now + 200, "signs_until": now + 1300}):
             self.assertIn("signs_", self.refused(INVALID, server.provision, service, **wrong))
