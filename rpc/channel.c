@@ -426,6 +426,30 @@ static rpc_code make(rpc_runtime *runtime, const rpc_channel_options *options, c
     return RPC_OK;
 }
 
+rpc_code rpc_channel_set_tls(rpc_channel *channel, const rpc_tls_options *tls, rpc_status *reterr)
+{
+    rpc__tls_context *context = NULL;
+    pthread_mutex_lock(&channel->lock);
+    const bool plain = channel->tls == NULL;
+    pthread_mutex_unlock(&channel->lock);
+    if (plain)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "channel: its target is plain text; only a tls+tcp:// target has TLS options");
+    rpc_code code = rpc__tls_context_new_client(tls, channel->subs[0].url.host, &context, reterr);
+    if (code != RPC_OK)
+        return code;
+    pthread_mutex_lock(&channel->lock);
+    rpc__tls_context *old = channel->tls;
+    channel->tls = context;
+    channel->own_name = tls->server_name != NULL;
+    channel->tls_turn++;
+    pthread_mutex_unlock(&channel->lock);
+    rpc__tls_context_unref(old);
+    for (unsigned i = 0; i < channel->sub_count; i++)
+        rpc__sub_ask(&channel->subs[i], RPC__SUB_ASK_RENEW);
+    return RPC_OK;
+}
+
 rpc_code rpc_channel_new(
     rpc_runtime *runtime, const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr)
 {

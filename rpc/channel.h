@@ -43,6 +43,7 @@ enum { /* asked of a subchannel from any thread */
     RPC__SUB_ASK_CONNECT = 1,
     RPC__SUB_ASK_TIMER = 2,
     RPC__SUB_ASK_CLOSE = 4,
+    RPC__SUB_ASK_RENEW = 8, /* the connection was made by other TLS options than those of now */
 };
 
 /** One connection to one address of the target, made again when it is needed. */
@@ -58,6 +59,7 @@ typedef struct rpc__sub {
     rpc__sub_state state; /* (lock) to write */
     rpc__conn *conn;      /* for new calls, or the one being made; NULL: none */
     bool ready;           /* conn takes calls */
+    uint64_t tls_turn;    /* of the channel when conn was made */
     rpc__resolution *resolution;
     rpc_addresses addresses;
     unsigned tried; /* of addresses, in this attempt */
@@ -71,7 +73,6 @@ struct rpc_channel {
     rpc_runtime *runtime;
     rpc_limits limits;
     int64_t connect_ms, backoff_initial_ms, backoff_max_ms;
-    bool own_name; /* tls.server_name was given: not the names of the target */
     rpc__census_entry entry;
     rpc__stats *call_stats;
     char target[256]; /* as it was given, cut */
@@ -92,7 +93,9 @@ struct rpc_channel {
     void *resolve_ctx;
     void (*on_state)(void *ctx, rpc_channel_state state);
     void *state_ctx;
-    rpc__tls_context *tls; /* NULL: plain text */
+    rpc__tls_context *tls; /* (lock) NULL: plain text, for good */
+    bool own_name;         /* (lock) tls.server_name was given: not the names of the target */
+    uint64_t tls_turn;     /* (lock) one more with each rpc_channel_set_tls() */
     rpc__task state_task;
     rpc_channel_state told;                 /* (home) */
     _Atomic uint64_t ready_subs, idle_subs; /* bits; set and cleared under lock */

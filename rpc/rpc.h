@@ -672,6 +672,11 @@ typedef struct rpc_channel_options {
  *  RESOURCE_EXHAUSTED when memory is short. runtime outlives it. */
 RPC_API RPC_MUST_USE rpc_code rpc_channel_new(rpc_runtime *runtime,
     const rpc_channel_options *options, rpc_channel **ret, rpc_status *reterr);
+/** New certificate, key and trust: calls made from then on go by new connections, and those that
+ * run end on the ones they have. On failure the old ones stay. FAILED_PRECONDITION without TLS,
+ * else as rpc_channel_new(). Any thread, not after rpc_channel_free(). */
+RPC_API RPC_MUST_USE rpc_code rpc_channel_set_tls(
+    rpc_channel *channel, const rpc_tls_options *tls, rpc_status *reterr);
 /** Its state now. Any thread, as all that follow. */
 RPC_API rpc_channel_state rpc_channel_get_state(const rpc_channel *channel);
 /** Connects now what is idle, without a call. */

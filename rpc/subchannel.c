@@ -144,11 +144,35 @@ void rpc__sub_lost(rpc__sub *sub)
         rpc__balance_state(sub, RPC__SUB_CONNECTING);
 }
 
+static bool is_of_old_tls(const rpc__sub *sub)
+{
+    pthread_mutex_lock(&sub->channel->lock);
+    const bool old = sub->tls_turn != sub->channel->tls_turn;
+    pthread_mutex_unlock(&sub->channel->lock);
+    return old;
+}
+
+/* Calls end on the connection that they have; the next ones go by a new one, which is made now: no
+ * call is the first to find out that nothing is ready. */
+static void renew(rpc__sub *sub)
+{
+    rpc__conn *old = sub->conn;
+    sub->conn = NULL;
+    sub->ready = false;
+    rpc__conn_drain(old);
+    rpc__balance_state(sub, RPC__SUB_IDLE);
+    connect_now(sub);
+}
+
 static void conn_ready(rpc__conn *conn)
 {
     rpc__sub *sub = conn->owner;
     if (sub->conn != conn)
         return;
+    if (is_of_old_tls(sub)) {
+        renew(sub);
+        return;
+    }
     sub->ready = true;
     sub->ready_us = now_us(sub);
     atomic_fetch_add(&sub->channel->stats.connections, 1);
@@ -211,10 +235,17 @@ static rpc__conn *make_conn(rpc__sub *sub)
 {
     rpc_channel *channel = sub->channel;
     rpc__tls *tls = NULL;
-    if (channel->tls && rpc__tls_new(channel->tls, &tls, &sub->error) != RPC_OK)
+    pthread_mutex_lock(&channel->lock);
+    rpc__tls_context *context = channel->tls ? rpc__tls_context_ref(channel->tls) : NULL;
+    const bool own_name = channel->own_name;
+    sub->tls_turn = channel->tls_turn;
+    pthread_mutex_unlock(&channel->lock);
+    const bool good = !context || rpc__tls_new(context, &tls, &sub->error) == RPC_OK;
+    rpc__tls_context_unref(context);
+    if (!good)
         return NULL;
     rpc__conn *conn = NULL;
-    if (tls && !channel->own_name && !rpc__tls_set_name(tls, sub->url.host))
+    if (tls && !own_name && !rpc__tls_set_name(tls, sub->url.host))
         rpc_status_set(&sub->error, RPC_RESOURCE_EXHAUSTED, "no memory");
     else
         conn = rpc__conn_new(sub->lane, false, &channel->limits, &conn_owner, sub, tls);
@@ -348,6 +379,8 @@ static void wake(void *arg)
         close_sub(sub);
     if (asked & RPC__SUB_ASK_TIMER)
         backoff_over(sub);
+    if (asked & RPC__SUB_ASK_RENEW && sub->ready && is_of_old_tls(sub))
+        renew(sub);
     if (asked & RPC__SUB_ASK_CONNECT && sub->state == RPC__SUB_IDLE)
         connect_now(sub);
     rpc__lane_settle(sub->lane);

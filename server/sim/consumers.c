@@ -114,16 +114,29 @@ static bool find_name(const char *const *names, size_t count, const char *name, 
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+static rpc_tls_options tls_of(const sim_consumers_options *options)
+{
+    const bool named = options->server_name && options->server_name[0];
+    return (rpc_tls_options){.certificate_file = options->certificate_file,
+        .key_file = options->key_file,
+        .ca_file = options->ca_file,
+        .server_name = named ? options->server_name : NULL};
+}
+
+static rpc_code told(
+    const sim_consumers_options *options, rpc_code code, const rpc_status *why, rpc_status *reterr)
+{
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "DACM '%.100s': %.260s", options->resource,
+                                why->message);
+}
+
 static rpc_code open_channel(
     const sim_consumers_options *options, rpc_channel **ret, rpc_status *reterr)
 {
     rpc_channel_options channel = {
         .target = options->target,
-        .tls = {.certificate_file = options->certificate_file,
-            .key_file = options->key_file,
-            .ca_file = options->ca_file,
-            .server_name = options->server_name && options->server_name[0] ? options->server_name
-                                                                           : NULL},
+        .tls = tls_of(options),
         .limits = rpc_limits_default_client(),
         .connect_ms = options->deadline_ms,
         .backoff_initial_ms = BACKOFF_INITIAL_MS,
@@ -137,10 +150,15 @@ static rpc_code open_channel(
     /* a connection into a black hole is noticed: reports go over it all the time */
     channel.limits.keepalive_ms = KEEPALIVE_MS;
     channel.limits.keepalive_timeout_ms = KEEPALIVE_MS;
-    const rpc_code code = rpc_channel_new(options->runtime, &channel, ret, &why);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code, "DACM '%.100s': %.260s", options->resource,
-                                why.message);
+    return told(options, rpc_channel_new(options->runtime, &channel, ret, &why), &why, reterr);
+}
+
+rpc_code sim_consumers_renew(
+    sim_consumers *c, const sim_consumers_options *options, rpc_status *reterr)
+{
+    const rpc_tls_options tls = tls_of(options);
+    rpc_status why;
+    return told(options, rpc_channel_set_tls(c->channel, &tls, &why), &why, reterr);
 }
 
 static void open_metrics(sim_consumers *c, host_metrics *metrics)

@@ -24,6 +24,9 @@ typedef struct sim_consumers_options {
 
 RPC_MUST_USE rpc_code sim_consumers_new(
     const sim_consumers_options *options, sim_consumers **ret, rpc_status *reterr);
+/** Reads the files of the certificate towards the DACM again; on failure the old one stays. */
+RPC_MUST_USE rpc_code sim_consumers_renew(
+    sim_consumers *consumers, const sim_consumers_options *options, rpc_status *reterr);
 void sim_consumers_free(sim_consumers *consumers);
 rpc_channel *sim_consumers_channel(sim_consumers *consumers); /* the reports go over it too */
 

@@ -146,13 +146,11 @@ static rpc_code open_rates(sim_server *server, rpc_status *reterr)
                : no_memory(reterr);
 }
 
-static rpc_code open_dacm(
-    sim_server *server, const host_values *entry, sim_dacm *dacm, rpc_status *reterr)
+static sim_consumers_options consumers_options(sim_server *server, const host_values *entry)
 {
     const host_values *v = values_of(server);
-    sim_service *service = &server->service;
-    const sim_consumers_options options = {
-        .runtime = service->runtime,
+    return (sim_consumers_options){
+        .runtime = server->service.runtime,
         .resource = host_string(entry, "resource"),
         .target = host_string(entry, "target"),
         .ca_file = host_string(entry, "ca"),
@@ -165,6 +163,13 @@ static rpc_code open_dacm(
         .log = server->log,
         .metrics = server->metrics,
     };
+}
+
+static rpc_code open_dacm(
+    sim_server *server, const host_values *entry, sim_dacm *dacm, rpc_status *reterr)
+{
+    sim_service *service = &server->service;
+    const sim_consumers_options options = consumers_options(server, entry);
     dacm->resource = options.resource;
     rpc_code code = sim_consumers_new(&options, &dacm->consumers, reterr);
     if (code == RPC_OK)
@@ -400,11 +405,25 @@ rpc_code sim_server_check(const host_values *values, rpc_status *reterr)
     return code;
 }
 
+/* Step 5a and the reports go on by connections with the new certificates. */
+static rpc_code renew_dacms(sim_server *server, rpc_status *reterr)
+{
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < server->service.dacm_count; i++) {
+        const sim_consumers_options options = consumers_options(
+            server, host_map_list(values_of(server), "dacms", i));
+        code = sim_consumers_renew(server->service.dacms[i].consumers, &options, reterr);
+    }
+    return code;
+}
+
 rpc_code sim_server_reload(sim_server *server, const host_settings *settings, rpc_status *reterr)
 {
     rpc_code code = sim_server_check(host_settings_values(settings), reterr);
     if (code == RPC_OK)
         code = sim_keys_reload(server->service.keys, reterr);
+    if (code == RPC_OK)
+        code = renew_dacms(server, reterr);
     if (code == RPC_OK)
         code = host_https_reload(server->https, reterr);
     if (code == RPC_OK && server->mtls)
