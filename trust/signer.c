@@ -73,10 +73,12 @@ rpc_code trust_signer_from_seed(
 
 rpc_code trust_signer_generate(trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
 {
-    uint8_t seed[32];
-    rpc_random(seed, sizeof seed);
+    uint8_t *seed = sodium_init() >= 0 ? sodium_malloc(crypto_sign_SEEDBYTES) : NULL;
+    if (!seed)
+        return no_memory(reterr);
+    rpc_random(seed, crypto_sign_SEEDBYTES);
     const rpc_code code = trust_signer_from_seed(seed, purpose, ret, reterr);
-    sodium_memzero(seed, sizeof seed);
+    sodium_free(seed);
     return code;
 }
 

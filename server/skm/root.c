@@ -68,7 +68,7 @@ static rpc_code unseal_root(
     identity_of(root->sequence, identity);
     if (record->sealed_seed.len != SKM__SEED_BYTES + SKM_SEAL_BYTES)
         return damaged(root->sequence, reterr);
-    uint8_t *seed = sodium_malloc(SKM__SEED_BYTES);
+    uint8_t *seed = skm_locked_malloc(SKM__SEED_BYTES, state->allow_unlocked);
     if (!seed)
         return skm__no_memory(reterr);
     rpc_code code = RPC_OK;

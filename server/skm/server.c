@@ -5,6 +5,7 @@
 
 #include "admin.h"
 #include "https.h"
+#include "locked.h"
 #include "master.h"
 #include "restore.h"
 #include "settings.h"
@@ -74,6 +75,19 @@ rpc_code skm_store_open(
     return store_open_lmdb(&options, ret, reterr);
 }
 
+static rpc_code check_locked(const skm_server *server, rpc_status *reterr)
+{
+    rpc_status why;
+    const rpc_code code = skm_locked_check(&why);
+    if (code == RPC_FAILED_PRECONDITION && host_bool(values_of(server), "master.allow_unlocked")) {
+        HOST_LOG(server->service.log, HOST_WARNING,
+            "memory cannot be locked, and master.allow_unlocked is set: private keys may be "
+            "written to the swap");
+        return RPC_OK;
+    }
+    return code == RPC_OK ? code : rpc_status_text(reterr, code, why.message);
+}
+
 static rpc_code open_state(skm_server *server, rpc_status *reterr)
 {
     const host_values *v = values_of(server);
@@ -90,6 +104,7 @@ static rpc_code open_state(skm_server *server, rpc_status *reterr)
         .secret = rpc_bytes_of(secret, size),
         .passes = (uint64_t)host_int(v, "master.passes"),
         .memory_bytes = (uint64_t)host_int(v, "master.memory_bytes"),
+        .allow_unlocked = host_bool(v, "master.allow_unlocked"),
         .policy = {.active_s = host_int(v, "keys.active_s"),
             .published_before_s = host_int(v, "keys.published_before_s"),
             .verify_only_s = host_int(v, "keys.verify_only_s")},
@@ -181,7 +196,9 @@ static rpc_code open_all(skm_server *server, rpc_status *reterr)
     const host_values *values = values_of(server);
     service->issuer = host_string(values, "issuer");
     service->max_age_s = host_int(values, "keysets.max_age_s");
-    rpc_code code = open_watching(server, reterr);
+    rpc_code code = check_locked(server, reterr);
+    if (code == RPC_OK)
+        code = open_watching(server, reterr);
     if (code == RPC_OK)
         code = rpc_runtime_new(NULL, &service->runtime, reterr);
     if (code == RPC_OK)

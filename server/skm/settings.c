@@ -48,6 +48,8 @@ const host_setting skm_settings[] = {
     TEXT("master.file", 0, "", "of mode 0600 (0640 at most); 16 bytes at least, one line"),
     NUMBER("master.descriptor", NULL, 3, 1048576, "3", "it is read to its end and closed"),
     TEXT("master.credential", 0, "skmsd.master", "LoadCredential= of its unit gives it"),
+    PROGRAM_FLAG("master.allow_unlocked", "false",
+        "start where no memory can be locked (RLIMIT_MEMLOCK): private keys may be swapped out"),
     NUMBER("master.memory_bytes", "bytes", 8192, 17179869184, "268435456",
         "of Argon2id over the secret, of a new store"),
     NUMBER("master.passes", NULL, 1, 1000, "3", "over that memory, of a new store"),

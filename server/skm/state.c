@@ -86,6 +86,7 @@ rpc_code skm_state_open(const skm_state_options *options, skm_state **ret, rpc_s
     state->db = options->store;
     state->clock = options->clock;
     state->policy = options->policy;
+    state->allow_unlocked = options->allow_unlocked;
     state->set_life_s = options->set_life_s;
     state->token_life_s = options->token_life_s;
     state->services_max = options->services_max ? options->services_max : SERVICES_ROOM;

@@ -38,6 +38,7 @@ typedef struct skm_state_options {
     const char *issuer;            /* of key sets: skmsd's URI */
     rpc_bytes secret;              /* master.*; read by open only */
     uint64_t passes, memory_bytes; /* of Argon2id, for a new store */
+    bool allow_unlocked;           /* keys in memory that can be swapped out */
     skm_policy policy;             /* where a service says nothing; delegated, provisioned unused */
     int64_t set_life_s;            /* of a signed key set; at most an hour */
     int64_t token_life_s;          /* of an enrolment's token */

@@ -8,6 +8,7 @@
 #ifndef SKM_STATE_INTERNAL_H
 #define SKM_STATE_INTERNAL_H
 
+#include "locked.h"
 #include "state.h"
 
 #include "skm_records.pb-c.h"
@@ -96,6 +97,7 @@ struct skm_state {
     skm_policy policy;
     int64_t set_life_s, token_life_s;
     size_t services_max;
+    bool allow_unlocked;
     skm_vault *vault;
     pthread_mutex_t change, telling;
     pthread_rwlock_t lock;

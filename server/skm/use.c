@@ -21,7 +21,8 @@ static uint8_t *unseal(const skm_state *state, const skm__set *set, const skm__k
 {
     char identity[SKM__IDENTITY_MAX];
     skm__identity("key", set->service->name, set->purpose, key->kid, identity);
-    uint8_t *seed = key->has_seed ? sodium_malloc(SKM__SEED_BYTES) : NULL;
+    uint8_t *seed = key->has_seed ? skm_locked_malloc(SKM__SEED_BYTES, state->allow_unlocked)
+                                  : NULL;
     if (seed && !skm_unseal(state->vault, identity,
                     rpc_bytes_of(key->sealed_seed, sizeof key->sealed_seed), seed)) {
         sodium_free(seed);
@@ -33,8 +34,8 @@ static uint8_t *unseal(const skm_state *state, const skm__set *set, const skm__k
 static rpc_code cannot_unseal(const skm__key *key, rpc_status *reterr)
 {
     return rpc_status_set(reterr, RPC_UNAVAILABLE,
-        "key '%s' cannot be unsealed: locked memory is short, or its record is damaged; see "
-        "skmsd --store-check",
+        "key '%s' cannot be unsealed: locked memory is short (LimitMEMLOCK= of skmsd), or its "
+        "record is damaged; see skmsd --store-check",
         key->kid);
 }
 
@@ -62,7 +63,7 @@ static rpc_code seal_to_owner(const skm_state *state, const skm__set *set, const
     const skm__enrolment *owner, skm_released_key *ret, rpc_status *reterr)
 {
     uint8_t *seed = unseal(state, set, key);
-    char *jwk = sodium_malloc(JWK_BYTES_MAX);
+    char *jwk = skm_locked_malloc(JWK_BYTES_MAX, state->allow_unlocked);
     const size_t size = seed && jwk ? write_jwk(set, key, seed, jwk, JWK_BYTES_MAX) : 0;
     if (size > 0 &&
         crypto_box_seal(ret->sealed_jwk, (const uint8_t *)jwk, size, owner->sealing_key) == 0)
@@ -118,20 +119,31 @@ rpc_code skm_keys_release(skm_state *state, const skm_caller *caller, const char
 /* ---- signing here -------------------------------------------------------------------------------
  */
 
+static trust_signer *unseal_signer(const skm_state *state, const skm__set *set, const skm__key *key)
+{
+    trust_signer *signer = NULL;
+    uint8_t *seed = unseal(state, set, key);
+    if (seed &&
+        trust_signer_from_seed(seed, skm__trust_purpose(set->purpose), &signer, NULL) == RPC_OK &&
+        !state->allow_unlocked && !skm_locked(trust_signer_seed(signer), SKM__SEED_BYTES)) {
+        trust_signer_free(signer);
+        signer = NULL;
+    }
+    sodium_free(seed);
+    return signer;
+}
+
 /* Who unseals it the same time as another throws his own away. */
 static trust_signer *signer_of(const skm_state *state, const skm__set *set, skm__key *key)
 {
-    trust_signer *signer = atomic_load(&key->signer), *mine = NULL;
+    trust_signer *signer = atomic_load(&key->signer);
     if (signer)
         return signer;
-    uint8_t *seed = unseal(state, set, key);
-    if (seed &&
-        trust_signer_from_seed(seed, skm__trust_purpose(set->purpose), &mine, NULL) == RPC_OK &&
-        !atomic_compare_exchange_strong(&key->signer, &signer, mine)) {
+    trust_signer *mine = unseal_signer(state, set, key);
+    if (mine && !atomic_compare_exchange_strong(&key->signer, &signer, mine)) {
         trust_signer_free(mine);
         mine = signer;
     }
-    sodium_free(seed);
     return mine;
 }
 

@@ -34,7 +34,9 @@ sodium = ctypes.CDLL(ctypes.util.find_library("sodium") or "libsodium.so.23")
 
 
 class Skms:
-    """skmsd, ready to serve. settings, if given, changes its configuration before it starts."""
+    """skmsd, ready to serve. settings, if given, changes its configuration before it starts; prefix
+    is put before its command."""
+    prefix = ()
 
     def __init__(self, settings=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="dacm-skms-"))
@@ -93,7 +95,7 @@ class Skms:
         """skmsd as a tool."""
         self.config_file.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
         return subprocess.run(
-            [harness.BIN / "skmsd", "--config", self.config_file, *arguments],
+            [*self.prefix, harness.BIN / "skmsd", "--config", self.config_file, *arguments],
             capture_output=True, text=True, timeout=120)
 
     def start(self):
@@ -105,7 +107,8 @@ class Skms:
             notify.bind(address)
             notify.settimeout(0.2)
             self.process = subprocess.Popen(
-                [harness.BIN / "skmsd", "--config", self.config_file], pass_fds=self.pass_fds,
+                [*self.prefix, harness.BIN / "skmsd", "--config", self.config_file],
+                pass_fds=self.pass_fds,
                 env=os.environ | {"NOTIFY_SOCKET": address}, stderr=subprocess.PIPE)
             self.wait_ready(notify)
 
