@@ -33,9 +33,6 @@ call_event call_stream_next(call_stream *stream, rpc_message **ret_message, dacm
 /** The same, waiting. */
 call_event call_stream_wait(call_stream *stream, rpc_message **ret_message, dacm_error *ret_end);
 
-/** Foreign text made fit for a terminal. */
-dacm_code call_fail_status(dacm_error *error, const rpc_status *status);
-
 /* ---- descriptors (call_reflection.c) -----------------------------------------------------------
  */
 

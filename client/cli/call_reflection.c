@@ -27,7 +27,7 @@ static dacm_code fail(dacm_error *error, dacm_code code, const char *format, ...
     va_start(arguments, format);
     vsnprintf(status.message, sizeof status.message, format, arguments);
     va_end(arguments);
-    call_fail_status(error, &status);
+    cli_fail_status(error, &status);
     return error->code = code;
 }
 
@@ -241,7 +241,7 @@ static dacm_code make_schema(
 {
     rpc_status status = {.code = RPC_OK};
     if (dynamic_schema_new(files, count, ret, &status) != RPC_OK)
-        return call_fail_status(reterr, &status);
+        return cli_fail_status(reterr, &status);
     return DACM_OK;
 }
 

@@ -28,15 +28,6 @@ struct call_stream {
     dacm_error end;
 };
 
-dacm_code call_fail_status(dacm_error *error, const rpc_status *status)
-{
-    *error = (dacm_error){.code = (dacm_code)status->code};
-    snprintf(error->message, sizeof error->message, "%s",
-        status->message[0] ? status->message : rpc_code_name(status->code));
-    rpc_text_printable(error->message);
-    return error->code;
-}
-
 /** (lock) */
 static void wake(call_stream *stream)
 {
@@ -102,7 +93,7 @@ static void on_end(rpc_call *call, const rpc_status *status, void *user)
     call_stream *stream = user;
     dacm_error end = {.code = DACM_OK};
     if (status->code != RPC_OK)
-        call_fail_status(&end, status);
+        cli_fail_status(&end, status);
     copy_request_id(call, end.request_id);
     pthread_mutex_lock(&stream->lock);
     if (stream->overrun) {
@@ -132,14 +123,14 @@ dacm_code call_stream_open(rpc_channel *channel, const char *path, const rpc_cal
     rpc_status status = {.code = RPC_RESOURCE_EXHAUSTED, .message = "no memory for a call"};
     call_stream *stream = calloc(1, sizeof *stream);
     if (!stream)
-        return call_fail_status(reterr, &status);
+        return cli_fail_status(reterr, &status);
     pthread_mutex_init(&stream->lock, NULL);
     stream->last = &stream->first;
     stream->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (stream->wake < 0 || rpc_channel_start(channel, path, options, &handler, stream,
                                 &stream->call, &status) != RPC_OK) {
         free_stream(stream);
-        return call_fail_status(reterr, &status);
+        return cli_fail_status(reterr, &status);
     }
     *ret = stream;
     return DACM_OK;

@@ -33,7 +33,7 @@ char *cli_exit_help(void);
 typedef struct cli_env {
     json_t *json;
     const char *ca_file, *grpc, *admin, *resource, *issuer, *token_key_file, *keys_file;
-    const char *sims_admin;
+    const char *sims_admin, *skms_admin, *skms_grpc;
 } cli_env;
 
 typedef struct cli_context {
@@ -54,7 +54,7 @@ typedef struct cli_context {
 } cli_context;
 
 typedef struct cli_command {
-    const char *name;      /* "token issue" has a blank: group and verb */
+    const char *name;      /* words with a blank between: "token issue" is a group and a verb */
     const char *arguments; /* for help */
     const char *summary;
     int (*run)(cli_context *cli, int argc, char **argv);
@@ -69,6 +69,8 @@ extern const cli_command cli_commands[]; /* ends with a NULL name */
 int cli_fail(const cli_context *cli, const dacm_error *error);
 /** The same from a sentence. */
 int cli_fail_text(const cli_context *cli, dacm_code code, const char *format, ...) RPC_PRINTF(3, 4);
+/** A call's status as an error; a server's text made fit for a terminal. Returns its code. */
+dacm_code cli_fail_status(dacm_error *reterr, const rpc_status *status);
 /** One line of --json; takes object. */
 void cli_print_json(json_t *object);
 json_t *cli_hex_json(const uint8_t *data, size_t size);
@@ -76,6 +78,8 @@ json_t *cli_hex_json(const uint8_t *data, size_t size);
 void cli_size_text(uint64_t size, char ret[32]);
 /** "2026-11-24 02:10:00 UTC"; ret holds 32 bytes. */
 void cli_time_text(int64_t seconds, char ret[32]);
+/** A whole small file as text; exit code; free() *ret. */
+int cli_read_file(const cli_context *cli, const char *path, size_t max, char **ret);
 
 typedef struct cli_progress {
     bool shown;
@@ -184,10 +188,22 @@ int cli_client_set(cli_context *cli, int argc, char **argv);
 int cli_client_disable(cli_context *cli, int argc, char **argv);
 int cli_client_enable(cli_context *cli, int argc, char **argv);
 int cli_client_rm(cli_context *cli, int argc, char **argv);
+int cli_keys_list(cli_context *cli, int argc, char **argv);
+int cli_keys_show(cli_context *cli, int argc, char **argv);
+int cli_keys_rotate(cli_context *cli, int argc, char **argv);
+int cli_keys_revoke(cli_context *cli, int argc, char **argv);
+int cli_keys_root(cli_context *cli, int argc, char **argv);
+int cli_keys_root_rotate(cli_context *cli, int argc, char **argv);
+int cli_keys_services(cli_context *cli, int argc, char **argv);
+int cli_keys_services_create(cli_context *cli, int argc, char **argv);
+int cli_keys_enrol(cli_context *cli, int argc, char **argv);
+int cli_keys_unenrol(cli_context *cli, int argc, char **argv);
+int cli_keys_watch(cli_context *cli, int argc, char **argv);
 int cli_trust_add(cli_context *cli, int argc, char **argv);
 int cli_trust_list(cli_context *cli, int argc, char **argv);
 int cli_trust_update(cli_context *cli, int argc, char **argv);
 int cli_trust_remove(cli_context *cli, int argc, char **argv);
+int cli_audit_verify(cli_context *cli, int argc, char **argv);
 int cli_dev(cli_context *cli, int argc, char **argv);
 int cli_call(cli_context *cli, int argc, char **argv);
 int cli_completion(cli_context *cli, int argc, char **argv);

@@ -212,7 +212,7 @@ static void disconnect(connection *c)
 static int fail_status(const cli_context *cli, const rpc_status *status)
 {
     dacm_error error;
-    call_fail_status(&error, status);
+    cli_fail_status(&error, status);
     return cli_fail(cli, &error);
 }
 

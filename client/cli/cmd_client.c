@@ -51,7 +51,7 @@ static const word consents[] = {
 };
 
 typedef struct client_arguments {
-    sims s;
+    operator_calls s;
     bool takes_nobody;
     char *client_id, *name, *jwks_file, *tls_san, *token_alg;
     const word *auth, *consent;
@@ -155,7 +155,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&sims_argp, 0, NULL, 10}, {0}};
+static const struct argp_child children[] = {{&operator_sims.argp, 0, NULL, 10}, {0}};
 static const struct argp_option members[] = {
     {"name", OPTION_NAME, "TEXT", 0, "what the consent page calls it", 1},
     {"auth", OPTION_AUTH, "HOW", 0,
@@ -205,11 +205,11 @@ static json_t *client_json(const Sim__V1__Client *client)
     return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:s, s:b, s:I}",
         "client_id", client->client_id, "name", client->name, "auth",
         text_of(auths, (int)client->auth), "redirect_uris",
-        sims_strings_json(client->redirect_uris, client->n_redirect_uris), "jwks", client->jwks,
+        operator_strings_json(client->redirect_uris, client->n_redirect_uris), "jwks", client->jwks,
         "tls_san", client->tls_san, "grant_types", grants_json(client), "scopes",
-        sims_strings_json(client->scopes, client->n_scopes), "users",
-        sims_strings_json(client->users, client->n_users), "key_services",
-        sims_strings_json(client->key_services, client->n_key_services), "token_alg",
+        operator_strings_json(client->scopes, client->n_scopes), "users",
+        operator_strings_json(client->users, client->n_users), "key_services",
+        operator_strings_json(client->key_services, client->n_key_services), "token_alg",
         client->token_alg, "bound", client->bound, "consent",
         text_of(consents, (int)client->consent), "disabled", client->disabled, "created_at",
         (json_int_t)client->created_at);
@@ -224,20 +224,20 @@ static void print_client(const cli_context *cli, const Sim__V1__Client *client, 
         cli_print_json(object);
         return;
     }
-    sims_print_line("client", client->client_id);
-    sims_print_line("name", client->name);
-    sims_print_word("auth", text_of(auths, (int)client->auth));
-    sims_print_line("san", client->tls_san);
-    sims_print_list("redirect", client->redirect_uris, client->n_redirect_uris);
+    operator_print_line("client", client->client_id);
+    operator_print_line("name", client->name);
+    operator_print_word("auth", text_of(auths, (int)client->auth));
+    operator_print_line("san", client->tls_san);
+    operator_print_list("redirect", client->redirect_uris, client->n_redirect_uris);
     for (size_t i = 0; i < client->n_grant_types; i++)
-        sims_print_word(i == 0 ? "grant" : "", text_of(grants, (int)client->grant_types[i]));
-    sims_print_list("scope", client->scopes, client->n_scopes);
-    sims_print_list("user", client->users, client->n_users);
-    sims_print_list("keys of", client->key_services, client->n_key_services);
-    sims_print_line("tokens", client->token_alg);
-    sims_print_word("", client->bound ? "bound to its certificate" : "");
-    sims_print_word("consent", text_of(consents, (int)client->consent));
-    sims_print_word("state", client->disabled ? "disabled" : "");
+        operator_print_word(i == 0 ? "grant" : "", text_of(grants, (int)client->grant_types[i]));
+    operator_print_list("scope", client->scopes, client->n_scopes);
+    operator_print_list("user", client->users, client->n_users);
+    operator_print_list("keys of", client->key_services, client->n_key_services);
+    operator_print_line("tokens", client->token_alg);
+    operator_print_word("", client->bound ? "bound to its certificate" : "");
+    operator_print_word("consent", text_of(consents, (int)client->consent));
+    operator_print_word("state", client->disabled ? "disabled" : "");
     if (secret[0])
         printf("secret    %s\n          (it is not told again)\n", secret);
 }
@@ -276,7 +276,7 @@ static int apply(client_arguments *arguments, Sim__V1__Client *client)
         client->grant_types = arguments->grant_types;
         client->n_grant_types = arguments->grant_count;
     }
-    return arguments->jwks_file ? sims_read_file(arguments->s.cli, arguments->jwks_file,
+    return arguments->jwks_file ? cli_read_file(arguments->s.cli, arguments->jwks_file,
                                       JWKS_BYTES_MAX, &client->jwks)
                                 : CLI_EXIT_OK;
 }
@@ -303,7 +303,7 @@ int cli_client_add(cli_context *cli, int argc, char **argv)
         "--redirect-uri http://127.0.0.1/callback. A secret (client_secret_basic) is shown once.",
         children, NULL, NULL};
     static char openid[] = "openid", seal[] = "seal.da";
-    client_arguments arguments = {.s = {.cli = cli}};
+    client_arguments arguments = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm client add", argc, argv, &arguments);
     if (code >= 0)
         return code;
@@ -318,13 +318,13 @@ int cli_client_add(cli_context *cli, int argc, char **argv)
     const char *no_jwks = client.jwks;
     code = apply(&arguments, &client);
     if (code == CLI_EXIT_OK)
-        code = sims_call(&arguments.s, "CreateClient", &request.base,
+        code = operator_call(&arguments.s, "CreateClient", &request.base,
             &sim__v1__create_client_response__descriptor, &reply);
     if (code == CLI_EXIT_OK)
         print_client(cli, reply->client, reply->client_secret);
     if (client.jwks != no_jwks)
         free(client.jwks);
-    sims_done(&arguments.s);
+    operator_done(&arguments.s);
     return code;
 }
 
@@ -332,7 +332,8 @@ static int get(client_arguments *arguments, Sim__V1__Client **ret)
 {
     Sim__V1__GetClientRequest request = SIM__V1__GET_CLIENT_REQUEST__INIT;
     request.client_id = arguments->client_id;
-    return sims_call(&arguments->s, "GetClient", &request.base, &sim__v1__client__descriptor, ret);
+    return operator_call(
+        &arguments->s, "GetClient", &request.base, &sim__v1__client__descriptor, ret);
 }
 
 static int update(client_arguments *arguments, Sim__V1__Client *client)
@@ -340,7 +341,7 @@ static int update(client_arguments *arguments, Sim__V1__Client *client)
     Sim__V1__UpdateClientRequest request = SIM__V1__UPDATE_CLIENT_REQUEST__INIT;
     Sim__V1__Client *reply = NULL;
     request.client = client;
-    int code = sims_call(
+    int code = operator_call(
         &arguments->s, "UpdateClient", &request.base, &sim__v1__client__descriptor, &reply);
     if (code == CLI_EXIT_OK)
         print_client(arguments->s.cli, reply, "");
@@ -352,7 +353,7 @@ int cli_client_set(cli_context *cli, int argc, char **argv)
     static const struct argp argp = {members, parse, "CLIENT-ID",
         "Changes a client: what is given replaces what was there, lists as a whole.", children,
         NULL, NULL};
-    client_arguments arguments = {.s = {.cli = cli}};
+    client_arguments arguments = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm client set", argc, argv, &arguments);
     if (code >= 0)
         return code;
@@ -365,7 +366,7 @@ int cli_client_set(cli_context *cli, int argc, char **argv)
         code = update(&arguments, client);
     if (client && client->jwks != jwks)
         free(client->jwks);
-    sims_done(&arguments.s);
+    operator_done(&arguments.s);
     return code;
 }
 
@@ -376,7 +377,7 @@ int cli_client_show(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {
         NULL, parse, "CLIENT-ID", "How a client is registered.", children, NULL, NULL};
-    client_arguments arguments = {.s = {.cli = cli}};
+    client_arguments arguments = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm client show", argc, argv, &arguments);
     if (code >= 0)
         return code;
@@ -384,7 +385,7 @@ int cli_client_show(cli_context *cli, int argc, char **argv)
     code = get(&arguments, &client);
     if (code == CLI_EXIT_OK)
         print_client(cli, client, "");
-    sims_done(&arguments.s);
+    operator_done(&arguments.s);
     return code;
 }
 
@@ -404,7 +405,8 @@ int cli_client_ls(cli_context *cli, int argc, char **argv)
 {
     enum { PAGE = 100 };
     static const struct argp argp = {NULL, parse, NULL, "Lists clients.", children, NULL, NULL};
-    client_arguments arguments = {.s = {.cli = cli}, .takes_nobody = true};
+    client_arguments arguments = {
+        .s = {.cli = cli, .server = &operator_sims}, .takes_nobody = true};
     char after[256] = "";
     int code = cli_parse(&argp, "dacm client ls", argc, argv, &arguments);
     if (code >= 0)
@@ -414,7 +416,7 @@ int cli_client_ls(cli_context *cli, int argc, char **argv)
     request.page_size = PAGE;
     for (bool more = true; more;) {
         Sim__V1__ListClientsResponse *reply = NULL;
-        code = sims_call(&arguments.s, "ListClients", &request.base,
+        code = operator_call(&arguments.s, "ListClients", &request.base,
             &sim__v1__list_clients_response__descriptor, &reply);
         if (code != CLI_EXIT_OK)
             break;
@@ -424,7 +426,7 @@ int cli_client_ls(cli_context *cli, int argc, char **argv)
                rpc_text_copy(after, sizeof after, reply->clients[reply->n_clients - 1]->client_id);
         rpc_arena_reset(arguments.s.arena);
     }
-    sims_done(&arguments.s);
+    operator_done(&arguments.s);
     return code;
 }
 
@@ -436,7 +438,7 @@ static int set_disabled(client_arguments *arguments, bool disabled)
         client->disabled = disabled;
         code = update(arguments, client);
     }
-    sims_done(&arguments->s);
+    operator_done(&arguments->s);
     return code;
 }
 
@@ -445,7 +447,7 @@ int cli_client_disable(cli_context *cli, int argc, char **argv)
     static const struct argp argp = {NULL, parse, "CLIENT-ID",
         "The client gets no tokens until enabled again; what it got is revoked.", children, NULL,
         NULL};
-    client_arguments arguments = {.s = {.cli = cli}};
+    client_arguments arguments = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm client disable", argc, argv, &arguments);
     return code >= 0 ? code : set_disabled(&arguments, true);
 }
@@ -454,7 +456,7 @@ int cli_client_enable(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {
         NULL, parse, "CLIENT-ID", "The client may get tokens again.", children, NULL, NULL};
-    client_arguments arguments = {.s = {.cli = cli}};
+    client_arguments arguments = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm client enable", argc, argv, &arguments);
     return code >= 0 ? code : set_disabled(&arguments, false);
 }
@@ -464,16 +466,16 @@ int cli_client_rm(cli_context *cli, int argc, char **argv)
     static const struct argp argp = {NULL, parse, "CLIENT-ID",
         "Removes a client for good and revokes what it got; its ID is never given again.", children,
         NULL, NULL};
-    client_arguments arguments = {.s = {.cli = cli}};
+    client_arguments arguments = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm client rm", argc, argv, &arguments);
     if (code >= 0)
         return code;
     Sim__V1__DeleteClientRequest request = SIM__V1__DELETE_CLIENT_REQUEST__INIT;
     Sim__V1__DeleteClientResponse *reply = NULL;
     request.client_id = arguments.client_id;
-    code = sims_call(&arguments.s, "DeleteClient", &request.base,
+    code = operator_call(&arguments.s, "DeleteClient", &request.base,
         &sim__v1__delete_client_response__descriptor, &reply);
-    sims_done(&arguments.s);
+    operator_done(&arguments.s);
     if (code != CLI_EXIT_OK)
         return code;
     if (cli->json)

@@ -2,7 +2,6 @@
 /* dacm trust …: which SKM-Ss are believed, and what they have said so far. */
 #include "cli.h"
 #include "cleanup.h"
-#include "sims.h"
 #include "trust.h"
 
 #include <errno.h>
@@ -206,7 +205,7 @@ int cli_trust_add(cli_context *cli, int argc, char **argv)
     dacm_error error;
     int code = cli_parse(&argp, "dacm trust add", argc, argv, &arguments);
     if (code >= 0 || (code = cli_trust_folder(cli, arguments.folder, &folder)) != CLI_EXIT_OK ||
-        (code = sims_read_file(cli, arguments.argument, ROOT_BYTES_MAX, &text)) != CLI_EXIT_OK)
+        (code = cli_read_file(cli, arguments.argument, ROOT_BYTES_MAX, &text)) != CLI_EXIT_OK)
         return code;
     const dacm_trust trust = {.folder = folder};
     arguments.pin.root = rpc_bytes_str(text);
@@ -253,7 +252,7 @@ int cli_trust_update(cli_context *cli, int argc, char **argv)
     dacm_error error;
     int code = cli_parse(&argp, "dacm trust update", argc, argv, &arguments);
     if (code >= 0 || (code = cli_trust_folder(cli, arguments.folder, &folder)) != CLI_EXIT_OK ||
-        (code = sims_read_file(cli, arguments.argument, UPDATE_BYTES_MAX, &text)) != CLI_EXIT_OK)
+        (code = cli_read_file(cli, arguments.argument, UPDATE_BYTES_MAX, &text)) != CLI_EXIT_OK)
         return code;
     const dacm_trust trust = {.folder = folder};
     if (dacm_trust_update(&trust, rpc_bytes_str(text), &change, &error) != DACM_OK)

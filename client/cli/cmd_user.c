@@ -9,7 +9,8 @@
 enum { OPTION_NAME = 512, OPTION_GPSI, OPTION_NO_PASSWORD };
 
 typedef struct user_arguments {
-    sims s;
+    operator_calls s;
+    sims_password_source password;
     bool takes_gpsis, takes_nobody;
     char *username;
     const char *name;
@@ -25,7 +26,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &user->s;
         if (state->root_argp->children[1].argp)
-            state->child_inputs[1] = &user->s;
+            state->child_inputs[1] = &user->password;
         return 0;
     case OPTION_NAME:
         user->name = argument;
@@ -55,29 +56,29 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&sims_argp, 0, NULL, 10}, {0}, {0}};
+static const struct argp_child children[] = {{&operator_sims.argp, 0, NULL, 10}, {0}, {0}};
 static const struct argp_child password_children[] = {
-    {&sims_argp, 0, NULL, 10}, {&sims_password_argp, 0, NULL, 5}, {0}};
+    {&operator_sims.argp, 0, NULL, 10}, {&sims_password_argp, 0, NULL, 5}, {0}};
 
 static void print_user(const cli_context *cli, const Sim__V1__User *user)
 {
     if (cli->json) {
         cli_print_json(json_pack("{s:s, s:s, s:s, s:o, s:b, s:b, s:I}", "username", user->username,
             "sub", user->sub, "name", user->name, "gpsis",
-            sims_strings_json(user->gpsis, user->n_gpsis), "disabled", user->disabled,
+            operator_strings_json(user->gpsis, user->n_gpsis), "disabled", user->disabled,
             "has_password", user->has_password, "created_at", (json_int_t)user->created_at));
         return;
     }
     char at[32];
     cli_time_text(user->created_at, at);
-    sims_print_line("user", user->username);
-    sims_print_line("name", user->name);
-    sims_print_line("sub", user->sub);
-    sims_print_list("gpsi", user->gpsis, user->n_gpsis);
-    sims_print_word("login", user->disabled       ? "disabled"
-                             : user->has_password ? "by password"
-                                                  : "not before a password is set");
-    sims_print_word("since", at);
+    operator_print_line("user", user->username);
+    operator_print_line("name", user->name);
+    operator_print_line("sub", user->sub);
+    operator_print_list("gpsi", user->gpsis, user->n_gpsis);
+    operator_print_word("login", user->disabled       ? "disabled"
+                                 : user->has_password ? "by password"
+                                                      : "not before a password is set");
+    operator_print_word("since", at);
 }
 
 /* External IDs are written as the GPSI that they mean. */
@@ -97,14 +98,14 @@ static int end(user_arguments *user, int code)
 {
     for (size_t i = 0; i < user->spelled; i++)
         free(user->gpsis.texts[i]);
-    sims_done(&user->s);
+    operator_done(&user->s);
     return code;
 }
 
 static int update(user_arguments *user, const Sim__V1__UpdateUserRequest *request)
 {
     Sim__V1__User *reply = NULL;
-    int code = sims_call(
+    int code = operator_call(
         &user->s, "UpdateUser", &request->base, &sim__v1__user__descriptor, &reply);
     if (code == CLI_EXIT_OK)
         print_user(user->s.cli, reply);
@@ -121,14 +122,14 @@ int cli_user_add(cli_context *cli, int argc, char **argv)
         "Adds a user, who may then log in.\vThe password is asked for on the terminal, or read "
         "from where an option says; it never stands in the command line.",
         password_children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     char none[] = "", *password = NULL;
     int code = cli_parse(&argp, "dacm user add", argc, argv, &user);
     if (code >= 0)
         return code;
     if ((code = spell_gpsis(&user)) != CLI_EXIT_OK ||
         (!user.no_password &&
-            (code = sims_password(&user.s, user.username, &password)) != CLI_EXIT_OK))
+            (code = sims_password(cli, &user.password, user.username, &password)) != CLI_EXIT_OK))
         return end(&user, code);
     Sim__V1__CreateUserRequest request = SIM__V1__CREATE_USER_REQUEST__INIT;
     Sim__V1__User *reply = NULL;
@@ -137,7 +138,7 @@ int cli_user_add(cli_context *cli, int argc, char **argv)
     request.password = password ? password : none;
     request.gpsis = user.gpsis.texts;
     request.n_gpsis = user.gpsis.count;
-    code = sims_call(&user.s, "CreateUser", &request.base, &sim__v1__user__descriptor, &reply);
+    code = operator_call(&user.s, "CreateUser", &request.base, &sim__v1__user__descriptor, &reply);
     sims_wipe(password);
     if (code == CLI_EXIT_OK)
         print_user(cli, reply);
@@ -148,14 +149,14 @@ int cli_user_show(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {
         NULL, parse, "USERNAME", "What the SIM-S knows of a user.", children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm user show", argc, argv, &user);
     if (code >= 0)
         return code;
     Sim__V1__GetUserRequest request = SIM__V1__GET_USER_REQUEST__INIT;
     Sim__V1__User *reply = NULL;
     request.username = user.username;
-    code = sims_call(&user.s, "GetUser", &request.base, &sim__v1__user__descriptor, &reply);
+    code = operator_call(&user.s, "GetUser", &request.base, &sim__v1__user__descriptor, &reply);
     if (code == CLI_EXIT_OK)
         print_user(cli, reply);
     return end(&user, code);
@@ -183,7 +184,7 @@ int cli_user_ls(cli_context *cli, int argc, char **argv)
 {
     enum { PAGE = 1000 };
     static const struct argp argp = {NULL, parse, NULL, "Lists users.", children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}, .takes_nobody = true};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}, .takes_nobody = true};
     char after[256] = "";
     int code = cli_parse(&argp, "dacm user ls", argc, argv, &user);
     if (code >= 0)
@@ -193,7 +194,7 @@ int cli_user_ls(cli_context *cli, int argc, char **argv)
     request.page_size = PAGE;
     for (bool more = true; more;) {
         Sim__V1__ListUsersResponse *reply = NULL;
-        code = sims_call(
+        code = operator_call(
             &user.s, "ListUsers", &request.base, &sim__v1__list_users_response__descriptor, &reply);
         if (code != CLI_EXIT_OK)
             break;
@@ -210,12 +211,12 @@ int cli_user_passwd(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {NULL, parse, "USERNAME",
         "Sets a user's password, and logs the user out everywhere.", password_children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     char *password = NULL;
     int code = cli_parse(&argp, "dacm user passwd", argc, argv, &user);
     if (code >= 0)
         return code;
-    if ((code = sims_password(&user.s, user.username, &password)) != CLI_EXIT_OK)
+    if ((code = sims_password(cli, &user.password, user.username, &password)) != CLI_EXIT_OK)
         return code;
     Sim__V1__UpdateUserRequest request = SIM__V1__UPDATE_USER_REQUEST__INIT;
     request.username = user.username;
@@ -229,7 +230,7 @@ int cli_user_map(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {NULL, parse, "USERNAME GPSI...",
         "The user is the one of these UEs: avatars are given to GPSIs.", children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}, .takes_gpsis = true};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}, .takes_gpsis = true};
     int code = cli_parse(&argp, "dacm user map", argc, argv, &user);
     if (code >= 0)
         return code;
@@ -247,7 +248,7 @@ int cli_user_unmap(cli_context *cli, int argc, char **argv)
     static const struct argp argp = {NULL, parse, "USERNAME GPSI...",
         "The user is no longer the one of these UEs, and is logged out everywhere.", children, NULL,
         NULL};
-    user_arguments user = {.s = {.cli = cli}, .takes_gpsis = true};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}, .takes_gpsis = true};
     int code = cli_parse(&argp, "dacm user unmap", argc, argv, &user);
     if (code >= 0)
         return code;
@@ -265,7 +266,7 @@ int cli_user_disable(cli_context *cli, int argc, char **argv)
     static const struct argp argp = {NULL, parse, "USERNAME",
         "The user cannot log in until enabled again; what is under way ends.", children, NULL,
         NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm user disable", argc, argv, &user);
     if (code >= 0)
         return code;
@@ -279,7 +280,7 @@ int cli_user_enable(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {
         NULL, parse, "USERNAME", "The user may log in again.", children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm user enable", argc, argv, &user);
     if (code >= 0)
         return code;
@@ -303,14 +304,14 @@ int cli_user_logout(cli_context *cli, int argc, char **argv)
     static const struct argp argp = {NULL, parse, "USERNAME",
         "Ends the user's sessions and grants, and revokes the tokens; the user may log in again.",
         children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm user logout", argc, argv, &user);
     if (code >= 0)
         return code;
     Sim__V1__EndSessionsRequest request = SIM__V1__END_SESSIONS_REQUEST__INIT;
     Sim__V1__EndSessionsResponse *reply = NULL;
     request.username = user.username;
-    code = sims_call(
+    code = operator_call(
         &user.s, "EndSessions", &request.base, &sim__v1__end_sessions_response__descriptor, &reply);
     return end(&user, code == CLI_EXIT_OK ? tell_done(&user, "logged out") : code);
 }
@@ -319,14 +320,14 @@ int cli_user_rm(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {NULL, parse, "USERNAME",
         "Removes a user for good: a later user of that name is another one.", children, NULL, NULL};
-    user_arguments user = {.s = {.cli = cli}};
+    user_arguments user = {.s = {.cli = cli, .server = &operator_sims}};
     int code = cli_parse(&argp, "dacm user rm", argc, argv, &user);
     if (code >= 0)
         return code;
     Sim__V1__DeleteUserRequest request = SIM__V1__DELETE_USER_REQUEST__INIT;
     Sim__V1__DeleteUserResponse *reply = NULL;
     request.username = user.username;
-    code = sims_call(
+    code = operator_call(
         &user.s, "DeleteUser", &request.base, &sim__v1__delete_user_response__descriptor, &reply);
     return end(&user, code == CLI_EXIT_OK ? tell_done(&user, "removed") : code);
 }

@@ -27,13 +27,23 @@ static void first_words(void (*print)(const char *word, size_t size, const char 
     }
 }
 
-/** Calls print for the second word of each command that has one. */
-static void second_words(
-    void (*print)(const char *group, size_t group_size, const cli_command *command))
+/** Calls print for each word of a command but its first; before: the word that it stands behind,
+ *  which word that is, from 1. */
+typedef void next_word_fn(
+    const char *before, size_t before_size, int place, const char *word, const char *summary);
+static void next_words(next_word_fn *print)
 {
-    for (const cli_command *at = cli_commands; at->name; at++)
-        if (strchr(at->name, ' '))
-            print(at->name, strcspn(at->name, " "), at);
+    for (const cli_command *at = cli_commands; at->name; at++) {
+        const char *before = at->name;
+        int place = 1;
+        for (const char *blank = strchr(before, ' '); blank; blank = strchr(before, ' ')) {
+            if (!strchr(blank + 1, ' ')) /* the command's own last word: the others are commands'
+                                            themselves */
+                print(before, (size_t)(blank - before), place, blank + 1, at->summary);
+            before = blank + 1;
+            place++;
+        }
+    }
 }
 
 static void bash_word(const char *word, size_t size, const char *summary)
@@ -42,10 +52,12 @@ static void bash_word(const char *word, size_t size, const char *summary)
     printf("%.*s ", (int)size, word);
 }
 
-static void bash_second(const char *group, size_t size, const cli_command *command)
+static void bash_next(
+    const char *before, size_t size, int place, const char *word, const char *summary)
 {
-    printf("    [[ $first = %.*s && $at = 2 ]] && words+=' %s'\n", (int)size, group,
-        strchr(command->name, ' ') + 1);
+    (void)summary;
+    printf("    [[ $%s = %.*s && $at = %d ]] && words+=' %s'\n", place == 1 ? "first" : "second",
+        (int)size, before, place + 1, word);
 }
 
 /** The options of a command are those of its own --help, so that none is missing. --json may stand
@@ -57,14 +69,16 @@ static void print_bash(bool zsh)
     puts("_dacm() {\n"
          "    local current=${COMP_WORDS[COMP_CWORD]} at=$COMP_CWORD skip=0 words=\n"
          "    [[ $COMP_CWORD -gt 1 && ${COMP_WORDS[1]} = --json ]] && skip=1 && at=$((at - 1))\n"
-         "    local first=${COMP_WORDS[1 + skip]} second=${COMP_WORDS[2 + skip]}");
+         "    local first=${COMP_WORDS[1 + skip]} second=${COMP_WORDS[2 + skip]}"
+         " third=${COMP_WORDS[3 + skip]}");
     printf("    [[ $at = 1 ]] && words='");
     first_words(bash_word);
     puts("--json --help --version'");
-    second_words(bash_second);
+    next_words(bash_next);
     puts("    if [[ $at -gt 1 && $current = -* ]]; then\n"
-         "        [[ $at = 2 || $second = -* ]] && second=\n"
-         "        words=$({ \"${COMP_WORDS[0]}\" \"$first\" $second --help ||\n"
+         "        [[ $at = 2 || $second = -* ]] && second= third=\n"
+         "        [[ $at = 3 || $third = -* ]] && third=\n"
+         "        words=$({ \"${COMP_WORDS[0]}\" \"$first\" $second $third --help ||\n"
          "            \"${COMP_WORDS[0]}\" \"$first\" --help; } 2>/dev/null |\n"
          "            grep -oE '^ {2,6}(-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+')\n"
          "    fi\n"
@@ -79,10 +93,12 @@ static void fish_word(const char *word, size_t size, const char *summary)
         "complete -c dacm -n __fish_use_subcommand -f -a %.*s -d '%s'\n", (int)size, word, summary);
 }
 
-static void fish_second(const char *group, size_t size, const cli_command *command)
+static void fish_next(
+    const char *before, size_t size, int place, const char *word, const char *summary)
 {
+    (void)place;
     printf("complete -c dacm -n '__fish_seen_subcommand_from %.*s' -f -a %s -d '%s'\n", (int)size,
-        group, strchr(command->name, ' ') + 1, command->summary);
+        before, word, summary);
 }
 
 int cli_completion(cli_context *cli, int argc, char **argv)
@@ -97,7 +113,7 @@ int cli_completion(cli_context *cli, int argc, char **argv)
         print_bash(shell[0] == 'z');
     } else if (strcmp(shell, "fish") == 0) {
         first_words(fish_word);
-        second_words(fish_second);
+        next_words(fish_next);
     } else {
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
             "there is no completion for '%.40s'; there is for bash, zsh and fish", shell);

@@ -242,6 +242,8 @@ void cli_set_env(cli_env *env, json_t *json)
         .token_key_file = text_in(json, "token_key_file"),
         .keys_file = text_in(json, "keys_file"),
         .sims_admin = text_in(json_object_get(json, "sims"), "admin"),
+        .skms_admin = text_in(json_object_get(json, "skms"), "admin"),
+        .skms_grpc = text_in(json_object_get(json, "skms"), "grpc"),
     };
 }
 

@@ -17,18 +17,18 @@ static char *text(const char *constant)
 }
 
 /* What is there already stays as it is. */
-static dacm_code create(sims *s, const char *method, const ProtobufCMessage *request,
+static dacm_code create(operator_calls *s, const char *method, const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *reply, dacm_error *reterr)
 {
     const ProtobufCMessage *answer = NULL;
     dacm_error error;
-    const dacm_code code = sims_ask(s, method, request, reply, &answer, &error);
+    const dacm_code code = operator_ask(s, method, request, reply, &answer, &error);
     if (code == DACM_OK || code == DACM_ALREADY_EXISTS)
         return DACM_OK;
     return pki_fail(reterr, code, "simsd, %s: %.400s", method, error.message);
 }
 
-static dacm_code create_users(sims *s, dacm_error *reterr)
+static dacm_code create_users(operator_calls *s, dacm_error *reterr)
 {
     dacm_code code = DACM_OK;
     for (size_t i = 0; code == DACM_OK && i < DEV_USERS; i++) {
@@ -43,7 +43,7 @@ static dacm_code create_users(sims *s, dacm_error *reterr)
     return code;
 }
 
-static dacm_code create_client(sims *s, Sim__V1__Client *client, dacm_error *reterr)
+static dacm_code create_client(operator_calls *s, Sim__V1__Client *client, dacm_error *reterr)
 {
     char *scopes[] = {text("openid"), text("profile"), text("seal.da")};
     Sim__V1__CreateClientRequest request = SIM__V1__CREATE_CLIENT_REQUEST__INIT;
@@ -55,7 +55,7 @@ static dacm_code create_client(sims *s, Sim__V1__Client *client, dacm_error *ret
         s, "CreateClient", &request.base, &sim__v1__create_client_response__descriptor, reterr);
 }
 
-static dacm_code create_public(sims *s, dacm_error *reterr)
+static dacm_code create_public(operator_calls *s, dacm_error *reterr)
 {
     static Sim__V1__GrantType grants[] = {SIM__V1__GRANT_TYPE__GRANT_TYPE_AUTHORIZATION_CODE,
         SIM__V1__GRANT_TYPE__GRANT_TYPE_REFRESH_TOKEN};
@@ -72,7 +72,7 @@ static dacm_code create_public(sims *s, dacm_error *reterr)
 }
 
 /* A VAL server that may act for all users here. */
-static dacm_code create_server(sims *s, Sim__V1__Client *client, dacm_error *reterr)
+static dacm_code create_server(operator_calls *s, Sim__V1__Client *client, dacm_error *reterr)
 {
     static Sim__V1__GrantType grants[] = {SIM__V1__GRANT_TYPE__GRANT_TYPE_CLIENT_CREDENTIALS};
     char *users[DEV_USERS];
@@ -85,7 +85,7 @@ static dacm_code create_server(sims *s, Sim__V1__Client *client, dacm_error *ret
     return create_client(s, client, reterr);
 }
 
-static dacm_code create_by_certificate(sims *s, dacm_error *reterr)
+static dacm_code create_by_certificate(operator_calls *s, dacm_error *reterr)
 {
     Sim__V1__Client client = SIM__V1__CLIENT__INIT;
     client.client_id = text(DEV_VAL_NAME);
@@ -96,7 +96,7 @@ static dacm_code create_by_certificate(sims *s, dacm_error *reterr)
     return create_server(s, &client, reterr);
 }
 
-static dacm_code create_by_key(const dev_run *dev, sims *s, dacm_error *reterr)
+static dacm_code create_by_key(const dev_run *dev, operator_calls *s, dacm_error *reterr)
 {
     char jwks[JWKS_BYTES];
     Sim__V1__Client client = SIM__V1__CLIENT__INIT;
@@ -115,7 +115,7 @@ static dacm_code create_by_key(const dev_run *dev, sims *s, dacm_error *reterr)
 
 dacm_code dev__register(const dev_run *dev, dacm_error *reterr)
 {
-    sims s = {.cli = dev->cli, .admin = dev->sims_admin};
+    operator_calls s = {.cli = dev->cli, .server = &operator_sims, .admin = dev->sims_admin};
     dacm_code code = create_users(&s, reterr);
     if (code == DACM_OK)
         code = create_public(&s, reterr);
@@ -123,6 +123,6 @@ dacm_code dev__register(const dev_run *dev, dacm_error *reterr)
         code = create_by_certificate(&s, reterr);
     if (code == DACM_OK)
         code = create_by_key(dev, &s, reterr);
-    sims_done(&s);
+    operator_done(&s);
     return code;
 }

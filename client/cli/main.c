@@ -44,10 +44,23 @@ const cli_command cli_commands[] = {
     {"pki init", "DIR", "make a certificate authority for development", cli_pki_init},
     {"pki issue", "DIR NAME", "issue a certificate with it", cli_pki_issue},
     {"pki keys", "DIR NAME", "make a key that signs manifests or tokens", cli_pki_keys},
+    {"keys list", "[SERVICE]", "keys of the SKM-S (operator, as are the next)", cli_keys_list},
+    {"keys show", "KID", "what the SKM-S knows of a key", cli_keys_show},
+    {"keys rotate", "SERVICE", "the next key takes over", cli_keys_rotate},
+    {"keys revoke", "KID", "a key is compromised: verifies nothing any more", cli_keys_revoke},
+    {"keys services", "", "list VAL services, and who gets their keys", cli_keys_services},
+    {"keys services create", "SERVICE", "a VAL service, and its first keys",
+        cli_keys_services_create},
+    {"keys enrol", "SERVICE NAME", "a token with which an SKM-C enrols, once", cli_keys_enrol},
+    {"keys unenrol", "SERVICE NAME", "an SKM-C gets nothing any more", cli_keys_unenrol},
+    {"keys root", "", "the root of key sets, which verifiers pin", cli_keys_root},
+    {"keys root rotate", "", "replace the root; verifiers follow", cli_keys_root_rotate},
+    {"keys watch", "[SERVICE]", "key sets as they change, verified (anybody)", cli_keys_watch},
     {"trust add", "FILE", "pin the root of an SKM-S by its fingerprint", cli_trust_add},
     {"trust list", "", "pinned roots, and the newest key sets seen", cli_trust_list},
     {"trust update", "FILE", "take key sets and root statements from a file", cli_trust_update},
     {"trust remove", "ISSUER", "forget an SKM-S and what was seen of it", cli_trust_remove},
+    {"audit verify", "DIR", "follow the chain of a server's audit trail", cli_audit_verify},
     {"dev", "--dir DIR", "all servers for development, with everything they need", cli_dev},
     {"completion", "SHELL", "print a completion script for bash, zsh or fish", cli_completion},
     {0},
@@ -70,13 +83,14 @@ static void print_help(FILE *stream)
 /** How many words of argv name the command; 0 = not this one. */
 static int words_of(const cli_command *command, int argc, char **argv)
 {
-    const char *blank = strchr(command->name, ' ');
-    const size_t first = blank ? (size_t)(blank - command->name) : strlen(command->name);
-    if (strlen(argv[0]) != first || strncmp(argv[0], command->name, first) != 0)
-        return 0;
-    if (!blank)
-        return 1;
-    return argc > 1 && strcmp(argv[1], blank + 1) == 0 ? 2 : 0;
+    int words = 0;
+    for (const char *at = command->name; *at; words++) {
+        const size_t size = strcspn(at, " ");
+        if (words == argc || strlen(argv[words]) != size || strncmp(argv[words], at, size) != 0)
+            return 0;
+        at += size + (at[size] == ' ');
+    }
+    return words;
 }
 
 /** "pki" alone: the commands of a group. */
@@ -90,7 +104,9 @@ static bool print_group(FILE *stream, const char *group)
         if (!found)
             fprintf(stream, "Usage: dacm %s COMMAND [ARGUMENTS]\n\n", group);
         found = true;
-        fprintf(stream, "  %s %-16s %s\n", at->name + size + 1, at->arguments, at->summary);
+        char head[40];
+        snprintf(head, sizeof head, "%s %s", at->name + size + 1, at->arguments);
+        fprintf(stream, "  %-24s %s\n", head, at->summary);
     }
     if (found)
         fprintf(stream, "\n`dacm %s COMMAND --help` explains each.\n", group);
@@ -120,14 +136,20 @@ static int no_command(const cli_context *cli, int argc, char **argv)
         cli, DACM_INVALID_ARGUMENT, "there is no command '%.40s'; dacm --help lists them", argv[0]);
 }
 
+/** "keys root rotate" rather than "keys root". */
 static int dispatch(cli_context *cli, int argc, char **argv)
 {
+    const cli_command *best = NULL;
+    int best_words = 0;
     for (const cli_command *at = cli_commands; at->name; at++) {
         const int words = words_of(at, argc, argv);
-        if (words > 0)
-            return at->run(cli, argc - words + 1, argv + words - 1);
+        if (words > best_words) {
+            best = at;
+            best_words = words;
+        }
     }
-    return no_command(cli, argc, argv);
+    return best ? best->run(cli, argc - best_words + 1, argv + best_words - 1)
+                : no_command(cli, argc, argv);
 }
 
 int main(int argc, char **argv)

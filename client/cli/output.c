@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "dynamic.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -129,6 +130,15 @@ json_t *cli_hex_json(const uint8_t *data, size_t size)
     return json_string(text);
 }
 
+dacm_code cli_fail_status(dacm_error *reterr, const rpc_status *status)
+{
+    *reterr = (dacm_error){.code = (dacm_code)status->code};
+    snprintf(reterr->message, sizeof reterr->message, "%s",
+        status->message[0] ? status->message : rpc_code_name(status->code));
+    rpc_text_printable(reterr->message);
+    return reterr->code;
+}
+
 void cli_size_text(uint64_t size, char ret[32])
 {
     static const char *const units[] = {"kB", "MB", "GB", "TB"};
@@ -179,4 +189,19 @@ void cli_progress_end(cli_progress *progress)
     if (progress->shown && progress->last_us > 0)
         fputc('\n', stderr);
     progress->shown = false;
+}
+
+int cli_read_file(const cli_context *cli, const char *path, size_t max, char **ret)
+{
+    RPC_CLEANUP(rpc_cleanup_fclosep) FILE *file = fopen(path, "re");
+    char *text = file ? malloc(max + 1) : NULL;
+    const size_t size = text ? fread(text, 1, max + 1, file) : 0;
+    if (!text || ferror(file) || size > max) {
+        const char *why = size > max ? "it is too large" : strerror(errno);
+        free(text);
+        return cli_fail_text(cli, DACM_LOCAL_FILE, "cannot read '%.200s': %s", path, why);
+    }
+    text[size] = '\0';
+    *ret = text;
+    return CLI_EXIT_OK;
 }

@@ -130,7 +130,7 @@ class Completion(unittest.TestCase):
         return done.stdout.split()
 
     def test_commands_and_their_own_options(self):
-        for line, expected in (("dacm au", ["authorize"]), ("dacm --json au", ["authorize"]),
+        for line, expected in (("dacm auth", ["authorize"]), ("dacm --json auth", ["authorize"]),
                                ("dacm pki k", ["keys"]), ("dacm get --st", ["--streams"]),
                                ("dacm get ID --token-f", ["--token-file"]),
                                ("dacm token issue --li", ["--lifetime"]),
