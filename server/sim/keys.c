@@ -9,9 +9,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* What one reading of the file gives. */
+/* What one reading of the file gives; or what the SKM-S says. */
 typedef struct loaded {
     atomic_uint refs;
+    skmc_keys *skms; /* NULL: of a file, or none */
     trust_signers *signers;
     trust_keyring *ring;
     char *public_jwks;
@@ -24,7 +25,7 @@ typedef struct counted_set {
 } counted_set;
 
 struct sim_keys {
-    char *path;
+    char *path; /* NULL: of the SKM-S */
     pthread_mutex_t lock;
     counted_set *now;
     uint64_t version; /* of the ring: only one thread loads */
@@ -39,6 +40,7 @@ static void unref_loaded(loaded *l)
 {
     if (!l || atomic_fetch_sub(&l->refs, 1) != 1)
         return;
+    skmc_keys_unref(l->skms);
     trust_signers_free(l->signers);
     trust_keyring_unref(l->ring);
     free(l->public_jwks);
@@ -85,6 +87,13 @@ static int64_t now_s(void)
     return rpc_clock_wall_ms(rpc_clock_system()) / 1000;
 }
 
+static const trust_signer *signer_at(const loaded *l, trust_alg alg, int64_t time)
+{
+    if (l->skms)
+        return skmc_keys_signer(l->skms, alg, time);
+    return l->signers ? trust_signers_find(l->signers, alg, time) : NULL;
+}
+
 /* Who signs at that time; NULL without memory. Takes a reference to l. */
 static counted_set *set_at(loaded *l, int64_t time)
 {
@@ -94,10 +103,10 @@ static counted_set *set_at(loaded *l, int64_t time)
     atomic_init(&set->refs, 1);
     atomic_fetch_add(&l->refs, 1);
     set->from = l;
-    set->set = (sim_key_set){.eddsa = trust_signers_find(l->signers, TRUST_ALG_EDDSA, time),
-        .rs256 = trust_signers_find(l->signers, TRUST_ALG_RS256, time),
-        .ring = l->ring,
-        .public_jwks = l->public_jwks};
+    set->set = (sim_key_set){.eddsa = signer_at(l, TRUST_ALG_EDDSA, time),
+        .rs256 = signer_at(l, TRUST_ALG_RS256, time),
+        .ring = l->skms ? skmc_keys_ring(l->skms) : l->ring,
+        .public_jwks = l->skms ? skmc_keys_jwks(l->skms) : l->public_jwks};
     return set;
 }
 
@@ -141,18 +150,79 @@ rpc_code sim_keys_open(const char *path, sim_keys **ret, rpc_status *reterr)
     return code;
 }
 
-rpc_code sim_keys_reload(sim_keys *keys, rpc_status *reterr)
+static void replace(sim_keys *keys, counted_set *set)
 {
-    counted_set *set = NULL;
-    const rpc_code code = load(keys->path, ++keys->version, &set, reterr);
-    if (code != RPC_OK)
-        return code;
     pthread_mutex_lock(&keys->lock);
     counted_set *old = keys->now;
     keys->now = set;
     pthread_mutex_unlock(&keys->lock);
     sim_key_set_unref(&old->set);
+}
+
+rpc_code sim_keys_reload(sim_keys *keys, rpc_status *reterr)
+{
+    counted_set *set = NULL;
+    const rpc_code code = load(keys->path, ++keys->version, &set, reterr);
+    if (code == RPC_OK)
+        replace(keys, set);
+    return code;
+}
+
+/* ---- of the SKM-S ---------------------------------------------------------------------------- */
+
+static loaded *no_keys(void)
+{
+    static const char none[] = "{\"keys\":[]}";
+    loaded *l = calloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    atomic_init(&l->refs, 1);
+    l->public_jwks = strdup(none);
+    if (l->public_jwks &&
+        trust_keyring_parse(rpc_bytes_str(none), TRUST_FOR_TOKENS, 0, &l->ring, NULL) == RPC_OK)
+        return l;
+    unref_loaded(l);
+    return NULL;
+}
+
+/* Takes the reference to from. */
+static counted_set *set_of_skms(skmc_keys *from)
+{
+    loaded *l = from ? calloc(1, sizeof *l) : no_keys();
+    if (!l) {
+        skmc_keys_unref(from);
+        return NULL;
+    }
+    if (from) {
+        atomic_init(&l->refs, 1);
+        l->skms = from;
+    }
+    counted_set *set = set_at(l, now_s());
+    unref_loaded(l);
+    return set;
+}
+
+rpc_code sim_keys_of_skms(sim_keys **ret, rpc_status *reterr)
+{
+    sim_keys *keys = calloc(1, sizeof *keys);
+    if (!keys)
+        return no_memory(reterr);
+    pthread_mutex_init(&keys->lock, NULL);
+    keys->now = set_of_skms(NULL);
+    if (!keys->now) {
+        sim_keys_close(keys);
+        return no_memory(reterr);
+    }
+    *ret = keys;
     return RPC_OK;
+}
+
+bool sim_keys_take(sim_keys *keys, skmc_keys *from)
+{
+    counted_set *set = set_of_skms(from);
+    if (set)
+        replace(keys, set);
+    return set != NULL;
 }
 
 void sim_keys_close(sim_keys *keys)
@@ -166,14 +236,14 @@ void sim_keys_close(sim_keys *keys)
     free(keys);
 }
 
-/* Locked. Has the window of another key begun, or ended? A key whose successor is missing goes on.
- */
+/* Locked. Has the window of another key begun, or ended? A file's key whose successor is missing
+ * goes on; with one of the SKM-S nobody signs beyond what verifiers were told. */
 static counted_set *turn(counted_set *set)
 {
     const int64_t time = now_s();
-    const trust_signer *eddsa = trust_signers_find(set->from->signers, TRUST_ALG_EDDSA, time);
-    const trust_signer *rs256 = trust_signers_find(set->from->signers, TRUST_ALG_RS256, time);
-    if (!eddsa || (eddsa == set->set.eddsa && rs256 == set->set.rs256))
+    const trust_signer *eddsa = signer_at(set->from, TRUST_ALG_EDDSA, time);
+    const trust_signer *rs256 = signer_at(set->from, TRUST_ALG_RS256, time);
+    if ((!eddsa && !set->from->skms) || (eddsa == set->set.eddsa && rs256 == set->set.rs256))
         return set;
     counted_set *next = set_at(set->from, time);
     if (!next)

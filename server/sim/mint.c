@@ -9,6 +9,18 @@ static const trust_signer *signer_for(const sim_key_set *keys, const sim_client 
     return client->token_alg == TRUST_ALG_RS256 ? keys->rs256 : keys->eddsa;
 }
 
+/* The message is for the log. */
+static rpc_code no_signer(const sim_client *client, rpc_status *reterr)
+{
+    if (client->token_alg == TRUST_ALG_RS256)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "token: client '%.128s' wants RS256, and no such key is active; add one to keys.file "
+            "(the SKM-S has none), or change the client",
+            client->client_id);
+    return rpc_status_set(reterr, RPC_UNAVAILABLE,
+        "token: no key signs now: the SKM-S gave none, or the last one has ended; see /healthz");
+}
+
 static void draw_jti(char ret[SIM_JTI_CHARS + 1])
 {
     uint8_t drawn[16];
@@ -72,11 +84,7 @@ bool sim_mint(sim_oidc *oidc, host_request *request, const sim_ticket *ticket, s
     int64_t issued_at = now > ticket->tokens_after ? now : ticket->tokens_after + 1;
     const sim_key_set *keys = sim_keys_now(oidc->service->keys);
     const trust_signer *signer = signer_for(keys, ticket->client);
-    rpc_code code = signer ? RPC_OK
-                           : rpc_status_set(&status, RPC_FAILED_PRECONDITION,
-                                 "token: client '%.128s' wants RS256, and no such key is active; "
-                                 "add one to keys.file, or change the client",
-                                 ticket->client->client_id);
+    rpc_code code = signer ? RPC_OK : no_signer(ticket->client, &status);
     memset(ret, 0, sizeof *ret);
     draw_jti(ret->jti);
     if (code == RPC_OK)

@@ -25,6 +25,7 @@ struct sim_server {
     host_metrics *metrics;
     host_health *health;
     store *db;
+    skmc *skms; /* NULL: token keys are a file's */
     host_rpc *calls;
     sim_admin *admin;
     sim_sweep *sweep;
@@ -276,6 +277,8 @@ static void get_health(void *ctx, host_request *request)
     host_health_set(server->health, "audit", ok,
         ok ? "" : "the audit trail cannot be written; see the log and the disk");
     warn_of_dacms(server);
+    if (server->skms)
+        skmc_judge(server->skms);
     host_health_handle(server->health, request);
 }
 
@@ -295,6 +298,61 @@ static rpc_code open_ops(sim_server *server, rpc_status *reterr)
     return host_https_start(&options, &server->ops, reterr);
 }
 
+/* ---- token keys --------------------------------------------------------------------------------
+ */
+
+static bool from_skms(const host_values *values)
+{
+    return host_enum(values, "keys.source") == SIM_KEYS_OF_SKMS;
+}
+
+/* On the thread of the SKM-C. */
+static void keys_changed(void *ctx, const char *val_service)
+{
+    sim_server *server = ctx;
+    (void)val_service; /* no other is watched */
+    if (!sim_keys_take(server->service.keys, skmc_keys_now(server->skms)))
+        HOST_LOG(server->log, HOST_ERROR, "no memory for the keys that the SKM-S gave");
+}
+
+static rpc_code open_keys(sim_server *server, rpc_status *reterr)
+{
+    sim_service *service = &server->service;
+    const host_values *values = values_of(server);
+    if (!from_skms(values))
+        return sim_keys_open(host_string(values, "keys.file"), &service->keys, reterr);
+    const skmc_options options = {.runtime = service->runtime,
+        .settings = values,
+        .clock = service->clock,
+        .log = server->log,
+        .metrics = server->metrics,
+        .health = server->health,
+        .val_service = service->config.issuer,
+        .purpose = TRUST_FOR_TOKENS,
+        .changed = keys_changed,
+        .ctx = server};
+    rpc_code code = sim_keys_of_skms(&service->keys, reterr);
+    if (code == RPC_OK)
+        code = skmc_open(&options, &server->skms, reterr);
+    return code == RPC_OK ? skmc_start(server->skms, reterr) : code;
+}
+
+static rpc_code check_key_files(const host_values *values, rpc_status *reterr)
+{
+    sim_keys *keys = NULL;
+    if (from_skms(values))
+        return skmc_files_check(values, reterr);
+    const rpc_code code = sim_keys_open(host_string(values, "keys.file"), &keys, reterr);
+    sim_keys_close(keys);
+    return code;
+}
+
+static rpc_code reload_keys(sim_server *server, const host_values *values, rpc_status *reterr)
+{
+    return server->skms ? skmc_reload(server->skms, values, reterr)
+                        : sim_keys_reload(server->service.keys, reterr);
+}
+
 /* ---- life --------------------------------------------------------------------------------------
  */
 
@@ -308,7 +366,7 @@ static rpc_code open_all(sim_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = rpc_runtime_new(NULL, &service->runtime, reterr);
     if (code == RPC_OK)
-        code = sim_keys_open(host_string(values, "keys.file"), &service->keys, reterr);
+        code = open_keys(server, reterr);
     if (code == RPC_OK)
         code = program_audit_open(values, service->clock, server->log, &service->audit, reterr);
     if (code == RPC_OK)
@@ -390,9 +448,7 @@ static rpc_code check_dacm_files(const host_values *values, size_t index, rpc_st
 rpc_code sim_server_check(const host_values *values, rpc_status *reterr)
 {
     char mtls_url[SIM_ISSUER_MAX + 1];
-    sim_keys *keys = NULL;
-    rpc_code code = sim_keys_open(host_string(values, "keys.file"), &keys, reterr);
-    sim_keys_close(keys);
+    rpc_code code = check_key_files(values, reterr);
     if (code == RPC_OK)
         code = check_tls(values, "https", NULL, "listen.https", reterr);
     if (code == RPC_OK && sim_settings_mtls_url(values, mtls_url, sizeof mtls_url) && mtls_url[0])
@@ -421,7 +477,7 @@ rpc_code sim_server_reload(sim_server *server, const host_settings *settings, rp
 {
     rpc_code code = sim_server_check(host_settings_values(settings), reterr);
     if (code == RPC_OK)
-        code = sim_keys_reload(server->service.keys, reterr);
+        code = reload_keys(server, host_settings_values(settings), reterr);
     if (code == RPC_OK)
         code = renew_dacms(server, reterr);
     if (code == RPC_OK)
@@ -451,6 +507,7 @@ void sim_server_stop(sim_server *server)
     close_service(service);
     store_close(server->db);
     trust_audit_close(service->audit);
+    skmc_close(server->skms); /* its thread puts keys in place; nothing signs any more */
     sim_keys_close(service->keys);
     rpc_runtime_free(service->runtime);
     host_health_free(server->health);

@@ -2,6 +2,7 @@
 #include "settings.h"
 
 #include "program.h"
+#include "skmc.h"
 
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 #define NUMBER       PROGRAM_NUMBER
 #define CHOICE       PROGRAM_CHOICE
 
-static const char *const sources[] = {"file", NULL};
+static const char *const sources[] = {"file", "skms", NULL};
 static const char *const discloses[] = {"own", "full", NULL};
 
 static const host_setting dacm_fields[] = {
@@ -53,8 +54,11 @@ const host_setting sim_settings[] = {
         .description = "for whom tokens are; the first where a client names none"},
     PROGRAM_TEXTS("skms.resources",
         "resource URIs of SKM-Ss, `aud` of tokens with seal.km and seal.kp for VAL servers"),
-    CHOICE("keys.source", sources, "file", "where the keys that sign tokens come from"),
-    RELOADED("keys.file", 1, NULL, "private token keys, a JWK set of mode 0600 (0640 at most)"),
+    CHOICE("keys.source", sources, "file",
+        "where the keys that sign tokens come from: a file, or the SKM-S (skms.*)"),
+    RELOADED("keys.file", 0, "",
+        "private token keys, a JWK set of mode 0600 (0640 at most); with keys.source: file"),
+    SKMC_SETTINGS,
     NUMBER("tokens.access_life_s", "s", 30, 900, "300",
         "life of an access token: how long a revocation may stay unknown to a DACM that is cut "
         "off"),
@@ -259,6 +263,16 @@ static rpc_code check_admin(const host_values *values, rpc_status *reterr)
     return program_check_url(values, "admin", false, reterr);
 }
 
+static rpc_code check_keys(const host_values *values, rpc_status *reterr)
+{
+    if (host_enum(values, "keys.source") == SIM_KEYS_OF_SKMS)
+        return skmc_settings_check(values, reterr);
+    return set(values, "keys.file")
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                     "'keys.file': is needed with 'keys.source: file'; `dacm pki keys` makes one");
+}
+
 rpc_code sim_settings_check(const host_values *values, rpc_status *reterr)
 {
     rpc_code code = check_base(values, "issuer", reterr);
@@ -276,5 +290,7 @@ rpc_code sim_settings_check(const host_values *values, rpc_status *reterr)
         code = check_lives(values, reterr);
     if (code == RPC_OK)
         code = check_workers(values, reterr);
+    if (code == RPC_OK)
+        code = check_keys(values, reterr);
     return code == RPC_OK ? check_dacms(values, reterr) : code;
 }

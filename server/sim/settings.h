@@ -12,6 +12,9 @@ extern const size_t sim_settings_count;
 /** dacms[].disclose by index (host_enum). */
 enum { SIM_DISCLOSE_OWN, SIM_DISCLOSE_FULL };
 
+/** keys.source likewise. */
+enum { SIM_KEYS_OF_FILE, SIM_KEYS_OF_SKMS };
+
 #define SIM_ISSUER_MAX 255
 
 /** What no single line can say: INVALID_ARGUMENT names the setting that can never work, or those
