@@ -33,7 +33,7 @@ char *cli_exit_help(void);
 typedef struct cli_env {
     json_t *json;
     const char *ca_file, *grpc, *admin, *resource, *issuer, *token_key_file, *keys_file;
-    const char *sims_admin, *skms_admin, *skms_grpc;
+    const char *sims_admin, *skms_admin, *skms_grpc, *trust_folder;
 } cli_env;
 
 typedef struct cli_context {

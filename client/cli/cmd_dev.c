@@ -6,7 +6,7 @@
 #include "dev.h"
 
 #define PORT_MAX 65535
-#define PORTS    6
+#define PORTS    8
 
 enum { OPTION_DIR = 512, OPTION_PORTS };
 
@@ -39,6 +39,19 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 RPC_DEFINE_FREEP(client_freep, dacm_client *, dacm_client_free)
 
+/** skmsd before the others: they get their keys from it. */
+static dacm_code start(dev_run *dev, const sigset_t *signals, dacm_error *reterr)
+{
+    dacm_code code = dev__start(dev, DEV_SKMSD, reterr);
+    if (code == DACM_OK)
+        code = dev__wait_keys(dev, signals, reterr);
+    if (code == DACM_OK)
+        code = dev__get_keys(dev, reterr);
+    if (code == DACM_OK)
+        code = dev__start(dev, DEV_DACMD, reterr);
+    return code == DACM_OK ? dev__start(dev, DEV_SIMSD, reterr) : code;
+}
+
 /** From running servers to env.json. */
 static int bring_up(dev_run *dev, const sigset_t *signals)
 {
@@ -62,8 +75,8 @@ static int run(dev_run *dev)
     dev__block_signals(&signals);
     if (dev__prepare(dev, &error) != DACM_OK)
         return cli_fail(dev->cli, &error);
-    int code = dev__start(dev, &error) == DACM_OK ? bring_up(dev, &signals)
-                                                  : cli_fail(dev->cli, &error);
+    int code = start(dev, &signals, &error) == DACM_OK ? bring_up(dev, &signals)
+                                                       : cli_fail(dev->cli, &error);
     if (code == CLI_EXIT_OK) {
         dev__print_next(dev);
         if (dev__wait_end(dev, &signals, &error) != DACM_OK)
@@ -79,8 +92,9 @@ int cli_dev(cli_context *cli, int argc, char **argv)
         {"dir", OPTION_DIR, "DIR", 0, "where keys, configuration and data are kept", 1},
         {"ports-from", OPTION_PORTS, "N", 0,
             "listen on N (dacmd: users), N+1 (peers), N+2 (HTTPS), N+3 (simsd: HTTPS), N+4 (with "
-            "client certificates) and N+5 (metrics and health) instead of 7443, 7444, 7480, 7543, "
-            "7544 and 7580",
+            "client certificates), N+5 (metrics and health), N+6 (skmsd) and N+7 (its HTTPS) "
+            "instead "
+            "of 7443, 7444, 7480, 7543, 7544, 7580, 7643 and 7680",
             1},
         {0}};
     static const struct argp_child children[] = {{&cli_json_argp, 0, NULL, 10}, {0}};

@@ -354,6 +354,8 @@ int cli_keys_watch(cli_context *cli, int argc, char **argv)
     if (!w.service)
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
             "whose keys? Give the resource of the DACM, or the issuer of the SIM-S");
+    if (!w.folder && !getenv("DACM_TRUST"))
+        w.folder = cli->env.trust_folder;
     if ((code = cli_trust_folder(cli, w.folder, &folder)) != CLI_EXIT_OK)
         return code;
     w.trust.folder = folder;

@@ -244,6 +244,7 @@ void cli_set_env(cli_env *env, json_t *json)
         .sims_admin = text_in(json_object_get(json, "sims"), "admin"),
         .skms_admin = text_in(json_object_get(json, "skms"), "admin"),
         .skms_grpc = text_in(json_object_get(json, "skms"), "grpc"),
+        .trust_folder = text_in(json, "trust_dir"),
     };
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** One run of `dacm dev`: cmd_dev.c is the command, dev_servers.c starts and stops the servers,
  *  dev_setup.c makes what they need, dev_env.c tells where everything is, dev_sims.c makes users
- * and clients of the SIM-S. */
+ *  and clients of the SIM-S, dev_skms.c gets keys from the SKM-S. */
 #ifndef DACM_CLI_DEV_H
 #define DACM_CLI_DEV_H
 
@@ -25,12 +25,13 @@ typedef struct dev_asset {
 } dev_asset;
 
 /** The servers that there are, in the order in which they start; they stop in the reverse. */
-typedef enum dev_role { DEV_DACMD, DEV_SIMSD, DEV_SERVERS } dev_role;
+typedef enum dev_role { DEV_SKMSD, DEV_DACMD, DEV_SIMSD, DEV_SERVERS } dev_role;
 
 typedef struct dev_server {
     const char *program;
     char *config_file;
     pid_t pid; /* 0 = not running */
+    bool started;
     int status;
 } dev_server;
 
@@ -46,6 +47,9 @@ typedef struct dev_run {
     unsigned https_port;
     char *issuer, *sims_mtls, *sims_ops, *sims_admin;
     unsigned sims_port, sims_mtls_port, sims_ops_port;
+    char *skms, *skms_https, *skms_grpc, *skms_admin; /* skms: its resource and issuer of sets */
+    char *root_file, *keys_file, *trust;
+    unsigned skms_port;
     dev_asset assets[DEV_ASSETS];
 } dev_run;
 
@@ -65,6 +69,7 @@ void dev__done(dev_run *dev);
 #define DEV_VAL_KEY    "val-key.dacm.localhost" /* another, by its key */
 #define DEV_ADMIN_NAME "admin.dacm.localhost"
 #define DEV_SIMS_NAME  "sims.dacm.localhost"
+#define DEV_DACM_NAME  "dacm.localhost"            /* dacmd, as SKM-C */
 #define DEV_REDIRECT   "http://127.0.0.1/callback" /* of any port */
 
 /** The environment as JSON into cli->env and, with file, into env.json. */
@@ -77,13 +82,26 @@ void dev__print_next(const dev_run *dev);
 /** Those of an earlier run are kept. */
 dacm_code dev__register(const dev_run *dev, dacm_error *reterr);
 
+/* ---- keys (dev_skms.c) ---- */
+
+/** skmsd's configuration and secret. */
+dacm_code dev__write_skmsd(const dev_run *dev, dacm_error *reterr);
+/** The section skms of the configuration of an SKM-C, which keeps what it gets in folder/skms.
+ * free() it; NULL without memory. */
+char *dev__skms_section(const dev_run *dev, const char *certificate, const char *folder);
+/** Of a running skmsd: VAL services, tokens for those who have not enrolled, the pinned root, and
+ *  the public keys of now as a file. */
+dacm_code dev__get_keys(const dev_run *dev, dacm_error *reterr);
+
 /* ---- processes (dev_servers.c) ---- */
 
 /** Signals are blocked and taken with sigtimedwait(), so nothing runs in a handler and the death of
  *  a server is seen as SIGCHLD. */
 void dev__block_signals(sigset_t *ret);
-dacm_code dev__start(dev_run *dev, dacm_error *reterr);
-/** Until all serve. CANCELLED: a signal came; FAILED_PRECONDITION and INTERNAL: one has ended. */
+dacm_code dev__start(dev_run *dev, dev_role role, dacm_error *reterr);
+/** Until skmsd serves, or all do. CANCELLED: a signal came; FAILED_PRECONDITION and INTERNAL: one
+ *  has ended. */
+dacm_code dev__wait_keys(dev_run *dev, const sigset_t *signals, dacm_error *reterr);
 dacm_code dev__wait_healthy(
     dev_run *dev, dacm_client *client, const sigset_t *signals, dacm_error *reterr);
 /** Until somebody stops us (OK), or a server dies. */

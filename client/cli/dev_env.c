@@ -44,15 +44,19 @@ static json_t *assets_json(const dev_run *dev)
 
 static json_t *env_json(const dev_run *dev)
 {
-    return json_pack("{s:o, s:{s:s, s:s, s:s, s:s, s:s}, s:{s:s, s:s, s:s, s:s}, s:s, s:o, s:o, "
-                     "s:{s:o, s:o}, s:o, s:o, s:o}",
-        "ca_file", pki_path(dev, "ca.crt"), "dacm", "grpc", dev->grpc, "peers", dev->peers, "https",
-        dev->https, "resource", dev->resource, "admin", dev->admin, "sims", "issuer", dev->issuer,
-        "mtls", dev->sims_mtls, "ops", dev->sims_ops, "admin", dev->sims_admin, "issuer",
+    json_t *dacm = json_pack("{s:s, s:s, s:s, s:s, s:s}", "grpc", dev->grpc, "peers", dev->peers,
+        "https", dev->https, "resource", dev->resource, "admin", dev->admin);
+    json_t *sims = json_pack("{s:s, s:s, s:s, s:s}", "issuer", dev->issuer, "mtls", dev->sims_mtls,
+        "ops", dev->sims_ops, "admin", dev->sims_admin);
+    json_t *skms = json_pack("{s:s, s:s, s:s, s:s, s:s}", "grpc", dev->skms_grpc, "https",
+        dev->skms_https, "resource", dev->skms, "admin", dev->skms_admin, "root_file",
+        dev->root_file);
+    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:s, s:s}",
+        "ca_file", pki_path(dev, "ca.crt"), "dacm", dacm, "sims", sims, "skms", skms, "issuer",
         dev->issuer, "users", users_json(), "clients", clients_json(dev), "sims_client", "key_file",
         pki_path(dev, "sims.key"), "cert_file", pki_path(dev, "sims.crt"), "assets",
         assets_json(dev), "token_key_file", pki_path(dev, "token.jwks"), "keys_file",
-        pki_path(dev, "manifest.pub.jwks"));
+        dev->keys_file, "trust_dir", dev->trust);
 }
 
 dacm_code dev__write_env(dev_run *dev, bool file, dacm_error *reterr)
@@ -71,11 +75,11 @@ dacm_code dev__write_env(dev_run *dev, bool file, dacm_error *reterr)
 void dev__print_next(const dev_run *dev)
 {
     if (dev->cli->json) {
-        cli_print_json(json_pack("{s:s, s:s, s:s, s:s}", "env_file", dev->env_file, "grpc",
-            dev->grpc, "https", dev->https, "issuer", dev->issuer));
+        cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "env_file", dev->env_file, "grpc",
+            dev->grpc, "https", dev->https, "issuer", dev->issuer, "skms", dev->skms_grpc));
         return;
     }
-    printf("dacmd and simsd are ready: %s, %s\n\nIn a second terminal:\n\n"
+    printf("dacmd, simsd and skmsd are ready: %s, %s, %s\n\nIn a second terminal:\n\n"
            "    export DACM_ENV=%s\n"
            "    dacm login                    # in your browser: %s, password %s\n"
            "    dacm put FILE --allow %s\n"
@@ -84,7 +88,8 @@ void dev__print_next(const dev_run *dev)
            "    dacm get %s --as %s          # on no list: refused\n\n"
            "--as with a GPSI goes without a login here: the development key makes the token.\n"
            "Ctrl-C stops it.\n",
-        dev->grpc, dev->issuer, dev->env_file, dev_users[0].name, dev_users[0].password,
-        dev_users[1].gpsi, dev->assets[0].id, dev->assets[0].id, dev_users[DEV_USERS - 1].gpsi);
+        dev->grpc, dev->issuer, dev->skms_grpc, dev->env_file, dev_users[0].name,
+        dev_users[0].password, dev_users[1].gpsi, dev->assets[0].id, dev->assets[0].id,
+        dev_users[DEV_USERS - 1].gpsi);
     fflush(stdout);
 }

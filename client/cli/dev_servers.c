@@ -84,11 +84,10 @@ static dacm_code start_one(dev_server *server, dacm_error *reterr)
     _exit(CLI_EXIT_OTHER);
 }
 
-dacm_code dev__start(dev_run *dev, dacm_error *reterr)
+dacm_code dev__start(dev_run *dev, dev_role role, dacm_error *reterr)
 {
-    dacm_code code = DACM_OK;
-    for (size_t i = 0; code == DACM_OK && i < DEV_SERVERS; i++)
-        code = start_one(&dev->servers[i], reterr);
+    const dacm_code code = start_one(&dev->servers[role], reterr);
+    dev->servers[role].started = code == DACM_OK;
     return code;
 }
 
@@ -110,7 +109,7 @@ static bool ended(dev_server *server)
 static const dev_server *dead_one(dev_run *dev)
 {
     for (size_t i = 0; i < DEV_SERVERS; i++)
-        if (ended(&dev->servers[i]))
+        if (dev->servers[i].started && ended(&dev->servers[i]))
             return &dev->servers[i];
     return NULL;
 }
@@ -169,38 +168,69 @@ dacm_code dev__wait_end(dev_run *dev, const sigset_t *signals, dacm_error *reter
 /* ---- health -----------------------------------------------------------------------------------
  */
 
-static dacm_code sims_healthy(const dev_run *dev, dacm_error *reterr)
+/** unwanted: a word of the answer that means "not yet", too; NULL: none. */
+static dacm_code https_healthy(const dev_run *dev, const char *program, const char *base,
+    const char *unwanted, dacm_error *reterr)
 {
     const http_peer peer = {.ca_file = dev->cli->env.ca_file};
     http_reply reply = {.status = 0};
-    RPC_AUTOFREE char *url = pki_text("%s/healthz", dev->sims_ops);
+    RPC_AUTOFREE char *url = pki_text("%s/healthz", base);
     if (!url)
         return pki_fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory to look at the servers");
     dacm_code code = http_get(&peer, url, NULL, &reply, reterr);
-    if (code == DACM_OK && reply.status != 200)
-        code = pki_fail(reterr, DACM_UNAVAILABLE, "simsd is not healthy: %.300s", reply.body);
-    if (code == DACM_OK && strstr(reply.body, "\"dacm away\"")) /* and tokens are not taken yet */
-        code = pki_fail(reterr, DACM_UNAVAILABLE, "simsd does not reach dacmd: %.300s", reply.body);
+    if (code == DACM_OK && (reply.status != 200 || (unwanted && strstr(reply.body, unwanted))))
+        code = pki_fail(reterr, DACM_UNAVAILABLE, "%s is not healthy: %.300s", program, reply.body);
     http_done(&reply);
     return code;
 }
 
-dacm_code dev__wait_healthy(
-    dev_run *dev, dacm_client *client, const sigset_t *signals, dacm_error *reterr)
+/** Some check, again and again. ctx is the check's. */
+typedef dacm_code check_fn(const dev_run *dev, void *ctx, dacm_error *reterr);
+static dacm_code wait_for(
+    dev_run *dev, check_fn *check, void *ctx, const sigset_t *signals, dacm_error *reterr)
 {
     const int64_t end = now_us() + START_WAIT_MS * 1000;
-    bool dacmd = false;
     for (;;) {
-        dacm_code code = dacmd ? DACM_OK : dacm_health_wait(client, HEALTH_WAIT_MS, reterr);
-        dacmd = code == DACM_OK;
-        if (dacmd)
-            code = sims_healthy(dev, reterr);
+        const dacm_code code = check(dev, ctx, reterr);
         const dev_server *dead = dead_one(dev);
         if (dead)
             return died(dead, reterr);
         if (code == DACM_OK || now_us() >= end)
             return code;
-        if (stops(signal_within(signals, dacmd ? HEALTH_WAIT_MS / 10 : 0)))
+        if (stops(signal_within(signals, HEALTH_WAIT_MS / 10)))
             return pki_fail(reterr, DACM_CANCELLED, "stopped before the servers were healthy");
     }
+}
+
+static dacm_code keys_serve(const dev_run *dev, void *ctx, dacm_error *reterr)
+{
+    (void)ctx;
+    return https_healthy(dev, "skmsd", dev->skms_https, NULL, reterr);
+}
+
+dacm_code dev__wait_keys(dev_run *dev, const sigset_t *signals, dacm_error *reterr)
+{
+    return wait_for(dev, keys_serve, NULL, signals, reterr);
+}
+
+typedef struct all_serving {
+    dacm_client *client;
+    bool dacmd; /* does already */
+} all_serving;
+
+static dacm_code all_serve(const dev_run *dev, void *ctx, dacm_error *reterr)
+{
+    all_serving *all = ctx;
+    dacm_code code = all->dacmd ? DACM_OK : dacm_health_wait(all->client, HEALTH_WAIT_MS, reterr);
+    all->dacmd = code == DACM_OK;
+    if (code == DACM_OK) /* and tokens are taken */
+        code = https_healthy(dev, "simsd", dev->sims_ops, "\"dacm away\"", reterr);
+    return code == DACM_OK ? keys_serve(dev, NULL, reterr) : code;
+}
+
+dacm_code dev__wait_healthy(
+    dev_run *dev, dacm_client *client, const sigset_t *signals, dacm_error *reterr)
+{
+    all_serving all = {.client = client};
+    return wait_for(dev, all_serve, &all, signals, reterr);
 }

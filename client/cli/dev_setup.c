@@ -15,6 +15,8 @@
 #define PORT_SIMS       7543
 #define PORT_SIMS_MTLS  7544
 #define PORT_SIMS_OPS   7580
+#define PORT_SKMS       7643
+#define PORT_SKMS_HTTPS 7680
 #define SOCKET_PATH_MAX 100 /* sun_path has 108 */
 
 const dev_user dev_users[DEV_USERS] = {
@@ -64,6 +66,8 @@ static dacm_code set_names(dev_run *dev, dacm_error *reterr)
     dev->https_port = port_of(dev, PORT_HTTPS, 2);
     dev->pki = pki_text("%s/pki", folder);
     dev->data = pki_text("%s/data", folder);
+    dev->servers[DEV_SKMSD] = (dev_server){
+        .program = "skmsd", .config_file = pki_text("%s/config/skmsd.yaml", folder)};
     dev->servers[DEV_DACMD] = (dev_server){
         .program = "dacmd", .config_file = pki_text("%s/config/dacmd.yaml", folder)};
     dev->servers[DEV_SIMSD] = (dev_server){
@@ -75,6 +79,14 @@ static dacm_code set_names(dev_run *dev, dacm_error *reterr)
     dev->sims_mtls = pki_text("https://localhost:%u", dev->sims_mtls_port);
     dev->sims_ops = pki_text("https://localhost:%u", dev->sims_ops_port);
     dev->sims_admin = pki_text("ipc://%s/simsd/admin.sock", folder);
+    dev->skms_port = port_of(dev, PORT_SKMS_HTTPS, 7);
+    dev->skms = pki_text("https://skms.localhost/");
+    dev->skms_grpc = pki_text("tls+tcp://127.0.0.1:%u", port_of(dev, PORT_SKMS, 6));
+    dev->skms_https = pki_text("https://localhost:%u", dev->skms_port);
+    dev->skms_admin = pki_text("ipc://%s/skmsd/admin.sock", folder);
+    dev->root_file = pki_text("%s/config/skms-root.jwk", folder);
+    dev->keys_file = pki_text("%s/config/manifest-keys.jwks", folder);
+    dev->trust = pki_text("%s/trust", folder);
     dev->assets_file = pki_text("%s/config/assets.json", folder);
     dev->env_file = pki_text("%s/env.json", folder);
     dev->grpc = pki_text("tls+tcp://127.0.0.1:%u", port_of(dev, PORT_USERS, 0));
@@ -84,7 +96,9 @@ static dacm_code set_names(dev_run *dev, dacm_error *reterr)
     dev->admin = pki_text("ipc://%s/data/admin.sock", folder);
     for (size_t i = 0; i < DEV_ASSETS; i++)
         dev->assets[i].file = pki_text("%s/config/%s.glb", folder, cubes[i].name);
-    const bool good = dev->pki && dev->data && dev->servers[DEV_DACMD].config_file &&
+    const bool good = dev->pki && dev->data && dev->servers[DEV_SKMSD].config_file && dev->skms &&
+                      dev->skms_grpc && dev->skms_https && dev->skms_admin && dev->root_file &&
+                      dev->keys_file && dev->trust && dev->servers[DEV_DACMD].config_file &&
                       dev->servers[DEV_SIMSD].config_file && dev->issuer && dev->sims_mtls &&
                       dev->sims_ops && dev->sims_admin && dev->assets_file && dev->env_file &&
                       dev->grpc && dev->peers && dev->https && dev->resource && dev->admin &&
@@ -112,7 +126,8 @@ static dacm_code lock_folder(dev_run *dev, dacm_error *reterr)
 static dacm_code make_folders(dev_run *dev, dacm_error *reterr)
 {
     static const char *const names[] = {"/pki", "/config", "/data", "/data/audit", "/data/store",
-        "/simsd", "/simsd/audit", "/simsd/store"};
+        "/data/skms", "/simsd", "/simsd/audit", "/simsd/store", "/skmsd", "/skmsd/audit",
+        "/skmsd/store"};
     dacm_code code = pki_make_folder(dev->folder, reterr);
     for (size_t i = 0; code == DACM_OK && i < sizeof names / sizeof *names; i++) {
         RPC_AUTOFREE char *path = pki_text("%s%s", dev->folder, names[i]);
@@ -125,7 +140,7 @@ static dacm_code make_folders(dev_run *dev, dacm_error *reterr)
 
 static dacm_code make_certificates(const dev_run *dev, dacm_error *reterr)
 {
-    static const char *const server_dns[] = {"localhost", "dacm.localhost", NULL};
+    static const char *const server_dns[] = {"localhost", DEV_DACM_NAME, NULL};
     static const char *const server_ips[] = {"127.0.0.1", "::1", NULL};
     static const char *const sims[] = {DEV_SIMS_NAME, NULL};
     static const char *const val[] = {DEV_VAL_NAME, NULL};
@@ -137,6 +152,7 @@ static dacm_code make_certificates(const dev_run *dev, dacm_error *reterr)
     } leaves[] = {
         {"dacmd", {.common_name = "dacmd", .dns = server_dns, .ips = server_ips}},
         {"simsd", {.common_name = "simsd", .dns = local, .ips = server_ips}},
+        {"skmsd", {.common_name = "skmsd", .dns = local, .ips = server_ips}},
         {"sims", {.common_name = DEV_SIMS_NAME, .dns = sims}},
         {"val", {.common_name = DEV_VAL_NAME, .dns = val}},
         {"admin", {.common_name = DEV_ADMIN_NAME, .dns = admin}},
@@ -147,8 +163,6 @@ static dacm_code make_certificates(const dev_run *dev, dacm_error *reterr)
     if (code == DACM_OK)
         code = pki_make_keys(dev->pki, "token", PKI_KEY_TOKEN, reterr);
     if (code == DACM_OK)
-        code = pki_make_keys(dev->pki, "manifest", PKI_KEY_MANIFEST, reterr);
-    if (code == DACM_OK)
         code = pki_make_keys(dev->pki, "val-key", PKI_KEY_CLIENT, reterr);
     return code;
 }
@@ -156,26 +170,32 @@ static dacm_code make_certificates(const dev_run *dev, dacm_error *reterr)
 static dacm_code write_dacmd(const dev_run *dev, dacm_error *reterr)
 {
     const char *pki = dev->pki;
-    RPC_AUTOFREE char *text = pki_text(
-        "# Written by `dacm dev` at each start.\n"
-        "resource: %s\n"
-        "listen:\n"
-        "  users:\n    url: %s\n    certificate: \"%s/dacmd.crt\"\n    key: \"%s/dacmd.key\"\n"
-        "    client_ca: \"%s/ca.crt\"\n"
-        "  peers:\n    url: %s\n    certificate: \"%s/dacmd.crt\"\n    key: \"%s/dacmd.key\"\n"
-        "    client_ca: \"%s/ca.crt\"\n"
-        "  admin:\n    url: \"%s\"\n    sans: [%s]\n"
-        "  https:\n    address: 127.0.0.1\n    port: %u\n    certificate: \"%s/dacmd.crt\"\n"
-        "    key: \"%s/dacmd.key\"\n"
-        "issuers:\n  - issuer: %s\n    jwks_file: \"%s/token.pub.jwks\"\n    may_delegate: true\n"
-        "    revocations: report\n"
-        "peers:\n  sims:\n    - san: %s\n      issuer: %s\n      full_list: true\n"
-        "signing:\n  source: file\n  key_file: \"%s/manifest.jwks\"\n"
-        "store:\n  directory: \"%s/store\"\n"
-        "audit:\n  directory: \"%s/audit\"\n",
-        dev->resource, dev->grpc, pki, pki, pki, dev->peers, pki, pki, pki, dev->admin,
-        DEV_ADMIN_NAME, dev->https_port, pki, pki, dev->issuer, pki, DEV_SIMS_NAME, dev->issuer,
-        pki, dev->data, dev->data);
+    RPC_AUTOFREE char *skms = dev__skms_section(dev, "dacmd", "data");
+    RPC_AUTOFREE char *text =
+        !skms ? NULL
+              : pki_text("# Written by `dacm dev` at each start.\n"
+                         "resource: %s\n"
+                         "listen:\n"
+                         "  users:\n    url: %s\n    certificate: \"%s/dacmd.crt\"\n    key: "
+                         "\"%s/dacmd.key\"\n"
+                         "    client_ca: \"%s/ca.crt\"\n"
+                         "  peers:\n    url: %s\n    certificate: \"%s/dacmd.crt\"\n    key: "
+                         "\"%s/dacmd.key\"\n"
+                         "    client_ca: \"%s/ca.crt\"\n"
+                         "  admin:\n    url: \"%s\"\n    sans: [%s]\n"
+                         "  https:\n    address: 127.0.0.1\n    port: %u\n    certificate: "
+                         "\"%s/dacmd.crt\"\n"
+                         "    key: \"%s/dacmd.key\"\n"
+                         "issuers:\n  - issuer: %s\n    jwks_file: \"%s/token.pub.jwks\"\n    "
+                         "may_delegate: true\n"
+                         "    revocations: report\n"
+                         "peers:\n  sims:\n    - san: %s\n      issuer: %s\n      full_list: true\n"
+                         "signing:\n  source: skms\n%s"
+                         "store:\n  directory: \"%s/store\"\n"
+                         "audit:\n  directory: \"%s/audit\"\n",
+                    dev->resource, dev->grpc, pki, pki, pki, dev->peers, pki, pki, pki, dev->admin,
+                    DEV_ADMIN_NAME, dev->https_port, pki, pki, dev->issuer, pki, DEV_SIMS_NAME,
+                    dev->issuer, skms, dev->data, dev->data);
     if (!text)
         return no_memory(reterr);
     return pki_write_file(dev->servers[DEV_DACMD].config_file, 0600, text, strlen(text), reterr);
@@ -196,11 +216,12 @@ static dacm_code write_simsd(const dev_run *dev, dacm_error *reterr)
         "  admin:\n    url: \"%s\"\n"
         "dacms:\n  - resource: %s\n    target: %s\n    ca: \"%s/ca.crt\"\n"
         "    certificate: \"%s/sims.crt\"\n    key: \"%s/sims.key\"\n    disclose: full\n"
+        "skms:\n  resources: [%s]\n"
         "keys:\n  source: file\n  file: \"%s/token.jwks\"\n"
         "store:\n  directory: \"%s/simsd/store\"\n"
         "audit:\n  directory: \"%s/simsd/audit\"\n",
         dev->issuer, dev->sims_port, pki, pki, dev->sims_mtls_port, pki, dev->sims_ops_port, pki,
-        pki, dev->sims_admin, dev->resource, dev->peers, pki, pki, pki, pki, dev->folder,
+        pki, dev->sims_admin, dev->resource, dev->peers, pki, pki, pki, dev->skms, pki, dev->folder,
         dev->folder);
     if (!text)
         return no_memory(reterr);
@@ -227,6 +248,8 @@ dacm_code dev__prepare(dev_run *dev, dacm_error *reterr)
         return code;
     unlink(dev->env_file); /* of a run that was killed */
     code = make_certificates(dev, reterr);
+    if (code == DACM_OK)
+        code = dev__write_skmsd(dev, reterr);
     if (code == DACM_OK)
         code = write_dacmd(dev, reterr);
     if (code == DACM_OK)
@@ -310,6 +333,8 @@ dacm_code dev__store_assets(dev_run *dev, dacm_client *client, dacm_error *reter
 void dev__done(dev_run *dev)
 {
     char *const owned[] = {dev->folder_made, dev->pki, dev->data,
+        dev->servers[DEV_SKMSD].config_file, dev->skms, dev->skms_grpc, dev->skms_https,
+        dev->skms_admin, dev->root_file, dev->keys_file, dev->trust,
         dev->servers[DEV_DACMD].config_file, dev->servers[DEV_SIMSD].config_file, dev->issuer,
         dev->sims_mtls, dev->sims_ops, dev->sims_admin, dev->env_file, dev->assets_file, dev->grpc,
         dev->peers, dev->https, dev->resource, dev->admin, dev->assets[0].file, dev->assets[1].file,

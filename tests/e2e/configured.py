@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dacmd under a configuration of the test's own: keys and certificates are those that `dacm dev`
-makes, then dacmd alone is started, reloaded, killed and started again.
+"""dacmd under a configuration of the test's own: certificates and token keys are those that `dacm dev`
+makes, then dacmd alone is started, with a manifest key in a file, reloaded, killed and started again.
 
 Issuer is an issuer of access tokens with a key of any kind that dacmd takes."""
 import copy
@@ -134,17 +134,21 @@ class Server(harness.Dev):
 
     def start(self):
         super().start()
-        env = (self.dir / "env.json").read_text()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(harness.START_SECONDS) == 0, self.read_log()
-        (self.dir / "env.json").write_text(env)
+        subprocess.run([harness.BIN / "dacm", "pki", "keys", self.dir / "pki", "manifest", "--for",
+                        "manifest"], check=True, capture_output=True)
+        self.env["keys_file"] = str(self.dir / "pki" / "manifest.pub.jwks")
+        for absent in ("skms", "trust_dir"):
+            del self.env[absent]
+        (self.dir / "env.json").write_text(json.dumps(self.env))
         self.config = self.base_config()
         if self.configure:
             self.config = self.configure(self, copy.deepcopy(self.config)) or self.config
         self.run()
 
     def base_config(self):
-        """What `dacm dev` runs, as an object."""
+        """What `dacm dev` runs, as an object, but for the key."""
         pki, data = self.dir / "pki", self.dir / "data"
         tls = {"certificate": f"{pki}/dacmd.crt", "key": f"{pki}/dacmd.key"}
         return {

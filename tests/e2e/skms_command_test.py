@@ -11,6 +11,7 @@ import tempfile
 import time
 import unittest
 
+import configured
 import harness
 import keyserver
 from keyserver import DACM, keys
@@ -398,6 +399,74 @@ class Audit(Command):
         self.assertIn("audit.directory", self.run_dacm("audit", "verify", code=2).stderr)
         self.assertIn("--head takes", self.verify("x", "--head", "A" * 64, code=2).stderr)
         self.verify(self.home / "nowhere", code=11)
+
+
+class Development(unittest.TestCase):
+    """`dacm dev` runs skmsd, and its dacmd signs with the key that it has from there."""
+
+    def setUp(self):
+        self.dev = harness.Dev()
+        self.addCleanup(lambda: self.assertEqual(self.dev.stop(), 0))
+
+    def dacm(self, *arguments):
+        done = self.dev.cli(*arguments)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def listed(self):
+        return {key["state"]: key["kid"] for key in map(json.loads, self.dacm(
+            "keys", "list", self.dev.audience, "--json").splitlines())}
+
+    def kid_of_new(self):
+        asset = self.dev.upload(os.urandom(100), self.dev.users[0]).asset_id
+        out = self.dev.dir / asset
+        self.dacm("get", asset, "--as", self.dev.users[0], "-o", out,
+                  "--trust=" + self.dev.env["trust_dir"])
+        self.dacm("verify", out, "--trust=" + self.dev.env["trust_dir"])
+        return json.loads(harness.unb64url(
+            pathlib.Path(f"{out}.jws").read_text().split(".")[0]))["kid"]
+
+    def watch(self):
+        self.dacm("keys", "watch", "--once")
+
+    def test_manifests_are_signed_by_keys_of_skmsd_that_turn_and_are_revoked(self):
+        self.assertEqual(set(self.dev.env["skms"]) & {"grpc", "https", "resource"},
+                         {"grpc", "https", "resource"})
+        self.watch()
+        before = self.listed()
+        self.assertEqual(self.kid_of_new(), before["active"])
+        self.assertIn(before["active"], pathlib.Path(self.dev.env["keys_file"]).read_text())
+        turned = json.loads(self.dacm("keys", "rotate", self.dev.audience, "--json"))["kid"]
+        self.assertEqual(turned, before["pre-published"])
+        configured.wait_until("it signs", lambda: self.listed()["active"] == turned)
+        self.watch()
+        configured.wait_until("dacmd turns", lambda: self.kid_of_new() == turned)
+        self.dacm("keys", "revoke", "--reason", "a test", "--", turned)
+        self.watch()
+        configured.wait_until(
+            "dacmd signs with another", lambda: self.kid_of_new() == self.listed()["active"])
+
+    def test_a_second_run_goes_on_and_enrols_only_where_it_has_to(self):
+        first = self.kid_after_watch()
+        token = self.dev.dir / "config" / "dacmd.token"
+        used = token.read_text()
+        self.restart()
+        self.assertEqual(self.kid_after_watch(), first)
+        self.assertEqual(token.read_text(), used)
+        self.restart(lambda: shutil.rmtree(self.dev.dir / "data" / "skms"))
+        self.assertEqual(self.kid_after_watch(), first)
+        self.assertNotEqual(token.read_text(), used)
+
+    def kid_after_watch(self):
+        self.watch()
+        return self.kid_of_new()
+
+    def restart(self, between=lambda: None):
+        self.dev.process.terminate()
+        self.assertEqual(self.dev.process.wait(harness.START_SECONDS), 0)
+        self.dev.log.close()
+        between()
+        self.dev.start()
 
 
 if __name__ == "__main__":
