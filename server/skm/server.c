@@ -47,6 +47,12 @@ static double lines_dropped(void *ctx)
     return (double)host_log_dropped(server->service.log);
 }
 
+static double clock_off(void *ctx)
+{
+    const skm_server *server = ctx;
+    return (double)skm_course_off_s(&server->service.course);
+}
+
 static rpc_code open_watching(skm_server *server, rpc_status *reterr)
 {
     skm_service *service = &server->service;
@@ -58,6 +64,9 @@ static rpc_code open_watching(skm_server *server, rpc_status *reterr)
         "Requests refused because the audit trail would not take their record.", NULL);
     host_metrics_gauge(service->metrics, "skm_log_lines_dropped",
         "Access log lines that were dropped.", NULL, lines_dropped, server);
+    host_metrics_gauge(service->metrics, "skm_clock_off_seconds",
+        "How far the system's clock was set since the start or the last reload.", NULL, clock_off,
+        server);
     return RPC_OK;
 }
 
@@ -160,6 +169,9 @@ static void get_health(void *ctx, host_request *request)
         audit ? "" : "the audit trail cannot be written; see the log and the disk");
     host_health_set(server->health, "keys", keys,
         keys ? "" : "keys could not be made, turned or published; see the log and the disk");
+    const bool clock = !skm_course_lost(&server->service.course);
+    host_health_set(server->health, "clock", clock,
+        clock ? "" : "the system's clock was set; correct it, or reload where it is right now");
     host_health_handle(server->health, request);
 }
 
@@ -227,6 +239,7 @@ rpc_code skm_server_start(
     server->settings = settings;
     server->service.log = log;
     server->service.clock = rpc_clock_system();
+    skm_course_init(&server->service.course, server->service.clock);
     const rpc_code code = open_all(server, reterr);
     if (code != RPC_OK) {
         skm_server_stop(server);
@@ -269,7 +282,11 @@ rpc_code skm_server_reload(skm_server *server, const host_settings *settings, rp
         code = skm_tokens_reload(server->service.tokens, values, reterr);
     if (code == RPC_OK)
         code = skm_signing_keys_reload(server->keys, values, reterr);
-    return code == RPC_OK ? host_https_reload(server->https, reterr) : code;
+    if (code == RPC_OK)
+        code = host_https_reload(server->https, reterr);
+    if (code == RPC_OK)
+        skm_course_confirm(&server->service.course);
+    return code;
 }
 
 const char *skm_server_url(const skm_server *server)

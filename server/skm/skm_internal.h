@@ -4,6 +4,7 @@
 #define SKM_INTERNAL_H
 
 #include "audit.h"
+#include "clock.h"
 #include "host.h"
 #include "program.h"
 #include "state.h"
@@ -17,6 +18,7 @@ typedef struct skm_service {
     const char *issuer;
     int64_t max_age_s; /* of /.well-known/jwks.json in caches */
     const rpc_clock *clock;
+    skm_course course;
     rpc_runtime *runtime;
     skm_state *state;
     skm_tokens *tokens;

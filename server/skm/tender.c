@@ -9,6 +9,7 @@
 struct skm_tender {
     skm_service *service;
     int64_t count_interval_s;
+    bool lost;       /* the clock, when it was looked at last */
     int64_t told_ms; /* wall clock: up to when the trail knows the signatures */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -50,6 +51,20 @@ static void tell_signatures(skm_tender *tender)
     tender->told_ms = now_ms;
 }
 
+/* Said when it changes, not for as long as it lasts. */
+static void look_at_clock(skm_tender *tender)
+{
+    const bool lost = skm_course_lost(&tender->service->course);
+    if (lost && !tender->lost)
+        HOST_LOG(tender->service->log, HOST_ERROR,
+            "the system's clock was set: keys live by it, and verifiers refuse key sets of another "
+            "time; correct it, or, where it is right now, reload (SIGHUP)",
+            host_number("seconds", skm_course_off_s(&tender->service->course)));
+    if (!lost && tender->lost)
+        HOST_LOG(tender->service->log, HOST_INFO, "the system's clock is on its course again");
+    tender->lost = lost;
+}
+
 static void *run(void *arg)
 {
     skm_tender *tender = arg;
@@ -59,6 +74,7 @@ static void *run(void *arg)
         rpc_status status;
         again_s -= pause_s;
         count_in_s -= pause_s;
+        look_at_clock(tender);
         if (again_s <= 0 && skm_state_tend(tender->service->state, &again_s, &status) != RPC_OK)
             HOST_LOG(tender->service->log, HOST_ERROR,
                 "keys could not be made or turned: those of before go on until they expire",

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import keyserver
+import memory
 import sims
 from harness import b64url, bearer
 from keyserver import keys
@@ -90,34 +91,9 @@ class World:
 
     def memory_holds(self, *needles):
         """Those of needles that are somewhere in skmsd's memory."""
-        found = set()
-        with open(f"/proc/{self.skms.process.pid}/maps", encoding="ascii") as maps, \
-                open(f"/proc/{self.skms.process.pid}/mem", "rb", 0) as memory:
-            for line in maps:
-                area, rights = line.split()[:2]
-                if "w" not in rights or "r" not in rights:
-                    continue
-                start, end = (int(text, 16) for text in area.split("-"))
-                if end - start > 1 << 30:
-                    continue  # what a sanitizer reserves; no heap of ours is as large
-                found.update(search(memory, start, end, needles))
-        return found
+        return {needle for needle, _ in memory.search(
+            self.skms.process.pid, {needle: needle for needle in needles})}
 
     def close(self):
         self.skms.close()
         return self.sims.stop()
-
-
-def search(memory, start, end, needles, step=1 << 24):
-    found, overlap = set(), max(map(len, needles))
-    while start < end:
-        memory.seek(start)
-        try:
-            data = memory.read(min(step, end - start))
-        except OSError:
-            data = b""
-        found.update(needle for needle in needles if needle in data)
-        if len(data) == 0 or start + len(data) >= end:
-            break
-        start += max(len(data) - overlap, 1)
-    return found

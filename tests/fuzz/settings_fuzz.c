@@ -1,8 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* host_settings_parse() with dacmd's own table: values that are taken fit the table, and what
- * is refused is refused in one readable line. */
+/* host_settings_parse() with the tables of all three servers: values that are taken fit the table,
+ * and what is refused is refused in one readable line. */
 #include "fuzz.h"
-#include "settings.h"
+
+#include "../../server/dacm/settings.h"
+#include "../../server/sim/settings.h"
+#include "../../server/skm/settings.h"
+
+typedef struct server {
+    const host_setting *table;
+    size_t count;
+    rpc_code (*check)(const host_values *values, rpc_status *reterr);
+} server;
+
+static rpc_code check_dacm(const host_values *values, rpc_status *reterr)
+{
+    return dacm_settings_check(values, false, reterr);
+}
 
 static void check_values(const host_values *values, const host_setting *table, size_t count);
 
@@ -69,36 +83,42 @@ static void differs(void *ctx, const host_setting *setting)
 }
 
 /* Read again, it is the same; and what contradicts itself is named. */
-static void check_settings(const host_settings *settings, rpc_bytes yaml)
+static void check_settings(const server *of, const host_settings *settings, rpc_bytes yaml)
 {
     host_settings *again = NULL;
     rpc_status status = {0};
     bool different = false;
-    MUST(host_settings_parse("f.yaml", yaml, dacm_settings, dacm_settings_count, &again, &status) ==
-         RPC_OK);
+    MUST(host_settings_parse("f.yaml", yaml, of->table, of->count, &again, &status) == RPC_OK);
     host_settings_diff(settings, again, differs, &different);
     MUST(!different);
     host_settings_free(again);
-    rpc_code code = dacm_settings_check(host_settings_values(settings), false, &status);
+    rpc_code code = of->check(host_settings_values(settings), &status);
     if (code != RPC_OK)
         fuzz_refused(code, &status);
     MUST(code == RPC_OK || code == RPC_INVALID_ARGUMENT);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void parse(const server *of, rpc_bytes yaml)
 {
     host_settings *settings = NULL;
     rpc_status status = {0};
-    rpc_bytes yaml = rpc_bytes_of(data, size);
-    rpc_code code = host_settings_parse(
-        "f.yaml", yaml, dacm_settings, dacm_settings_count, &settings, &status);
+    rpc_code code = host_settings_parse("f.yaml", yaml, of->table, of->count, &settings, &status);
     if (code == RPC_OK) {
-        check_values(host_settings_values(settings), dacm_settings, dacm_settings_count);
-        check_settings(settings, yaml);
+        check_values(host_settings_values(settings), of->table, of->count);
+        check_settings(of, settings, yaml);
         host_settings_free(settings);
-        return 0;
+        return;
     }
     MUST(!settings && (code == RPC_INVALID_ARGUMENT || code == RPC_RESOURCE_EXHAUSTED));
     fuzz_refused(code, &status);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const server servers[] = {{dacm_settings, dacm_settings_count, check_dacm},
+        {sim_settings, sim_settings_count, sim_settings_check},
+        {skm_settings, skm_settings_count, skm_settings_check}};
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++)
+        parse(&servers[i], rpc_bytes_of(data, size));
     return 0;
 }
