@@ -198,6 +198,7 @@ int cli_keys_services(cli_context *cli, int argc, char **argv);
 int cli_keys_services_create(cli_context *cli, int argc, char **argv);
 int cli_keys_enrol(cli_context *cli, int argc, char **argv);
 int cli_keys_unenrol(cli_context *cli, int argc, char **argv);
+int cli_keys_upload(cli_context *cli, int argc, char **argv);
 int cli_keys_watch(cli_context *cli, int argc, char **argv);
 int cli_trust_add(cli_context *cli, int argc, char **argv);
 int cli_trust_list(cli_context *cli, int argc, char **argv);

@@ -17,13 +17,15 @@ enum {
     OPTION_VERIFY_ONLY,
     OPTION_DELEGATED,
     OPTION_PROVISIONED,
+    OPTION_CLIENT,
+    OPTION_CLIENT_ISSUER,
     OPTION_OUTPUT = 'o',
 };
 
 typedef struct services_arguments {
     operator_calls s;
     unsigned takes; /* arguments: none, SERVICE, SERVICE NAME */
-    char *service, *name;
+    char *service, *name, *client, *client_issuer;
     Skms__V1__Purpose purposes[PURPOSES_MAX];
     size_t purpose_count;
     Skms__V1__Policy policy;
@@ -106,6 +108,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_PROVISIONED:
         services->policy.provisioned = true;
         return 0;
+    case OPTION_CLIENT:
+        services->client = argument;
+        return 0;
+    case OPTION_CLIENT_ISSUER:
+        services->client_issuer = argument;
+        return 0;
     case OPTION_OUTPUT:
         services->output = argument;
         return 0;
@@ -177,6 +185,10 @@ static void print_enrolment(Skms__V1__Enrolment *enrolment)
         cli_time_text(enrolment->token_expires_at, at);
         printf(", has a token until %s", at);
     }
+    rpc_text_printable(enrolment->client_id);
+    rpc_text_printable(enrolment->client_issuer);
+    if (enrolment->client_id[0])
+        printf(", with tokens of %s from %s", enrolment->client_id, enrolment->client_issuer);
     putchar('\n');
 }
 
@@ -310,6 +322,12 @@ int cli_keys_enrol(cli_context *cli, int argc, char **argv)
             "write the token there (mode 0600) instead of printing it: what skms.enrolment_file of "
             "dacmd or simsd names",
             1},
+        {"client", OPTION_CLIENT, "ID", 0,
+            "of a VAL server: its client at the SIM-S, whose access tokens it has to bring along "
+            "(seal.km to get keys, seal.kp to bring some)",
+            1},
+        {"client-issuer", OPTION_CLIENT_ISSUER, "URI", 0,
+            "that SIM-S; default: the only one that skmsd's setting issuers has", 1},
         {0}};
     static const struct argp argp = {options, parse, "SERVICE NAME",
         "Makes a token with which an SKM-C enrols, once: from then on it gets the service's "
@@ -324,6 +342,10 @@ int cli_keys_enrol(cli_context *cli, int argc, char **argv)
     Skms__V1__CreateEnrolmentResponse *reply = NULL;
     request.val_service = services.service;
     request.certificate_san = services.name;
+    if (services.client)
+        request.client_id = services.client;
+    if (services.client_issuer)
+        request.client_issuer = services.client_issuer;
     code = operator_call(&services.s, "CreateEnrolment", &request.base,
         &skms__v1__create_enrolment_response__descriptor, &reply);
     if (code == CLI_EXIT_OK) {

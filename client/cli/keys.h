@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** What the files of `dacm keys` share: cmd_keys.c has the keys and the root, cmd_keys_services.c
- *  VAL services and their SKM-Cs, cmd_keys_watch.c what is asked of the SKM-S over TLS. */
+ *  VAL services and their SKM-Cs, cmd_keys_watch.c and cmd_keys_upload.c what is
+ *  asked of the SKM-S over TLS. */
 #ifndef DACM_CLI_KEYS_H
 #define DACM_CLI_KEYS_H
 

@@ -55,6 +55,7 @@ const cli_command cli_commands[] = {
     {"keys unenrol", "SERVICE NAME", "an SKM-C gets nothing any more", cli_keys_unenrol},
     {"keys root", "", "the root of key sets, which verifiers pin", cli_keys_root},
     {"keys root rotate", "", "replace the root; verifiers follow", cli_keys_root_rotate},
+    {"keys upload", "SERVICE FILE", "a VAL server brings a key of its own", cli_keys_upload},
     {"keys watch", "[SERVICE]", "key sets as they change, verified (anybody)", cli_keys_watch},
     {"trust add", "FILE", "pin the root of an SKM-S by its fingerprint", cli_trust_add},
     {"trust list", "", "pinned roots, and the newest key sets seen", cli_trust_list},

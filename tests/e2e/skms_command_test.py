@@ -13,6 +13,7 @@ import unittest
 
 import configured
 import harness
+import keygiver
 import keyserver
 from keyserver import DACM, keys
 
@@ -202,7 +203,7 @@ class Operator(Command):
     def test_help_and_completion_know_every_command(self):
         done = self.run_dacm("keys", "--help").stdout
         verbs = re.findall(r"^  (\w+(?: create| rotate)?) ", done, re.M)
-        self.assertEqual(len(verbs), 11, done)
+        self.assertEqual(len(verbs), 12, done)
         for verb in verbs:
             text = self.run_dacm("keys", *verb.split(), "--help").stdout
             self.assertIn("Usage: dacm keys " + verb, text)
@@ -352,6 +353,116 @@ class Watch(Command):
         self.fails(2, "--server tls+tcp://host:7643", "watch", self.service)
         self.env["DACM_SKMS"] = f"tls+tcp://127.0.0.1:{harness.ports.reserve()}"
         self.once(code=8)
+
+
+class Upload(unittest.TestCase):
+    """dacm keys upload, by a VAL server with a certificate and a token of simsd's."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world = keygiver.World()
+        cls.service = "https://maps.example"
+        cls.val = keygiver.Server(cls.world, "val", [cls.service])
+        cls.other = keygiver.Server(cls.world, "other", ["https://else.example"])
+        skms, pki = cls.world.skms, cls.world.sims.dir / "pki"
+        cls.pki = pki
+        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="dacm-e2e-"))
+        cls.env = {name: value for name, value in os.environ.items()
+                   if not name.startswith(("DACM_", "XDG_"))}
+        cls.env |= {"HOME": str(cls.dir), "DACM_SKMS": f"tls+tcp://{skms.address}",
+                    "DACM_CA": f"{skms.pki}/ca.crt",
+                    "DACM_SKMS_ADMIN": f"ipc://{skms.dir}/admin.sock"}
+        cls.run_dacm("services", "create", cls.service, "--purpose", "manifests", "--purpose",
+                     "tokens", "--provisioned", "--published-before", "60s")
+        cls.run_dacm("enrol", cls.service, cls.val.name, "--client", "val", "--client-issuer",
+                     cls.world.sims.issuer)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.dir)
+        assert cls.world.close() == 0
+
+    @classmethod
+    def run_dacm(cls, *arguments, code=0):
+        done = subprocess.run([harness.BIN / "dacm", "keys", *map(str, arguments)], env=cls.env,
+                              capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    def file(self, name, text, mode=0o600):
+        path = self.dir / name
+        path.write_text(text if isinstance(text, str) else json.dumps(text))
+        path.chmod(mode)
+        return path
+
+    def upload(self, key, *more, server=None, service=None, token=None, purpose="manifests",
+               code=0):
+        server = server or self.val
+        token = self.file("token", (token or server.token(scope="seal.kp")) + "\n")
+        return self.run_dacm(
+            "upload", service or self.service, key, "--purpose", purpose, "--token-file", token,
+            "--server-name", "localhost", "--cert", self.pki / f"{server.name}.crt", "--key",
+            self.pki / f"{server.name}.key", *more, code=code)
+
+    def published(self, kid):
+        return [key["dacm_state"] for key in self.world.key_set(self.service)
+                if key["kid"] == kid]
+
+    def test_a_key_is_brought_shown_and_brought_again(self):
+        jwk = keygiver.private_jwk()
+        file = self.file("key.jwk", jwk)
+        told = json.loads(self.upload(file, "--json").stdout)
+        self.assertEqual(told["kid"], keyserver.thumbprint(jwk))
+        self.assertEqual(self.published(told["kid"]), ["active"])
+        shown = json.loads(self.run_dacm("show", told["kid"], "--json").stdout)
+        self.assertEqual((shown["service"], shown["signs_from"]),
+                         (self.service, told["signs_from"]))
+        self.assertEqual(json.loads(self.upload(file, "--json").stdout), told)
+        listed = self.run_dacm("services").stdout
+        self.assertIn(f"with tokens of val from {self.world.sims.issuer}", listed)
+        text = self.upload(file).stdout
+        self.assertNotIn(jwk["d"], text)
+        self.assertIn(f"key       {told['kid']}\nof        {self.service}\n", text)
+
+    def test_what_dacm_pki_keys_makes_signs_when_it_is_said(self):
+        subprocess.run([harness.BIN / "dacm", "pki", "keys", self.dir, "own", "--for", "token"],
+                       check=True, capture_output=True)
+        begins = int(time.time()) + 7200
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begins + 3600))
+        told = json.loads(self.upload(self.dir / "own.jwks", "--signs-from", begins,
+                                      "--signs-until", ends, "--json", purpose="tokens").stdout)
+        self.assertEqual((told["signs_from"], told["signs_until"], told["purpose"]),
+                         (begins, begins + 3600, "tokens"))
+
+    def test_who_may_not_is_refused(self):
+        file = self.file("key.jwk", keygiver.private_jwk())
+        self.upload(file, server=self.other, code=3)  # its SKeyProv names another service
+        self.upload(file, service="https://else.example", code=3)
+        self.upload(file, token=self.val.token(scope="seal.km"), code=3)
+        self.upload(file, token=self.other.token(scope="seal.kp"), code=7)  # another certificate's
+        self.upload(file, token="nonsense", code=7)
+        self.assertEqual(self.published(keyserver.thumbprint(json.loads(file.read_text()))), [])
+
+    def test_what_is_no_key_stays_here_and_in_no_message(self):
+        jwk = keygiver.private_jwk()
+        for wrong in ({**jwk, "d": None}, {"keys": [jwk, keygiver.private_jwk()]}, {"keys": []},
+                      [jwk], "{" + jwk["d"], "", "x" * 5000, {"keys": jwk}):
+            with self.subTest(wrong=wrong):
+                done = self.upload(self.file("wrong.jwk", wrong), code=2)
+                self.assertNotIn(jwk["d"], done.stdout + done.stderr)
+        self.upload(self.file("wrong.jwk", {**jwk, "kty": "RSA"}), code=2)
+        self.upload(self.dir / "nowhere", code=11)
+
+    def test_wrong_arguments_say_what_is_right(self):
+        file = self.file("key.jwk", keygiver.private_jwk())
+        for words, *arguments in (
+                ("which VAL service",), ("which key", "x"), ("--purpose manifests", "x", file),
+                ("what is", "x", file, "more"), ("--token-file", "x", file, "--purpose", "tokens"),
+                *(("--signs-from takes a time", "x", file, "--signs-from", wrong)
+                  for wrong in ("", "0", "-5", "tomorrow", "2026-12-01", "1e9", "9" * 30,
+                                "2026-12-01T00:00:00Zx", "1960-01-01T00:00:00Z"))):
+            with self.subTest(arguments=arguments):
+                self.assertIn(words, self.run_dacm("upload", *arguments, code=2).stderr)
 
 
 class Audit(Command):
