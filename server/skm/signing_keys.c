@@ -61,6 +61,12 @@ static rpc_code check_certificate(const rpc_call *call, rpc_status *reterr)
                      "this method needs a client certificate that listen.keys.client_ca signed");
 }
 
+/* With a refusal: by it the operator finds the reason in log and trail. */
+static void name_request(rpc_call *call)
+{
+    rpc_call_add_trailer(call, "dacm-request-id", rpc_bytes_str(host_rpc_request_id(call)));
+}
+
 static skm_service *service_of(const program_call *c)
 {
     return ((skm_signing_keys *)c->service)->service;
@@ -411,8 +417,12 @@ static void announce_soon(skm_signing_keys *keys, const skm_announce *what)
 static rpc_code run(program_call *c, rpc_status *reterr)
 {
     const method *m = c->method;
-    const rpc_code code = check_certificate(c->call, reterr);
-    return code == RPC_OK ? m->run(c, reterr) : code;
+    rpc_code code = check_certificate(c->call, reterr);
+    if (code == RPC_OK)
+        code = m->run(c, reterr);
+    if (code != RPC_OK)
+        name_request(c->call);
+    return code;
 }
 
 #define POOLED(X)                                                                                  \
@@ -513,6 +523,7 @@ static void on_sign(Skms__V1__SigningKeys_Service *self, const Skms__V1__SignReq
     }
     if (code != RPC_OK) {
         host_counter_add(keys->sign_refused, 1);
+        name_request(call);
         rpc_call_fail(call, &status);
         return;
     }

@@ -6,22 +6,18 @@ stream, and nothing else of it. forge() changes an issued token and signs it aga
 own key, so that all but the change is as simsd has it. Case sends what is to be refused to every
 method, cold and on a connection that just used a good token, and checks status, the one message,
 what the operator is told, that nothing was stored, and that a caller beside it is served."""
-import json
-import pathlib
 import threading
 import time
 import unittest
 
 import grpc
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import configured
+import forged
 import methods
 import sims
 from configured import request_id_of
-from harness import b64url, bearer, da, unb64url
+from harness import bearer, da
 from sims import Browser, details, sim
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
@@ -47,7 +43,7 @@ def no_fault(text, request_id):
     return text.replace(request_id, "ID") if request_id else text
 
 
-class Issued(sims.Sims):
+class Issued(forged.Forger, sims.Sims):
     """Users anna, bert (not listed) and eve (may do nothing); the asset is anna's and carl's to
     use, of every operation, the second one carl's alone."""
 
@@ -99,21 +95,6 @@ class Issued(sims.Sims):
         self.beside.stop()
         return super().stop()
 
-    def load_keys(self):
-        keys = json.loads((self.dir / "pki" / "sims-token.jwks").read_text())["keys"]
-        number = lambda key, name: int.from_bytes(unb64url(key[name]), "big")  # noqa: E731
-        self.signers = {}
-        for key in keys:
-            if key["kty"] == "OKP":
-                self.signers[key["kid"]] = Ed25519PrivateKey.from_private_bytes(
-                    unb64url(key["d"]))
-                self.kid = key["kid"]
-                continue
-            self.signers[key["kid"]] = rsa.RSAPrivateNumbers(
-                *(number(key, name) for name in ("p", "q", "d", "dp", "dq", "qi")),
-                rsa.RSAPublicNumbers(number(key, "e"), number(key, "n"))).private_key()
-            self.rsa_kid = key["kid"]
-
     def upload(self, users, content=None):
         """An asset whose list lets the users do everything."""
         made = self.dacm.upload(content or self.content, self.owner)
@@ -161,34 +142,6 @@ class Issued(sims.Sims):
             asset or self.asset, actions=ACTIONS, users=list(users or [ANNA])))
         assert reply.status == 200, reply.text
         return reply.json["access_token"]
-
-    def forge(self, token, header=None, key=None, body=None, **claims):
-        """The token with these members of header and claims (None: without), signed by simsd's
-        key of its kid, or by another. header and body may be bytes, taken as they are."""
-        head, old, _ = token.split(".")
-        head, old = json.loads(unb64url(head)), json.loads(unb64url(old))
-        signer = key or self.signers[head["kid"]]
-        if body is None:
-            body = json.dumps({name: value for name, value in {**old, **claims}.items()
-                               if value is not None}).encode()
-        if not isinstance(header, bytes):
-            head = {**head, **(header or {})}
-            header = json.dumps({name: value for name, value in head.items()
-                                 if value is not None}).encode()
-        text = b64url(header) + "." + b64url(body)
-        return text + "." + b64url(self.signature(signer, text.encode()))
-
-    @staticmethod
-    def signature(signer, data):
-        if isinstance(signer, Ed25519PrivateKey):
-            return signer.sign(data)
-        if isinstance(signer, rsa.RSAPrivateKey):
-            return signer.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        return signer(data)
-
-    @staticmethod
-    def body(token):
-        return json.loads(unb64url(token.split(".")[1]))
 
     # -- what is there
 
@@ -309,6 +262,35 @@ class Case(unittest.TestCase):
         if not kept or kept[1] < time.monotonic():
             type(self).kept = kept = (self.world.token(), time.monotonic() + 200)
         return kept[0]
+
+    # what forged.py asks of a server
+    FEW, ONE, LIFE_MAX = ["Authorize", "Download"], ["Download"], 900
+    OWN_CLAIMS = ["gpsi", "authorization_details", "Digital_profile"]
+    SCOPES_THAT_ARE_NOT = [
+        "openid", "seal", "seal.d", "seal.daa", "seal.da.x", "SEAL.DA", "seal.km", "seal.kp", "",
+        "seal.da,openid", "openid\tseal.da", "seal.\u0434\u0430"]
+
+    @property
+    def forger(self):
+        return self.world
+
+    @property
+    def audience(self):
+        return self.dacm.audience
+
+    @property
+    def other_issuer(self):
+        return self.dacm.issuer
+
+    def nul_in_own_claims(self):
+        return ({"gpsi": ANNA + "\0"}, {"gpsi": [ANNA, CARL + "\0x"]},
+                {"Digital_profile": ANNA + "\0"})
+
+    def codes(self, tokens):
+        with self.dacm.client() as channel:
+            stub = self.dacm.stub(channel)
+            return [self.ask(stub, "Authorize", bearer(token), self.world.asset, ANNA)[0]
+                    for token in tokens]
 
     def forge(self, *arguments, **changes):
         return self.world.forge(self.good(), *arguments, **changes)

@@ -56,8 +56,10 @@ class Server:
 
 
 class World:
+    new_sims = sims.Sims
+
     def __init__(self):
-        self.sims = sims.Sims(lambda _, config: {**config, "skms": {"resources": [RESOURCE]}})
+        self.sims = self.new_sims(lambda _, config: {**config, "skms": {"resources": [RESOURCE]}})
         self.skms = keyserver.Skms(self.configure)
 
     def configure(self, skms, config):

@@ -7,12 +7,13 @@ import signal
 import time
 import unittest
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import configured
 import issued
 from harness import b64url, bearer, unb64url
-from issued import ANNA, Ed25519PrivateKey, UNAUTHENTICATED
+from issued import ANNA, UNAUTHENTICATED
 from sims import rsa_jwk
 
 KEEP = ("d", "p", "q", "dp", "dq", "qi")  # what is never published
