@@ -23,6 +23,13 @@ static skm__set *set_for(
     return NULL;
 }
 
+rpc_code skm_key_is_elsewhere(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+        "jwk: that key is there for something else; one key has one service and one purpose: make "
+        "another");
+}
+
 /* ---- one key, one place -------------------------------------------------------------------------
  */
 
@@ -117,9 +124,7 @@ static rpc_code provision(
     if (key)
         return again(r, key, ret, reterr);
     if (is_elsewhere(r))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "jwk: that key is there for something else; one key has one service and one purpose: "
-            "make another");
+        return skm_key_is_elsewhere(reterr);
     rpc_code code = choose_life(r, &edit.add_life, reterr);
     if (code == RPC_OK)
         code = skm__set_change(r->state, r->set, &edit, reterr);

@@ -88,18 +88,32 @@ static rpc_code audit(program_call *c, const char *event, const char *val_servic
 /* ---- the token of a VAL server ------------------------------------------------------------------
  */
 
-/* Callers learn that it is not good; the trail and the log learn why. */
+/* Callers learn one sentence, whatever the reason. */
+static void log_refusal(const program_call *c, const char *name, const char *why)
+{
+    HOST_LOG(service_of(c)->log, HOST_INFO, "a caller was refused", host_text("method", name),
+        host_text("request_id", host_rpc_request_id(c->call)),
+        host_text("client", skm_caller_name(c->call)), host_text("why", why));
+}
+
 static rpc_code refuse_token(
     const program_call *c, const char *name, const rpc_status *why, rpc_status *reterr)
 {
-    HOST_LOG(service_of(c)->log, HOST_INFO, "a token was refused", host_text("method", name),
-        host_text("request_id", host_rpc_request_id(c->call)),
-        host_text("client", skm_caller_name(c->call)), host_text("why", why->message));
+    log_refusal(c, name, why->message);
     if (why->code == RPC_UNAUTHENTICATED)
         return rpc_status_set(reterr, RPC_UNAUTHENTICATED,
             "the access token is not good: the operator can look up request %s",
             host_rpc_request_id(c->call));
     return skm_not_for_you(reterr);
+}
+
+/* What skm_keys_release() and skm_key_provision() refuse. */
+static void log_stranger(const program_call *c, const char *name, rpc_code code)
+{
+    if (code == RPC_PERMISSION_DENIED)
+        log_refusal(c, name,
+            "nobody with this certificate and this token's client is enrolled with that VAL "
+            "service, or its policy and purposes have no such keys");
 }
 
 /* *caller and *ret get what the token says, when there is one. */
@@ -230,9 +244,11 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
         return skm_no_purpose(reterr);
     memset(&release, 0, sizeof release);
     rpc_code code = take_token(c, "GetSigningKey", SKM_SCOPE_RETRIEVAL, &caller, &token, reterr);
-    if (code == RPC_OK)
+    if (code == RPC_OK) {
         code = skm_keys_release(
             keys->service->state, &caller, request->val_service, purpose, &release, reterr);
+        log_stranger(c, "GetSigningKey", code);
+    }
     trust_token_unref(token);
     list_kids(&release, kids, sizeof kids);
     if (audit(c, "release", code == RPC_OK ? release.service : request->val_service,
@@ -286,9 +302,14 @@ static rpc_code provision(program_call *c, const Skms__V1__ProvisionKeyRequest *
     if (code == RPC_OK)
         code = read_key(
             rpc_bytes_of(request->jwk.data, request->jwk.len), purpose, &signer, reterr);
-    if (code == RPC_OK)
+    if (code == RPC_OK && purpose != SKM_FOR_TOKENS &&
+        skm_tokens_know_key(service_of(c)->tokens, signer))
+        code = skm_key_is_elsewhere(reterr);
+    if (code == RPC_OK) {
         code = skm_key_provision(service_of(c)->state, &caller, request->val_service, purpose,
             signer, request->signs_from, request->signs_until, ret, reterr);
+        log_stranger(c, "ProvisionKey", code);
+    }
     trust_signer_free(signer);
     trust_token_unref(token);
     return code;

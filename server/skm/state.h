@@ -166,6 +166,9 @@ RPC_MUST_USE rpc_code skm_keys_release(skm_state *state, const skm_caller *calle
 /** What PERMISSION_DENIED says, whatever the reason. */
 rpc_code skm_not_for_you(rpc_status *reterr);
 
+/** INVALID_ARGUMENT: a key that is brought is there for another service or purpose. */
+rpc_code skm_key_is_elsewhere(rpc_status *reterr);
+
 typedef struct skm_provisioned {
     char kid[TRUST_KID_MAX + 1]; /* RFC 7638 thumbprint */
     skm_key_state state;

@@ -153,6 +153,15 @@ static rpc_code verify(skm_tokens *tokens, rpc_bytes text, trust_token **ret, rp
     return code;
 }
 
+/* The right to keys is a VAL server's, not that of whoever logs in with its client. */
+static rpc_code check_holder(const trust_token *token, rpc_status *reterr)
+{
+    return strcmp(token->subject, token->client_id) == 0 && token->gpsis.count == 0
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_PERMISSION_DENIED,
+                     "token: it is a user's: its `sub` is not `client_id`, or it has `gpsi`");
+}
+
 rpc_code skm_token_of(skm_tokens *tokens, const rpc_call *call, const char *scope,
     trust_token **ret, rpc_status *reterr)
 {
@@ -170,6 +179,8 @@ rpc_code skm_token_of(skm_tokens *tokens, const rpc_call *call, const char *scop
         code = check_binding(*ret, call, reterr);
     if (code == RPC_OK && !trust_token_has_scope(*ret, scope))
         code = rpc_status_set(reterr, RPC_PERMISSION_DENIED, "token: it has not scope %s", scope);
+    if (code == RPC_OK)
+        code = check_holder(*ret, reterr);
     if (code != RPC_OK) {
         trust_token_unref(*ret);
         *ret = NULL;
@@ -177,15 +188,39 @@ rpc_code skm_token_of(skm_tokens *tokens, const rpc_call *call, const char *scop
     return code;
 }
 
+/* Single spaces between, none around: what is written another way was not written by a SIM-S. */
+static bool is_list(const char *text)
+{
+    bool blank = true;
+    for (; *text; text++) {
+        if ((blank && *text == ' ') || *text < ' ' || *text > '~')
+            return false;
+        blank = *text == ' ';
+    }
+    return !blank;
+}
+
 bool skm_token_provisions(const trust_token *token, const char *service)
 {
     const size_t size = strlen(service);
-    for (const char *at = token->skeyprov; at && size > 0; at = strchr(at, ' ')) {
+    if (!token->skeyprov || size == 0 || !is_list(token->skeyprov))
+        return false;
+    for (const char *at = token->skeyprov; at; at = strchr(at, ' ')) {
         at += *at == ' ';
         if (strncmp(at, service, size) == 0 && (at[size] == ' ' || at[size] == '\0'))
             return true;
     }
     return false;
+}
+
+bool skm_tokens_know_key(skm_tokens *tokens, const trust_signer *signer)
+{
+    issuers_set *issuers = issuers_of(tokens);
+    bool known = false;
+    for (size_t i = 0; i < issuers->count && !known; i++)
+        known = trust_signer_in(signer, issuers->issuers[i].keys);
+    issuers_unref(issuers);
+    return known;
 }
 
 bool skm_tokens_issuer(skm_tokens *tokens, const char *name, char *ret, size_t room)

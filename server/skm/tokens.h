@@ -27,14 +27,16 @@ RPC_MUST_USE rpc_code skm_tokens_reload(
 
 /** The verified token of a call: of a configured issuer, for this server, bound to the connection's
  *  certificate where it says so, with scope. *ret NULL, which is RPC_OK: the call has none.
- *  UNAUTHENTICATED, PERMISSION_DENIED (scope): with a reason for logs, not for callers.
- *  trust_token_unref() it. */
+ *  UNAUTHENTICATED, PERMISSION_DENIED (scope, or a user's token): with a reason for logs, not for
+ * callers. trust_token_unref() it. */
 RPC_MUST_USE rpc_code skm_token_of(skm_tokens *tokens, const rpc_call *call, const char *scope,
     trust_token **ret, rpc_status *reterr);
 /** The configured issuer of that name, or the only one for "". False: there is none such, or it
  * does not fit. */
 bool skm_tokens_issuer(skm_tokens *tokens, const char *name, char *ret, size_t room);
-/** Does SKeyProv name the service? */
+/** Is the signer's key one under which an issuer signs access tokens? */
+bool skm_tokens_know_key(skm_tokens *tokens, const trust_signer *signer);
+/** Does SKeyProv, VAL services with single spaces between, name the service? */
 bool skm_token_provisions(const trust_token *token, const char *service);
 
 #endif

@@ -119,7 +119,7 @@ class World(keygiver.World):
 
     def logged(self, request_id):
         """Why that request was refused, by the operator's log."""
-        return [line["why"] for line in self.lines("a token was refused")
+        return [line["why"] for line in self.lines("a caller was refused")
                 if line["request_id"] == request_id]
 
     def lines(self, text):
@@ -196,25 +196,25 @@ class Case(unittest.TestCase):
                 found.append(error.code())
         return found
 
-    def refused(self, token=None, detail=None, code=UNAUTHENTICATED, via=METHODS, metadata=None,
+    def refused(self, token=None, detail="", code=UNAUTHENTICATED, via=METHODS, metadata=None,
                 **options):
-        """detail: of what the log tells; None: the token was good and the log has no reason."""
+        """detail: of the reason that the log tells; it always tells one."""
         for method in via:
             with self.assertRaises(grpc.RpcError) as error:
                 self.call(method, bearer(token) if metadata is None else metadata, **options)
-            self.told(method, error.exception, code, "" if detail is None and token else detail)
+            self.told(method, error.exception, code, detail)
 
     def told(self, method, error, code, detail):
         request_id = configured.request_id_of(error)
         self.assertEqual((error.code(), error.details().replace(request_id, "ID")),
                          (code, MESSAGES[code]), method)
         self.assertEqual({key for key, _ in error.trailing_metadata()}, {"dacm-request-id"})
-        if detail is not None:
-            self.assertIn(detail, " ".join(self.world.logged(request_id)) or "no reason in the log")
+        reason, = self.world.logged(request_id)
+        self.assertIn(detail, reason)
         records = [record for record in self.world.skms.audit()
                    if record.get("request_id") == request_id]
         self.assertEqual([(record["event"], record["outcome"]) for record in records],
                          [(EVENTS[method], code.name)])
 
-    def denied(self, token, reason=None, **options):
+    def denied(self, token, reason="", **options):
         self.refused(token, reason, code=DENIED, **options)

@@ -160,7 +160,7 @@ class Refused(Case):
 
     def reason(self, text):
         return [line for line in self.world.skms.log().splitlines()
-                if "a token was refused" in line and text in line]
+                if "a caller was refused" in line and text in line]
 
     def test_without_skeyprov(self):
         service = "https://no-claim.example"
