@@ -108,8 +108,10 @@ rpc_code trust__jwk_common(const json_t *jwk, trust_purpose purpose, trust_key *
     if (!read_state(jwk, &key->state))
         return bad(reterr, key->kid,
             "`dacm_state` is none of pre-published, active, verify-only, retired, compromised");
-    if (!read_time(jwk, "nbf", &key->not_before) || !read_time(jwk, "exp", &key->not_after))
-        return bad(reterr, key->kid, "`nbf` and `exp` are whole seconds since 1970");
+    if (!read_time(jwk, "nbf", &key->not_before) || !read_time(jwk, "exp", &key->not_after) ||
+        !read_time(jwk, "dacm_signs_from", &key->signs_from))
+        return bad(
+            reterr, key->kid, "`nbf`, `exp` and `dacm_signs_from` are whole seconds since 1970");
     return RPC_OK;
 }
 

@@ -116,8 +116,8 @@ static rpc_code judge_unique(const trust_keyring *keys, const trust_keyring *roo
 /* The members that say something here, once they were judged: what others add is not handed on. */
 static json_t *known_members(const json_t *jwk)
 {
-    static const char *const names[] = {
-        "kty", "crv", "x", "kid", "use", "alg", "dacm_purpose", "dacm_state", "nbf", "exp"};
+    static const char *const names[] = {"kty", "crv", "x", "kid", "use", "alg", "dacm_purpose",
+        "dacm_state", "nbf", "exp", "dacm_signs_from"};
     json_t *known = json_object();
     for (size_t i = 0; known && i < sizeof names / sizeof *names; i++) {
         json_t *member = json_object_get(jwk, names[i]);

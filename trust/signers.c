@@ -126,6 +126,11 @@ size_t trust_signers_count(const trust_signers *signers)
     return signers->count;
 }
 
+static int64_t signs_from(const trust_key *key)
+{
+    return key->signs_from ? key->signs_from : key->not_before;
+}
+
 const trust_signer *trust_signers_find(const trust_signers *signers, trust_alg alg, int64_t time)
 {
     const trust_signer *best = NULL;
@@ -133,7 +138,7 @@ const trust_signer *trust_signers_find(const trust_signers *signers, trust_alg a
         const trust_signer *signer = signers->keys[i];
         const trust_key *key = &signer->key;
         if (key->alg == alg && key->state == TRUST_KEY_ACTIVE && trust_key_signs_at(key, time) &&
-            (!best || key->not_before > best->key.not_before))
+            time >= signs_from(key) && (!best || signs_from(key) > signs_from(&best->key)))
             best = signer;
     }
     return best;

@@ -212,7 +212,8 @@ RPC_API RPC_MUST_USE rpc_code trust_signers_of(
 RPC_API void trust_signers_free(trust_signers *signers);
 RPC_API size_t trust_signers_count(const trust_signers *signers);
 /** Who signs with alg at that time (seconds since 1970): of the active keys whose window (`nbf`,
- *  `exp`) holds it, the one whose window began last; of equals the first. NULL: nobody. So a
+ *  `exp`) holds it, the one whose turn began last (`dacm_signs_from`, which an SKM-S says; else
+ *  `nbf`); of equals the first. NULL: nobody. So a
  *  rotation is a new key in the file, whose `nbf` is at least a day ahead: it is published until
  *  then and signs from then on. */
 RPC_API const trust_signer *trust_signers_find(

@@ -13,8 +13,9 @@ struct trust_key {
     trust_alg alg;
     trust_key_state state;
     int64_t not_before, not_after; /* seconds since 1970; 0 = no bound */
-    uint8_t ed25519[32];           /* EDDSA */
-    EVP_PKEY *pkey;                /* the others */
+    int64_t signs_from;  /* dacm_signs_from: its owner signs nothing earlier; 0 = not_before */
+    uint8_t ed25519[32]; /* EDDSA */
+    EVP_PKEY *pkey;      /* the others */
 };
 
 struct trust_signer {

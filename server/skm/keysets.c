@@ -20,8 +20,9 @@ static void json_freep(json_t **json)
 /* ---- what is published --------------------------------------------------------------------------
  */
 
-/* A key that will sign is published as one that signs, with its window: a verifier that has the set
- * must take the key from its first signature on (as trust_signers_public_jwks() has it). */
+/* A key that will sign is published as one that signs: a verifier that has the set must take the
+ * key from its first signature on (as trust_signers_public_jwks() has it), whenever its turn comes.
+ * So `nbf` is when it was made, and its turn stands beside it, for its owner. */
 static const char *state_name(skm_key_state key_state)
 {
     static const char *const names[] = {[SKM_PRE_PUBLISHED] = "active",
@@ -38,10 +39,11 @@ json_t *skm__key_jwk(
     char x[64];
     sodium_bin2base64(x, sizeof x, key->public_key, sizeof key->public_key,
         sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "kty", "OKP", "crv",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "kty", "OKP", "crv",
         "Ed25519", "x", x, "use", "sig", "alg", "EdDSA", "kid", key->kid, "dacm_purpose",
         set->purpose == SKM_FOR_TOKENS ? "token" : "manifest", "dacm_state", state_name(key_state),
-        "nbf", (json_int_t)life->signs_from, "exp", (json_int_t)life->signs_until);
+        "nbf", (json_int_t)life->created_at, "exp", (json_int_t)life->signs_until,
+        "dacm_signs_from", (json_int_t)life->signs_from);
 }
 
 /* May those who know nothing of dacm_state verify with it? */

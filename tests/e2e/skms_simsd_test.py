@@ -129,7 +129,8 @@ class Provisioned(unittest.TestCase):
         self.skms.kill()
         wait_until("the warning", lambda: "skms" in json.dumps(world.health()))
         self.assertEqual(world.signed_by(), kid)
-        world.restart()
+        world.restart()  # takes no assertion of the second in which it starts
+        wait_until("a token", world.signed_by)
         self.assertEqual(world.signed_by(), kid)
         self.skms.start()
         wait_until("the end of the warning", lambda: world.health()["status"] == "ok")

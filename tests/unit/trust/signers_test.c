@@ -277,6 +277,13 @@ static char *in_states(const char *set, const char *first, const char *second)
     return text;
 }
 
+TEST(a_key_waits_for_its_turn_where_its_issuer_says_one)
+{
+    set_has(",\"nbf\":1", ",\"nbf\":2,\"dacm_signs_from\":1790000001", "first", true, true);
+    set_has(",\"nbf\":1", ",\"nbf\":2,\"dacm_signs_from\":1790000000", "second", true, true);
+    set_has(",\"nbf\":3,\"dacm_signs_from\":5", ",\"nbf\":4", "first", true, true);
+}
+
 TEST(a_verifier_takes_the_first_signature_of_a_key_that_was_pre_published)
 {
     static const char *const typs[] = {"at+jwt", NULL};
