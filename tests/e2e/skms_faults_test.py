@@ -19,7 +19,6 @@ from keyserver import DACM, admin, keys
 MANIFESTS, TOKENS = keys.PURPOSE_MANIFESTS, keys.PURPOSE_TOKENS
 DELEGATED = "https://delegated.example"
 HOUR = 3600
-SPARE_BYTES = 2 << 20  # of a disk that is to be full
 
 
 class Case(unittest.TestCase):
@@ -209,31 +208,38 @@ class FullTrail(FullDisk):
 
 # ---- clock -----------------------------------------------------------------------------------------
 
+class SetClock:
+    """Starts skmsd, which is stopped, with a clock that can be set."""
+
+    def __init__(self, skms):
+        self.file = skms.dir / "offset"
+        self.set(0)
+        preload = harness.BIN.parent / "tests" / "libclock.so"
+        os.environ.update(LD_PRELOAD=str(preload), CLOCK_OFFSET=str(self.file))
+        try:
+            skms.start()
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["CLOCK_OFFSET"]
+
+    def set(self, seconds):
+        with open(self.file, "r+b" if self.file.exists() else "wb") as file:
+            file.write(struct.pack("=q", seconds))
+
+
 class Clock(Case):
     """Verifiers' clocks are right; skmsd's is set, under it."""
 
     def setUp(self):
-        preload = harness.BIN.parent / "tests" / "libclock.so"
-        if not preload.exists():
+        if not (harness.BIN.parent / "tests" / "libclock.so").exists():
             self.skipTest("the preload is not built with sanitizers")
         super().setUp()
         self.skms.stop()
-        self.offset = self.skms.dir / "offset"
-        self.set(0)
-        os.environ.update(LD_PRELOAD=str(preload), CLOCK_OFFSET=str(self.offset))
-        try:
-            self.skms.start()
-        finally:
-            del os.environ["LD_PRELOAD"], os.environ["CLOCK_OFFSET"]
+        self.set = SetClock(self.skms).set
         self.client.stub = self.skms.stub(self.certificate("dacm.example"))
         self.delegate.stub = self.skms.stub(self.certificate("delegated.example"))
 
     def certificate(self, name):
         return tuple((self.skms.pki / f"{name}.{kind}").read_bytes() for kind in ("crt", "key"))
-
-    def set(self, seconds):
-        with open(self.offset, "r+b" if self.offset.exists() else "wb") as file:
-            file.write(struct.pack("=q", seconds))
 
     def off(self, claims):
         """By how much the set's time is off."""
