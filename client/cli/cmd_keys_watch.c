@@ -151,9 +151,7 @@ static json_t *changes_of(const json_t *before, const json_t *now)
     for (size_t i = 0; i < json_array_size(keys); i++) {
         const json_t *key = json_array_get(keys, i);
         const json_t *known = find_key(before, member(key, "kid"));
-        if (!known || !says(known, "dacm_state", member(key, "dacm_state")) ||
-            !json_equal(json_object_get(known, "nbf"), json_object_get(key, "nbf")) ||
-            !json_equal(json_object_get(known, "exp"), json_object_get(key, "exp")))
+        if (!known || !json_equal(known, key))
             add_change(changes, known, key);
     }
     for (size_t i = 0; i < json_array_size(gone); i++) {
@@ -190,7 +188,8 @@ static void print_change(const json_t *change, const json_t *claims)
         printf("  %s: is not there any more\n", kid);
         return;
     }
-    cli_time_text(number(key, "nbf"), begins);
+    const bool turns = json_is_integer(json_object_get(key, "dacm_signs_from"));
+    cli_time_text(number(key, turns ? "dacm_signs_from" : "nbf"), begins);
     cli_time_text(number(key, "exp"), ends);
     printf("  %s: ", kid);
     if (from && !json_equal(from, to))
