@@ -230,12 +230,16 @@ class Rehearsal(unittest.TestCase):
         token = self.world.login()
         with self.world.dacm.client() as channel:
             stub = self.world.dacm.stub(channel)
+            new = self.world.dacm.upload(b"small", self.world.owner, stub=stub)
+            self.judge(new.manifest)  # signed now, by the key whose turn it is
             for _ in range(10):
-                manifest = self.world.download(stub, token)
-                kid = self.manifests.verify(manifest)
-                if kid is None and not self.revoking:
-                    raise AssertionError("a manifest does not verify: " + manifest)
-                self.seen.add(kid)
+                self.judge(self.world.download(stub, token))
+
+    def judge(self, manifest):
+        kid = self.manifests.verify(manifest)
+        if kid is None and not self.revoking:
+            raise AssertionError("a manifest does not verify: " + manifest)
+        self.seen.add(kid)
 
     def go_on(self, count=3):
         """Until each has done so much more."""
@@ -259,6 +263,7 @@ class Rehearsal(unittest.TestCase):
             world.renew_certificates()
             self.go_on()
         self.assertEqual(self.manifests.verifier.replaced, 2)
+        self.assertEqual(len(self.seen), 3)  # the first key and two that came after it
         self.manifest_key_is_lost()
         self.token_key_is_lost()
 
