@@ -473,8 +473,11 @@ static int print_root(const root_arguments *arguments, Skms__V1__Root *root)
         return CLI_EXIT_OK;
     }
     operator_print_word("root", fingerprint);
-    operator_print_word("of", json_string_value(json_object_get(jwk, "dacm_issuer")));
+    const char *issuer = json_string_value(json_object_get(jwk, "dacm_issuer"));
+    RPC_AUTOFREE char *of = strdup(issuer ? issuer : "");
     json_decref(jwk);
+    if (of)
+        operator_print_line("of", of);
     snprintf(replaced, sizeof replaced, "%" PRIu64 " times", root->sequence);
     operator_print_word("replaced", root->sequence ? replaced : "never");
     operator_print_word("file", arguments->output ? arguments->output : "");

@@ -2,6 +2,7 @@
 """What a server answers reaches a terminal as text: a DACM that sends control characters in every
 field that it can steers nothing, with --json or without."""
 import datetime
+import json as jsons
 import os
 import pathlib
 import shutil
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness import BIN, da, da_grpc
 from dacm.v1 import admin_pb2, admin_pb2_grpc  # noqa: E402
+from skms.v1 import admin_pb2 as skms  # noqa: E402
+from skms.v1 import admin_pb2_grpc as skms_grpc  # noqa: E402
 
 ASSET, USER = "abc", "msisdn-4915100000001"
 REQUEST_ID = "01JZZZZZZZZZZZZZZZZZZZZZZZ"
@@ -59,6 +62,44 @@ class Admin(admin_pb2_grpc.AdminServicer):
                                            "reason", "detail", "subject", "user")})
 
 
+class Skms(skms_grpc.AdminServicer):
+    """The operator's service of an SKM-S."""
+
+    def key(self):
+        return skms.Key(kid="kid" + EVIL, val_service="service" + EVIL, reason="reason" + EVIL,
+                        public_jwk=jsons.dumps({"kid": "kid" + EVIL}), state=77, purpose=77)
+
+    def service(self):
+        return skms.ValService(
+            val_service="service" + EVIL, purposes=[77], policy=skms.Policy(active_s=1),
+            enrolments=[skms.Enrolment(certificate_san="san" + EVIL, client_id="client" + EVIL,
+                                       client_issuer="issuer" + EVIL, enrolled_at=-2**63)])
+
+    def ListKeys(self, request, context):
+        return skms.ListKeysResponse(keys=[self.key()])
+
+    def RotateKey(self, request, context):
+        return self.key()
+
+    def RevokeKey(self, request, context):
+        context.abort(grpc.StatusCode.NOT_FOUND, "there is none" + EVIL)
+
+    def ListServices(self, request, context):
+        return skms.ListServicesResponse(services=[self.service()])
+
+    def CreateService(self, request, context):
+        return self.service()
+
+    def CreateEnrolment(self, request, context):
+        return skms.CreateEnrolmentResponse(token="token" + EVIL, expires_at=2**63 - 1)
+
+    def GetRoot(self, request, context):
+        return skms.Root(jwk=jsons.dumps({
+            "kty": "OKP", "crv": "Ed25519", "kid": "PMX9xK7yyZDeUWv0OIMayupt-JUN2helBsQ0DpLf5mI",
+            "dacm_purpose": "keyset", "x": "v7SoRTkMqFUIt4V1JyC0Bt0QIH75kRfmtSwa7SNepTI",
+            "dacm_issuer": "issuer" + EVIL}), statements=["statement" + EVIL])
+
+
 class Terminal(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -82,6 +123,8 @@ class Terminal(unittest.TestCase):
         cls.port = cls.server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                               serialization.NoEncryption()), certificate)]))
+        skms_grpc.add_AdminServicer_to_server(Skms(), cls.server)
+        cls.server.add_insecure_port(f"unix:{cls.dir}/admin.sock")
         cls.server.start()
 
     @classmethod
@@ -90,9 +133,10 @@ class Terminal(unittest.TestCase):
         shutil.rmtree(cls.dir)
 
     def run_dacm(self, *arguments):
+        where = ("--admin", f"ipc://{self.dir}/admin.sock") if arguments[0] == "keys" else (
+            "--server", f"tls+tcp://localhost:{self.port}", "--ca", self.dir / "ca.crt")
         done = subprocess.run(
-            [BIN / "dacm", *arguments, "--server", f"tls+tcp://localhost:{self.port}",
-             "--ca", self.dir / "ca.crt"], capture_output=True, timeout=300,
+            [BIN / "dacm", *arguments, *where], capture_output=True, timeout=300,
             env=dict(os.environ, HOME=str(self.dir), XDG_STATE_HOME=str(self.dir)))
         for text in (done.stdout.decode(), done.stderr.decode()):
             steering = [c for c in text if c != "\n" and (c < " " or "\x7f" <= c < "\xa0")]
@@ -122,6 +166,14 @@ class Terminal(unittest.TestCase):
 
     def test_explanation(self):
         self.both(0, "explain", REQUEST_ID)
+
+    def test_keys(self):
+        for code, *command in ((0, "list"), (0, "show", "kid" + EVIL), (4, "show", "other"),
+                               (0, "rotate", "service", "--purpose", "tokens"),
+                               (4, "revoke", "kid", "--reason", "lost"), (0, "services"),
+                               (0, "services", "create", "service", "--purpose", "tokens"),
+                               (0, "enrol", "service", "name"), (0, "root")):
+            self.both(code, "keys", *command)
 
 
 if __name__ == "__main__":
