@@ -46,6 +46,8 @@ typedef struct cli_context {
     const char *keys_file, *issuer;
     bool pinned;              /* --trust: by pinned roots */
     const char *trust_folder; /* … in that folder; NULL = the usual one */
+    const char *skms;         /* --skms: where its SKM-S answers, if not as pinned */
+    bool offline;             /* --offline: no SKM-S is asked */
     bool verify_if_key;
     cli_env env;
     bool prepares;  /* dacm dev: acts for each of its users */
@@ -117,6 +119,8 @@ char *cli_state_folder(void);
 /** The folder of pinned roots: named, else DACM_TRUST, else below cli_state_folder(). Exit code;
  *  free() *ret. */
 int cli_trust_folder(const cli_context *cli, const char *named, char **ret);
+/** Says on standard error that the keys may not be the newest, when that is so. */
+void cli_warn_of_keys(const dacm_error *failure);
 /** The same for --trust; *ret stays NULL without it. A usage error beside --keys. */
 int cli_trust_chosen(const cli_context *cli, char **ret);
 

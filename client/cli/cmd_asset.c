@@ -293,6 +293,9 @@ int cli_get(cli_context *cli, int argc, char **argv)
     if (get_code != DACM_OK)
         return cli_fail(cli, &error);
     print_get(cli, get.download.file, &result);
+    dacm_keys_state keys;
+    if (dacm_client_keys(client, &keys))
+        cli_warn_of_keys(&keys.failure);
     return CLI_EXIT_OK;
 }
 
@@ -381,6 +384,7 @@ int cli_authorize(cli_context *cli, int argc, char **argv)
 typedef struct verify_arguments {
     cli_context *cli;
     dacm_verify_options verify;
+    dacm_trust_server server;
 } verify_arguments;
 
 static const struct argp_option verify_options[] = {
@@ -434,9 +438,12 @@ static int judge_by(verify_arguments *arguments, dacm_trust *trust, char **ret_f
         return code;
     verify->issuer = cli->issuer ? cli->issuer : cli->env.resource;
     trust->folder = *ret_folder;
-    if (cli->pinned)
+    arguments->server = (dacm_trust_server){
+        .address = cli->skms, .ca_file = cli->ca_file ? cli->ca_file : cli->env.ca_file};
+    if (cli->pinned) {
         verify->trust = trust;
-    else
+        verify->server = cli->offline ? NULL : &arguments->server;
+    } else
         verify->keys_file = cli->keys_file ? cli->keys_file : cli->env.keys_file;
     return CLI_EXIT_OK;
 }
@@ -451,6 +458,8 @@ static void print_verified(
         json_object_set_new(object, "signature", json_string("valid"));
         json_object_set_new(object, "expired", json_boolean(result->expired));
         json_object_set_new(object, "keys_expired", json_boolean(result->keys_expired));
+        if (result->keys_failure.code != DACM_OK)
+            json_object_set_new(object, "keys_failure", json_string(result->keys_failure.message));
         cli_print_json(object);
         return;
     }
@@ -464,8 +473,11 @@ static void print_verified(
 int cli_verify(cli_context *cli, int argc, char **argv)
 {
     static const struct argp argp = {verify_options, parse_verify, "FILE",
-        "Judges a downloaded file by its manifest and the DACM's public keys, offline.", children,
-        NULL, NULL};
+        "Judges a downloaded file by its manifest and the DACM's public keys.\vNothing is asked "
+        "over "
+        "the network, but the SKM-S for its newest key set with --trust, where an address of it is "
+        "known; --offline goes by the sets that were seen.",
+        children, NULL, NULL};
     verify_arguments verify = {.cli = cli};
     RPC_AUTOFREE char *folder = NULL;
     dacm_trust trust = {.folder = NULL};
@@ -481,5 +493,6 @@ int cli_verify(cli_context *cli, int argc, char **argv)
     if (dacm_verify_file(&verify.verify, &result, &error) != DACM_OK)
         return cli_fail(cli, &error);
     print_verified(cli, verify.verify.file, &result);
+    cli_warn_of_keys(&result.keys_failure);
     return CLI_EXIT_OK;
 }

@@ -25,6 +25,8 @@ enum {
     OPTION_KEYS,
     OPTION_ISSUER,
     OPTION_TRUST,
+    OPTION_SKMS,
+    OPTION_OFFLINE,
     OPTION_VERIFY,
     OPTION_JSON,
 };
@@ -46,6 +48,10 @@ static const struct argp_option connection_options[] = {
         "instead of --keys: the DACM's newest key set under a pinned root (dacm trust); DIR as its "
         "--dir",
         10},
+    {"skms", OPTION_SKMS, "URL", 0,
+        "with --trust: where the SKM-S answers (tls+tcp://host:port), if not as pinned", 10},
+    {"offline", OPTION_OFFLINE, NULL, 0,
+        "with --trust: ask no SKM-S, go by the key sets that were seen", 10},
     {"verify", OPTION_VERIFY, "WHEN", 0, "always (default), or if-key", 10},
     {"env", OPTION_ENV, "FILE", 0,
         "env.json of `dacm dev`, or its folder (DACM_ENV): fills in the rest and mints tokens; "
@@ -95,6 +101,12 @@ static error_t parse_connection(int key, char *argument, struct argp_state *stat
     case OPTION_TRUST:
         cli->pinned = true;
         cli->trust_folder = argument;
+        return 0;
+    case OPTION_SKMS:
+        cli->skms = argument;
+        return 0;
+    case OPTION_OFFLINE:
+        cli->offline = true;
         return 0;
     case OPTION_VERIFY:
         if (strcmp(argument, "always") != 0 && strcmp(argument, "if-key") != 0)
@@ -415,6 +427,8 @@ int cli_connect(cli_context *cli, bool admin, dacm_client **ret)
         .token_ctx = cli,
         .keys_file = admin ? NULL : keys,
         .trust_dir = admin ? NULL : trust,
+        .keys_offline = cli->offline,
+        .keys_address = cli->skms,
         .issuer = cli->issuer ? cli->issuer : env->resource,
         .state_dir = state,
         .verify = cli->verify_if_key ? DACM_VERIFY_IF_KEY : DACM_VERIFY_ALWAYS,

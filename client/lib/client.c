@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client_internal.h"
 #include "cleanup.h"
+#include "keyserver.h"
 
 #include "dacm/v1/digital_asset.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
@@ -11,6 +12,16 @@
 #define TIMEOUT_MS_DEFAULT 30000
 #define ATTEMPTS_DEFAULT   5
 #define HEALTH_PAUSE_MS    50
+
+/* An SKM-S answers a key set (64 KiB) and the statements of its roots. */
+#define KEYSERVER_ANSWER_BYTES_MAX (1u << 20)
+#define KEYSERVER_TIMEOUT_MS       10000
+/* A watch without a word is the rule: a peer that is gone is noticed by a PING. The server takes
+ * one in 10 s. */
+#define KEYSERVER_KEEPALIVE_MS         30000
+#define KEYSERVER_KEEPALIVE_TIMEOUT_MS 10000
+#define KEYSERVER_BACKOFF_FIRST_MS     250
+#define KEYSERVER_BACKOFF_MAX_MS       10000
 
 const char *dacm_operation_name(dacm_operation operation)
 {
@@ -68,44 +79,52 @@ static dacm_code judge_file(const char *file, dacm_error *reterr)
                                             : client__fail_file(reterr, "cannot read", file);
 }
 
-static dacm_code open_channel(
-    dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
+static dacm_code judge_files(const dacm_client_options *options, dacm_error *reterr)
 {
     dacm_code code = judge_file(options->ca_file, reterr);
     if (code == DACM_OK)
         code = judge_file(options->certificate_file, reterr);
     if (code == DACM_OK)
         code = judge_file(options->key_file, reterr);
+    return code;
+}
+
+static dacm_code open_channel(dacm_client *client, const dacm_client_options *options,
+    const rpc_channel_options *more, dacm_error *reterr)
+{
+    const dacm_code code = judge_files(options, reterr);
     if (code != DACM_OK)
         return code;
-    const rpc_channel_options channel = {
-        .target = options->target,
-        .allow_plain_text = options->allow_plain_text,
-        .tls =
-            {
-                .ca_file = options->ca_file,
-                .certificate_file = options->certificate_file,
-                .key_file = options->key_file,
-                .server_name = options->server_name,
-            },
-        .limits = rpc_limits_default_client(),
+    rpc_channel_options channel = *more;
+    channel.target = options->target;
+    channel.allow_plain_text = options->allow_plain_text;
+    channel.tls = (rpc_tls_options){
+        .ca_file = options->ca_file,
+        .certificate_file = options->certificate_file,
+        .key_file = options->key_file,
+        .server_name = options->server_name,
     };
     const rpc_runtime_options runtime = {.clock = client->clock};
     rpc_status status = {.code = RPC_OK};
-    if (rpc_runtime_new(&runtime, &client->runtime, &status) != RPC_OK ||
+    if ((!client->runtime && rpc_runtime_new(&runtime, &client->runtime, &status) != RPC_OK) ||
         rpc_channel_new(client->runtime, &channel, &client->channel, &status) != RPC_OK)
         return client__fail_status(reterr, &status);
     return DACM_OK;
 }
 
-static dacm_code fill(dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
+static void set_times(dacm_client *client, const dacm_client_options *options)
 {
     client->clock = options->clock ? options->clock : rpc_clock_system();
+    client->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
+    client->attempts = options->attempts > 0 ? options->attempts : ATTEMPTS_DEFAULT;
+}
+
+static dacm_code fill(dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
+{
+    set_times(client, options);
     client->token_fn = options->token_fn;
     client->token_ctx = options->token_ctx;
     client->verify = options->verify;
-    client->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
-    client->attempts = options->attempts > 0 ? options->attempts : ATTEMPTS_DEFAULT;
     if (!copy(options->token, &client->token) || !copy(options->issuer, &client->issuer) ||
         !copy(options->state_dir, &client->state_dir) ||
         !copy(options->trust_dir, &client->trust_dir))
@@ -115,7 +134,11 @@ static dacm_code fill(dacm_client *client, const dacm_client_options *options, d
         if (code != DACM_OK)
             return code;
     }
-    return open_channel(client, options, reterr);
+    const rpc_channel_options channel = {.limits = rpc_limits_default_client()};
+    const dacm_code code = open_channel(client, options, &channel, reterr);
+    return code == DACM_OK && options->trust_dir && !options->keys_offline
+               ? client__watch_new(client, options, &client->watch, reterr)
+               : code;
 }
 
 dacm_code dacm_client_new(const dacm_client_options *options, dacm_client **ret, dacm_error *reterr)
@@ -136,12 +159,51 @@ dacm_code dacm_client_new(const dacm_client_options *options, dacm_client **ret,
     return DACM_OK;
 }
 
+static dacm_code fill_keyserver(
+    dacm_client *client, const dacm_client_options *options, dacm_error *reterr)
+{
+    rpc_channel_options channel = {
+        .limits = rpc_limits_default_client(),
+        .connect_ms = KEYSERVER_TIMEOUT_MS,
+        .backoff_initial_ms = KEYSERVER_BACKOFF_FIRST_MS,
+        .backoff_max_ms = KEYSERVER_BACKOFF_MAX_MS,
+    };
+    channel.limits.message_receive_bytes_max = KEYSERVER_ANSWER_BYTES_MAX;
+    channel.limits.stream_window_bytes = KEYSERVER_ANSWER_BYTES_MAX;
+    channel.limits.connection_window_bytes = 2 * KEYSERVER_ANSWER_BYTES_MAX;
+    channel.limits.keepalive_ms = KEYSERVER_KEEPALIVE_MS;
+    channel.limits.keepalive_timeout_ms = KEYSERVER_KEEPALIVE_TIMEOUT_MS;
+    set_times(client, options);
+    if (options->timeout_ms <= 0)
+        client->timeout_ms = KEYSERVER_TIMEOUT_MS;
+    return open_channel(client, options, &channel, reterr);
+}
+
+dacm_code client__new_keyserver(
+    const dacm_client_options *options, rpc_runtime *runtime, dacm_client **ret, dacm_error *reterr)
+{
+    dacm_client *client = calloc(1, sizeof *client);
+    if (!client)
+        return client__fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a connection");
+    pthread_mutex_init(&client->state_lock, NULL);
+    client->runtime = runtime;
+    client->borrowed = runtime != NULL;
+    const dacm_code code = fill_keyserver(client, options, reterr);
+    if (code == DACM_OK)
+        *ret = client;
+    else
+        dacm_client_free(client);
+    return code;
+}
+
 void dacm_client_free(dacm_client *client)
 {
     if (!client)
         return;
+    client__watch_free(client->watch); /* its connection has this client's runtime */
     rpc_channel_free(client->channel);
-    rpc_runtime_free(client->runtime);
+    if (!client->borrowed)
+        rpc_runtime_free(client->runtime);
     client__keys_free(client->keys);
     if (client->token)
         explicit_bzero(client->token, strlen(client->token));

@@ -28,10 +28,12 @@ void client__copy_text(char *ret, size_t room, const char *text);
 
 /* ---- the client (client.c) ---------------------------------------------------------------- */
 
-typedef struct client_keys client_keys; /* manifest.c */
+typedef struct client_keys client_keys;   /* manifest.c */
+typedef struct client_watch client_watch; /* keywatch.c */
 
 struct dacm_client {
     rpc_runtime *runtime;
+    bool borrowed; /* the runtime is another client's */
     rpc_channel *channel;
     const rpc_clock *clock;
     char *token;
@@ -41,11 +43,17 @@ struct dacm_client {
     char *issuer;
     char *state_dir;
     char *trust_dir;
+    client_watch *watch; /* NULL: no SKM-S is asked */
     dacm_verify verify;
     int64_t timeout_ms;
     unsigned attempts;
     pthread_mutex_t state_lock; /* guards the files in state_dir within this process */
 };
+
+/** The connection to an SKM-S, by the same calls: bounded answers, and dead peers are noticed.
+ *  runtime NULL: one of its own. Of options those of the connection count. */
+dacm_code client__new_keyserver(const dacm_client_options *options, rpc_runtime *runtime,
+    dacm_client **ret, dacm_error *reterr);
 
 /** INVALID_ARGUMENT with the rule. */
 dacm_code client__check_asset(const char *asset_id, dacm_error *reterr);
@@ -60,6 +68,7 @@ dacm_code client__check_user(const char *user, bool *ret_external, dacm_error *r
 typedef struct client_mailbox {
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    bool nudged; /* guarded by lock: client__wait() returns without an event */
 } client_mailbox;
 
 void client__mailbox_init(client_mailbox *mailbox);
@@ -76,7 +85,7 @@ void client__exchange_close(client_exchange *exchange);
 rpc_call *client__exchange_call(client_exchange *exchange);
 
 typedef enum client_event {
-    CLIENT_EVENT_NONE,     /* nothing within the time given */
+    CLIENT_EVENT_NONE,     /* nothing within the time given, or client__nudge() */
     CLIENT_EVENT_MESSAGE,  /* *ret_message is the caller's */
     CLIENT_EVENT_WRITABLE, /* after RPC_SENT_BUSY */
     CLIENT_EVENT_END,      /* ret_status is how it ended; comes again if asked again */
@@ -86,6 +95,9 @@ typedef enum client_event {
  *  Messages come before the end. */
 client_event client__wait(client_mailbox *mailbox, client_exchange *const *exchanges, size_t count,
     int64_t wait_ms, size_t *ret_index, rpc_message **ret_message, dacm_error *ret_status);
+
+/** Ends one client__wait(), that which runs or the next. Any thread. */
+void client__nudge(client_mailbox *mailbox);
 
 /** Sleeps before a connection is tried again: 100 ms, twice as long after each failure before it,
  *  at most 3.2 s. */
@@ -213,6 +225,13 @@ dacm_code client__lock_folder(const char *folder, int *ret_fd, dacm_error *reter
 /** BAD_SIGNATURE when a higher version of the asset was seen before; else remembers this one. */
 dacm_code client__state_advance(dacm_client *client, const char *issuer, const char *asset_id,
     uint64_t version, dacm_error *reterr);
+
+/* ---- pinned roots (trusted.c) -------------------------------------------------------------------
+ */
+
+/** What an SKM-S answered to one question, as dacm_trust_update() takes it. */
+dacm_code client__trusted_answer(const dacm_trust *trust, rpc_bytes text, const char *issuer,
+    const char *service, dacm_keys_for purpose, dacm_trust_change *ret, dacm_error *reterr);
 
 /* ---- an earlier copy (have.c)
  * ------------------------------------------------------------------------- */

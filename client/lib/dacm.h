@@ -103,11 +103,21 @@ typedef struct dacm_client_options {
                               every manifest is "no key" */
     const char *trust_dir; /* optional, instead: folder of pinned roots (dacm_trust). The newest
                               key set of issuer there is read with each manifest, so that new
-                              keys and revoked ones count at once; an expired one does not */
+                              keys and revoked ones count at once; an expired one does not.
+                              Where an address of its SKM-S is known, that set is kept up to
+                              date from the first download on (dacm_client_keys()) */
     const char *issuer;    /* optional: `iss` that manifests must have; needed with
                               keys_file and trust_dir */
     const char *state_dir; /* optional: where the highest version seen of each asset is
                               kept; created with mode 0700. NULL = not kept */
+    /** With trust_dir, all optional: how the SKM-S of issuer is reached. */
+    bool keys_offline;            /* it is asked for nothing */
+    const char *keys_address;     /* NULL = as pinned; none: it is asked for nothing */
+    const char *keys_ca_file;     /* who may sign its certificate; NULL = ca_file */
+    const char *keys_server_name; /* verified name; NULL = host of the address */
+    int64_t keys_timeout_ms;      /* for an answer; 0 = 5,000 */
+    int64_t keys_unknown_ms;      /* unknown keys cause one question in so long; 0 = 30,000 */
+    int64_t keys_refresh_ms;      /* without a word for so long: a question; 0 = 300,000 */
     dacm_verify verify;
     int64_t timeout_ms;     /* for each call but Download and Upload; 0 = 30,000 */
     unsigned attempts;      /* for a broken connection; 0 = 5 */
@@ -125,6 +135,27 @@ DACM_API void dacm_client_free(dacm_client *client);
 
 /** Waits until grpc.health.v1 says SERVING, at most wait_ms. UNAVAILABLE otherwise. */
 DACM_API DACM_MUST_USE dacm_code dacm_health_wait(
+    dacm_client *client, int64_t wait_ms, dacm_error *reterr);
+
+/** How a client stands with the SKM-S that it keeps its keys up to date by (trust_dir). A thread of
+ *  the client watches the key set; what comes goes into trust_dir. While it watches, a key that is
+ *  revoked as compromised verifies nothing after at most 2 s, running downloads included. Where it
+ *  cannot watch, it tries again, at last twice a minute, and what is kept counts until it expires.
+ *  A manifest under an unknown key causes one question in keys_unknown_ms, however many come. */
+typedef struct dacm_keys_state {
+    bool watching;       /* connected, and the newest set is here */
+    uint64_t answers;    /* sets that it sent and that were right */
+    uint64_t failures;   /* attempts that failed, or whose answer was refused */
+    int64_t answered_at; /* seconds since 1970; 0 = never */
+    dacm_error failure;  /* the last one; code DACM_OK: none since the last answer */
+} dacm_keys_state;
+/** False: this client asks no SKM-S. Does not block. */
+DACM_API bool dacm_client_keys(dacm_client *client, dacm_keys_state *ret);
+/** Begins to ask, which the first download does else, and waits until it watches, at most wait_ms.
+ *  FAILED_PRECONDITION (no trust_dir, or nobody knows an address), NO_KEY (no pinned SKM-S speaks
+ *  for issuer), else why the last attempt failed: UNAVAILABLE, DEADLINE_EXCEEDED, BAD_SIGNATURE …
+ */
+DACM_API DACM_MUST_USE dacm_code dacm_client_keys_wait(
     dacm_client *client, int64_t wait_ms, dacm_error *reterr);
 
 /* ---- authorize --------------------------------------------------------------------------- */
@@ -401,6 +432,27 @@ DACM_API DACM_MUST_USE dacm_code dacm_trust_list(
     const dacm_trust *trust, dacm_trust_roots **ret, dacm_error *reterr);
 DACM_API void dacm_trust_roots_free(dacm_trust_roots *roots);
 
+/** How an SKM-S is reached. */
+typedef struct dacm_trust_server {
+    const char *address;     /* "tls+tcp://host:port"; NULL = as pinned */
+    bool allow_plain_text;   /* "tcp://" on loopback, for tests */
+    const char *ca_file;     /* who may sign its certificate; NULL = the system's authorities */
+    const char *server_name; /* verified name; NULL = host of the address */
+    int64_t timeout_ms;      /* 0 = 10,000 */
+} dacm_trust_server;
+
+/** Asks the SKM-S that speaks for a service for its newest key set, and takes it as
+ *  dacm_trust_update() does; only that set, and statements of that SKM-S's root. NO_KEY also where
+ *  no pinned SKM-S speaks for it, or several might; FAILED_PRECONDITION also where no address is
+ *  known; NOT_FOUND: it has no such keys. */
+DACM_API DACM_MUST_USE dacm_code dacm_trust_fetch(const dacm_trust *trust,
+    const dacm_trust_server *server, const char *service, dacm_keys_for purpose,
+    dacm_trust_change *ret, dacm_error *reterr);
+/** The root that an SKM-S says it has, as a JWK for dacm_trust_add(), which believes it by its
+ *  fingerprint alone; free() *ret. */
+DACM_API DACM_MUST_USE dacm_code dacm_trust_fetch_root(
+    const dacm_trust_server *server, char **ret, dacm_error *reterr);
+
 struct trust_keyring; /* of trust.h */
 /** The keys of a service in their states, as the newest set has them; trust_keyring_unref() it.
  *  Its version is the set's. take_expired: with *ret_expired, instead of FAILED_PRECONDITION; a key
@@ -413,24 +465,28 @@ DACM_API DACM_MUST_USE dacm_code dacm_trust_keys(const dacm_trust *trust, const 
 
 typedef struct dacm_verify_options {
     const char *file;
-    const char *jws_file;    /* NULL = file.jws */
-    const char *keys_file;   /* JWKS with the public manifest keys, or … */
-    const dacm_trust *trust; /* … the newest key set of who signed it, by a pinned root */
-    bool take_expired_keys;  /* with trust: also when that set has expired */
-    const char *issuer;      /* optional: `iss` it must have */
-    bool fresh;              /* fail when the manifest's `exp` has passed */
-    const rpc_clock *clock;  /* NULL = the system's */
+    const char *jws_file;            /* NULL = file.jws */
+    const char *keys_file;           /* JWKS with the public manifest keys, or … */
+    const dacm_trust *trust;         /* … the newest key set of who signed it, by a pinned root */
+    const dacm_trust_server *server; /* with trust: its SKM-S is asked first, where an address is
+                                        known; NULL: only what is kept counts */
+    bool take_expired_keys;          /* with trust: also when that set has expired */
+    const char *issuer;              /* optional: `iss` it must have */
+    bool fresh;                      /* fail when the manifest's `exp` has passed */
+    const rpc_clock *clock;          /* NULL = the system's */
 } dacm_verify_options;
 
 typedef struct dacm_verify_result {
     dacm_manifest manifest;
-    bool expired;      /* `exp` has passed; fails only with fresh */
-    bool keys_expired; /* the key set has; only with take_expired_keys */
+    bool expired;            /* `exp` has passed; fails only with fresh */
+    bool keys_expired;       /* the key set has; only with take_expired_keys */
+    dacm_error keys_failure; /* with server: why it was not asked, or what it answered was not
+                                taken; code DACM_OK: the set is the newest */
 } dacm_verify_result;
 
-/** Judges a file and its manifest without a network: signature, key's state at `iat`, size and
- *  digest. BAD_SIGNATURE, NO_KEY, LOCAL_FILE, FAILED_PRECONDITION (fresh, and expired; or the key
- *  set has expired). */
+/** Judges a file and its manifest, without a network but for server: signature, key's state at
+ * `iat`, size and digest. BAD_SIGNATURE, NO_KEY, LOCAL_FILE, FAILED_PRECONDITION (fresh, and
+ * expired; or the key set has expired). */
 DACM_API DACM_MUST_USE dacm_code dacm_verify_file(
     const dacm_verify_options *options, dacm_verify_result *ret, dacm_error *reterr);
 

@@ -358,6 +358,8 @@ dacm_code dacm_download(dacm_client *client, const dacm_download_options *option
         download.stream_count = 0; /* may be beyond the array, and none was opened */
     if (code == DACM_OK)
         code = run(&download, reterr);
+    if (code == DACM_OK)
+        code = download__judge_keys(&download, false, reterr);
     if (code == DACM_OK && options->file)
         code = commit(&download, reterr);
     if (code == DACM_OK) {

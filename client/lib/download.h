@@ -28,7 +28,8 @@ typedef struct client_download {
 
     bool accepted; /* manifest holds the one that everything else must agree with */
     client_manifest manifest;
-    bool listed; /* what follows is known */
+    uint64_t keys_seen; /* answers of the SKM-S when the manifest was judged */
+    bool listed;        /* what follows is known */
     client_chunks chunks;
     uint8_t *done;        /* per chunk */
     uint32_t first, last; /* wanted chunks */
@@ -49,6 +50,10 @@ typedef struct client_download {
 /** Judges one message of a stream and delivers what it holds. */
 dacm_code download__message(
     client_download *download, download_stream *stream, rpc_bytes message, dacm_error *reterr);
+/** Judges the manifest again by the keys that count now; BAD_SIGNATURE when its key was revoked as
+ *  compromised since. only_changed: nothing is done
+ *  when the SKM-S has answered nothing since. */
+dacm_code download__judge_keys(client_download *download, bool only_changed, dacm_error *reterr);
 /** The first chunk in first..last that is still wanted; last when there is none. */
 uint32_t download__missing(const client_download *download, uint32_t first, uint32_t last);
 

@@ -3,6 +3,7 @@
  * chunk by the list's. Nothing of a later step is looked at before the earlier one has held. */
 #include "cleanup.h"
 #include "download.h"
+#include "keyserver.h"
 
 #include "dacm/v1/digital_asset.pb-c.h"
 
@@ -12,6 +13,8 @@
 RPC_DEFINE_FREEP(keys_freep, client_keys *, client__keys_free)
 
 #define START_MEMORY_BYTES (256u << 10)
+#define FIRST_KEYS_MS      10000
+#define FIRST_NEWS_MS      2000
 
 uint32_t download__missing(const client_download *download, uint32_t first, uint32_t last)
 {
@@ -197,7 +200,7 @@ static dacm_code judge_manifest(
     return DACM_OK;
 }
 
-/* By the keys that count now. */
+/* By the keys that are here now. */
 static dacm_code verify_manifest(
     dacm_client *client, const char *jws, client_manifest *ret, dacm_error *reterr)
 {
@@ -214,13 +217,66 @@ static dacm_code verify_manifest(
         rpc_bytes_str(jws), rpc_clock_wall_ms(client->clock) / 1000, ret, reterr);
 }
 
+/* Would newer keys say something else? A key that is known but whose time has not come by the set
+ * that is here is one that took over early. */
+static bool is_in_doubt(dacm_code code, const client_manifest *manifest)
+{
+    return code == DACM_NO_KEY || code == DACM_FAILED_PRECONDITION || code == DACM_BAD_SIGNATURE ||
+           (code == DACM_OK && !manifest->signature_valid);
+}
+
+static dacm_code verify_again(
+    dacm_client *client, const char *jws, client_manifest *ret, dacm_error *reterr)
+{
+    client__manifest_done(ret);
+    return verify_manifest(client, jws, ret, reterr);
+}
+
+/* What is here is used at once, but for the first time: a client that has just begun waits a moment
+ * for what is new, and longer where it has nothing. */
+static dacm_code verify_by_newest(dacm_client *client, const char *jws, client_manifest *ret,
+    uint64_t *ret_seen, dacm_error *reterr)
+{
+    client_watch *watch = client->watch;
+    if (!watch || !client__watch_start(watch, NULL))
+        return verify_manifest(client, jws, ret, reterr);
+    uint64_t seen = client__watch_answers(watch);
+    dacm_code code = verify_manifest(client, jws, ret, reterr);
+    client__watch_first(watch, is_in_doubt(code, ret) ? FIRST_KEYS_MS : FIRST_NEWS_MS);
+    if (client__watch_answers(watch) != seen) {
+        seen = client__watch_answers(watch);
+        code = verify_again(client, jws, ret, reterr);
+    }
+    if (is_in_doubt(code, ret) && client__watch_refresh(watch, seen)) {
+        seen = client__watch_answers(watch);
+        code = verify_again(client, jws, ret, reterr);
+    }
+    *ret_seen = seen;
+    return code;
+}
+
+dacm_code download__judge_keys(client_download *download, bool only_changed, dacm_error *reterr)
+{
+    dacm_client *client = download->client;
+    const uint64_t now = client->watch ? client__watch_answers(client->watch) : 0;
+    if (!client->trust_dir || !download->manifest.signature_valid ||
+        (only_changed && now == download->keys_seen))
+        return DACM_OK;
+    client_manifest again = {.jws = NULL};
+    const dacm_code code = verify_manifest(client, download->manifest.jws, &again, reterr);
+    client__manifest_done(&again);
+    download->keys_seen = now;
+    return code;
+}
+
 static dacm_code accept_manifest(client_download *download, const char *jws, dacm_error *reterr)
 {
     dacm_client *client = download->client;
     if (download->accepted && strcmp(download->manifest.jws, jws) == 0)
         return DACM_OK;
     client_manifest manifest = {.jws = NULL};
-    dacm_code code = verify_manifest(client, jws, &manifest, reterr);
+    uint64_t seen = 0;
+    dacm_code code = verify_by_newest(client, jws, &manifest, &seen, reterr);
     if (code != DACM_OK)
         return code;
     code = judge_manifest(download, &manifest, reterr);
@@ -237,6 +293,7 @@ static dacm_code accept_manifest(client_download *download, const char *jws, dac
     }
     client__manifest_done(&download->manifest);
     download->manifest = manifest;
+    download->keys_seen = seen;
     download->accepted = true;
     return DACM_OK;
 }
@@ -352,6 +409,10 @@ dacm_code download__message(
     const char *why = NULL;
     if (!client__read_part(message, &part, &why))
         return client__fail(reterr, DACM_INTERNAL, "the server's answer is malformed: %s", why);
+    const dacm_code code = download->accepted ? download__judge_keys(download, true, reterr)
+                                              : DACM_OK;
+    if (code != DACM_OK)
+        return code;
     switch (part.kind) {
     case CLIENT_PART_START:
         return on_start(download, stream, part.data, reterr);

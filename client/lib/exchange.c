@@ -34,6 +34,7 @@ void client__mailbox_init(client_mailbox *mailbox)
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    mailbox->nudged = false;
     pthread_mutex_init(&mailbox->lock, NULL);
     pthread_cond_init(&mailbox->changed, &attributes);
     pthread_condattr_destroy(&attributes);
@@ -263,12 +264,24 @@ client_event client__wait(client_mailbox *mailbox, client_exchange *const *excha
             if (event != CLIENT_EVENT_NONE)
                 *ret_index = i;
         }
+        if (event == CLIENT_EVENT_NONE && mailbox->nudged) {
+            mailbox->nudged = false;
+            break;
+        }
         if (event != CLIENT_EVENT_NONE ||
             pthread_cond_timedwait(&mailbox->changed, &mailbox->lock, &deadline) != 0)
             break;
     }
     pthread_mutex_unlock(&mailbox->lock);
     return event;
+}
+
+void client__nudge(client_mailbox *mailbox)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    mailbox->nudged = true;
+    pthread_cond_signal(&mailbox->changed);
+    pthread_mutex_unlock(&mailbox->lock);
 }
 
 void client__back_off(unsigned failures)

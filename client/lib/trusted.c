@@ -68,17 +68,30 @@ dacm_code dacm_trust_remove(const dacm_trust *trust, const char *issuer, dacm_er
     return told(trust_pins_remove(trust->folder, issuer, &why), &why, reterr);
 }
 
-dacm_code dacm_trust_update(
-    const dacm_trust *trust, rpc_bytes text, dacm_trust_change *ret, dacm_error *reterr)
+static dacm_code update(const dacm_trust *trust, rpc_bytes text, const trust_pins_asked *asked,
+    dacm_trust_change *ret, dacm_error *reterr)
 {
     rpc_status why;
     trust_pins_change change;
     const dacm_code code = told(
-        trust_pins_update(trust->folder, text, NULL, now_of(trust), &change, &why), &why, reterr);
+        trust_pins_update(trust->folder, text, asked, now_of(trust), &change, &why), &why, reterr);
     if (code == DACM_OK)
         *ret = (dacm_trust_change){
             .roots = change.roots, .sets = change.sets, .known = change.known};
     return code;
+}
+
+dacm_code dacm_trust_update(
+    const dacm_trust *trust, rpc_bytes text, dacm_trust_change *ret, dacm_error *reterr)
+{
+    return update(trust, text, NULL, ret, reterr);
+}
+
+dacm_code client__trusted_answer(const dacm_trust *trust, rpc_bytes text, const char *issuer,
+    const char *service, dacm_keys_for purpose, dacm_trust_change *ret, dacm_error *reterr)
+{
+    const trust_pins_asked asked = {issuer, service, purpose_of(purpose)};
+    return update(trust, text, &asked, ret, reterr);
 }
 
 dacm_code dacm_trust_keys(const dacm_trust *trust, const char *service, dacm_keys_for purpose,

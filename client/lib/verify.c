@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client_internal.h"
 #include "cleanup.h"
+#include "keyserver.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,9 +43,23 @@ static dacm_code hash_file(
     return DACM_OK;
 }
 
+/* What is kept counts whether or not something newer can be had; who wants to know is told. */
+static void refresh(const dacm_verify_options *options, const char *issuer, dacm_error *ret_failure)
+{
+    dacm_trust_change change;
+    client_speaker speaker;
+    *ret_failure = (dacm_error){.code = DACM_OK};
+    if (!options->server || client__speaker(options->trust, issuer, &speaker, NULL) != DACM_OK ||
+        (!options->server->address && !speaker.address[0]))
+        return;
+    const dacm_code code = dacm_trust_fetch(
+        options->trust, options->server, issuer, DACM_KEYS_FOR_MANIFESTS, &change, ret_failure);
+    ret_failure->code = code;
+}
+
 /* The keys of a file, or those of whom the manifest says it is of. */
 static dacm_code load_keys(const dacm_verify_options *options, rpc_bytes jws, client_keys **ret,
-    bool *ret_expired, dacm_error *reterr)
+    dacm_verify_result *result, dacm_error *reterr)
 {
     char issuer[256];
     if (options->keys_file && options->trust)
@@ -55,9 +70,11 @@ static dacm_code load_keys(const dacm_verify_options *options, rpc_bytes jws, cl
     if (!options->trust)
         return DACM_OK;
     const dacm_code code = client__manifest_issuer(jws, issuer, reterr);
-    return code == DACM_OK ? client__keys_trusted(options->trust, issuer,
-                                 options->take_expired_keys, ret, ret_expired, reterr)
-                           : code;
+    if (code != DACM_OK)
+        return code;
+    refresh(options, issuer, &result->keys_failure);
+    return client__keys_trusted(
+        options->trust, issuer, options->take_expired_keys, ret, &result->keys_expired, reterr);
 }
 
 static dacm_code read_jws(
@@ -78,7 +95,7 @@ static dacm_code read_jws(
 }
 
 static dacm_code read_manifest(const dacm_verify_options *options, client_manifest *ret,
-    bool *ret_keys_expired, dacm_error *reterr)
+    dacm_verify_result *result, dacm_error *reterr)
 {
     RPC_AUTOFREE char *text = NULL;
     RPC_CLEANUP(keys_freep) client_keys *keys = NULL;
@@ -89,7 +106,7 @@ static dacm_code read_manifest(const dacm_verify_options *options, client_manife
         return code;
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
-    code = load_keys(options, rpc_bytes_of(text, size), &keys, ret_keys_expired, reterr);
+    code = load_keys(options, rpc_bytes_of(text, size), &keys, result, reterr);
     if (code != DACM_OK)
         return code;
     return client__manifest_read(keys, options->issuer, DACM_VERIFY_ALWAYS,
@@ -117,8 +134,8 @@ dacm_code dacm_verify_file(
     const dacm_verify_options *options, dacm_verify_result *ret, dacm_error *reterr)
 {
     client_manifest manifest = {.jws = NULL};
-    bool keys_expired = false;
-    dacm_code code = read_manifest(options, &manifest, &keys_expired, reterr);
+    dacm_verify_result result = {.keys_expired = false};
+    dacm_code code = read_manifest(options, &manifest, &result, reterr);
     if (code != DACM_OK)
         return code;
     code = compare(options->file, &manifest, reterr);
@@ -126,9 +143,9 @@ dacm_code dacm_verify_file(
         code = client__fail(reterr, DACM_FAILED_PRECONDITION,
             "the signature is valid but the manifest has expired; download it again");
     if (code == DACM_OK) {
-        ret->manifest = manifest.said;
-        ret->expired = manifest.expired;
-        ret->keys_expired = keys_expired;
+        result.manifest = manifest.said;
+        result.expired = manifest.expired;
+        *ret = result;
     }
     client__manifest_done(&manifest);
     return code;

@@ -313,35 +313,12 @@ rpc_code admin_revoke_key(program_call *c, rpc_status *reterr)
 /* ---- the root ----------------------------------------------------------------------------------
  */
 
-typedef struct root_reply {
-    program_call *c;
-    Skms__V1__Root *message;
-    bool failed;
-} root_reply;
-
-static void tell_root(void *ctx, uint64_t sequence, const char *jwk, const char *const *statements,
-    size_t statement_count)
-{
-    root_reply *r = ctx;
-    Skms__V1__Root *root = r->message = program_call_new(r->c, &skms__v1__root__descriptor);
-    char **texts = rpc_arena_alloc(r->c->arena, (statement_count + 1) * sizeof *texts);
-    r->failed = !root || !texts || !(root->jwk = program_call_text(r->c, jwk));
-    for (size_t i = 0; !r->failed && i < statement_count; i++)
-        r->failed = !(texts[i] = program_call_text(r->c, statements[i]));
-    if (r->failed)
-        return;
-    root->sequence = sequence - 1;
-    root->statements = texts;
-    root->n_statements = statement_count;
-}
-
 rpc_code admin_get_root(program_call *c, rpc_status *reterr)
 {
-    root_reply r = {.c = c};
-    skm_root_get(admin_service(c)->state, tell_root, &r);
-    if (r.failed)
+    Skms__V1__Root *root = skm_tell_root(admin_service(c), c->arena);
+    if (!root)
         return program_call_no_memory(reterr);
-    c->reply = &r.message->base;
+    c->reply = &root->base;
     return RPC_OK;
 }
 

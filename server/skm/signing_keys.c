@@ -524,6 +524,59 @@ static void on_get_key_set(Skms__V1__SigningKeys_Service *self,
     skm_keyset_unref(set);
 }
 
+/* ---- GetRoot, in place -------------------------------------------------------------------------
+ */
+
+typedef struct root_telling {
+    rpc_arena *arena;
+    Skms__V1__Root *message;
+    bool failed;
+} root_telling;
+
+static char *arena_text(rpc_arena *arena, const char *text)
+{
+    return rpc_arena_strndup(arena, text, strlen(text));
+}
+
+static void fill_root(void *ctx, uint64_t sequence, const char *jwk, const char *const *statements,
+    size_t statement_count)
+{
+    root_telling *t = ctx;
+    char **texts = rpc_arena_alloc(t->arena, (statement_count + 1) * sizeof *texts);
+    t->message->jwk = arena_text(t->arena, jwk);
+    t->failed = !texts || !t->message->jwk;
+    for (size_t i = 0; !t->failed && i < statement_count; i++)
+        t->failed = !(texts[i] = arena_text(t->arena, statements[i]));
+    t->message->sequence = sequence - 1;
+    t->message->statements = texts;
+    t->message->n_statements = statement_count;
+}
+
+Skms__V1__Root *skm_tell_root(skm_service *service, rpc_arena *arena)
+{
+    Skms__V1__Root *message = rpc_arena_alloc(arena, sizeof *message);
+    if (!message)
+        return NULL;
+    skms__v1__root__init(message);
+    root_telling t = {.arena = arena, .message = message};
+    skm_root_get(service->state, fill_root, &t);
+    return t.failed ? NULL : message;
+}
+
+static void on_get_root(Skms__V1__SigningKeys_Service *self,
+    const Skms__V1__GetRootRequest *request, Skms__V1__Root_Closure closure, void *call)
+{
+    (void)request;
+    rpc_status status = {0};
+    Skms__V1__Root *reply = skm_tell_root(((methods *)self)->keys->service, rpc_call_arena(call));
+    if (reply) {
+        closure(reply, call);
+        return;
+    }
+    program_call_no_memory(&status);
+    rpc_call_fail(call, &status);
+}
+
 /* ---- Sign, in place -----------------------------------------------------------------------------
  */
 
@@ -577,6 +630,7 @@ static rpc_code open_server(
     keys->methods = (methods){
         .base = {.base = SKMS__V1__SIGNING_KEYS__BASE_INIT,
             POOLED(MEMBER).get_key_set = on_get_key_set,
+            .get_root = on_get_root,
             .sign = on_sign},
         .keys = keys,
     };

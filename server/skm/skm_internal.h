@@ -65,5 +65,7 @@ extern const rpc_handler skm_watch_handler;
  *  NULL when memory is short. */
 Skms__V1__KeySet *skm_tell_set(
     skm_service *service, const skm_keyset *set, uint64_t have, rpc_arena *arena);
+/** The answer of GetRoot, in the same way. */
+Skms__V1__Root *skm_tell_root(skm_service *service, rpc_arena *arena);
 
 #endif
