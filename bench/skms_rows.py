@@ -3,6 +3,7 @@
 import json
 import statistics
 
+import key_delays
 import load
 from row import BoundRow
 
@@ -59,4 +60,8 @@ ROWS = [
              "client certificate, 1 connection, 64 in flight, counted for the audit trail; client "
              "on the same cores. Beside it libsodium's bare rate on one core", "calls/s", "bound",
              1.0, True, sign, "skmsd", 20_000.0),
+    BoundRow("key-revocation-delay", "the longest of 300 (--quick: 18) times between the answer to who "
+             "revokes a manifest or token key at skmsd, and the moment at which a verifier that "
+             "watches knows, dacmd hands out a manifest under another key, or refuses a token under "
+             "the lost one", "ms", "bound", 1.0, False, key_delays.measure, "skmsd", 2000.0),
 ]
