@@ -203,7 +203,7 @@ static bool is_list(const char *text)
 bool skm_token_provisions(const trust_token *token, const char *service)
 {
     const size_t size = strlen(service);
-    if (!token->skeyprov || size == 0 || !is_list(token->skeyprov))
+    if (!token->skeyprov || size == 0 || strchr(service, ' ') || !is_list(token->skeyprov))
         return false;
     for (const char *at = token->skeyprov; at; at = strchr(at, ' ')) {
         at += *at == ' ';
