@@ -241,8 +241,7 @@ class Connected(Case):
         self.assertEqual(failed, [])
         self.assertGreaterEqual(len(kids), ROUNDS)
 
-    def test_client_that_was_away_knows_a_key_that_took_over_early(self):
-        """By the set that it has kept, that key signs much later."""
+    def test_client_that_was_away_takes_the_key_that_signs_now(self):
         self.pin()
         self.get(self.app())
         self.assertEqual(turn(), self.get(self.app(), signed_by_active())["kid"])
