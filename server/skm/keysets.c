@@ -10,7 +10,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#define KEPT_MAX (SKM_LIFE_KEYS_MAX - 16) /* of a set; room for keys that are revoked in a row */
+#define OVERLAP_S_MAX 3600
+#define KEPT_MAX      (SKM_LIFE_KEYS_MAX - 16) /* of a set; room for keys that are revoked in a row */
 
 static void json_freep(json_t **json)
 {
@@ -33,6 +34,16 @@ static const char *state_name(skm_key_state key_state)
     return names[key_state];
 }
 
+/* Until when verifiers take what it signed. Its owner hears of a turn a moment after it was
+ * decided, or, cut off, not at all; verifiers keep sets for an hour: what he signs meanwhile is
+ * good. Who brings keys knows their times himself. */
+static int64_t verified_until(const skm_policy *policy, const skm_key_life *life)
+{
+    const int64_t known = policy->published_before_s < OVERLAP_S_MAX ? policy->published_before_s
+                                                                     : OVERLAP_S_MAX;
+    return life->signs_until + (policy->provisioned ? 0 : known);
+}
+
 json_t *skm__key_jwk(
     const skm__set *set, const skm__key *key, const skm_key_life *life, skm_key_state key_state)
 {
@@ -42,8 +53,9 @@ json_t *skm__key_jwk(
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "kty", "OKP", "crv",
         "Ed25519", "x", x, "use", "sig", "alg", "EdDSA", "kid", key->kid, "dacm_purpose",
         set->purpose == SKM_FOR_TOKENS ? "token" : "manifest", "dacm_state", state_name(key_state),
-        "nbf", (json_int_t)life->created_at, "exp", (json_int_t)life->signs_until,
-        "dacm_signs_from", (json_int_t)life->signs_from);
+        "nbf", (json_int_t)life->created_at, "exp",
+        (json_int_t)verified_until(&set->service->policy, life), "dacm_signs_from",
+        (json_int_t)life->signs_from);
 }
 
 /* May those who know nothing of dacm_state verify with it? */

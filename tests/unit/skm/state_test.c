@@ -197,6 +197,26 @@ TEST(rotation_makes_the_next_key_sign_and_the_number_grow_by_one)
     known_close(&k);
 }
 
+TEST(what_a_key_signed_before_its_owner_heard_of_the_turn_verifies)
+{
+    known k;
+    rpc_status status = {0};
+    char kid[TRUST_KID_MAX + 1];
+    known_open(&k);
+    known_add(&k, DACM, false);
+    known_pass(&k, 2 * DAY); /* the next one is long known: it takes over at once */
+    const known_keys before = known_list(&k, DACM, MANIFESTS);
+    const rpc_bytes old = rpc_bytes_str(before.kid[known_one(&before, SKM_ACTIVE)]);
+    OK(skm_key_rotate(k.state, DACM, MANIFESTS, kid, &status));
+    trust_keyring *ring = known_ring(&k, DACM, MANIFESTS);
+    const trust_key *key = trust_keyring_find(ring, old);
+    assert_true(trust_key_signs_at(key, known_now(&k) + 2));
+    assert_true(trust_key_signs_at(key, known_now(&k) + 3599)); /* and when it was cut off */
+    assert_false(trust_key_signs_at(key, known_now(&k) + 3601));
+    trust_keyring_unref(ring);
+    known_close(&k);
+}
+
 TEST(rotation_in_the_moment_when_a_key_has_taken_over_has_a_next_key_too)
 {
     known k;
