@@ -121,7 +121,8 @@ char *cli_state_folder(void);
 int cli_trust_folder(const cli_context *cli, const char *named, char **ret);
 /** Says on standard error that the keys may not be the newest, when that is so. */
 void cli_warn_of_keys(const dacm_error *failure);
-/** The same for --trust; *ret stays NULL without it. A usage error beside --keys. */
+/** The same for --trust, or where env.json names one and there is no --keys; else *ret stays NULL.
+ *  A usage error beside --keys. */
 int cli_trust_chosen(const cli_context *cli, char **ret);
 
 /** An External ID as the GPSI that it means; free() it. NULL without memory. */

@@ -430,7 +430,7 @@ static int judge_by(verify_arguments *arguments, dacm_trust *trust, char **ret_f
 {
     const cli_context *cli = arguments->cli;
     dacm_verify_options *verify = &arguments->verify;
-    if (verify->take_expired_keys && !cli->pinned)
+    if (verify->take_expired_keys && !cli->pinned && !cli->env.trust_folder)
         return cli_fail_text(
             cli, DACM_INVALID_ARGUMENT, "--take-expired-keys says nothing without --trust");
     const int code = cli_trust_chosen(cli, ret_folder);
@@ -440,7 +440,7 @@ static int judge_by(verify_arguments *arguments, dacm_trust *trust, char **ret_f
     trust->folder = *ret_folder;
     arguments->server = (dacm_trust_server){
         .address = cli->skms, .ca_file = cli->ca_file ? cli->ca_file : cli->env.ca_file};
-    if (cli->pinned) {
+    if (*ret_folder) {
         verify->trust = trust;
         verify->server = cli->offline ? NULL : &arguments->server;
     } else

@@ -233,23 +233,28 @@ static dacm_code take(watching *w, rpc_message *message, dacm_error *reterr)
 /* ---- the call ----------------------------------------------------------------------------------
  */
 
-/** Replacements that were followed, of the root that speaks for the service. Which one that is the
- *  set says; before it came, 0 is right for all: statements that are known are no news. */
-static uint64_t known_root(const watching *w)
+/** What is pinned of who speaks for the service, or of the only one that is pinned: how often its
+ *  root was replaced, and where it answers. Which one that is the set says; before it came, 0 is
+ *  right for all: statements that are known are no news. */
+static void read_pin(const watching *w, uint64_t *ret_replaced, char **ret_address)
 {
-    uint64_t sequence = 0;
     dacm_trust_roots *roots = NULL;
-    dacm_error ignored;
+    const dacm_trust_root *root = NULL;
+    dacm_error ignored; /* whoever takes a set says it, too */
+    *ret_replaced = 0;
     if (dacm_trust_list(&w->trust, &roots, &ignored) != DACM_OK)
-        return 0;
+        return;
+    if (roots->count == 1)
+        root = &roots->items[0];
     for (size_t i = 0; i < roots->count; i++)
         for (size_t k = 0; k < roots->items[i].set_count; k++)
             if (strcmp(roots->items[i].sets[k].service, w->service) == 0)
-                sequence = roots->items[i].sequence;
-    if (roots->count == 1)
-        sequence = roots->items[0].sequence;
+                root = &roots->items[i];
+    if (root)
+        *ret_replaced = root->sequence;
+    if (root && root->address && ret_address)
+        *ret_address = strdup(root->address);
     dacm_trust_roots_free(roots);
-    return sequence;
 }
 
 static dacm_code ask(const watching *w, call_stream **ret, dacm_error *reterr)
@@ -257,7 +262,7 @@ static dacm_code ask(const watching *w, call_stream **ret, dacm_error *reterr)
     Skms__V1__GetKeySetRequest request = SKMS__V1__GET_KEY_SET_REQUEST__INIT;
     request.val_service = w->service;
     request.purpose = w->purpose;
-    request.have_root = known_root(w);
+    read_pin(w, &request.have_root, NULL);
     const rpc_call_options options = {.timeout_ms = 0};
     const dacm_code code = call_stream_open(
         w->s.channel, "/skms.v1.SigningKeys/WatchKeys", &options, ret, reterr);
@@ -339,7 +344,8 @@ int cli_keys_watch(cli_context *cli, int argc, char **argv)
         children, NULL, NULL};
     RPC_CLEANUP(watching_done)
     watching w = {.s = {.cli = cli}, .purpose = SKMS__V1__PURPOSE__PURPOSE_MANIFESTS};
-    RPC_AUTOFREE char *folder = NULL;
+    RPC_AUTOFREE char *folder = NULL, *address = NULL;
+    uint64_t replaced = 0;
     dacm_error error;
     int code = cli_parse(&argp, "dacm keys watch", argc, argv, &w);
     if (code >= 0)
@@ -358,6 +364,8 @@ int cli_keys_watch(cli_context *cli, int argc, char **argv)
     if ((code = cli_trust_folder(cli, w.folder, &folder)) != CLI_EXIT_OK)
         return code;
     w.trust.folder = folder;
+    read_pin(&w, &replaced, &address);
+    w.s.usual = address;
     if (skms_connect(&w.s, &error) != DACM_OK)
         return cli_fail(cli, &error);
     return watch(&w);

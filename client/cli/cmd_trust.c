@@ -127,7 +127,11 @@ int cli_trust_chosen(const cli_context *cli, char **ret)
     if (cli->pinned && cli->keys_file)
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
             "--trust and --keys say two things about which keys are good; give one of them");
-    return cli->pinned ? cli_trust_folder(cli, cli->trust_folder, ret) : CLI_EXIT_OK;
+    if (cli->pinned)
+        return cli_trust_folder(cli, cli->trust_folder, ret);
+    return cli->env.trust_folder && !cli->keys_file
+               ? cli_trust_folder(cli, cli->env.trust_folder, ret)
+               : CLI_EXIT_OK;
 }
 
 /* ---- list ------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ dacm_code skms_connect(skms *s, dacm_error *reterr)
     const char *variable = getenv("DACM_SKMS");
     const char *target = s->server                 ? s->server
                          : variable && variable[0] ? variable
-                                                   : cli->env.skms_grpc;
+                         : cli->env.skms_grpc      ? cli->env.skms_grpc
+                                                   : s->usual;
     if (!target) {
         rpc_status_set(&status, RPC_INVALID_ARGUMENT,
             "no SKM-S was named; give --server tls+tcp://host:7643, or --env for development");

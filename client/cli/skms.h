@@ -10,6 +10,7 @@
 typedef struct skms {
     cli_context *cli;
     const char *server; /* --server */
+    const char *usual;  /* where nothing else says; may be NULL */
     rpc_runtime *runtime;
     rpc_channel *channel;
 } skms;

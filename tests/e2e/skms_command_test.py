@@ -228,11 +228,11 @@ class Operator(Command):
 class Watch(Command):
     """The root is pinned first, as an operator tells it."""
 
-    def pin(self):
+    def pin(self, *more):
         file = self.home / "root.jwk"
         root = self.told("root", "-o", file)[0]
         self.assertEqual(json.loads(file.read_text()), root["jwk"])
-        self.run_dacm("trust", "add", file, "--fingerprint", root["fingerprint"])
+        self.run_dacm("trust", "add", file, "--fingerprint", root["fingerprint"], *more)
         return root
 
     def watch(self, *more):
@@ -351,6 +351,9 @@ class Watch(Command):
         self.once("--ca", self.home / "nothing", code=2)
         self.env["DACM_SKMS"] = ""
         self.fails(2, "--server tls+tcp://host:7643", "watch", self.service)
+        self.run_dacm("trust", "remove", "https://skms.example")
+        self.pin("--address", f"tls+tcp://{self.skms.address}")
+        self.once()  # where the pin says
         self.env["DACM_SKMS"] = f"tls+tcp://127.0.0.1:{harness.ports.reserve()}"
         self.once(code=8)
 
@@ -531,14 +534,22 @@ class Development(unittest.TestCase):
     def kid_of_new(self):
         asset = self.dev.upload(os.urandom(100), self.dev.users[0]).asset_id
         out = self.dev.dir / asset
-        self.dacm("get", asset, "--as", self.dev.users[0], "-o", out,
-                  "--trust=" + self.dev.env["trust_dir"])
-        self.dacm("verify", out, "--trust=" + self.dev.env["trust_dir"])
+        self.dacm("get", asset, "--as", self.dev.users[0], "-o", out)
+        self.dacm("verify", out)
         return json.loads(harness.unb64url(
             pathlib.Path(f"{out}.jws").read_text().split(".")[0]))["kid"]
 
     def watch(self):
         self.dacm("keys", "watch", "--once")
+
+    def test_commands_go_by_the_pinned_root_and_learn_of_a_lost_key(self):
+        kid = self.kid_of_new()
+        out = next(self.dev.dir.glob("*.jws")).with_suffix("")
+        self.dacm("keys", "revoke", "--reason", "a test", "--", kid)
+        done = self.dev.cli("verify", out)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertIn("compromised", done.stderr)
+        self.dacm("verify", out, "--keys", self.dev.env["keys_file"])  # of the start
 
     def test_manifests_are_signed_by_keys_of_skmsd_that_turn_and_are_revoked(self):
         self.assertEqual(set(self.dev.env["skms"]) & {"grpc", "https", "resource"},
