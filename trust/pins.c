@@ -564,26 +564,6 @@ static trust_pins_code take_all(update *u, rpc_bytes text, rpc_status *reterr)
     return TRUST_PINS_OK;
 }
 
-trust_pins_code trust_pins_update(const char *folder, rpc_bytes text, const trust_pins_asked *asked,
-    int64_t now, trust_pins_change *ret, rpc_status *reterr)
-{
-    trust__pins pins = {.lock = -1};
-    trust_pins_change change = {0};
-    update u = {.pins = &pins, .asked = asked, .now = now, .change = &change};
-    trust_pins_code code = trust__pins_open(folder, true, &pins, reterr);
-    if (code == TRUST_PINS_OK)
-        code = take_all(&u, text, reterr);
-    if (code == TRUST_PINS_OK && change.roots + change.sets > 0)
-        code = trust__pins_save(&pins, reterr);
-    trust__pins_close(&pins);
-    if (code == TRUST_PINS_OK)
-        *ret = change;
-    return code;
-}
-
-/* ---- asking ----------------------------------------------------------------------------------
- */
-
 static const json_t *set_of_service(
     const trust__pins *pins, const char *service, const char *purpose)
 {
@@ -593,6 +573,61 @@ static const json_t *set_of_service(
         set = find_set(json_array_get(issuers, i), service, purpose, NULL);
     return set;
 }
+
+static trust_pins_code copy_set(const json_t *set, trust_pins_kept *ret, rpc_status *reterr)
+{
+    RPC_CLEANUP(json_freep) json_t *jwks = json_pack("{s:O}", "keys", json_object_get(set, "keys"));
+    char *text = jwks ? json_dumps(jwks, JSON_COMPACT) : NULL;
+    if (!text)
+        return trust__pins_no_memory(reterr);
+    *ret = (trust_pins_kept){.version = (uint64_t)number_of(set, "version"),
+        .issued_at = number_of(set, "issued_at"),
+        .expires_at = number_of(set, "expires_at"),
+        .jwks = text};
+    return TRUST_PINS_OK;
+}
+
+/* ret_kept may be NULL. */
+static trust_pins_code change_kept(const char *folder, rpc_bytes text,
+    const trust_pins_asked *asked, int64_t now, trust_pins_change *ret, trust_pins_kept *ret_kept,
+    rpc_status *reterr)
+{
+    trust__pins pins = {.lock = -1};
+    trust_pins_change change = {0};
+    update u = {.pins = &pins, .asked = asked, .now = now, .change = &change};
+    trust_pins_code code = trust__pins_open(folder, true, &pins, reterr);
+    if (code == TRUST_PINS_OK)
+        code = take_all(&u, text, reterr);
+    if (code == TRUST_PINS_OK && ret_kept)
+        code = copy_set(
+            set_of_service(&pins, asked->service, trust_keyset_purpose_name(asked->purpose)),
+            ret_kept, reterr);
+    if (code == TRUST_PINS_OK)
+        *ret = change;
+    if (code == TRUST_PINS_OK && change.roots + change.sets > 0)
+        code = trust__pins_save(&pins, reterr);
+    trust__pins_close(&pins);
+    return code;
+}
+
+trust_pins_code trust_pins_update(const char *folder, rpc_bytes text, const trust_pins_asked *asked,
+    int64_t now, trust_pins_change *ret, rpc_status *reterr)
+{
+    trust_pins_change change = {0};
+    const trust_pins_code code = change_kept(folder, text, asked, now, &change, NULL, reterr);
+    if (code == TRUST_PINS_OK)
+        *ret = change;
+    return code;
+}
+
+trust_pins_code trust_pins_take(const char *folder, rpc_bytes text, const trust_pins_asked *asked,
+    int64_t now, trust_pins_change *ret, trust_pins_kept *ret_kept, rpc_status *reterr)
+{
+    return change_kept(folder, text, asked, now, ret, ret_kept, reterr);
+}
+
+/* ---- asking ----------------------------------------------------------------------------------
+ */
 
 static trust_pins_code judge_expired(const json_t *set, const char *service, bool take_expired,
     int64_t now, bool *ret, rpc_status *reterr)
@@ -604,6 +639,28 @@ static trust_pins_code judge_expired(const json_t *set, const char *service, boo
         "the newest key set of '%.200s' that is here has expired, so that nobody knows which of "
         "its keys were compromised since; bring a new one (dacm trust update)",
         service);
+}
+
+static trust_pins_code no_set(const char *service, const char *purpose, rpc_status *reterr)
+{
+    return trust__pins_fail(reterr, TRUST_PINS_NO_KEY,
+        "there is no key set of '%.200s' (%s); pin the root of its SKM-S (dacm trust add) and "
+        "bring its key set (dacm trust update)",
+        service, purpose);
+}
+
+trust_pins_code trust_pins_get(const char *folder, const char *service, trust_purpose purpose,
+    trust_pins_kept *ret, rpc_status *reterr)
+{
+    trust__pins pins = {.lock = -1};
+    const char *name = trust_keyset_purpose_name(purpose);
+    trust_pins_code code = trust__pins_open(folder, false, &pins, reterr);
+    if (code != TRUST_PINS_OK)
+        return code;
+    const json_t *set = name ? set_of_service(&pins, service, name) : NULL;
+    code = set ? copy_set(set, ret, reterr) : no_set(service, name ? name : "none", reterr);
+    trust__pins_close(&pins);
+    return code;
 }
 
 trust_pins_code trust_pins_keys(const char *folder, const char *service, trust_purpose purpose,
@@ -620,10 +677,7 @@ trust_pins_code trust_pins_keys(const char *folder, const char *service, trust_p
         return code;
     const json_t *set = set_of_service(&pins, service, name);
     if (!set)
-        code = trust__pins_fail(reterr, TRUST_PINS_NO_KEY,
-            "there is no key set of '%.200s' (%s); pin the root of its SKM-S (dacm trust add) and "
-            "bring its key set (dacm trust update)",
-            service, name);
+        code = no_set(service, name, reterr);
     else
         code = judge_expired(set, service, take_expired, now, &expired, reterr);
     if (code == TRUST_PINS_OK)

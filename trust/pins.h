@@ -85,6 +85,23 @@ RPC_API RPC_MUST_USE trust_pins_code trust_pins_keys(const char *folder, const c
     trust_purpose purpose, bool take_expired, int64_t now, trust_keyring **ret, bool *ret_expired,
     rpc_status *reterr);
 
+/** A set as it is kept; free() jwks, a JWK set for trust_keyring_parse(). */
+typedef struct trust_pins_kept {
+    uint64_t version;
+    int64_t issued_at, expires_at;
+    char *jwks;
+} trust_pins_kept;
+/** For a server that watches a set. As trust_pins_update() with asked, which then is not NULL, and
+ *  *ret_kept is the newest set afterwards. With TRUST_PINS_FILE and jwks set, which it must not be
+ *  before, what came is good and could not be written: it counts all the same, since it may say
+ * that a key was stolen, and is to be given again until it can be. */
+RPC_API RPC_MUST_USE trust_pins_code trust_pins_take(const char *folder, rpc_bytes text,
+    const trust_pins_asked *asked, int64_t now, trust_pins_change *ret, trust_pins_kept *ret_kept,
+    rpc_status *reterr);
+/** The newest set that is kept, expired or not. NO_KEY: there is none. */
+RPC_API RPC_MUST_USE trust_pins_code trust_pins_get(const char *folder, const char *service,
+    trust_purpose purpose, trust_pins_kept *ret, rpc_status *reterr);
+
 typedef struct trust_pins_set {
     const char *service;
     trust_purpose purpose;

@@ -63,7 +63,7 @@ void skmc__folder_close(skmc__folder *folder)
 
 static json_t *empty(void)
 {
-    return json_pack("{s:i, s:i, s:[], s:[]}", "format", FORMAT, "replaced", 0, "sets", "sealed");
+    return json_pack("{s:i, s:[]}", "format", FORMAT, "sealed");
 }
 
 static bool has_text(const json_t *object, const char *name)
@@ -71,39 +71,20 @@ static bool has_text(const json_t *object, const char *name)
     return json_string_length(json_object_get(object, name)) > 0;
 }
 
-static bool has_number(const json_t *object, const char *name)
-{
-    const json_t *member = json_object_get(object, name);
-    return json_is_integer(member) && json_integer_value(member) >= 0;
-}
-
-static bool is_set(const json_t *set)
-{
-    return has_text(set, "service") && has_text(set, "purpose") && has_number(set, "version") &&
-           has_number(set, "issued_at") && has_number(set, "expires_at") &&
-           json_is_array(json_object_get(set, "keys"));
-}
-
 static bool is_sealed(const json_t *sealed)
 {
     return has_text(sealed, "kid") && has_text(sealed, "jwk");
 }
 
-static bool all(const json_t *array, bool (*judge)(const json_t *))
-{
-    for (size_t i = 0; i < json_array_size(array); i++)
-        if (!judge(json_array_get(array, i)))
-            return false;
-    return json_is_array(array);
-}
-
 static bool is_kept(const json_t *kept)
 {
-    return json_integer_value(json_object_get(kept, "format")) == FORMAT &&
-           has_number(kept, "replaced") && all(json_object_get(kept, "sets"), is_set) &&
-           all(json_object_get(kept, "sealed"), is_sealed) &&
-           (!json_object_get(kept, "root") ||
-               (json_is_object(json_object_get(kept, "root")) && has_text(kept, "issuer")));
+    const json_t *sealed = json_object_get(kept, "sealed"), *service;
+    bool good = json_integer_value(json_object_get(kept, "format")) == FORMAT &&
+                json_is_array(sealed);
+    for (size_t i = 0; good && i < json_array_size(sealed); i++)
+        good = is_sealed(json_array_get(sealed, i));
+    service = json_object_get(kept, "val_service");
+    return good && (!service || json_is_string(service));
 }
 
 rpc_code skmc__kept_read(const skmc__folder *folder, json_t **ret, rpc_status *reterr)
@@ -130,8 +111,9 @@ rpc_code skmc__kept_read(const skmc__folder *folder, json_t **ret, rpc_status *r
     }
     json_decref(kept);
     return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-        "'skms.directory': %s/" FILE_NAME " cannot be read or is damaged; without it nobody knows "
-        "which key sets were seen. Restore it; or remove it and enrol again with a new token",
+        "'skms.directory': %s/" FILE_NAME
+        " cannot be read or is damaged; restore it, or remove it and "
+        "enrol again with a new token",
         folder->path);
 }
 

@@ -25,11 +25,6 @@ Skms__V1__Purpose skmc__wire_purpose(trust_purpose purpose)
                                        : SKMS__V1__PURPOSE__PURPOSE_MANIFESTS;
 }
 
-static const json_t *own_set(const skmc *s)
-{
-    return skmc__pins_set(s->kept, s->val_service, s->options.purpose);
-}
-
 /* ---- private halves that are held -------------------------------------------------------------
  */
 
@@ -73,7 +68,7 @@ static bool signs_once(const json_t *set, const char *kid, int64_t now)
 /* Who signs nothing any more has no private half here, in memory and in the file. */
 static void forget_ended(skmc *s)
 {
-    const json_t *set = own_set(s);
+    const json_t *set = s->own->set;
     const int64_t now = skmc__now_s(s);
     for (size_t i = s->held_count; i-- > 0;)
         if (!signs_once(set, s->held[i].kid, now)) {
@@ -155,9 +150,9 @@ static rpc_code add_signer(skmc *s, const trust_key *key, making *m, rpc_status 
     return code;
 }
 
-static rpc_code add_signers(
-    skmc *s, const json_t *set, const trust_keyring *ring, making *m, rpc_status *reterr)
+static rpc_code add_signers(skmc *s, const trust_keyring *ring, making *m, rpc_status *reterr)
 {
+    const json_t *set = s->own->set;
     const int64_t now = skmc__now_s(s);
     const json_t *keys = json_object_get(set, "keys");
     rpc_code code = RPC_OK;
@@ -175,18 +170,17 @@ static rpc_code add_signers(
     return code;
 }
 
-static rpc_code make_keys(
-    skmc *s, const json_t *set, making *m, skmc_keys **ret, rpc_status *reterr)
+static rpc_code make_keys(skmc *s, making *m, skmc_keys **ret, rpc_status *reterr)
 {
     RPC_AUTOFREE char *jwks = NULL;
     RPC_CLEANUP(ring_freep) trust_keyring *ring = NULL;
     trust_signers *signers = NULL;
-    rpc_code code = skmc__ring_of(s, set, s->options.purpose, &jwks, &ring, reterr);
+    rpc_code code = skmc__ring_of(s, s->own, &jwks, &ring, reterr);
     if (code == RPC_OK && s->options.acceptable &&
         !s->options.acceptable(s->options.ctx, s->val_service, ring, reterr))
         code = RPC_INVALID_ARGUMENT;
     if (code == RPC_OK)
-        code = add_signers(s, set, ring, m, reterr);
+        code = add_signers(s, ring, m, reterr);
     if (code == RPC_OK)
         code = trust_signers_of(m->signers, m->count, &signers, reterr);
     if (code != RPC_OK) {
@@ -215,14 +209,13 @@ static void put_in_place(skmc *s, skmc_keys *keys, int64_t until)
 
 void skmc__own_publish(skmc *s)
 {
-    const json_t *set = own_set(s);
     skmc_keys *keys = NULL;
     making m = {.count = 0};
     rpc_status why;
-    if (!set)
+    if (!s->own->set)
         return;
     forget_ended(s);
-    if (make_keys(s, set, &m, &keys, &why) == RPC_OK) {
+    if (make_keys(s, &m, &keys, &why) == RPC_OK) {
         s->missing = m.missing;
         put_in_place(s, keys, m.until);
         if (!m.missing)
@@ -286,8 +279,7 @@ static rpc_code keep_enrolment(skmc *s, const Skms__V1__EnrolResponse *answer,
     RPC_CLEANUP(json_freep) json_t *next = json_deep_copy(s->kept);
     if (!next)
         return skmc__no_memory(reterr);
-    rpc_code code = skmc__pinned(next) ? RPC_OK
-                                       : skmc__pin(next, answer->root, s->root_fingerprint, reterr);
+    const rpc_code code = s->issuer ? RPC_OK : skmc__pin(s, answer->root, reterr);
     if (code != RPC_OK)
         return code;
     if (json_object_set_new(next, "token_sha256", json_string(used)) != 0 ||
@@ -359,7 +351,7 @@ static void try_enrol(skmc *s)
     rpc_status why = {.code = RPC_OK};
     char *token = read_token(s, sha256, &why);
     if (!token) {
-        if (!skmc__pinned(s->kept))
+        if (!s->issuer)
             complain(s, &s->enrol_complained,
                 "skms: not enrolled; ask the operator of the SKM-S for a token and put it into "
                 "skms.enrolment_file",

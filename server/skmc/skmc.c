@@ -52,19 +52,19 @@ static rpc_code read_root(const char *path, char **ret, size_t *ret_size, rpc_st
 static rpc_code check_root(const host_values *settings, rpc_status *reterr)
 {
     const char *path = host_string(settings, "skms.root_file");
-    char *text = NULL;
+    char *text = NULL, fingerprint[TRUST_FINGERPRINT_SIZE];
     size_t size = 0;
     rpc_status why;
-    json_t *kept = json_object();
-    rpc_code code = path[0] ? read_root(path, &text, &size, reterr) : RPC_OK;
-    if (code == RPC_OK && text && kept) {
-        code = skmc__pin(kept, text, host_string(settings, "skms.root_fingerprint"), &why);
-        if (code != RPC_OK)
-            rpc_status_set(reterr, code, "'skms.root_file': %.300s", why.message);
-    }
-    json_decref(kept);
+    if (!path[0])
+        return RPC_OK;
+    rpc_code code = read_root(path, &text, &size, reterr);
+    if (code != RPC_OK)
+        return code;
+    code = skmc__root_judge(
+        text, host_string(settings, "skms.root_fingerprint"), fingerprint, &why);
     program_file_done(text, size);
-    return code;
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'skms.root_file': %.300s", why.message);
 }
 
 rpc_code skmc_files_check(const host_values *settings, rpc_status *reterr)
@@ -282,12 +282,12 @@ static rpc_code pin_file(skmc *s, rpc_status *reterr)
     char *text = NULL;
     size_t size = 0;
     rpc_status why;
-    if (!s->root_file[0] || skmc__pinned(s->kept))
+    if (!s->root_file[0] || s->issuer)
         return RPC_OK;
     rpc_code code = read_root(s->root_file, &text, &size, reterr);
     if (code != RPC_OK)
         return code;
-    code = skmc__pin(s->kept, text, s->root_fingerprint, &why);
+    code = skmc__pin(s, text, &why);
     program_file_done(text, size);
     return code == RPC_OK ? code
                           : rpc_status_set(reterr, code, "'skms.root_file': %.300s", why.message);
@@ -312,6 +312,8 @@ static rpc_code open_kept(skmc *s, const host_values *settings, rpc_status *rete
         code = skmc__kept_read(&s->folder, &s->kept, reterr);
     if (code == RPC_OK)
         code = judge_kept(s, reterr);
+    if (code == RPC_OK)
+        code = skmc__pins_open(s, reterr);
     if (code == RPC_OK)
         code = pin_file(s, reterr);
     if (code == RPC_OK && s->val_service)
@@ -347,6 +349,8 @@ static rpc_code add_watch(
     w->wait_ms = BACKOFF_MS;
     w->next = s->watches;
     s->watches = w;
+    if (own)
+        s->own = w;
     return RPC_OK;
 }
 
@@ -432,6 +436,8 @@ static void free_watches(skmc *s)
         next = w->next;
         rpc_message_release(w->news);
         trust_keyring_unref(w->ring);
+        json_decref(w->set);
+        free(w->unsaved);
         free(w);
     }
 }
@@ -439,6 +445,7 @@ static void free_watches(skmc *s)
 static void free_settings(skmc *s)
 {
     free(s->val_service);
+    free(s->issuer);
     free(s->target);
     free(s->server_name);
     free(s->enrolment_file);

@@ -16,7 +16,6 @@
 #include <stdatomic.h>
 
 #define SKMC__SERVICE         "/skms.v1.SigningKeys/"
-#define SKMC__STATEMENTS_MAX  1024u /* of a root, in one answer */
 #define SKMC__SEALED_MAX      64u   /* keys in one answer */
 #define SKMC__SEALED_BYTES    4096u /* of one */
 #define SKMC__TOKEN_BYTES_MAX 1024u
@@ -31,11 +30,10 @@ rpc_code skmc__keys_new(trust_signers *signers, trust_keyring *ring, const char 
 
 /* ---- what is kept (keep.c, pins.c) ------------------------------------------------------------
  *
- *  kept.json in skms.directory, written beside, synced and renamed:
- *    { "format", "root", "issuer", "replaced", "val_service", "delegated", "token_sha256",
- *      "sets": [{ "service", "purpose", "version", "issued_at", "expires_at", "keys" }],
- *      "sealed": [{ "kid", "jwk" }] }
- *  and the sealing key in a file of its own. Private keys are in it as they came: sealed. */
+ *  In skms.directory: trust.json, the root and key sets by the rules of trust/pins.h; the sealing
+ *  key; and, written beside, synced and renamed, kept.json:
+ *    { "format", "val_service", "delegated", "token_sha256", "sealed": [{ "kid", "jwk" }] }
+ *  Private keys are in it as they came: sealed. */
 
 typedef struct skmc__folder {
     char *path;
@@ -64,20 +62,6 @@ void skmc__sealing_done(skmc__sealing *sealing);
 rpc_code skmc__unseal(
     const skmc__sealing *sealing, rpc_bytes sealed, uint8_t **ret, rpc_status *reterr);
 
-/** The rules of what is believed: pins.c. kept is changed only on RPC_OK. */
-bool skmc__pinned(const json_t *kept);
-/** Pins the first root, of which nothing is known but what is said here. */
-rpc_code skmc__pin(json_t *kept, const char *root_jwk, const char *fingerprint, rpc_status *reterr);
-/** Replacements of the root that were followed. */
-uint64_t skmc__pins_replaced(const json_t *kept);
-/** Follows statements that are new and takes the set. FAILED_PRECONDITION where only time is
- *  against it, else INVALID_ARGUMENT. *ret_newer: something was taken. */
-rpc_code skmc__pins_take(json_t *kept, const char *service, trust_purpose purpose, const char *jws,
-    char *const *statements, size_t statement_count, int64_t now, bool *ret_newer,
-    rpc_status *reterr);
-/** The set that is kept, or NULL. */
-json_t *skmc__pins_set(const json_t *kept, const char *service, trust_purpose purpose);
-
 /* ---- the client ------------------------------------------------------------------------------ */
 
 /** A channel that is freed when nobody uses it any more: SIGHUP makes another. */
@@ -103,6 +87,9 @@ typedef struct skmc__watch {
     rpc_status end;
     rpc_message *news; /* the newest that came and was not looked at */
     /* the thread's */
+    json_t *set; /* {"keys": …}, the newest that is believed; NULL: none */
+    uint64_t version;
+    char *unsaved;          /* what could not be written of it */
     skmc__channel *channel; /* of the call */
     rpc_call *call;
     int64_t due_us, wait_ms, started_us;
@@ -120,12 +107,14 @@ struct skmc {
         *root_fingerprint;
     int64_t timeout_ms, warn_s;
     skmc__folder folder;
-    skmc__watch *watches;
+    skmc__watch *watches, *own;
     pthread_t thread;
     bool running;
     /* the thread's */
+    char *issuer;      /* of the SKM-S; NULL: its root is not known yet */
+    uint64_t replaced; /* how often we have followed it */
     json_t *kept;
-    bool unsaved; /* what is kept is newer than its file */
+    bool unsaved; /* what is kept is newer than its files */
     skmc__sealing sealing;
     skmc__held held[SKMC__SEALED_MAX];
     size_t held_count;
@@ -175,12 +164,29 @@ void skmc__own_publish(skmc *s);
 void skmc__own_unseal(skmc *s);
 /** Enrols, or asks for keys, where that is due; returns when the next is (monotonic). */
 int64_t skmc__own_tend(skmc *s);
+
+/** A root is one, and has that fingerprint ("": any). INVALID_ARGUMENT. */
+rpc_code skmc__root_judge(const char *root_jwk, const char *fingerprint,
+    char ret_fingerprint[TRUST_FINGERPRINT_SIZE], rpc_status *reterr);
+/** Which root is pinned in the folder. FAILED_PRECONDITION. */
+rpc_code skmc__pins_open(skmc *s, rpc_status *reterr);
+/** Pins the first one. INVALID_ARGUMENT, and what keeps it from being written. */
+rpc_code skmc__pin(skmc *s, const char *root_jwk, rpc_status *reterr);
+/** The set that is kept, where there is one. */
+void skmc__pins_read(skmc *s, skmc__watch *w);
+/** What came, if it is believed, which it is before it is written. *ret_newer: it changes
+ *  something. */
+rpc_code skmc__pins_take(
+    skmc *s, skmc__watch *w, const Skms__V1__KeySet *message, bool *ret_newer, rpc_status *reterr);
+/** Writes what could not be. */
+rpc_code skmc__pins_save(skmc *s, skmc__watch *w, rpc_status *reterr);
+
 /** From now on somebody need not wait for the first answer any more. */
 void skmc__settle(skmc *s);
 uint64_t skmc__next_version(skmc *s);
-/** {"keys": …} of a kept set, as a ring under a new version. */
-rpc_code skmc__ring_of(skmc *s, const json_t *set, trust_purpose purpose, char **ret_jwks,
-    trust_keyring **ret, rpc_status *reterr);
+/** The set of a watch as a ring under a new version. ret_jwks: NULL, or its text. */
+rpc_code skmc__ring_of(
+    skmc *s, const skmc__watch *w, char **ret_jwks, trust_keyring **ret, rpc_status *reterr);
 
 /** Writes what is kept, if it was not; on failure it is tried again later. */
 void skmc__save(skmc *s);

@@ -61,7 +61,9 @@ void skmc__save(skmc *s)
     rpc_status why;
     if (!s->unsaved)
         return;
-    const bool ok = skmc__kept_write(&s->folder, s->kept, &why) == RPC_OK;
+    bool ok = skmc__kept_write(&s->folder, s->kept, &why) == RPC_OK;
+    for (skmc__watch *w = s->watches; ok && w; w = w->next)
+        ok = skmc__pins_save(s, w, &why) == RPC_OK;
     if (!ok && !s->save_complained)
         HOST_LOG(s->options.log, HOST_ERROR,
             "skms: what the SKM-S says counts, but cannot be kept for a restart",
@@ -189,16 +191,14 @@ static void on_stream_end(rpc_call *call, const rpc_status *status, void *user)
 /* ---- what came --------------------------------------------------------------------------------
  */
 
-rpc_code skmc__ring_of(skmc *s, const json_t *set, trust_purpose purpose, char **ret_jwks,
-    trust_keyring **ret, rpc_status *reterr)
+rpc_code skmc__ring_of(
+    skmc *s, const skmc__watch *w, char **ret_jwks, trust_keyring **ret, rpc_status *reterr)
 {
-    json_t *jwks = json_pack("{s:O}", "keys", json_object_get(set, "keys"));
-    char *text = jwks ? json_dumps(jwks, JSON_COMPACT) : NULL;
-    json_decref(jwks);
+    char *text = json_dumps(w->set, JSON_COMPACT);
     if (!text)
         return skmc__no_memory(reterr);
     const rpc_code code = trust_keyring_parse(
-        rpc_bytes_str(text), purpose, skmc__next_version(s), ret, reterr);
+        rpc_bytes_str(text), w->purpose, skmc__next_version(s), ret, reterr);
     if (code == RPC_OK && ret_jwks)
         *ret_jwks = text;
     else
@@ -206,20 +206,12 @@ rpc_code skmc__ring_of(skmc *s, const json_t *set, trust_purpose purpose, char *
     return code;
 }
 
-static void tell_times(skmc *s, skmc__watch *w, const json_t *set)
-{
-    pthread_mutex_lock(&s->lock);
-    w->issued_at = json_integer_value(json_object_get(set, "issued_at"));
-    w->expires_at = json_integer_value(json_object_get(set, "expires_at"));
-    pthread_mutex_unlock(&s->lock);
-}
-
 /* Of a set that is watched only. */
-static void publish_ring(skmc *s, skmc__watch *w, const json_t *set)
+static void publish_ring(skmc *s, skmc__watch *w)
 {
     trust_keyring *ring = NULL;
     rpc_status why;
-    rpc_code code = skmc__ring_of(s, set, w->purpose, NULL, &ring, &why);
+    rpc_code code = skmc__ring_of(s, w, NULL, &ring, &why);
     if (code == RPC_OK && s->options.acceptable &&
         !s->options.acceptable(s->options.ctx, w->service, ring, &why))
         code = RPC_INVALID_ARGUMENT;
@@ -242,32 +234,29 @@ static void publish_ring(skmc *s, skmc__watch *w, const json_t *set)
 
 static void publish(skmc *s, skmc__watch *w)
 {
-    const json_t *set = skmc__pins_set(s->kept, w->service, w->purpose);
-    if (!set)
-        return;
-    tell_times(s, w, set);
     if (w->own)
         skmc__own_publish(s);
-    else
-        publish_ring(s, w, set);
+    else if (w->set)
+        publish_ring(s, w);
 }
 
 void skmc__publish_kept(skmc *s)
 {
-    for (skmc__watch *w = s->watches; w; w = w->next)
+    for (skmc__watch *w = s->watches; w; w = w->next) {
+        skmc__pins_read(s, w);
         publish(s, w);
+    }
 }
 
 static rpc_code take(
     skmc *s, skmc__watch *w, rpc_message *message, bool *ret_newer, rpc_status *reterr)
 {
     ProtobufCMessage *unpacked = NULL;
-    rpc_code code = rpc_message_unpack(message, &skms__v1__key_set__descriptor, &unpacked, reterr);
-    if (code != RPC_OK)
-        return code;
-    const Skms__V1__KeySet *set = (const Skms__V1__KeySet *)unpacked;
-    return skmc__pins_take(s->kept, w->service, w->purpose, set->jws, set->root_statements,
-        set->n_root_statements, skmc__now_s(s), ret_newer, reterr);
+    const rpc_code code = rpc_message_unpack(
+        message, &skms__v1__key_set__descriptor, &unpacked, reterr);
+    return code == RPC_OK
+               ? skmc__pins_take(s, w, (const Skms__V1__KeySet *)unpacked, ret_newer, reterr)
+               : code;
 }
 
 static void refuse(skmc *s, skmc__watch *w, const rpc_status *why)
@@ -305,7 +294,6 @@ static void look_at(skmc *s, skmc__watch *w, rpc_message *message)
     w->wait_ms = BACKOFF_MS;
     if (newer) {
         host_counter_add(s->sets_taken, 1);
-        s->unsaved = true;
         publish(s, w);
         skmc__save(s);
     } else if (!s->missing)
@@ -333,7 +321,7 @@ static void start_stream(skmc *s, skmc__watch *w)
     rpc_status why;
     request.val_service = w->service;
     request.purpose = skmc__wire_purpose(w->purpose);
-    request.have_root = skmc__pins_replaced(s->kept);
+    request.have_root = s->replaced;
     w->channel = skmc__channel_now(s);
     w->ended = false; /* no call of it runs: nobody else looks */
     w->started_us = skmc__now_us(s);
@@ -395,7 +383,7 @@ static void tend_stream(skmc *s, skmc__watch *w)
         look_at(s, w, news);
     if (ended)
         end_stream(s, w, &end, false);
-    if (!w->call && skmc__pinned(s->kept) && skmc__now_us(s) >= w->due_us)
+    if (!w->call && s->issuer && skmc__now_us(s) >= w->due_us)
         start_stream(s, w);
 }
 
@@ -476,7 +464,7 @@ void *skmc__talk(void *arg)
         for (skmc__watch *w = s->watches; w; w = w->next) {
             tend_stream(s, w);
             next = earlier(next, tend_expiry(s, w));
-            if (!w->call && skmc__pinned(s->kept))
+            if (!w->call && s->issuer)
                 next = earlier(next, w->due_us);
         }
         if (s->missing) /* a set has come since */
