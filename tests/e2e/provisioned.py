@@ -1,13 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers whose keys come from an skmsd of their own."""
+import concurrent.futures
+import ctypes
 import json
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+import grpc
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import keyserver
-from configured import Server, wait_until
-from harness import unb64url
-from keyserver import admin, keys
+from configured import Server
+from harness import b64url, bearer, da, unb64url
+from keyserver import admin, keys, keys_grpc
+
+RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def x25519(private):
+    """The public half."""
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes(*RAW)
+
+
+def kid_of(start):
+    return keyserver.jws_parts(start.manifest)[0]["kid"]
 
 
 def skms_settings(skms, folder, name):
@@ -95,7 +111,17 @@ class Dacm(Server):
     def manifest_kid(self, asset, gpsi, **options):
         """Of the key that signed the manifest of a download, all of which is checked."""
         _, _, start = self.download(asset, gpsi, **options)
-        return keyserver.jws_parts(start.manifest)[0]["kid"]
+        return kid_of(start)
+
+    def start_of(self, asset, gpsi=None):
+        """The first message of a download, with the manifest; nobody verifies it."""
+        gpsi = gpsi or self.users[0]
+        token = self.token(gpsi, asset, ["get"], [gpsi])
+        responses = self.stub().Download(da.DownloadRequest(asset_id=asset, gpsi=gpsi),
+                                         metadata=bearer(token), timeout=60)
+        start = next(responses).start
+        responses.cancel()
+        return start
 
     def metric(self, name):
         for line in self.https("/metrics").splitlines():
@@ -103,8 +129,53 @@ class Dacm(Server):
                 return float(line.rsplit(" ", 1)[1])
         raise AssertionError(f"no metric {name}")
 
-    def wait_key(self, kid, asset, gpsi):
-        wait_until(f"a manifest under {kid}", lambda: self.manifest_kid(asset, gpsi) == kid)
 
+class FakeSkms(keys_grpc.SigningKeysServicer):
+    """Somebody at the address of skms, which has ended, with its certificate. key_set: what it
+    gives to everybody who watches; root: what it names at an enrolment."""
 
-__all__ = ["Dacm", "keyserver", "put_token", "skms_settings"]
+    def __init__(self, skms, val_service, key_set, root=""):
+        self.val_service, self.key_set, self.root = val_service, key_set, root
+        self.sealing_key, self.released = None, 0
+        self.over = concurrent.futures.Future()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
+        keys_grpc.add_SigningKeysServicer_to_server(self, self.server)
+        files = [(skms.pki / f"skmsd.{kind}").read_bytes() for kind in ("key", "crt")]
+        credentials = grpc.ssl_server_credentials(
+            [tuple(files)], root_certificates=skms.ca, require_client_auth=True)
+        assert self.server.add_secure_port(skms.address, credentials)
+        self.server.start()
+
+    def stop(self):
+        if not self.over.done():
+            self.over.set_result(None)
+        self.server.stop(None).wait()
+
+    def Enrol(self, request, context):  # noqa: N802
+        self.sealing_key = request.sealing_key
+        return keys.EnrolResponse(val_service=self.val_service, root=self.root,
+                                  purposes=[keys.PURPOSE_MANIFESTS, keys.PURPOSE_TOKENS])
+
+    def WatchKeys(self, request, context):  # noqa: N802
+        yield self.key_set
+        context.add_callback(lambda: self.over.done() or self.over.set_result(None))
+        self.over.result()
+
+    def GetSigningKey(self, request, context):  # noqa: N802
+        """Private halves of its own, under the kids of the set."""
+        claims = keyserver.jws_parts(self.key_set.jws)[1]
+        return keys.GetSigningKeyResponse(
+            key_set_version=claims["version"],
+            keys=[keys.SealedKey(kid=key["kid"], sealed_jwk=self.sealed(key),
+                                 signs_from=key["nbf"], signs_until=key["exp"])
+                  for key in claims["keys"]])
+
+    def sealed(self, jwk):
+        seed = Ed25519PrivateKey.generate().private_bytes(
+            RAW[0], serialization.PrivateFormat.Raw, serialization.NoEncryption())
+        text = json.dumps(jwk | {"d": b64url(seed)}, separators=(",", ":")).encode()
+        out = ctypes.create_string_buffer(len(text) + 48)
+        assert keyserver.sodium.crypto_box_seal(
+            out, text, ctypes.c_ulonglong(len(text)), self.sealing_key) == 0
+        self.released += 1
+        return out.raw
