@@ -217,17 +217,6 @@ static rpc_code tell_keys(program_call *c, const skm_release *release, rpc_statu
     return RPC_OK;
 }
 
-static void list_kids(const skm_release *release, char *ret, size_t room)
-{
-    size_t size = 0;
-    ret[0] = '\0';
-    for (size_t i = 0; i < release->count && size < room; i++) {
-        const int more = snprintf(
-            ret + size, room - size, "%s%s", i ? " " : "", release->keys[i].kid);
-        size += more > 0 ? (size_t)more : 0;
-    }
-}
-
 /* The record says which keys left, to whom; it is written before they do. */
 static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
 {
@@ -236,7 +225,7 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
     skm_signing_keys *keys = c->service;
     skm_caller caller;
     trust_token *token = NULL;
-    char kids[SKM_RELEASED_MAX * (TRUST_KID_MAX + 1) + 1];
+    char kids[SKM_RELEASED_KIDS_BYTES];
     skm_purpose purpose;
     skm_release release;
     rpc_status why;
@@ -250,7 +239,7 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
         log_stranger(c, "GetSigningKey", code);
     }
     trust_token_unref(token);
-    list_kids(&release, kids, sizeof kids);
+    skm_release_kids(&release, kids);
     if (audit(c, "release", code == RPC_OK ? release.service : request->val_service,
             skm_purpose_name(purpose), kids, rpc_code_name(code), &why) != RPC_OK)
         return rpc_status_text(reterr, why.code, why.message);

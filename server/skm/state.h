@@ -175,6 +175,10 @@ typedef struct skm_provisioned {
     int64_t signs_from, signs_until;
 } skm_provisioned;
 
+#define SKM_RELEASED_KIDS_BYTES (SKM_RELEASED_MAX * (TRUST_KID_MAX + 1) + 1)
+/** Their kids with spaces between: what the trail is told of a release. */
+void skm_release_kids(const skm_release *release, char ret[SKM_RELEASED_KIDS_BYTES]);
+
 /** TS 33.434 5.8: a key that a VAL server brings. signs_from 0: as soon as it has been published
  * for long enough, and at once where nobody signs; signs_until 0: as the policy says. The same key
  * with the same times again changes nothing. PERMISSION_DENIED as skm_keys_release(), for an

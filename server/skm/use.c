@@ -116,6 +116,15 @@ rpc_code skm_keys_release(skm_state *state, const skm_caller *caller, const char
     return code;
 }
 
+void skm_release_kids(const skm_release *release, char ret[SKM_RELEASED_KIDS_BYTES])
+{
+    size_t size = 0;
+    ret[0] = '\0';
+    for (size_t i = 0; i < release->count; i++)
+        size += (size_t)snprintf(
+            ret + size, SKM_RELEASED_KIDS_BYTES - size, "%s%s", i ? " " : "", release->keys[i].kid);
+}
+
 /* ---- signing here -------------------------------------------------------------------------------
  */
 

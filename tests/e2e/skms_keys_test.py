@@ -212,6 +212,9 @@ class SkmsKeys(unittest.TestCase):
         info = json.loads(record["keyInfo"])
         self.assertEqual(self.dacm.opened(unb64url(info["keys"][0]["sealed_jwk"]))["kid"],
                          info["keys"][0]["kid"])
+        released = [record for record in self.skms.audit() if record["event"] == "release"][-1]
+        self.assertEqual(released["kids"].split(), [key["kid"] for key in info["keys"]])
+        self.assertEqual(len(info["keys"]), 2)
 
     # -- delegated signatures
 
