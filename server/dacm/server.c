@@ -624,6 +624,8 @@ rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, 
     const host_values *values = host_settings_values(settings);
     rpc_code code = dacm_server_check(values, reterr);
     if (code == RPC_OK)
+        code = dacm_skms_judge_reload(&server->service, values, reterr);
+    if (code == RPC_OK)
         code = dacm_trust_load(&server->trust, values, reterr);
     if (code == RPC_OK)
         code = dacm_skms_reload(&server->service, values, reterr);

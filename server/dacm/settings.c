@@ -216,6 +216,17 @@ static rpc_code check_signing(const host_values *values, rpc_status *reterr)
     return skmc_configured(values) ? skmc_settings_check(values, reterr) : RPC_OK;
 }
 
+static rpc_code check_watched(const host_values *values, rpc_status *reterr)
+{
+    for (size_t i = 0; i < host_list_count(values, "issuers"); i++)
+        if (issuers_watched(host_map_list(values, "issuers", i)) && !skmc_configured(values))
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "'issuers[%zu].jwks_skms': needs an SKM-S; set 'skms.target' and what belongs to "
+                "it",
+                i);
+    return RPC_OK;
+}
+
 rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_status *reterr)
 {
     static const char *const pairs[][2] = {
@@ -244,6 +255,8 @@ rpc_code dacm_settings_check(const host_values *values, bool allow_literal, rpc_
         code = check_listeners(values, reterr);
     if (code == RPC_OK)
         code = dacm_issuers_check(values, reterr);
+    if (code == RPC_OK)
+        code = check_watched(values, reterr);
     if (code == RPC_OK)
         code = check_modes(values, allow_literal, reterr);
     if (code == RPC_OK)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "skms.h"
 
-#include "settings.h"
-
 #define SIGN_QUEUE_MAX 65536u
 
 static bool is_own(const dacm_service *service, const char *val_service)
@@ -19,11 +17,32 @@ static bool acceptable(
                    : dacm_trust_judge_keys(service->trust, ring, reterr)) == RPC_OK;
 }
 
+/* A token that runs under a key that is gone is judged anew. */
+static void take_issuers_keys(const dacm_service *service)
+{
+    if (!dacm_trust_renew_keys(service->trust))
+        HOST_LOG(service->log, HOST_ERROR, "no memory for an issuer's new keys; the old ones stay");
+    dacm_running_recheck(service->running, NULL);
+}
+
 static void changed(void *ctx, const char *val_service)
 {
     const dacm_service *service = ctx;
     if (is_own(service, val_service))
         dacm_trust_take_keys(service->trust, skmc_keys_now(service->trust->skms));
+    else
+        take_issuers_keys(service);
+}
+
+static rpc_code watch_issuers(dacm_trust *trust, const host_values *settings, rpc_status *reterr)
+{
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < host_list_count(settings, "issuers"); i++) {
+        const host_values *entry = host_map_list(settings, "issuers", i);
+        if (issuers_watched(entry))
+            code = skmc_watch(trust->skms, host_string(entry, "issuer"), TRUST_FOR_TOKENS, reterr);
+    }
+    return code;
 }
 
 static rpc_code open_client(dacm_service *service, const host_values *settings,
@@ -42,18 +61,35 @@ static rpc_code open_client(dacm_service *service, const host_values *settings,
         .changed = changed,
         .next_version = issuers_next_version,
         .ctx = service};
-    const rpc_code code = skmc_open(&options, &trust->skms, reterr);
+    rpc_code code = skmc_open(&options, &trust->skms, reterr);
+    if (code == RPC_OK)
+        code = watch_issuers(trust, settings, reterr);
     return code == RPC_OK ? skmc_start(trust->skms, reterr) : code;
 }
 
 rpc_code dacm_skms_open(dacm_service *service, const host_values *settings, host_metrics *metrics,
     host_health *health, rpc_status *reterr)
 {
-    if (!service->trust->from_skms)
+    if (!skmc_configured(settings))
         return RPC_OK;
     const rpc_code code = rpc_pool_new(service->runtime, "sign",
         (unsigned)host_int(settings, "threads.sign"), SIGN_QUEUE_MAX, &service->sign_pool, reterr);
     return code == RPC_OK ? open_client(service, settings, metrics, health, reterr) : code;
+}
+
+rpc_code dacm_skms_judge_reload(
+    const dacm_service *service, const host_values *settings, rpc_status *reterr)
+{
+    for (size_t i = 0; i < host_list_count(settings, "issuers"); i++) {
+        const host_values *entry = host_map_list(settings, "issuers", i);
+        const char *issuer = host_string(entry, "issuer");
+        if (issuers_watched(entry) &&
+            !(service->trust->skms && skmc_watches(service->trust->skms, issuer)))
+            return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+                "'issuers[%zu].jwks_skms': is new; restart to watch the key set of '%.200s'", i,
+                issuer);
+    }
+    return RPC_OK;
 }
 
 rpc_code dacm_skms_reload(dacm_service *service, const host_values *settings, rpc_status *reterr)

@@ -109,6 +109,16 @@ rpc_code dacm_trust_check(const host_values *settings, rpc_status *reterr)
 static void apply_rings(dacm_trust *trust, issuers_set *issuers)
 {
     issuers_fetcher_apply(trust->fetcher, issuers);
+    for (size_t i = 0; i < issuers->count; i++) {
+        if (!issuers->rules[i].watched)
+            continue;
+        trust_keyring *ring = trust->skms ? skmc_ring(trust->skms, issuers->issuers[i].issuer)
+                                          : NULL;
+        if (!ring) /* none has come, or the last one has expired */
+            ring = issuers_no_keys();
+        if (ring)
+            issuers_set_keys(issuers, i, ring);
+    }
 }
 
 rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_status *reterr)

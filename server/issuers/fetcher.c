@@ -164,7 +164,7 @@ rpc_code issuers_fetcher_configure(
         it->wanted = false;
     for (size_t i = 0; ok && i < host_list_count(settings, "issuers"); i++) {
         const host_values *entry = host_map_list(settings, "issuers", i);
-        if (!host_string(entry, "jwks_file")[0])
+        if (!host_string(entry, "jwks_file")[0] && !issuers_watched(entry))
             ok = configure_one(p, entry);
     }
     pthread_cond_signal(&p->wake);

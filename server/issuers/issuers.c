@@ -89,16 +89,22 @@ const char *const *issuers_copy_list(rpc_arena *arena, const host_values *values
     return copy;
 }
 
+bool issuers_watched(const host_values *entry)
+{
+    return host_bool(entry, "jwks_skms");
+}
+
 /* One place its keys come from. */
 static rpc_code check_place(const host_values *entry, size_t index, rpc_status *reterr)
 {
     const bool discovery = host_bool(entry, "discovery");
     const bool file = host_string(entry, "jwks_file")[0] != '\0';
     rpc_status why;
-    if (file + (host_string(entry, "jwks_url")[0] != '\0') + discovery != 1)
+    const bool watched = issuers_watched(entry);
+    if (file + (host_string(entry, "jwks_url")[0] != '\0') + discovery + watched != 1)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "'issuers[%zu]': needs one of jwks_file, jwks_url and discovery", index);
-    if (file)
+            "'issuers[%zu]': needs one of jwks_file, jwks_url, discovery and jwks_skms", index);
+    if (file || watched)
         return RPC_OK;
     const host_fetch fetch = {
         .url = discovery ? host_string(entry, "issuer") : host_string(entry, "jwks_url"),
@@ -156,7 +162,9 @@ static rpc_code read_issuer(issuers_set *set, const host_values *settings, const
     issuer->issuer = issuers_copy_text(set->arena, entry, "issuer");
     issuer->audience = rpc_arena_strndup(set->arena, audience, strlen(audience));
     issuer->typs = issuers_copy_list(set->arena, entry, "typ");
-    set->rules[index].fetched = host_string(entry, "jwks_file")[0] == '\0';
+    set->rules[index].watched = issuers_watched(entry);
+    set->rules[index].fetched = host_string(entry, "jwks_file")[0] == '\0' &&
+                                !set->rules[index].watched;
     if (read)
         code = read(entry, index, set->arena, issuer, &set->rules[index], reterr);
     if (code != RPC_OK)

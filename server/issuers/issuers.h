@@ -20,6 +20,8 @@
         PROGRAM_FLAG("discovery", "false",                                                         \
             "its key set is where ISSUER/.well-known/openid-configuration says (OpenID "           \
             "Discovery)"),                                                                         \
+        PROGRAM_FLAG("jwks_skms", "false",                                                         \
+            "its key set is watched at the SKM-S (skms.*), where its keys come from"),             \
         PROGRAM_TEXT("jwks_ca_file", 0, "",                                                        \
             "who may sign the certificate there, PEM; empty: the system's"),                       \
         PROGRAM_FLAG("jwks_allow_http", "false", "http:// too, on loopback only"),                 \
@@ -44,6 +46,7 @@ typedef struct issuers_rule {
     /** True: it has not. NULL where it need not; lives as long as the server. */
     const atomic_bool *stale;
     bool fetched; /* its keys come from an issuers_fetcher, and are none until they have come */
+    bool watched; /* … from the SKM-S */
 } issuers_rule;
 
 /** Configuration and key files as they were read: immutable once published, counted, replaced as a
@@ -78,6 +81,8 @@ const char *const *issuers_copy_list(rpc_arena *arena, const host_values *values
 RPC_MUST_USE issuers_set *issuers_copy(issuers_set *set);
 /** Takes ring. Before it is published. */
 void issuers_set_keys(issuers_set *set, size_t index, trust_keyring *ring);
+/** Is the key set of that entry of `issuers` watched at the SKM-S? */
+bool issuers_watched(const host_values *entry);
 /** A set without keys. NULL when memory is short. */
 RPC_MUST_USE trust_keyring *issuers_no_keys(void);
 /** Never the same twice: of key rings and snapshots. */

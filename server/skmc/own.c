@@ -60,7 +60,7 @@ static bool signs_once(const json_t *set, const char *kid, int64_t now)
         const json_t *key = json_array_get(keys, i);
         if (strcmp(json_string_value(json_object_get(key, "kid")), kid) == 0)
             return strcmp(json_string_value(json_object_get(key, "dacm_state")), "active") == 0 &&
-                   json_integer_value(json_object_get(key, "exp")) > now;
+                   json_integer_value(json_object_get(key, "exp")) >= now;
     }
     return false;
 }

@@ -137,7 +137,7 @@ static void look_at_keys(skmc *s, int64_t *ret_left, bool *ret_signs)
 {
     const int64_t now = skmc__now_s(s);
     pthread_mutex_lock(&s->lock);
-    *ret_left = s->signs_until > now ? s->signs_until - now : 0;
+    *ret_left = s->signs_until >= now ? s->signs_until - now + 1 : 0; /* it is the last second */
     *ret_signs = s->keys && skmc_keys_signer(s->keys, TRUST_ALG_EDDSA, now);
     pthread_mutex_unlock(&s->lock);
 }
@@ -488,6 +488,14 @@ skmc_keys *skmc_keys_now(skmc *s)
     skmc_keys *keys = s->keys ? skmc_keys_ref(s->keys) : NULL;
     pthread_mutex_unlock(&s->lock);
     return keys;
+}
+
+bool skmc_watches(const skmc *s, const char *val_service)
+{
+    for (const skmc__watch *w = s->watches; w; w = w->next)
+        if (!w->own && strcmp(w->service, val_service) == 0)
+            return true;
+    return false;
 }
 
 trust_keyring *skmc_ring(skmc *s, const char *val_service)

@@ -115,6 +115,8 @@ skmc_keys *skmc_keys_now(skmc *client);
 /** The set of a watched service with a reference; NULL: none has come, or the last one has expired:
  *  whoever verifies believes nobody for longer than the SKM-S said. */
 trust_keyring *skmc_ring(skmc *client, const char *val_service);
+/** Is the key set of that service watched, with skmc_watch()? */
+bool skmc_watches(const skmc *client, const char *val_service);
 /** Sets conditions and warnings of health as they are now. */
 void skmc_judge(skmc *client);
 

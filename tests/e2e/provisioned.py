@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import keyserver
-from configured import Server
+from configured import Server, wait_until
 from harness import b64url, bearer, da, unb64url
 from keyserver import admin, keys, keys_grpc
 
@@ -79,11 +79,16 @@ class Dacm(Server):
         return {key.kid: key for key in reply.keys if state in (None, key.state)}
 
     def active(self):
-        return next(iter(self.listed(keys.KEY_STATE_ACTIVE)))
+        """The kid of the key that signs: of the active ones that which began last."""
+        return max(self.listed(keys.KEY_STATE_ACTIVE).values(), key=lambda key: key.signs_from).kid
 
     def rotate(self):
+        """Another key signs then; its kid."""
+        before = self.active()
         self.skms.admin().RotateKey(admin.RotateKeyRequest(
             val_service=self.audience, purpose=keys.PURPOSE_MANIFESTS))
+        wait_until("another key", lambda: self.active() != before)
+        return self.active()
 
     def revoke(self, kid):
         self.skms.admin().RevokeKey(admin.RevokeKeyRequest(kid=kid, reason="a test"))
@@ -104,7 +109,7 @@ class Dacm(Server):
         assert head["typ"] == "dacm-manifest+jwt" and head["alg"] == "EdDSA", head
         key = next(key for key in self.key_set()["keys"] if key["kid"] == head["kid"])
         assert key["dacm_state"] != "compromised", key
-        assert key["nbf"] <= claims["iat"] < key["exp"], (key, claims)
+        assert key["nbf"] <= claims["iat"] <= key["exp"], (key, claims)
         Ed25519PublicKey.from_public_bytes(unb64url(key["x"])).verify(signature, signed)
         return claims
 

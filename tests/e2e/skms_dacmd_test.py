@@ -20,7 +20,7 @@ AWAY = "the SKM-S is away"
 
 
 def turns_at_once(_, config):
-    config["keys"] = {"published_before_s": 0}
+    config["keys"] = {"published_before_s": 1}
 
 
 class Downloads(threading.Thread):
@@ -57,7 +57,7 @@ class Downloads(threading.Thread):
         return self.failures
 
 
-class Provisioned(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         self.skms = keyserver.Skms(turns_at_once)
         self.addCleanup(self.skms.close)
@@ -74,13 +74,16 @@ class Provisioned(unittest.TestCase):
         return dacm.manifest_kid(asset, dacm.users[0])
 
     def warning(self, dacm):
-        return dacm.health().get("warnings", {}).get("skms", "")
+        return "".join(warning["text"] for warning in dacm.health()["warnings"]
+                       if warning["name"] == "skms")
 
     def unavailable(self, call, *arguments):
         with self.assertRaises(grpc.RpcError) as error:
             call(*arguments)
         self.assertEqual(code_of(error), grpc.StatusCode.UNAVAILABLE, error.exception.details())
 
+
+class Provisioned(Case):
     # -- keys come
 
     def test_first_key_signs_and_is_published(self):
@@ -162,8 +165,7 @@ class Provisioned(unittest.TestCase):
         running = [Downloads(dacm, asset, dacm.users[0]) for _ in range(3)]
         signed = [first]
         for _ in range(3):
-            dacm.rotate()
-            new = dacm.active()
+            new = dacm.rotate()
             self.assertNotIn(new, signed)
             wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == new)  # noqa: B023
             signed.append(new)
@@ -180,8 +182,7 @@ class Provisioned(unittest.TestCase):
         dacm = self.dacm(configure=short)
         asset = self.stored(dacm)
         first = self.kid(dacm, asset)
-        dacm.rotate()
-        new = dacm.active()
+        new = dacm.rotate()
         wait_until("a manifest under the new key", lambda: self.kid(dacm, asset) == new, 90)
         self.assertNotEqual(first, new)
 
@@ -225,8 +226,7 @@ class Provisioned(unittest.TestCase):
         self.assertEqual(provisioned.kid_of(dacm.start_of(self.stored(dacm))), first)
         self.skms.start()
         wait_until("the end of the warning", lambda: self.warning(dacm) == "")
-        dacm.rotate()
-        new = dacm.active()
+        new = dacm.rotate()
         wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == new)
 
     def test_next_key_takes_over_while_the_skms_is_away(self):
@@ -250,8 +250,7 @@ class Provisioned(unittest.TestCase):
         dacm = self.dacm()
         self.stored(dacm)
         self.skms.admin().RotateRoot(admin.RotateRootRequest())
-        dacm.rotate()
-        new = dacm.active()
+        new = dacm.rotate()
         wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == new)
         self.skms.kill()
         dacm.terminate()
@@ -267,10 +266,9 @@ class Provisioned(unittest.TestCase):
         asset = self.stored(dacm)
         self.skms.admin().RevokeEnrolment(admin.RevokeEnrolmentRequest(
             val_service=dacm.audience, certificate_san=dacm.NAME))
-        dacm.rotate()  # the key after the next one does not come
+        new = dacm.rotate()  # the key after the next one does not come
         wait_until("the warning", lambda: "gives us no keys" in self.warning(dacm))
         self.assertIn("was our enrolment revoked?", dacm.read_log())
-        new = dacm.active()
         self.assertEqual(self.kid(dacm, self.stored(dacm)), new)  # it was here already
         self.kid(dacm, asset)
         provisioned.put_token(self.skms, dacm.folder, dacm.NAME, dacm.audience)
@@ -293,8 +291,7 @@ class Provisioned(unittest.TestCase):
         self.skms.certificate(dacm.NAME, "--dns", dacm.NAME)
         self.assertTrue(dacm.reload())
         wait_until("the stream", lambda: dacm.metric("skmc_connected") == 1)
-        dacm.rotate()
-        new = dacm.active()
+        new = dacm.rotate()
         wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == new)
 
     # -- keys that stay at the SKM-S
@@ -323,11 +320,12 @@ class Provisioned(unittest.TestCase):
         self.stored(dacm)
 
 
-class Lying(Provisioned):
+class Lying(Case):
     """At the SKM-S's address there is somebody else, with a certificate that is trusted."""
 
     def fake(self, dacm, **answers):
-        self.skms.kill()
+        if self.skms.process.poll() is None:
+            self.skms.kill()
         fake = FakeSkms(self.skms, dacm.audience, **answers)
         self.addCleanup(fake.stop)
         return fake
@@ -348,8 +346,7 @@ class Lying(Provisioned):
         """A dacmd that has seen two versions, the first of them, and an asset."""
         dacm = self.dacm()
         old = self.truth(dacm)
-        dacm.rotate()
-        self.signer = dacm.active()
+        self.signer = dacm.rotate()
         wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == self.signer)
         return dacm, old, self.stored(dacm)
 
