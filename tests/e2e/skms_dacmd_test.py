@@ -6,12 +6,13 @@ import threading
 import unittest
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import harness
 import keyserver
 import provisioned
-from configured import wait_until
-from harness import code_of
+from configured import Issuer, wait_until
+from harness import code_of, da
 from keyserver import admin, keys
 from provisioned import FakeSkms
 
@@ -391,6 +392,99 @@ class Lying(Case):
         wait_until("the refusal", lambda: "is not that of key" in dacm.read_log())
         self.assertGreater(fake.released, 0)
         self.unavailable(self.stored, dacm)
+
+
+class TokenKeys(Case):
+    """A SIM-S whose token keys are at the SKM-S, where dacmd watches their set."""
+
+    SIMS = "https://sims.example"
+
+    def setUp(self):
+        super().setUp()
+        self.skms.add(self.SIMS)
+        self.sims = self.skms.client("sims.example", self.SIMS)
+
+    def dacm(self, policy=None, **options):
+        def watch(_, config):
+            config["issuers"].append({"issuer": self.SIMS, "jwks_skms": True})
+        return super().dacm(policy, configure=watch, **options)
+
+    def issuers(self):
+        """The SIM-S with each of its keys, by their windows."""
+        return [Issuer(self.SIMS, kid=jwk["kid"], key=Ed25519PrivateKey.from_private_bytes(
+            harness.unb64url(jwk["d"]))) for jwk in self.sims.keys(keys.PURPOSE_TOKENS)[1]]
+
+    def code(self, dacm, issuer, asset):
+        owner = dacm.users[0]
+        token = issuer.token(dacm, owner, asset, [owner])
+        try:
+            dacm.download(asset, owner, token=token)
+            return None
+        except grpc.RpcError as error:
+            return error.code()
+
+    def revoked(self, issuer):
+        self.skms.admin().RevokeKey(admin.RevokeKeyRequest(kid=issuer.kid, reason="a test"))
+
+    def test_revoked_token_key_is_refused_and_its_streams_end(self):
+        dacm = self.dacm()
+        first, second = self.issuers()
+        owner = dacm.users[0]
+        asset = dacm.upload(CONTENT * 200, owner).asset_id
+        self.assertIsNone(self.code(dacm, first, asset))
+        self.assertEqual(self.code(dacm, second, asset),
+                         grpc.StatusCode.UNAUTHENTICATED)  # its time has not come
+        running = dacm.stub().Download(
+            da.DownloadRequest(asset_id=asset, gpsi=owner), timeout=120,
+            metadata=harness.bearer(first.token(dacm, owner, asset, [owner])))
+        next(running)
+        self.revoked(first)
+        with self.assertRaises(grpc.RpcError) as error:
+            wait_until("the end of the download", lambda: next(running) is None)
+        self.assertEqual(code_of(error), grpc.StatusCode.UNAUTHENTICATED)
+        self.assertEqual(self.code(dacm, first, asset), grpc.StatusCode.UNAUTHENTICATED)
+        self.assertIsNone(self.code(dacm, second, asset))
+
+    def test_root_of_a_file_and_manifest_keys_of_another(self):
+        """No enrolment: dacmd only verifies."""
+        def own(dacm, config):
+            config["signing"] = {"source": "file", "key_file": f"{dacm.dir}/pki/manifest.jwks"}
+            config["issuers"].append({"issuer": self.SIMS, "jwks_skms": True})
+            root = dacm.folder / "root.jwk"
+            root.write_text(self.skms.admin().GetRoot(admin.GetRootRequest()).jwk)
+            config["skms"] |= {"root_file": str(root), "enrolment_file": ""}
+
+        dacm = provisioned.Dacm(self.skms, configure=own, enrol=False)
+        self.addCleanup(dacm.stop)
+        asset = dacm.upload(CONTENT, dacm.users[0]).asset_id
+        dacm.manifest_claims = lambda jws: keyserver.jws_parts(jws)[1]
+        first, second = self.issuers()
+        self.assertIsNone(self.code(dacm, first, asset))
+        self.revoked(first)
+        wait_until("the refusal", lambda: self.code(dacm, first, asset) ==
+                   grpc.StatusCode.UNAUTHENTICATED)
+        self.skms.kill()
+        self.assertIsNone(self.code(dacm, second, asset))
+        dacm.terminate()
+        dacm.run()
+        self.assertEqual(self.code(dacm, first, asset), grpc.StatusCode.UNAUTHENTICATED)
+        self.assertIsNone(self.code(dacm, second, asset))
+        dacm.config["issuers"].append({"issuer": "https://new.example", "jwks_skms": True})
+        dacm.write_config()
+        self.assertFalse(dacm.reload())
+        self.assertIn("restart to watch", dacm.read_log())
+
+    def test_manifest_key_signs_no_token(self):
+        """Although its set is at the same SKM-S."""
+        dacm = self.dacm()
+        asset = self.stored(dacm)
+        opened = keyserver.Client(self.skms, "thief.example")
+        opened.private.raw = harness.unb64url((dacm.folder / "kept/sealing.key").read_text())
+        opened.public.raw = provisioned.x25519(opened.private.raw)
+        key = opened.opened(harness.unb64url(dacm.kept()["sealed"][0]["jwk"]))
+        forger = Issuer(self.SIMS, kid=key["kid"], key=Ed25519PrivateKey.from_private_bytes(
+            harness.unb64url(key["d"])))
+        self.assertEqual(self.code(dacm, forger, asset), grpc.StatusCode.UNAUTHENTICATED)
 
 
 if __name__ == "__main__":

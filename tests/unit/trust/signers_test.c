@@ -454,3 +454,109 @@ TEST(key_kept_as_its_seed_is_the_same_key_again)
     trust_signer_free(made);
     trust_signer_free(again);
 }
+
+/* ---- keys whose private halves come from elsewhere, or stay there ------------------------------
+ */
+
+typedef struct elsewhere {
+    const trust_signer *key;
+    unsigned asked;
+    rpc_code code;
+    bool lies;
+} elsewhere;
+
+static rpc_code sign_elsewhere(
+    void *ctx, const char *kid, rpc_bytes message, uint8_t ret_signature[64], rpc_status *reterr)
+{
+    elsewhere *e = ctx;
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
+    e->asked++;
+    assert_string_equal(kid, "published");
+    if (e->code != RPC_OK)
+        return rpc_status_set(reterr, e->code, "away");
+    assert_int_equal(trust_signer_sign(e->key, message, signature, &size, reterr), RPC_OK);
+    memcpy(ret_signature, signature, 64);
+    ret_signature[5] ^= e->lies;
+    return RPC_OK;
+}
+
+/* The public half as somebody publishes it, under a kid of their own. */
+static trust_keyring *published_half(const trust_signer *signer)
+{
+    char text[512], *jwks = trust_signer_public_jwks(signer);
+    trust_keyring *ring = NULL;
+    snprintf(text, sizeof text,
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"published\",\"x\":\"%.43s\","
+        "\"nbf\":100,\"exp\":200}",
+        strstr(jwks, "\"x\": \"") + 6);
+    assert_int_equal(
+        trust_keyring_parse(rpc_bytes_str(text), TRUST_FOR_MANIFESTS, 1, &ring, NULL), RPC_OK);
+    free(jwks);
+    return ring;
+}
+
+TEST(private_half_of_a_published_key_has_its_kid_and_window)
+{
+    trust_signer *key = NULL, *other = NULL, *made = NULL;
+    trust_signers *set = NULL;
+    rpc_status status;
+    assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &key, NULL), RPC_OK);
+    assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &other, NULL), RPC_OK);
+    trust_keyring *ring = published_half(key);
+    const trust_key *public_key = trust_keyring_at(ring, 0);
+    assert_int_equal(trust_signer_of_key(
+                         public_key, trust_signer_seed(other), TRUST_FOR_MANIFESTS, &made, &status),
+        RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "published"));
+    assert_int_equal(
+        trust_signer_of_key(public_key, trust_signer_seed(key), TRUST_FOR_MANIFESTS, &made, NULL),
+        RPC_OK);
+    assert_string_equal(trust_signer_kid(made), "published");
+    assert_false(trust_signer_is_remote(made));
+    assert_true(trust_key_in(public_key, ring));
+    assert_true(trust_signer_in(made, ring));
+    assert_false(trust_signer_in(other, ring));
+    trust_signer *twice[] = {made, made};
+    assert_int_equal(trust_signers_of(twice, 2, &set, NULL), RPC_INVALID_ARGUMENT);
+    assert_int_equal(trust_signers_of(twice, 1, &set, NULL), RPC_OK);
+    assert_null(trust_signers_find(set, TRUST_ALG_EDDSA, 99));
+    assert_ptr_equal(trust_signers_find(set, TRUST_ALG_EDDSA, 100), made);
+    assert_null(trust_signers_find(set, TRUST_ALG_EDDSA, 201));
+    trust_signers_free(set);
+    assert_int_equal(trust_signers_of(NULL, 0, &set, NULL), RPC_OK);
+    assert_int_equal(trust_signers_count(set), 0);
+    trust_signers_free(set);
+    trust_keyring_unref(ring);
+    trust_signer_free(key);
+    trust_signer_free(other);
+}
+
+TEST(signature_from_elsewhere_is_taken_only_when_the_key_verifies_it)
+{
+    trust_signer *key = NULL, *remote = NULL;
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
+    rpc_status status;
+    assert_int_equal(trust_signer_generate(TRUST_FOR_MANIFESTS, &key, NULL), RPC_OK);
+    trust_keyring *ring = published_half(key);
+    elsewhere e = {.key = key};
+    assert_int_equal(trust_signer_remote(trust_keyring_at(ring, 0), TRUST_FOR_MANIFESTS,
+                         sign_elsewhere, &e, &remote, NULL),
+        RPC_OK);
+    assert_true(trust_signer_is_remote(remote));
+    assert_int_equal(
+        trust_signer_sign(remote, rpc_bytes_str("text"), signature, &size, NULL), RPC_OK);
+    assert_int_equal(size, 64);
+    e.lies = true;
+    assert_int_equal(
+        trust_signer_sign(remote, rpc_bytes_str("text"), signature, &size, &status), RPC_INTERNAL);
+    assert_non_null(strstr(status.message, "published"));
+    e.code = RPC_UNAVAILABLE;
+    assert_int_equal(trust_signer_sign(remote, rpc_bytes_str("text"), signature, &size, &status),
+        RPC_UNAVAILABLE);
+    assert_int_equal(e.asked, 3);
+    trust_signer_free(remote);
+    trust_keyring_unref(ring);
+    trust_signer_free(key);
+}
