@@ -60,6 +60,12 @@ class Served:
         self.test.assertEqual(content, self.content)
         return keyserver.jws_parts(start.manifest)[0]["kid"]
 
+    def turns_from(self, kid):
+        """Until dacmd has heard of it, its manifest is one that verifies no more."""
+        wait_until("another key",
+                   lambda: provisioned.kid_of(self.dacm.start_of(self.asset)) != kid)
+        self.download()
+
     def goes_on(self):
         kid = self.download()
         self.dacm.upload(b"meanwhile", self.owner)
@@ -103,7 +109,7 @@ class Killed(Case):
         wait_until("an SKM-S that is heard", self.dacm.connected)
         self.assertNotIn("away", self.dacm.warnings())
         self.dacm.revoke(kid)
-        wait_until("another key", lambda: self.served.download() != kid)
+        self.served.turns_from(kid)
 
     def test_signs_nothing_any_more_once_its_keys_have_ended(self):
         self.launch(**RESTLESS)
@@ -178,7 +184,7 @@ class Clock(Case):
         self.clock.set(0)
         wait_until("a set that is taken", lambda: "refused" not in self.dacm.warnings())
         self.dacm.revoke(kid)
-        wait_until("another key", lambda: self.served.download() != kid)
+        self.served.turns_from(kid)
 
     def test_an_hour_ahead_its_sets_are_refused_and_the_last_one_serves(self):
         self.check(faults.HOUR)

@@ -76,14 +76,11 @@ class Case(unittest.TestCase):
             val_service=DACM, purpose=purpose)).keys if key.state == keys.KEY_STATE_ACTIVE)
 
     def turn(self):
-        """Another key signs then, and there is a next one."""
+        """Another key signs then."""
         before = self.active().kid
         self.skms.admin().RotateKey(admin.RotateKeyRequest(
             val_service=DACM, purpose=keys.PURPOSE_MANIFESTS))
         wait_until("another key", lambda: self.active().kid != before)
-        wait_until("a next key", lambda: any(
-            key.state == keys.KEY_STATE_PRE_PUBLISHED for key in self.skms.admin().ListKeys(
-                admin.ListKeysRequest(val_service=DACM, purpose=keys.PURPOSE_MANIFESTS)).keys))
 
     def audit_verifies(self):
         done = self.skms.run("--audit-verify")
@@ -106,9 +103,9 @@ class SkmsRestore(Case):
         self.assertEqual({key["kid"] for key in restored["keys"]} & {
             key["kid"] for key in old["keys"]}, {key["kid"] for key in old["keys"]})
         self.assertIn("restored from a copy", self.skms.log())
-        self.turn()  # and goes on from there by one: the rotation, and the turn
+        self.turn()  # and goes on from there by one
         after, _ = verifier.update()
-        self.assertEqual(after["version"], restored["version"] + 2)
+        self.assertEqual(after["version"], restored["version"] + 1)
         self.skms.stop()
         self.skms.start()  # once is enough
         self.assertEqual(verifier.update()[0]["version"], after["version"])
