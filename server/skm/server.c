@@ -53,6 +53,12 @@ static double clock_off(void *ctx)
     return (double)skm_course_off_s(&server->service.course);
 }
 
+static double tended(void *ctx)
+{
+    const skm_server *server = ctx;
+    return skm_state_tended(server->service.state);
+}
+
 static rpc_code open_watching(skm_server *server, rpc_status *reterr)
 {
     skm_service *service = &server->service;
@@ -64,6 +70,9 @@ static rpc_code open_watching(skm_server *server, rpc_status *reterr)
         "Requests refused because the audit trail would not take their record.", NULL);
     host_metrics_gauge(service->metrics, "skm_log_lines_dropped",
         "Access log lines that were dropped.", NULL, lines_dropped, server);
+    host_metrics_gauge(service->metrics, "skm_keys_tended",
+        "1 while all keys could be made, turned and published that had to be.", NULL, tended,
+        server);
     host_metrics_gauge(service->metrics, "skm_clock_off_seconds",
         "How far the system's clock was set since the start or the last reload.", NULL, clock_off,
         server);

@@ -158,10 +158,12 @@ class FullStore(FullDisk):
         self.sign()
         wait_until("health that tells", lambda: self.health()[0] == 503)
         self.assertIn("keys could not be made, turned or published", self.health()[1])
+        self.assertEqual(self.metric("skm_keys_tended"), 0)
         wait_until("a line of the log", lambda: "keys could not be made or turned" in
                    self.skms.log())
         self.disk.empty()
         self.healthy()
+        self.assertEqual(self.metric("skm_keys_tended"), 1)
         revoked = self.revoke()
         self.skms.kill()
         self.skms.start()

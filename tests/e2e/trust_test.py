@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from harness import b64url
 
 SKMS, DACM, SIMS = "https://skms.example", "https://dacm.example/", "https://sims.example"
-ROUNDS = 200 if harness.FULL else 25
+ROUNDS = 300 if harness.FULL else 30
 
 
 class Key:
