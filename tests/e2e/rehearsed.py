@@ -51,8 +51,7 @@ class World(sims.Sims):
         provisioned.put_token(self.skms, folder, "dacm.example", dacm.audience)
         entry = config["issuers"][-1]
         del entry["jwks_file"]
-        entry.update({"discovery": True, "jwks_ca_file": f"{dacm.dir}/pki/ca.crt",
-                      "jwks_refresh_s": 1, "jwks_unknown_kid_s": 1, "revocations": "report"})
+        entry.update({"jwks_skms": True, "revocations": "report"})
         return config
 
     def with_keys(self, _, config):
