@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TURN_MS 2000 /* from a turn at the SKM-S until we hear of it, while it is there */
+
 typedef struct keeping {
     dacm_service *service;
 } keeping;
@@ -136,12 +138,30 @@ static void signed_elsewhere(void *arg)
     signing_free(s);
 }
 
+/* The SKM-S signs with another key already, and we hear of it in a moment. */
+static void sign_with_others(signing *s)
+{
+    skmc_keys *others = skmc_keys_after(s->service->trust->skms, s->keys, TURN_MS);
+    const trust_signer *signer = others ? skmc_keys_signer(
+                                              others, TRUST_ALG_EDDSA, s->manifest.issued_at)
+                                        : NULL;
+    if (signer)
+        sign(signer, s);
+    if (s->status.code == RPC_ABORTED)
+        rpc_status_set(&s->status, RPC_UNAVAILABLE,
+            "the SKM-S signs with another key, of which nothing is known yet; try again");
+    skmc_keys_unref(s->keys);
+    s->keys = others;
+}
+
 /* Pool. */
 static void sign_elsewhere(void *arg)
 {
     signing *s = arg;
     const trust_signer *signer = skmc_keys_signer(s->keys, TRUST_ALG_EDDSA, s->manifest.issued_at);
     sign(signer, s);
+    if (s->status.code == RPC_ABORTED)
+        sign_with_others(s);
     rpc_call_post(s->call, signed_elsewhere, s);
 }
 

@@ -37,7 +37,8 @@ static inline bool sim_refuse_with(
 /** What a store, a DACM or memory that fails becomes: nobody outside learns more. */
 static inline bool sim_refuse_code(sim_error *ret, rpc_code code)
 {
-    if (code == RPC_UNAVAILABLE || code == RPC_RESOURCE_EXHAUSTED || code == RPC_DEADLINE_EXCEEDED)
+    if (code == RPC_UNAVAILABLE || code == RPC_RESOURCE_EXHAUSTED ||
+        code == RPC_DEADLINE_EXCEEDED || code == RPC_ABORTED)
         return sim_refuse_with(ret, 503, SIM_UNAVAILABLE, "try again later", 1);
     return sim_refuse_with(ret, 500, SIM_SERVER_ERROR, "the server failed; its log says why", 0);
 }

@@ -201,6 +201,7 @@ static void put_in_place(skmc *s, skmc_keys *keys, int64_t until)
     skmc_keys *old = s->keys;
     s->keys = keys;
     s->signs_until = until;
+    pthread_cond_broadcast(&s->settled); /* somebody waits for others */
     pthread_mutex_unlock(&s->lock);
     skmc_keys_unref(old);
     if (s->options.changed)
@@ -499,10 +500,8 @@ static rpc_code ask_signature(skmc *s, const char *kid, rpc_bytes message, rpc_a
     request.message = (ProtobufCBinaryData){message.size, (uint8_t *)(uintptr_t)message.data};
     /* twice the same signature harms nobody */
     const rpc_call_options options = {.timeout_ms = s->timeout_ms, .idempotent = true};
-    skmc__channel *channel = skmc__channel_now(s);
-    rpc_code code = rpc_channel_unary(channel->rpc, SKMC__SERVICE "Sign", &options, &request.base,
-        &skms__v1__sign_response__descriptor, arena, &answer, reterr);
-    skmc__channel_unref(channel);
+    const rpc_code code = rpc_channel_unary(s->channel, SKMC__SERVICE "Sign", &options,
+        &request.base, &skms__v1__sign_response__descriptor, arena, &answer, reterr);
     if (code != RPC_OK)
         return code;
     const Skms__V1__SignResponse *signature = (const Skms__V1__SignResponse *)answer;
@@ -525,6 +524,8 @@ rpc_code skmc__sign(
     host_counter_add(code == RPC_OK ? s->signed_total : s->sign_failed, 1);
     if (code == RPC_OK)
         return RPC_OK;
+    if (code == RPC_FAILED_PRECONDITION) /* its turn is over there already */
+        return rpc_status_set(reterr, RPC_ABORTED, "%.300s", why.message);
     /* the caller's call is in order, whatever the SKM-S thinks of ours */
     return rpc_status_set(reterr, RPC_UNAVAILABLE, "the SKM-S does not sign: %s: %.300s",
         rpc_code_name(code), why.message);

@@ -82,51 +82,29 @@ rpc_code skmc_files_check(const host_values *settings, rpc_status *reterr)
 /* ---- the channel ------------------------------------------------------------------------------
  */
 
-rpc_code skmc__channel_open(
-    skmc *s, const host_values *settings, skmc__channel **ret, rpc_status *reterr)
+static rpc_tls_options tls_of(const skmc *s, const host_values *settings)
+{
+    return (rpc_tls_options){.certificate_file = host_string(settings, "skms.certificate"),
+        .key_file = host_string(settings, "skms.key"),
+        .ca_file = host_string(settings, "skms.ca"),
+        .server_name = s->server_name[0] ? s->server_name : NULL};
+}
+
+static rpc_code open_channel(skmc *s, const host_values *settings, rpc_status *reterr)
 {
     rpc_channel_options options = {.target = s->target,
-        .tls = {.certificate_file = host_string(settings, "skms.certificate"),
-            .key_file = host_string(settings, "skms.key"),
-            .ca_file = host_string(settings, "skms.ca"),
-            .server_name = s->server_name[0] ? s->server_name : NULL},
+        .tls = tls_of(s, settings),
         .limits = rpc_limits_default_client(),
         .connect_ms = s->timeout_ms,
         .backoff_initial_ms = BACKOFF_MS,
         .backoff_max_ms = BACKOFF_MAX_MS,
         .descriptor_set = {skms_proto_descriptors, skms_proto_descriptors_size}};
+    rpc_status why;
     options.limits.message_receive_bytes_max = ANSWER_BYTES_MAX;
     options.limits.keepalive_ms = KEEPALIVE_MS;
     options.limits.keepalive_timeout_ms = KEEPALIVE_MS;
-    rpc_status why;
-    skmc__channel *channel = calloc(1, sizeof *channel);
-    if (!channel)
-        return skmc__no_memory(reterr);
-    atomic_init(&channel->refs, 1);
-    const rpc_code code = rpc_channel_new(s->options.runtime, &options, &channel->rpc, &why);
-    if (code != RPC_OK) {
-        free(channel);
-        return rpc_status_set(reterr, code, "'skms': %.300s", why.message);
-    }
-    *ret = channel;
-    return RPC_OK;
-}
-
-skmc__channel *skmc__channel_now(skmc *s)
-{
-    pthread_mutex_lock(&s->lock);
-    skmc__channel *channel = s->channel;
-    atomic_fetch_add(&channel->refs, 1);
-    pthread_mutex_unlock(&s->lock);
-    return channel;
-}
-
-void skmc__channel_unref(skmc__channel *channel)
-{
-    if (!channel || atomic_fetch_sub(&channel->refs, 1) != 1)
-        return;
-    rpc_channel_free(channel->rpc);
-    free(channel);
+    const rpc_code code = rpc_channel_new(s->options.runtime, &options, &s->channel, &why);
+    return code == RPC_OK ? code : rpc_status_set(reterr, code, "'skms': %.300s", why.message);
 }
 
 /* ---- what is told -----------------------------------------------------------------------------
@@ -373,7 +351,7 @@ rpc_code skmc_open(const skmc_options *options, skmc **ret, rpc_status *reterr)
     if (code == RPC_OK)
         code = open_kept(s, options->settings, reterr);
     if (code == RPC_OK)
-        code = skmc__channel_open(s, options->settings, &s->channel, reterr);
+        code = open_channel(s, options->settings, reterr);
     if (code != RPC_OK) {
         skmc_close(s);
         return code;
@@ -416,17 +394,15 @@ rpc_code skmc_start(skmc *s, rpc_status *reterr)
 
 rpc_code skmc_reload(skmc *s, const host_values *settings, rpc_status *reterr)
 {
-    skmc__channel *channel = NULL;
-    const rpc_code code = skmc__channel_open(s, settings, &channel, reterr);
+    const rpc_tls_options tls = tls_of(s, settings);
+    rpc_status why;
+    const rpc_code code = rpc_channel_set_tls(s->channel, &tls, &why);
     if (code != RPC_OK)
-        return code;
+        return rpc_status_set(reterr, code, "'skms': %.300s", why.message);
     pthread_mutex_lock(&s->lock);
-    skmc__channel *old = s->channel;
-    s->channel = channel;
     s->renewed = true;
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
-    skmc__channel_unref(old);
     return RPC_OK;
 }
 
@@ -461,10 +437,11 @@ void skmc_close(skmc *s)
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_broadcast(&s->wake);
+    pthread_cond_broadcast(&s->settled);
     pthread_mutex_unlock(&s->lock);
     if (s->running)
         pthread_join(s->thread, NULL);
-    skmc__channel_unref(s->channel);
+    rpc_channel_free(s->channel);
     skmc_keys_unref(s->keys);
     for (size_t i = 0; i < s->held_count; i++)
         sodium_free(s->held[i].seed);
@@ -488,6 +465,19 @@ skmc_keys *skmc_keys_now(skmc *s)
     skmc_keys *keys = s->keys ? skmc_keys_ref(s->keys) : NULL;
     pthread_mutex_unlock(&s->lock);
     return keys;
+}
+
+skmc_keys *skmc_keys_after(skmc *s, const skmc_keys *keys, int64_t timeout_ms)
+{
+    const int64_t end = skmc__now_us(s) + timeout_ms * 1000;
+    const struct timespec until = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
+    int rc = 0;
+    pthread_mutex_lock(&s->lock);
+    while (s->keys == keys && !s->stopping && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&s->settled, &s->lock, &until);
+    skmc_keys *others = s->keys && s->keys != keys ? skmc_keys_ref(s->keys) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return others;
 }
 
 bool skmc_watches(const skmc *s, const char *val_service)

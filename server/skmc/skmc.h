@@ -26,7 +26,8 @@ skmc_keys *skmc_keys_ref(skmc_keys *keys);
 /** NULL is allowed. */
 void skmc_keys_unref(skmc_keys *keys);
 /** Who signs with alg at that time (seconds since 1970); NULL: nobody. It lives as long as keys.
- *  Where private halves stay at the SKM-S (trust_signer_is_remote()), signing waits for it. */
+ *  Where private halves stay at the SKM-S (trust_signer_is_remote()), signing waits for it:
+ *  UNAVAILABLE while it is away, ABORTED when another key signs by now (skmc_keys_after()). */
 const trust_signer *skmc_keys_signer(const skmc_keys *keys, trust_alg alg, int64_t time);
 /** What verifies what they signed, with the states of all keys. */
 const trust_keyring *skmc_keys_ring(const skmc_keys *keys);
@@ -112,6 +113,8 @@ void skmc_close(skmc *client);
 
 /** The keys of now with a reference; NULL: none have ever come. */
 skmc_keys *skmc_keys_now(skmc *client);
+/** Waits for other keys than those, timeout_ms at most; with a reference, NULL: none came. */
+skmc_keys *skmc_keys_after(skmc *client, const skmc_keys *keys, int64_t timeout_ms);
 /** The set of a watched service with a reference; NULL: none has come, or the last one has expired:
  *  whoever verifies believes nobody for longer than the SKM-S said. */
 trust_keyring *skmc_ring(skmc *client, const char *val_service);

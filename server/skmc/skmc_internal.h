@@ -2,7 +2,7 @@
 /** What the files of server/skmc share.
  *
  *  Threads: one thread talks to the SKM-S (talk.c) and alone changes what is kept. The lock guards
- *  which snapshots, channel and mailboxes there are; nothing is waited for under it but its own
+ *  which snapshots and mailboxes there are; nothing is waited for under it but its own
  *  conditions. Callbacks of calls only put what came into a mailbox and wake the thread. */
 #ifndef SKMC_INTERNAL_H
 #define SKMC_INTERNAL_H
@@ -64,12 +64,6 @@ rpc_code skmc__unseal(
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
-/** A channel that is freed when nobody uses it any more: SIGHUP makes another. */
-typedef struct skmc__channel {
-    atomic_uint refs;
-    rpc_channel *rpc;
-} skmc__channel;
-
 typedef struct skmc__held {
     char kid[TRUST_KID_MAX + 1];
     uint8_t *seed; /* locked memory */
@@ -89,8 +83,7 @@ typedef struct skmc__watch {
     /* the thread's */
     json_t *set; /* {"keys": …}, the newest that is believed; NULL: none */
     uint64_t version;
-    char *unsaved;          /* what could not be written of it */
-    skmc__channel *channel; /* of the call */
+    char *unsaved; /* what could not be written of it */
     rpc_call *call;
     int64_t due_us, wait_ms, started_us;
     bool complained;
@@ -107,6 +100,7 @@ struct skmc {
         *root_fingerprint;
     int64_t timeout_ms, warn_s;
     skmc__folder folder;
+    rpc_channel *channel;
     skmc__watch *watches, *own;
     pthread_t thread;
     bool running;
@@ -124,10 +118,10 @@ struct skmc {
     bool missing; /* the set has keys of ours whose private halves are not here */
     /* under the lock */
     pthread_mutex_t lock;
-    pthread_cond_t wake;              /* of the thread: a mailbox, or stopping */
-    pthread_cond_t settled;           /* somebody waits for the first answer */
-    bool stopping, answered, renewed; /* renewed: there is another channel */
-    skmc__channel *channel;
+    pthread_cond_t wake;    /* of the thread: a mailbox, or stopping */
+    pthread_cond_t settled; /* the first answer, or other keys */
+    bool stopping, answered;
+    bool renewed; /* new certificates: streams are made anew */
     skmc_keys *keys;
     int64_t signs_until;       /* the last of our keys that is here; 0: none */
     bool denied, unsaved_told; /* for health */
@@ -138,12 +132,6 @@ struct skmc {
 int64_t skmc__now_us(const skmc *s);
 int64_t skmc__now_s(const skmc *s);
 rpc_code skmc__no_memory(rpc_status *reterr);
-
-/** The channel of now, with a reference. */
-skmc__channel *skmc__channel_now(skmc *s);
-void skmc__channel_unref(skmc__channel *channel);
-rpc_code skmc__channel_open(
-    skmc *s, const host_values *settings, skmc__channel **ret, rpc_status *reterr);
 
 /** One question, waiting; skmc_close() ends it. ret_hold: the answer's memory, to be released.
  *  The thread's. */

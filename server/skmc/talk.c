@@ -137,8 +137,7 @@ rpc_code skmc__ask(skmc *s, const char *method, const ProtobufCMessage *request,
     question q = {.s = s};
     const rpc_call_options options = {.timeout_ms = s->timeout_ms};
     snprintf(path, sizeof path, "%s%s", SKMC__SERVICE, method);
-    skmc__channel *channel = skmc__channel_now(s);
-    rpc_code code = rpc_channel_start(channel->rpc, path, &options, &handler, &q, &call, reterr);
+    rpc_code code = rpc_channel_start(s->channel, path, &options, &handler, &q, &call, reterr);
     if (code == RPC_OK) {
         if (rpc_call_send_packed(call, request) == RPC_SENT_OK)
             rpc_call_half_close(call);
@@ -149,7 +148,6 @@ rpc_code skmc__ask(skmc *s, const char *method, const ProtobufCMessage *request,
         code = q.end.code;
         rpc_status_text(reterr, code, q.end.message);
     }
-    skmc__channel_unref(channel);
     if (code == RPC_OK && !q.answer)
         code = rpc_status_set(reterr, RPC_INTERNAL, "the SKM-S answers with nothing");
     if (code == RPC_OK)
@@ -322,13 +320,10 @@ static void start_stream(skmc *s, skmc__watch *w)
     request.val_service = w->service;
     request.purpose = skmc__wire_purpose(w->purpose);
     request.have_root = s->replaced;
-    w->channel = skmc__channel_now(s);
     w->ended = false; /* no call of it runs: nobody else looks */
     w->started_us = skmc__now_us(s);
-    if (rpc_channel_start(w->channel->rpc, SKMC__SERVICE "WatchKeys", NULL, &handler, w, &w->call,
-            &why) != RPC_OK) {
-        skmc__channel_unref(w->channel);
-        w->channel = NULL;
+    if (rpc_channel_start(
+            s->channel, SKMC__SERVICE "WatchKeys", NULL, &handler, w, &w->call, &why) != RPC_OK) {
         w->due_us = skmc__later(s, &w->wait_ms);
         complain(s, w, &why);
         return;
@@ -342,9 +337,7 @@ static void start_stream(skmc *s, skmc__watch *w)
 static void end_stream(skmc *s, skmc__watch *w, const rpc_status *end, bool at_once)
 {
     rpc_call_unref(w->call);
-    skmc__channel_unref(w->channel);
     w->call = NULL;
-    w->channel = NULL;
     pthread_mutex_lock(&s->lock);
     w->up = false;
     pthread_mutex_unlock(&s->lock);

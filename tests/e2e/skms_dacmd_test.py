@@ -231,7 +231,7 @@ class Provisioned(Case):
         wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == new)
 
     def test_next_key_takes_over_while_the_skms_is_away(self):
-        dacm = self.dacm({"active_s": 60})
+        dacm = self.dacm({"active_s": 8})
         first = dacm.active()
         second = min(dacm.listed(keys.KEY_STATE_PRE_PUBLISHED).values(),
                      key=lambda key: key.signs_from)
@@ -296,6 +296,14 @@ class Provisioned(Case):
         wait_until("the new key", lambda: self.kid(dacm, self.stored(dacm)) == new)
 
     # -- keys that stay at the SKM-S
+
+    def test_delegated_keys_turn_and_no_signature_fails(self):
+        """Each upload is signed anew, in whatever moment of a turn it comes."""
+        dacm = self.dacm({"delegated": True, "active_s": 3})
+        seen = set()
+        while len(seen) < 4:
+            seen.add(provisioned.kid_of(dacm.start_of(self.stored(dacm))))
+        self.assertEqual(dacm.metric("skmc_key_sets_refused_total"), 0)
 
     def test_delegated_keys_sign_there(self):
         dacm = self.dacm({"delegated": True})
