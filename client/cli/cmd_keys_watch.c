@@ -194,7 +194,7 @@ static void print_change(const json_t *change, const json_t *claims)
     printf("  %s: ", kid);
     if (from && !json_equal(from, to))
         printf("%s, now ", json_string_value(from));
-    printf("%s, signs %s to %s\n", json_string_value(to), begins, ends);
+    printf("%s, signs %s to %s at most\n", json_string_value(to), begins, ends);
 }
 
 static void print_set(const watching *w, const json_t *claims)

@@ -81,9 +81,9 @@ static const char *advice(dacm_code code)
         return "Log in with dacm login (again, when the SIM-S ended the login or changed its "
                "keys), or give a fresh token with --token-file.";
     case DACM_UNAVAILABLE:
-        return "Is the server running, is --server (or DACM_SERVER) right, and does --ca (or "
-               "DACM_CA) "
-               "name who signed its certificate?";
+        return "Is the server running, is its address right (--server, --admin or what stands "
+               "for them in the environment), and does --ca (or DACM_CA) name who signed its "
+               "certificate?";
     case DACM_NO_KEY:
         return "Give the DACM's public keys with --keys, or a key set by a pinned root (dacm "
                "trust); dacm get also takes it unsigned, with --verify=if-key.";
