@@ -136,6 +136,69 @@ TEST(keys_that_the_owner_cannot_take_leave_the_last_ones)
     alone_done(&a);
 }
 
+typedef struct reading {
+    const alone *a;
+    atomic_bool over;
+    atomic_uint signatures, wrong;
+} reading;
+
+/* As a server does with each request: whoever signs verifies by the very snapshot. */
+static void *sign_all_the_time(void *arg)
+{
+    reading *r = arg;
+    uint8_t signature[TRUST_SIGNATURE_MAX];
+    size_t size = 0;
+    while (!atomic_load(&r->over)) {
+        skmc_keys *keys = skmc_keys_now(r->a->client);
+        const trust_signer *signer = skmc_keys_signer(keys, TRUST_ALG_EDDSA, ALONE_NOW);
+        const bool good = signer && trust_signer_in(signer, skmc_keys_ring(keys)) &&
+                          skmc_keys_serves(keys, trust_signer_kid(signer)) &&
+                          trust_signer_sign(
+                              signer, rpc_bytes_str("text"), signature, &size, NULL) == RPC_OK;
+        skmc_keys_unref(keys);
+        atomic_fetch_add(good ? &r->signatures : &r->wrong, 1);
+    }
+    return NULL;
+}
+
+TEST(threads_sign_while_keys_turn)
+{
+    alone a;
+    pthread_t threads[2];
+    alone_start(&a);
+    alone_take(&a, 1);
+    alone_give(&a, 0, kid(&a, 0));
+    reading r = {.a = &a};
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, sign_all_the_time, &r), 0);
+    for (uint64_t version = 2; version < 100 || atomic_load(&r.signatures) < 100; version++) {
+        a.keys[0].until++;
+        alone_take(&a, version);
+    }
+    atomic_store(&r.over, true);
+    for (size_t i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(r.wrong, 0);
+    alone_done(&a);
+}
+
+TEST(who_waits_for_other_keys_gets_them_or_nothing)
+{
+    alone a;
+    alone_start(&a);
+    alone_take(&a, 1);
+    skmc_keys *first = skmc_keys_now(a.client);
+    assert_null(skmc_keys_after(a.client, first, 1));
+    a.keys[0].until++;
+    alone_take(&a, 2);
+    skmc_keys *second = skmc_keys_after(a.client, first, 60000);
+    assert_non_null(second);
+    assert_ptr_not_equal(first, second);
+    skmc_keys_unref(first);
+    skmc_keys_unref(second);
+    alone_done(&a);
+}
+
 TEST(health_fails_while_nobody_signs_and_warns_before)
 {
     alone a;
