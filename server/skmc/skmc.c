@@ -10,11 +10,14 @@
 #include <string.h>
 #include <time.h>
 
-#define BACKOFF_MS       200
-#define BACKOFF_MAX_MS   5000
-#define KEEPALIVE_MS     5000 /* a connection into a black hole is noticed */
-#define ANSWER_BYTES_MAX (8u << 20)
-#define ROOT_BYTES_MAX   4096u
+#define BACKOFF_MS     200
+#define BACKOFF_MAX_MS 5000
+/* A connection into a black hole is noticed; more often than each 10 s servers take for a flood,
+ * and a watch may hear nothing else for most of an hour. */
+#define KEEPALIVE_MS         15000
+#define KEEPALIVE_TIMEOUT_MS 5000
+#define ANSWER_BYTES_MAX     (8u << 20)
+#define ROOT_BYTES_MAX       4096u
 
 /* ---- settings ---------------------------------------------------------------------------------
  */
@@ -102,7 +105,7 @@ static rpc_code open_channel(skmc *s, const host_values *settings, rpc_status *r
     rpc_status why;
     options.limits.message_receive_bytes_max = ANSWER_BYTES_MAX;
     options.limits.keepalive_ms = KEEPALIVE_MS;
-    options.limits.keepalive_timeout_ms = KEEPALIVE_MS;
+    options.limits.keepalive_timeout_ms = KEEPALIVE_TIMEOUT_MS;
     const rpc_code code = rpc_channel_new(s->options.runtime, &options, &s->channel, &why);
     return code == RPC_OK ? code : rpc_status_set(reterr, code, "'skms': %.300s", why.message);
 }

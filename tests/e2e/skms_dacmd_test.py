@@ -186,6 +186,7 @@ class Provisioned(Case):
         new = dacm.rotate()
         wait_until("a manifest under the new key", lambda: self.kid(dacm, asset) == new, 90)
         self.assertNotEqual(first, new)
+        self.assertNotIn("too_many_pings", self.skms.log())  # most of a minute without news
 
     def test_revoked_key_signs_and_serves_nothing_more_also_after_a_restart(self):
         dacm = self.dacm()
