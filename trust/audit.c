@@ -27,6 +27,7 @@ void trust_audit_close(trust_audit *audit)
     if (!audit)
         return;
     trust__audit_stop(audit);
+    trust__audit_seals_stop(audit);
     free_entries(&audit->writing);
     free_entries(&audit->waiting);
     trust__audit_file_done(&audit->file);
@@ -37,6 +38,7 @@ void trust_audit_close(trust_audit *audit)
     pthread_cond_destroy(&audit->work);
     pthread_cond_destroy(&audit->sync_work);
     pthread_cond_destroy(&audit->flushed);
+    pthread_cond_destroy(&audit->seal_work);
     free(audit->directory);
     free(audit);
 }
@@ -47,8 +49,10 @@ RPC_DEFINE_FREEP(audit_closep, trust_audit *, trust_audit_close)
 static trust_audit *new_audit(const trust_audit_options *options)
 {
     trust_audit *audit = calloc(1, sizeof *audit);
-    if (!audit)
+    if (!audit) {
+        trust_signer_free(options->signer);
         return NULL;
+    }
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -57,8 +61,13 @@ static trust_audit *new_audit(const trust_audit_options *options)
     pthread_cond_init(&audit->work, &monotonic);
     pthread_cond_init(&audit->sync_work, NULL);
     pthread_cond_init(&audit->flushed, NULL);
+    pthread_cond_init(&audit->seal_work, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    audit->lock_fd = -1;
+    audit->lock_fd = audit->seal_fd = -1;
+    audit->signer = options->signer;
+    audit->seal_interval_us = INT64_C(1000) * (options->seal_interval_ms
+                                                      ? options->seal_interval_ms
+                                                      : TRUST_AUDIT_SEAL_MS_DEFAULT);
     audit->power = options->power;
     audit->wake_us = AUDIT_NEVER_US;
     audit->waiting_bytes_max = options->waiting_bytes_max ? options->waiting_bytes_max
@@ -139,8 +148,10 @@ static rpc_code lock_trail(trust_audit *audit, rpc_status *reterr)
 rpc_code trust_audit_open(const trust_audit_options *options, trust_audit **ret, rpc_status *reterr)
 {
     rpc_code code = judge_options(options, reterr);
-    if (code != RPC_OK)
+    if (code != RPC_OK) {
+        trust_signer_free(options->signer);
         return code;
+    }
     RPC_CLEANUP(audit_closep) trust_audit *audit = new_audit(options);
     if (!audit)
         return rpc_status_set(
@@ -152,7 +163,7 @@ rpc_code trust_audit_open(const trust_audit_options *options, trust_audit **ret,
         code = trust__audit_file_open(&audit->file, &audit->torn, reterr);
     if (code != RPC_OK)
         return code;
-    if (!trust__audit_start(audit))
+    if (!trust__audit_start(audit) || !trust__audit_seals_start(audit))
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "audit: cannot start the audit's threads; raise the limit of threads (ulimit -u)");
     *ret = RPC_TAKE(audit);
@@ -450,7 +461,7 @@ rpc_code trust_audit_flush(trust_audit *audit, rpc_status *reterr)
 bool trust_audit_healthy(trust_audit *audit, rpc_status *reterr)
 {
     pthread_mutex_lock(&audit->lock);
-    const rpc_status status = audit->failure;
+    const rpc_status status = audit->failure.code != RPC_OK ? audit->failure : audit->seal_failure;
     const bool stuck = status.code == RPC_OK && trust__audit_stuck(audit, reterr);
     pthread_mutex_unlock(&audit->lock);
     if (status.code == RPC_OK)

@@ -16,6 +16,12 @@
  *  are those of the record named, which stands before it in the same segment: whoever removes old
  *  segments cuts no reference.
  *
+ *  A trail may be sealed: with a key of the server's (TRUST_FOR_AUDIT) its head is signed each
+ *  seal_interval_ms, and when it is closed, into `audit.seals` beside the segments: a line each, a
+ *  JWS (typ dacm-audit+jwt) of {"record": n, "chain": "the digits of that record's line",
+ *  "time_ms"}. Whoever can write the folder and has not the key can then change nothing up to the
+ *  newest seal.
+ *
  *  A program that runs under a limit of file sizes ignores SIGXFSZ, as it does SIGPIPE.
  *
  *  Records may name pseudonyms, never tokens, keys or GPSIs: that is the caller's care. */
@@ -23,6 +29,7 @@
 #define DACM_TRUST_AUDIT_H
 
 #include "base.h"
+#include "trust.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +41,7 @@ extern "C" {
 #define TRUST_AUDIT_WAITING_BYTES_MIN     (1u << 20)
 #define TRUST_AUDIT_WAITING_BYTES_DEFAULT (32u << 20)
 #define TRUST_AUDIT_STUCK_MS_DEFAULT      10000u
+#define TRUST_AUDIT_SEAL_MS_DEFAULT       10000u
 #define TRUST_AUDIT_SEGMENT_BYTES_MIN     8192u
 #define TRUST_AUDIT_SEGMENT_BYTES_DEFAULT (64u << 20)
 
@@ -48,8 +56,10 @@ typedef struct trust_audit_options {
                                    one can be begun */
     const rpc_clock *clock;     /* wall time of headers; NULL = the system's */
     size_t waiting_bytes_max; /* ≥ 1 MiB; 0 = 32 MiB: memory for records the disk has not taken */
-    unsigned stuck_ms;        /* a write that takes longer is no slow disk any more but a broken
-                                 one; 0 = 10 s */
+    trust_signer *signer;     /* of seals; taken, also on failure; NULL = none are made */
+    unsigned seal_interval_ms; /* 0 = 10 s */
+    unsigned stuck_ms;         /* a write that takes longer is no slow disk any more but a broken
+                                  one; 0 = 10 s */
 } trust_audit_options;
 
 /** Opens a trail for writing, or begins one; reads the newest segment through, and starts the
@@ -126,7 +136,8 @@ RPC_API size_t trust_audit_waiting_bytes(const trust_audit *audit);
 /** Writes and syncs what waits. Blocks; not from a callback. UNAVAILABLE: the disk refuses, what
  *  waits goes on waiting. */
 RPC_API RPC_MUST_USE rpc_code trust_audit_flush(trust_audit *audit, rpc_status *reterr);
-/** False with *reterr while the disk refuses or a write takes more than stuck_ms; after a failed
+/** False with *reterr while the disk refuses, a seal cannot be made or a write takes more than
+ *  stuck_ms; after a failed
  *  sync until the trail is opened anew, since nobody can tell what the disk has kept. */
 RPC_API bool trust_audit_healthy(trust_audit *audit, rpc_status *reterr);
 
@@ -157,6 +168,20 @@ RPC_API RPC_MUST_USE rpc_code trust_audit_scan(const char *directory, int64_t fr
  *  it in its segment. */
 RPC_API RPC_MUST_USE rpc_code trust_audit_verify(const char *directory, uint64_t *ret_first,
     uint64_t *ret_records, char ret_head[65], rpc_status *reterr);
+
+/** Seals that hold. */
+typedef struct trust_audit_sealed {
+    uint64_t count;
+    uint64_t record; /* the newest record that one is of; 0 = none */
+    int64_t time_ms; /* … and when it was made */
+} trust_audit_sealed;
+/** The same, and each seal must be of a key of ring and of the very record that it names; those of
+ *  segments that were moved away are left out. How old the newest is, is for the caller to judge.
+ *  DATA_LOSS also: a seal that does not verify, is of another record or of one that is missing; no
+ *  seals at all. */
+RPC_API RPC_MUST_USE rpc_code trust_audit_verify_sealed(const char *directory,
+    const trust_keyring *ring, uint64_t *ret_first, uint64_t *ret_records, char ret_head[65],
+    trust_audit_sealed *ret_sealed, rpc_status *reterr);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #define AUDIT_CHAIN_BYTES    32u
 #define AUDIT_CHAIN_DIGITS   64u
@@ -78,6 +79,32 @@ typedef enum audit_ref {
 
 /** For the records of a segment, in their order. */
 audit_ref trust__audit_refs_judge(audit_refs *refs, rpc_bytes json);
+
+/* ---- seals, as they are read (audit_seals.c) ------------------------------------------------ */
+
+/** The next seal, when it is there. Without a ring there are none. */
+typedef struct audit_seals {
+    const trust_keyring *ring;
+    FILE *file;
+    uint64_t left; /* bytes that were there when it was opened */
+    uint64_t line;
+    bool there;
+    uint64_t record;
+    int64_t time_ms;
+    uint8_t chain[AUDIT_CHAIN_BYTES];
+    trust_audit_sealed found;
+} audit_seals;
+
+rpc_code trust__audit_seals_open(
+    int directory_fd, const trust_keyring *ring, audit_seals *ret, rpc_status *reterr);
+void trust__audit_seals_done(audit_seals *seals);
+/** Reads one; DATA_LOSS: it does not hold. */
+rpc_code trust__audit_seals_next(audit_seals *seals, rpc_status *reterr);
+/** Compares those that are of that record, for records in their order. */
+rpc_code trust__audit_seals_judge(audit_seals *seals, uint64_t record,
+    const uint8_t chain[AUDIT_CHAIN_BYTES], rpc_status *reterr);
+/** After the last record. */
+rpc_code trust__audit_seals_end(const audit_seals *seals, rpc_status *reterr);
 
 /* ---- the segment under the pen (audit_file.c) --------------------------------------------------
  */
@@ -209,6 +236,16 @@ struct trust_audit {
     atomic_size_t waiting_bytes; /* of `waiting` and `writing` */
     bool running, sync_running;
     pthread_t thread, sync_thread;
+
+    /* seals; signer and what follows are the seal thread's */
+    pthread_cond_t seal_work;
+    bool seals_end, seals_running;
+    rpc_status seal_failure; /* under lock; RPC_OK = healthy */
+    pthread_t seal_thread;
+    trust_signer *signer; /* NULL = none */
+    int64_t seal_interval_us;
+    int seal_fd;     /* -1 = not open */
+    uint64_t sealed; /* record of the newest seal of this run */
 };
 
 /** What an attempt to write has come to. */
@@ -235,6 +272,12 @@ void trust__audit_end_entries(trust_audit *audit, audit_list *done);
 size_t trust__audit_cost(const audit_entry *entry);
 void trust__audit_free_entry(audit_entry *entry);
 
+/** Signs the head as it is, unless it was. */
+rpc_code trust__audit_seal(trust_audit *audit, rpc_status *reterr);
+/** False: no thread. */
+bool trust__audit_seals_start(trust_audit *audit);
+/** Seals a last time, after the last record. */
+void trust__audit_seals_stop(trust_audit *audit);
 /** False: no threads can be started. */
 bool trust__audit_start(trust_audit *audit);
 /** Writes and syncs what waits; then nobody writes any more. */

@@ -479,6 +479,9 @@ static void judge_segment(audit_segment *segment, chain_end *end, bool last)
 typedef struct judged_refs {
     audit_refs refs;
     audit_ref last;
+    const audit_segment *segment; /* as far as it was read */
+    audit_seals *seals;
+    rpc_status unsealed; /* the first seal that does not hold */
 } judged_refs;
 
 static void judged_refs_done(judged_refs *judged)
@@ -489,15 +492,20 @@ static void judged_refs_done(judged_refs *judged)
 static bool judge_ref(void *ctx, rpc_bytes json)
 {
     judged_refs *judged = ctx;
+    const audit_segment *segment = judged->segment;
     judged->last = trust__audit_refs_judge(&judged->refs, json);
-    return judged->last == AUDIT_REF_GOOD;
+    if (judged->last == AUDIT_REF_GOOD)
+        judged->unsealed.code = trust__audit_seals_judge(judged->seals,
+            segment->first + segment->records - 1, segment->chain, &judged->unsealed);
+    return judged->last == AUDIT_REF_GOOD && judged->unsealed.code == RPC_OK;
 }
 
-static rpc_code follow(
-    int directory_fd, uint64_t first, bool last, chain_end *end, rpc_status *reterr)
+static rpc_code follow(int directory_fd, uint64_t first, bool last, chain_end *end,
+    audit_seals *seals, rpc_status *reterr)
 {
     audit_segment segment;
-    RPC_CLEANUP(judged_refs_done) judged_refs judged = {.last = AUDIT_REF_GOOD};
+    RPC_CLEANUP(judged_refs_done)
+    judged_refs judged = {.last = AUDIT_REF_GOOD, .segment = &segment, .seals = seals};
     const rpc_code code = trust__audit_walk(
         directory_fd, first, judge_ref, &judged, &segment, reterr);
     if (code != RPC_OK)
@@ -509,6 +517,8 @@ static rpc_code follow(
     judge_segment(&segment, end, last);
     if (segment.bad_line)
         return trust__audit_damage(&segment, reterr);
+    if (judged.unsealed.code != RPC_OK)
+        return rpc_status_text(reterr, judged.unsealed.code, judged.unsealed.message);
     if (segment.lines > 0)
         memcpy(end->chain, segment.chain, AUDIT_CHAIN_BYTES);
     end->next += segment.records;
@@ -518,19 +528,49 @@ static rpc_code follow(
 rpc_code trust_audit_verify(const char *directory, uint64_t *ret_first, uint64_t *ret_records,
     char ret_head[65], rpc_status *reterr)
 {
+    trust_audit_sealed sealed;
+    return trust_audit_verify_sealed(
+        directory, NULL, ret_first, ret_records, ret_head, &sealed, reterr);
+}
+
+RPC_DEFINE_FREEP(sealsp_done, audit_seals *, trust__audit_seals_done)
+
+/* Of segments that are no longer there seals say nothing. */
+static rpc_code skip_seals(audit_seals *seals, uint64_t first, rpc_status *reterr)
+{
+    rpc_code code = trust__audit_seals_next(seals, reterr);
+    while (code == RPC_OK && seals->there && seals->record < first)
+        code = trust__audit_seals_next(seals, reterr);
+    return code;
+}
+
+rpc_code trust_audit_verify_sealed(const char *directory, const trust_keyring *ring,
+    uint64_t *ret_first, uint64_t *ret_records, char ret_head[65], trust_audit_sealed *ret_sealed,
+    rpc_status *reterr)
+{
     RPC_AUTOCLOSE int directory_fd = -1;
     RPC_AUTOFREE uint64_t *segments = NULL;
     size_t count = 0;
     chain_end end = {.next = 0};
+    audit_seals seals = {.file = NULL};
+    RPC_CLEANUP(sealsp_done) audit_seals *closed = &seals;
     rpc_code code = open_trail(directory, &directory_fd, reterr);
+    /* first: what is sealed by then is read afterwards */
+    if (code == RPC_OK)
+        code = trust__audit_seals_open(directory_fd, ring, closed, reterr);
     if (code == RPC_OK)
         code = trust__audit_list(directory_fd, &segments, &count, reterr);
+    if (code == RPC_OK && count > 0)
+        code = skip_seals(&seals, segments[0], reterr);
     for (size_t i = 0; code == RPC_OK && i < count; i++)
-        code = follow(directory_fd, segments[i], i + 1 == count, &end, reterr);
+        code = follow(directory_fd, segments[i], i + 1 == count, &end, &seals, reterr);
+    if (code == RPC_OK)
+        code = trust__audit_seals_end(&seals, reterr);
     if (code != RPC_OK)
         return code;
     *ret_first = count > 0 ? segments[0] : 1;
     *ret_records = count > 0 ? end.next - segments[0] : 0;
     rpc_hex(rpc_bytes_of(end.chain, sizeof end.chain), ret_head);
+    *ret_sealed = seals.found;
     return RPC_OK;
 }

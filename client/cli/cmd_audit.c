@@ -8,14 +8,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #define HEAD_DIGITS 64
 
-enum { OPTION_HEAD = 512 };
+enum { OPTION_HEAD = 512, OPTION_KEYS };
 
 typedef struct audit_arguments {
     cli_context *cli;
-    const char *folder, *head;
+    const char *folder, *head, *keys;
 } audit_arguments;
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -30,6 +31,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             argp_error(state, "--head takes the %d digits that an earlier run printed, not '%s'",
                 HEAD_DIGITS, argument);
         audit->head = argument;
+        return 0;
+    case OPTION_KEYS:
+        audit->keys = argument;
         return 0;
     case ARGP_KEY_ARG:
         if (audit->folder)
@@ -103,11 +107,56 @@ static int fail(const cli_context *cli, const rpc_status *status)
     return cli_fail(cli, &error);
 }
 
+RPC_DEFINE_FREEP(ring_freep, trust_keyring *, trust_keyring_unref)
+
+static int read_keys(const cli_context *cli, const char *path, trust_keyring **ret)
+{
+    RPC_AUTOFREE char *text = NULL;
+    rpc_status status;
+    const int code = cli_read_file(cli, path, TRUST_JWKS_BYTES_MAX, &text);
+    if (code != CLI_EXIT_OK)
+        return code;
+    return trust_keyring_parse(rpc_bytes_str(text), TRUST_FOR_AUDIT, 1, ret, &status) == RPC_OK
+               ? CLI_EXIT_OK
+               : fail(cli, &status);
+}
+
+/** When it was: who shortened the trail to an old seal cannot make a newer one. */
+static void print_sealed(const trust_audit_sealed *sealed)
+{
+    char when[64] = "never";
+    const time_t seconds = (time_t)(sealed->time_ms / 1000);
+    struct tm broken;
+    if (sealed->count && gmtime_r(&seconds, &broken))
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &broken);
+    printf("%" PRIu64 " seals hold; the newest is of record %" PRIu64 ", made %s\n", sealed->count,
+        sealed->record, when);
+}
+
+/** sealed NULL: nobody asked. */
+static void print_json(
+    uint64_t first, uint64_t records, const char *head, const trust_audit_sealed *sealed)
+{
+    json_t *object = json_pack("{s:I, s:I, s:s}", "first", (json_int_t)first, "records",
+        (json_int_t)records, "head", head);
+    json_t *seals = sealed
+                        ? json_pack("{s:I, s:I, s:I}", "count", (json_int_t)sealed->count, "record",
+                              (json_int_t)sealed->record, "time_ms", (json_int_t)sealed->time_ms)
+                        : NULL;
+    if (object && seals)
+        json_object_set_new(object, "seals", seals);
+    cli_print_json(object);
+}
+
 int cli_audit_verify(cli_context *cli, int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"head", OPTION_HEAD, "DIGITS", 0,
             "what an earlier run printed, and was kept elsewhere: no record up to it was removed",
+            1},
+        {"keys", OPTION_KEYS, "FILE", 0,
+            "public keys of the seals, as dacm pki keys --for audit made them: nothing up to the "
+            "newest seal was changed",
             1},
         {0}};
     static const struct argp_child children[] = {{&cli_json_argp, 0, NULL, 10}, {0}};
@@ -124,15 +173,21 @@ int cli_audit_verify(cli_context *cli, int argc, char **argv)
     int code = cli_parse(&argp, "dacm audit verify", argc, argv, &audit);
     if (code >= 0)
         return code;
-    if (trust_audit_verify(audit.folder, &first, &records, head, &status) != RPC_OK)
+    RPC_CLEANUP(ring_freep) trust_keyring *ring = NULL;
+    trust_audit_sealed sealed;
+    if (audit.keys && (code = read_keys(cli, audit.keys, &ring)) != CLI_EXIT_OK)
+        return code;
+    if (trust_audit_verify_sealed(audit.folder, ring, &first, &records, head, &sealed, &status) !=
+        RPC_OK)
         return fail(cli, &status);
     if (audit.head && (code = find_head(cli, audit.folder, audit.head)) != CLI_EXIT_OK)
         return code;
     if (cli->json)
-        cli_print_json(json_pack("{s:I, s:I, s:s}", "first", (json_int_t)first, "records",
-            (json_int_t)records, "head", head));
+        print_json(first, records, head, ring ? &sealed : NULL);
     else
         printf("%" PRIu64 " records from number %" PRIu64 " on, the chain holds; its head is\n%s\n",
             records, first, head);
+    if (!cli->json && ring)
+        print_sealed(&sealed);
     return CLI_EXIT_OK;
 }

@@ -31,8 +31,8 @@ static void add(const char **names, const char *name, struct argp_state *state)
 static const struct purpose {
     const char *name;
     pki_key_purpose purpose;
-} purposes[] = {
-    {"manifest", PKI_KEY_MANIFEST}, {"token", PKI_KEY_TOKEN}, {"client", PKI_KEY_CLIENT}};
+} purposes[] = {{"manifest", PKI_KEY_MANIFEST}, {"token", PKI_KEY_TOKEN},
+    {"client", PKI_KEY_CLIENT}, {"audit", PKI_KEY_AUDIT}};
 
 static const struct purpose *purpose_of(const char *name)
 {
@@ -168,8 +168,8 @@ int cli_pki_keys(cli_context *cli, int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"for", OPTION_FOR, "PURPOSE", 0,
-            "what they sign: manifest (dacmd), token (an issuer) or client (a client that "
-            "authenticates by private_key_jwt)",
+            "what they sign: manifest (dacmd), token (an issuer), client (a client that "
+            "authenticates by private_key_jwt) or audit (seals of a server's trail)",
             1},
         {0}};
     static const struct argp argp = {options, parse, "DIR NAME",

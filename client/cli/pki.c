@@ -280,7 +280,8 @@ dacm_code pki_make_keys(
         return fail_half(pair.public_path, pair.private_path, reterr);
     static const trust_purpose purposes[] = {[PKI_KEY_TOKEN] = TRUST_FOR_TOKENS,
         [PKI_KEY_MANIFEST] = TRUST_FOR_MANIFESTS,
-        [PKI_KEY_CLIENT] = TRUST_FOR_CLIENTS};
+        [PKI_KEY_CLIENT] = TRUST_FOR_CLIENTS,
+        [PKI_KEY_AUDIT] = TRUST_FOR_AUDIT};
     RPC_CLEANUP(signer_freep) trust_signer *signer = NULL;
     code = open_signer(&pair, purposes[purpose], &signer, reterr);
     return code == DACM_OK ? write_keys(&pair, signer, reterr) : code;

@@ -17,7 +17,12 @@ dacm_code pki_make_ca(const char *folder, const char *name, dacm_error *reterr);
 /** DIR/NAME.crt and DIR/NAME.key (0600), signed by DIR/ca.key; both server and client. */
 dacm_code pki_issue(
     const char *folder, const char *name, const pki_names *names, dacm_error *reterr);
-typedef enum pki_key_purpose { PKI_KEY_TOKEN, PKI_KEY_MANIFEST, PKI_KEY_CLIENT } pki_key_purpose;
+typedef enum pki_key_purpose {
+    PKI_KEY_TOKEN,
+    PKI_KEY_MANIFEST,
+    PKI_KEY_CLIENT,
+    PKI_KEY_AUDIT
+} pki_key_purpose;
 /** DIR/NAME.jwks (private, 0600) and DIR/NAME.pub.jwks. */
 dacm_code pki_make_keys(
     const char *folder, const char *name, pki_key_purpose purpose, dacm_error *reterr);

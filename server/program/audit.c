@@ -7,18 +7,43 @@
 
 const char *const program_durabilities[] = {"process", "power", NULL};
 
+static rpc_code load_key(const host_values *values, trust_signer **ret, rpc_status *reterr)
+{
+    const char *path = host_string(values, "audit.key_file");
+    char *text = NULL;
+    size_t size = 0;
+    rpc_status why;
+    if (!path[0])
+        return RPC_OK;
+    rpc_code code = program_key_file_read(
+        "audit.key_file", path, TRUST_JWKS_BYTES_MAX, &text, &size, reterr);
+    if (code != RPC_OK)
+        return code;
+    code = trust_signer_parse(rpc_bytes_of(text, size), TRUST_FOR_AUDIT, ret, &why);
+    program_file_done(text, size);
+    return code == RPC_OK
+               ? code
+               : rpc_status_set(reterr, code, "'audit.key_file' (%s): %.300s", path, why.message);
+}
+
 rpc_code program_audit_open(const host_values *values, const rpc_clock *clock, host_log *log,
     trust_audit **ret, rpc_status *reterr)
 {
+    trust_signer *signer = NULL;
+    rpc_code code = load_key(values, &signer, reterr);
+    if (code != RPC_OK)
+        return code;
     const trust_audit_options options = {
         .directory = host_string(values, "audit.directory"),
         .power = host_enum(values, "audit.durability") == 1,
         .segment_bytes_max = (uint64_t)host_int(values, "audit.segment_bytes_max"),
         .waiting_bytes_max = (size_t)host_int(values, "audit.waiting_bytes_max"),
         .stuck_ms = (unsigned)host_int(values, "audit.stuck_ms"),
+        .signer = signer,
+        .seal_interval_ms = (unsigned)host_int(values, "audit.seal_interval_ms"),
         .clock = clock,
     };
-    const rpc_code code = trust_audit_open(&options, ret, reterr);
+    code = trust_audit_open(&options, ret, reterr);
     if (code == RPC_OK && trust_audit_torn_bytes(*ret) > 0)
         HOST_LOG(log, HOST_WARNING, "audit: a record torn by a crash was cut off",
             host_number("bytes", (int64_t)trust_audit_torn_bytes(*ret)));

@@ -109,6 +109,12 @@ extern const char *const program_levels[];       /* of log.level */
         PROGRAM_NUMBER("audit.waiting_bytes_max", "bytes", 1048576, 17179869184, "33554432",       \
             "memory for records that a slow disk has not taken; from a quarter of it on, answers " \
             "are held back"),                                                                      \
+        PROGRAM_TEXT("audit.key_file", 0, "",                                                      \
+            "private key that seals the trail, a JWK set of mode 0600 (dacm pki keys --for "       \
+            "audit); "                                                                             \
+            "empty: it is chained and not sealed"),                                                \
+        PROGRAM_NUMBER("audit.seal_interval_ms", "ms", 100, 3600000, "10000",                      \
+            "how often the head of the trail is signed, when records came"),                       \
         PROGRAM_NUMBER("audit.stuck_ms", "ms", 1, 3600000, "10000",                                \
             "a write of records that takes longer is taken for a broken disk: no answer waits "    \
             "for it")
