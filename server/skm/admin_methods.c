@@ -307,7 +307,12 @@ rpc_code admin_revoke_key(program_call *c, rpc_status *reterr)
     const Skms__V1__RevokeKeyRequest *request = (const Skms__V1__RevokeKeyRequest *)c->request;
     const rpc_code code = skm_key_revoke(
         admin_service(c)->state, request->kid, request->reason, reterr);
-    return code == RPC_OK ? reply_key(c, request->kid, reterr) : code;
+    if (code != RPC_OK)
+        return code;
+    HOST_LOG(admin_service(c)->log, HOST_WARNING,
+        "a key is compromised: it verifies nothing any more", host_text("kid", request->kid),
+        host_text("request_id", host_rpc_request_id(c->call)));
+    return reply_key(c, request->kid, reterr);
 }
 
 /* ---- the root ----------------------------------------------------------------------------------

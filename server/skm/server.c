@@ -310,6 +310,8 @@ void skm_server_stop(skm_server *server)
     skm_service *service = &server->service;
     const int64_t drain_ms = host_int(values_of(server), "limits.drain_ms");
     host_https_stop(server->https); /* its gauges look at what is freed next */
+    if (service->watchers)
+        skm_watchers_stop(service->watchers);
     skm_admin_stop(server->admin, drain_ms);
     skm_signing_keys_stop(server->keys, drain_ms);
     host_rpc_free(server->calls);

@@ -56,6 +56,10 @@ const char *skm_caller_name(const rpc_call *call);
 
 /** At most max at a time. NULL when memory is short. */
 RPC_MUST_USE skm_watchers *skm_watchers_new(skm_service *service, size_t max);
+/** Ends each call with UNAVAILABLE, and refuses new ones: they would otherwise run until the server
+ *  has waited for them (limits.drain_ms). */
+void skm_watchers_stop(skm_watchers *watchers);
+
 /** When none is left. NULL is allowed. */
 void skm_watchers_free(skm_watchers *watchers);
 /** Its user is the skm_service. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define SEND_ARENA (1u << 20)
+#define STOPPING   "WatchKeys: the server stops; watch again"
 
 typedef struct watch {
     atomic_uint refs; /* of the call, the list, and each post that is under way */
@@ -27,6 +28,7 @@ struct skm_watchers {
     pthread_mutex_t lock;
     watch *first;
     size_t count, max;
+    bool stopping; /* under the lock */
     host_counter *refused;
 };
 
@@ -44,11 +46,13 @@ static void drop_context(void *arg)
 /* ---- the list ----------------------------------------------------------------------------------
  */
 
-static bool list_add(skm_watchers *watchers, watch *w)
+static rpc_code list_add(skm_watchers *watchers, watch *w)
 {
     pthread_mutex_lock(&watchers->lock);
-    const bool room = watchers->count < watchers->max;
-    if (room) {
+    const rpc_code code = watchers->stopping                ? RPC_UNAVAILABLE
+                          : watchers->count < watchers->max ? RPC_OK
+                                                            : RPC_RESOURCE_EXHAUSTED;
+    if (code == RPC_OK) {
         atomic_fetch_add(&w->refs, 1);
         watchers->count++;
         w->listed = true;
@@ -59,7 +63,7 @@ static bool list_add(skm_watchers *watchers, watch *w)
         watchers->first = w;
     }
     pthread_mutex_unlock(&watchers->lock);
-    return room;
+    return code;
 }
 
 static void list_remove(skm_watchers *watchers, watch *w)
@@ -119,6 +123,13 @@ static void pushed(void *arg)
     drop(arg);
 }
 
+static void stopped(void *arg)
+{
+    watch *w = arg;
+    fail(w, RPC_UNAVAILABLE, STOPPING);
+    drop(w);
+}
+
 static void changed(void *ctx, const char *service, skm_purpose purpose)
 {
     skm_watchers *watchers = ctx;
@@ -147,24 +158,33 @@ static void on_start(rpc_call *call, void *user)
     rpc_call_set_context(call, w, drop_context);
 }
 
+static void join(watch *w, uint64_t have_root)
+{
+    skm_watchers *watchers = w->service->watchers;
+    const rpc_code code = list_add(watchers, w);
+    if (code == RPC_UNAVAILABLE) {
+        fail(w, code, STOPPING);
+    } else if (code != RPC_OK) {
+        host_counter_add(watchers->refused, 1);
+        fail(w, code,
+            "WatchKeys: too many watch already (keysets.watchers_max); ask with GetKeySet");
+    } else {
+        w->have_root = have_root;
+        w->asked = true;
+        push(w);
+    }
+}
+
 static void begin(watch *w, const Skms__V1__GetKeySetRequest *request)
 {
     rpc_status status = {0};
-    skm_watchers *watchers = w->service->watchers;
     if (!skm_purpose_of(request->purpose, &w->purpose)) {
         skm_no_purpose(&status);
         fail(w, status.code, status.message);
     } else if (!rpc_text_copy(w->name, sizeof w->name, request->val_service))
         fail(w, RPC_NOT_FOUND, "there are no such keys");
-    else if (!list_add(watchers, w)) {
-        host_counter_add(watchers->refused, 1);
-        fail(w, RPC_RESOURCE_EXHAUSTED,
-            "WatchKeys: too many watch already (keysets.watchers_max); ask with GetKeySet");
-    } else {
-        w->have_root = request->have_root;
-        w->asked = true;
-        push(w);
-    }
+    else
+        join(w, request->have_root);
 }
 
 static void on_message(rpc_call *call, rpc_message *message, void *user)
@@ -245,6 +265,17 @@ skm_watchers *skm_watchers_new(skm_service *service, size_t max)
         service->metrics, "skm_watchers", "Calls of WatchKeys that run.", NULL, count_of, watchers);
     skm_keysets_watch(service->state, changed, watchers);
     return watchers;
+}
+
+void skm_watchers_stop(skm_watchers *watchers)
+{
+    pthread_mutex_lock(&watchers->lock);
+    watchers->stopping = true;
+    for (watch *w = watchers->first; w; w = w->next) {
+        atomic_fetch_add(&w->refs, 1);
+        rpc_call_post(w->call, stopped, w);
+    }
+    pthread_mutex_unlock(&watchers->lock);
 }
 
 void skm_watchers_free(skm_watchers *watchers)

@@ -153,6 +153,10 @@ class Operator(Command):
         self.assertIn("because   the disk was sold\n", again)
         self.assertIn("verifies  nothing any more\n", again)
         self.assertIn("the disk was sold", json.dumps(self.skms.audit()))
+        told = [line for line in self.skms.log().splitlines() if "a key is compromised" in line]
+        self.assertEqual((json.loads(told[0])["kid"], json.loads(told[0])["level"]),
+                         (first, "warning"))
+        self.assertNotIn("the disk was sold", self.skms.log())
 
     def test_a_kid_may_begin_with_a_dash(self):
         kid = "-" + "a" * 42
@@ -164,6 +168,7 @@ class Operator(Command):
     def test_what_is_not_there_is_told_as_such(self):
         other = "https://nobody.example/"
         for arguments in (["list", other], ["rotate", other, "--purpose", "tokens"],
+                          ["rotate", other],
                           ["enrol", other, "dacm.example"], ["unenrol", other, "dacm.example"],
                           ["show", "a" * 43], ["revoke", "a" * 43, "--reason", "lost"]):
             with self.subTest(arguments=arguments):

@@ -138,6 +138,20 @@ class SkmsProgram(unittest.TestCase):
         first.cancel()
         wait_until("room for a watcher", lambda: b"skm_watchers 0" in server.get("/metrics")[2])
 
+    def test_watchers_are_told_that_the_server_stops_and_do_not_hold_it_up(self):
+        def one(_, config):
+            config["limits"] = {"drain_ms": 600000}  # longer than stop() waits
+        server = self.server(one)
+        server.add()
+        watch = server.stub().WatchKeys(keyserver.keys.GetKeySetRequest(
+            val_service=keyserver.DACM, purpose=keyserver.keys.PURPOSE_TOKENS))
+        next(watch)
+        self.assertEqual(server.stop()[0], 0)
+        with self.assertRaises(keyserver.grpc.RpcError) as ended:
+            next(watch)
+        self.assertEqual(harness.code_of(ended), keyserver.grpc.StatusCode.UNAVAILABLE)
+        self.assertIn("the server stops", ended.exception.details())
+
 
 if __name__ == "__main__":
     unittest.main()
