@@ -21,7 +21,8 @@
 /* ---- the folder -------------------------------------------------------------------------------
  */
 
-rpc_code skmc__folder_open(const char *path, skmc__folder *ret, rpc_status *reterr)
+/* *ret is open when it is OK. */
+static rpc_code open_own(const char *path, int *ret, rpc_status *reterr)
 {
     struct stat found;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -30,13 +31,30 @@ rpc_code skmc__folder_open(const char *path, skmc__folder *ret, rpc_status *rete
             "'skms.directory': '%.200s' cannot be opened (%s); make it, of mode 0700, for this "
             "user",
             path, strerror(errno));
-    rpc_code code = RPC_OK;
-    if (fstat(fd, &found) != 0 || found.st_uid != geteuid() || (found.st_mode & 077) != 0)
-        code = rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+    if (fstat(fd, &found) != 0 || found.st_uid != geteuid() || (found.st_mode & 077) != 0) {
+        close(fd);
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "'skms.directory': others may look into '%.200s', or own it; chown it to this user and "
             "chmod it to 0700",
             path);
-    else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+    }
+    *ret = fd;
+    return RPC_OK;
+}
+
+rpc_code skmc__folder_check(const char *path, rpc_status *reterr)
+{
+    RPC_AUTOCLOSE int fd = -1;
+    return open_own(path, &fd, reterr);
+}
+
+rpc_code skmc__folder_open(const char *path, skmc__folder *ret, rpc_status *reterr)
+{
+    int fd = -1;
+    rpc_code code = open_own(path, &fd, reterr);
+    if (code != RPC_OK)
+        return code;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         code = rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "'skms.directory': '%.200s' is in use by another server; give each its own", path);
     char *copy = code == RPC_OK ? strdup(path) : NULL;

@@ -77,9 +77,11 @@ rpc_code skmc_files_check(const host_values *settings, rpc_status *reterr)
         .ca_file = host_string(settings, "skms.ca"),
         .client_auth = RPC_CLIENT_AUTH_REQUIRE};
     rpc_status why;
-    const rpc_code code = rpc_tls_check_listener(&tls, &why);
-    return code == RPC_OK ? check_root(settings, reterr)
-                          : rpc_status_set(reterr, code, "'skms': %.300s", why.message);
+    rpc_code code = rpc_tls_check_listener(&tls, &why);
+    if (code != RPC_OK)
+        return rpc_status_set(reterr, code, "'skms': %.300s", why.message);
+    code = skmc__folder_check(host_string(settings, "skms.directory"), reterr);
+    return code == RPC_OK ? check_root(settings, reterr) : code;
 }
 
 /* ---- the channel ------------------------------------------------------------------------------

@@ -40,6 +40,10 @@ typedef struct skmc__folder {
     int fd; /* locked as long as it is open */
 } skmc__folder;
 
+/** Whether skmc__folder_open() would take it, also while another process holds it.
+ *  FAILED_PRECONDITION. */
+rpc_code skmc__folder_check(const char *path, rpc_status *reterr);
+
 /** Opens and locks the folder of path. FAILED_PRECONDITION. */
 rpc_code skmc__folder_open(const char *path, skmc__folder *ret, rpc_status *reterr);
 void skmc__folder_close(skmc__folder *folder);

@@ -148,6 +148,7 @@ class Provisioned(Case):
         for change, message in (
                 ({"target": ""}, "'skms.target'"), ({"directory": ""}, "'skms.directory'"),
                 ({"target": "tcp://127.0.0.1:1"}, "tls+tcp://"),
+                ({"directory": "/nonexistent"}, "make it, of mode 0700"),
                 ({"certificate": "/nonexistent"}, "skms")):
             dacm.config["skms"] = good | change
             dacm.write_config()
