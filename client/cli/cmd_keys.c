@@ -318,12 +318,12 @@ int cli_keys_show(cli_context *cli, int argc, char **argv)
 /* ---- rotate and revoke -------------------------------------------------------------------------
  */
 
-/** The service's only purpose; 0 where it has both, or there is no such service: the server says
- *  so then. Exit code. */
+/** The service's only purpose; 0 where it has both. Exit code. */
 static int only_purpose(operator_calls *s, const char *service, Skms__V1__Purpose *ret)
 {
     Skms__V1__ListServicesRequest request = SKMS__V1__LIST_SERVICES_REQUEST__INIT;
     char after[256] = "";
+    bool found = false;
     request.after = after;
     request.page_size = PAGE;
     for (bool more = true; more;) {
@@ -332,17 +332,21 @@ static int only_purpose(operator_calls *s, const char *service, Skms__V1__Purpos
             &skms__v1__list_services_response__descriptor, &reply);
         if (code != CLI_EXIT_OK)
             return code;
-        for (size_t i = 0; i < reply->n_services; i++) {
+        for (size_t i = 0; !found && i < reply->n_services; i++) {
             const Skms__V1__ValService *at = reply->services[i];
-            if (strcmp(at->val_service, service) == 0 && at->n_purposes == 1)
+            found = strcmp(at->val_service, service) == 0;
+            if (found && at->n_purposes == 1)
                 *ret = at->purposes[0];
         }
-        more = !*ret && reply->more && reply->n_services &&
+        more = !found && reply->more && reply->n_services &&
                rpc_text_copy(
                    after, sizeof after, reply->services[reply->n_services - 1]->val_service);
         rpc_arena_reset(s->arena);
     }
-    return CLI_EXIT_OK;
+    return found ? CLI_EXIT_OK
+                 : cli_fail_text(s->cli, DACM_NOT_FOUND,
+                       "there is no such VAL service; dacm keys services lists them, and each "
+                       "character of its name counts");
 }
 
 static int rotate(keys_arguments *keys)
@@ -479,7 +483,9 @@ static int print_root(const root_arguments *arguments, Skms__V1__Root *root)
     if (of)
         operator_print_line("of", of);
     snprintf(replaced, sizeof replaced, "%" PRIu64 " times", root->sequence);
-    operator_print_word("replaced", root->sequence ? replaced : "never");
+    operator_print_word("replaced", root->sequence == 0   ? "never"
+                                    : root->sequence == 1 ? "once"
+                                                          : replaced);
     operator_print_word("file", arguments->output ? arguments->output : "");
     return CLI_EXIT_OK;
 }

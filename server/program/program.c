@@ -27,7 +27,7 @@ static const struct argp_option options[] = {
         "follows the chain of the audit trail, beside a running server too, and prints its head; "
         "keep that elsewhere to find that newest records were removed",
         2},
-    {"json", OPTION_JSON, NULL, 0, "prints lines of JSON (with the four above)", 2},
+    {"json", OPTION_JSON, NULL, 0, "prints lines of JSON (with --store-… and --audit-verify)", 2},
     {0},
 };
 
