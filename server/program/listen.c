@@ -112,6 +112,33 @@ rpc_code program_check_https(const host_values *values, const char *name, rpc_st
                : rpc_status_set(reterr, code, "'listen.%s.address': %s", name, why.message);
 }
 
+rpc_code program_admin_serve(rpc_runtime *runtime, host_rpc *calls, const host_values *settings,
+    ProtobufCService *service, rpc_bytes descriptor_set, rpc_server **ret, rpc_status *reterr)
+{
+    const rpc_interceptor interceptor = host_rpc_interceptor(calls);
+    const rpc_server_options options = {.limits = host_rpc_limits(settings),
+        .interceptors = &interceptor,
+        .interceptor_count = 1,
+        .on_event = host_rpc_event,
+        .event_ctx = calls};
+    const rpc_service_options described = {.descriptor_set = descriptor_set};
+    const rpc_listener_options listener = {
+        .name = "admin", .url = host_string(settings, "listen.admin.url")};
+    rpc_status why = {0};
+    rpc_code code = rpc_server_new(runtime, &options, ret, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_service(*ret, service, &described, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_health(*ret, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_channelz(*ret, NULL, reterr);
+    if (code == RPC_OK)
+        code = rpc_server_add_reflection(*ret, reterr);
+    if (code == RPC_OK && (code = rpc_server_listen(*ret, &listener, NULL, &why)) != RPC_OK)
+        code = rpc_status_set(reterr, code, "'listen.admin.url': %.300s", why.message);
+    return code == RPC_OK ? rpc_server_start(*ret, reterr) : code;
+}
+
 void program_http_workers(const host_values *values, host_https_options *options)
 {
     options->workers = (unsigned)host_int(values, "http.workers");

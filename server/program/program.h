@@ -153,6 +153,13 @@ RPC_MUST_USE rpc_code program_admin_uids(
 
 /** Does the call come from this machine, by our own user or one of uids? */
 bool program_admin_caller(const rpc_call *call, const uid_t *uids, size_t count);
+/** The operator's server on listen.admin.url: that service, health, channelz and reflection,
+ * watched by calls; it serves when this returns. *ret is set on failure too, once it is made:
+ * rpc_server_free() it. Everything outlives the server. The errors of librpc, with the setting's
+ * name. */
+RPC_MUST_USE rpc_code program_admin_serve(rpc_runtime *runtime, host_rpc *calls,
+    const host_values *settings, ProtobufCService *service, rpc_bytes descriptor_set,
+    rpc_server **ret, rpc_status *reterr);
 
 /** Both or neither of two settings. */
 RPC_MUST_USE rpc_code program_check_pair(

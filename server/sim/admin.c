@@ -136,29 +136,10 @@ static rpc_code open_server(
         .base = {.base = SIM__V1__ADMIN__BASE_INIT, METHODS(MEMBER)},
         .admin = admin,
     };
-    const rpc_interceptor interceptor = host_rpc_interceptor(calls);
-    const rpc_server_options options = {.limits = host_rpc_limits(settings),
-        .interceptors = &interceptor,
-        .interceptor_count = 1,
-        .on_event = host_rpc_event,
-        .event_ctx = calls};
-    const rpc_service_options described = {
-        .descriptor_set = {sim_proto_descriptors, sim_proto_descriptors_size}};
-    const rpc_listener_options listener = {
-        .name = "admin", .url = host_string(settings, "listen.admin.url")};
-    rpc_status why = {0};
-    rpc_code code = rpc_server_new(admin->service->runtime, &options, &admin->rpc, reterr);
+    const rpc_code code = program_admin_serve(admin->service->runtime, calls, settings,
+        &admin->methods.base.base, rpc_bytes_of(sim_proto_descriptors, sim_proto_descriptors_size),
+        &admin->rpc, reterr);
     if (code == RPC_OK)
-        code = rpc_server_add_service(admin->rpc, &admin->methods.base.base, &described, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_health(admin->rpc, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_channelz(admin->rpc, NULL, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_reflection(admin->rpc, reterr);
-    if (code == RPC_OK && (code = rpc_server_listen(admin->rpc, &listener, NULL, &why)) != RPC_OK)
-        code = rpc_status_set(reterr, code, "'listen.admin.url': %.300s", why.message);
-    if (code == RPC_OK && (code = rpc_server_start(admin->rpc, reterr)) == RPC_OK)
         host_rpc_show(calls, admin->rpc);
     return code;
 }

@@ -110,29 +110,8 @@ static rpc_code open_server(
         .base = {.base = SKMS__V1__ADMIN__BASE_INIT, METHODS(MEMBER)},
         .admin = admin,
     };
-    const rpc_interceptor interceptor = host_rpc_interceptor(calls);
-    const rpc_server_options options = {.limits = host_rpc_limits(settings),
-        .interceptors = &interceptor,
-        .interceptor_count = 1,
-        .on_event = host_rpc_event,
-        .event_ctx = calls};
-    const rpc_service_options described = {
-        .descriptor_set = {skms_proto_descriptors, skms_proto_descriptors_size}};
-    const rpc_listener_options listener = {
-        .name = "admin", .url = host_string(settings, "listen.admin.url")};
-    rpc_status why = {0};
-    rpc_code code = rpc_server_new(admin->service->runtime, &options, &admin->rpc, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_service(admin->rpc, &admin->methods.base.base, &described, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_health(admin->rpc, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_channelz(admin->rpc, NULL, reterr);
-    if (code == RPC_OK)
-        code = rpc_server_add_reflection(admin->rpc, reterr);
-    if (code == RPC_OK && (code = rpc_server_listen(admin->rpc, &listener, NULL, &why)) != RPC_OK)
-        code = rpc_status_set(reterr, code, "'listen.admin.url': %.300s", why.message);
-    return code == RPC_OK ? rpc_server_start(admin->rpc, reterr) : code;
+    return program_admin_serve(admin->service->runtime, calls, settings, &admin->methods.base.base,
+        rpc_bytes_of(skms_proto_descriptors, skms_proto_descriptors_size), &admin->rpc, reterr);
 }
 
 rpc_code skm_admin_start(skm_service *service, host_rpc *calls, const host_values *settings,

@@ -11,7 +11,7 @@ import grpc
 import keyserver
 from configured import wait_until
 from keyserver import admin
-from rehearsed import MANIFESTS, TOKENS, KeySets, World
+from rehearsed import ANNA, MANIFESTS, TOKENS, KeySets, World
 
 
 class Load(threading.Thread):
@@ -100,21 +100,21 @@ class Rehearsal(unittest.TestCase):
     def manifest_key_is_lost(self):
         world = self.world
         lost = world.kid(world.dacm.audience, MANIFESTS)
-        old = world.download(world.dacm.stub(), world.login())
-        wait_until("a manifest of the key", lambda: self.manifests.verify(
-            world.download(world.dacm.stub(), world.login())) is not None)
+        made = world.dacm.upload(world.content, world.owner, allow=[ANNA])
+        self.assertEqual(self.manifests.verify(made.manifest), lost)
+        token, stub = world.login(made.asset_id), world.dacm.stub()
+        self.assertEqual(
+            self.manifests.verify(world.download(stub, token, made.asset_id)), lost)
         self.revoking = True  # what is on its way may be refused; new downloads verify
         at = time.monotonic()
         world.skms.admin().RevokeKey(admin.RevokeKeyRequest(kid=lost, reason="rehearsal"))
         with self.manifests.lock:
-            self.manifests.lock.wait_for(
-                lambda: self.manifests.keys[lost]["dacm_state"] == "compromised", 60)
+            self.assertTrue(self.manifests.lock.wait_for(
+                lambda: self.manifests.keys[lost]["dacm_state"] == "compromised", 60))
             known = self.manifests.times[self.manifests.version] - at
-        if keyserver.jws_parts(old)[0]["kid"] == lost:
-            self.assertIsNone(self.manifests.verify(old))
-        token, stub = world.login(), world.dacm.stub()
+        self.assertIsNone(self.manifests.verify(made.manifest))
         wait_until("a manifest of another key", lambda: self.manifests.verify(
-            world.download(stub, token)) not in (None, lost))
+            world.download(stub, token, made.asset_id)) not in (None, lost))
         served = time.monotonic() - at
         self.revoking = False
         self.go_on()

@@ -66,17 +66,17 @@ class World(sims.Sims):
 
     # -- what people do
 
-    def login(self):
-        """A token that opens the avatar, by a new browser."""
+    def login(self, asset=None):
+        """A token that opens the avatar (or another asset), by a new browser."""
         code = Browser(self).code(self.app, "anna", authorization_details=details(actions=["get"]))
-        reply = self.app.exchange(code, authorization_details=details(self.asset, ["get"]))
+        reply = self.app.exchange(code, authorization_details=details(asset or self.asset, ["get"]))
         assert reply.status == 200, reply.text
         return reply.json["access_token"]
 
-    def download(self, stub, token):
+    def download(self, stub, token, asset=None):
         """(manifest, content), as they came."""
         start, entries, content = None, b"", b""
-        for part in stub.Download(da.DownloadRequest(asset_id=self.asset, gpsi=ANNA),
+        for part in stub.Download(da.DownloadRequest(asset_id=asset or self.asset, gpsi=ANNA),
                                   metadata=bearer(token), timeout=60):
             if part.WhichOneof("part") == "start":
                 start = part.start
