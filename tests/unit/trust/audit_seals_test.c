@@ -53,7 +53,8 @@ static rpc_code verify(
 
 static void path_of(const char *folder, const char *name, char ret[512])
 {
-    snprintf(ret, 512, "%s/%s", folder, name);
+    if (snprintf(ret, 512, "%s/%s", folder, name) >= 512)
+        fail_msg("a path is too long");
 }
 
 static void assert_found(const char *folder, const trust_keyring *ring, const char *why)
