@@ -113,4 +113,48 @@ rpc_code media_recipe_read(rpc_bytes json, media_recipe *ret, rpc_status *reterr
 /** True when a settled recipe asks for the original. */
 bool media_recipe_is_original(const media_recipe *recipe);
 
+/* ---- the asset ------------------------------------------------------------------------------- */
+
+#define MEDIA_TYPE_ROOM 64
+
+/** What is in an asset. Of an image: bytes, textures 1 and its sizes. */
+typedef struct media_figures {
+    uint64_t bytes;
+    uint64_t triangles, vertices; /* of all meshes, each once */
+    uint32_t meshes, primitives, materials, textures, images, nodes, skins, joints, animations;
+    uint32_t morph_targets;  /* of the mesh that has most */
+    uint32_t texture_size;   /* px of the longest side of an image; 0: there is none */
+    uint64_t texture_pixels; /* of all images */
+    uint64_t mesh_bytes, image_bytes, animation_bytes;
+    media_names extensions_required; /* sorted */
+    char vrm[8];                     /* "", "0.x", "1.0" */
+} media_figures;
+
+/** A made variant. Freed by media_result_done(). */
+typedef struct media_result {
+    uint8_t *bytes;
+    size_t size;
+    char media_type[MEDIA_TYPE_ROOM];
+    media_figures source, figures;
+    uint64_t triangles_asked; /* 0: no number was asked for */
+    char why[160]; /* why there are more triangles or bytes than asked; "": there are not */
+} media_result;
+
+/** What is in an asset, in words and numbers; refuses what media_adapt() would refuse of the source
+ *  itself. media_figures_done() frees it. */
+rpc_code media_inspect(rpc_bytes source, media_figures *ret, rpc_status *reterr);
+void media_figures_done(media_figures *figures);
+
+/** Makes the variant of source that a settled recipe asks for. The same source and recipe give the
+ *  same bytes. One thread, no state; takes memory in proportion to what the source decodes to:
+ *  run it in the worker (media_worker.h), never in a server.
+ *  INVALID_ARGUMENT     the source is broken: what and where
+ *  FAILED_PRECONDITION  the recipe cannot be met: the client cannot decode what would remain, the
+ *                       licence of the VRM prohibits modification, max_bytes is out of reach
+ *  UNIMPLEMENTED        an extension or a kind of file that is not known
+ *  RESOURCE_EXHAUSTED   larger than the limits, or no memory */
+rpc_code media_adapt(
+    rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr);
+void media_result_done(media_result *result);
+
 #endif

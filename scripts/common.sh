@@ -8,6 +8,7 @@ packages_build=(
     libnng-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
     liblmdb-dev libsodium-dev libssl-dev libjansson-dev libmicrohttpd-dev libgnutls28-dev
     libcurl4-openssl-dev libyaml-dev zlib1g-dev grpc-proto libprotobuf-dev
+    libmeshoptimizer-dev libpng-dev libturbojpeg0-dev libwebp-dev libstb-dev libseccomp-dev
 )
 packages_test=(
     python3 libcmocka-dev clang libclang-rt-14-dev curl openssl iproute2

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What a recipe does to a decoded document, one edit each. Inside the module.
+ *
+ *  media_adapt() calls them in this order: drop, simplify, textures, prune, write. Each leaves a
+ *  document that media__gltf_read() would accept again. */
+#ifndef DACM_MEDIA_GLTF_ADAPT_H
+#define DACM_MEDIA_GLTF_ADAPT_H
+
+#include "gltf_edit.h"
+
+/* ---- gltf_animations.c ---- */
+
+/** Removes animations that the recipe does not keep (recipe.base keeps none) and what points at
+ *  them. */
+rpc_code media__gltf_keep_animations(
+    media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+
+/* ---- gltf_morphs.c ---- */
+
+/** Removes morph targets that the recipe does not keep: from every primitive of a mesh alike, from
+ *  weights, names (extras.targetNames), animation channels, and from what binds them by index: VRM
+ *  0.x blend shapes, VRM 1.0 expressions (an expression may lose binds, never changes its
+ *  meaning). */
+rpc_code media__gltf_keep_morph_targets(
+    media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+
+/* ---- gltf_simplify.c ---- */
+
+typedef struct media__simplified {
+    uint64_t before, asked, reached; /* triangles of all meshes */
+    char why[160]; /* why more are left than asked, in words; "": they are not (5 %) */
+} media__simplified;
+
+/** Fewer triangles, at most asked in the whole document, shared among primitives by what each
+ *  loses in looks. Borders, seams of UV and normals, skin weights and morph targets keep fitting:
+ *  vertices are chosen from those that are there, attributes are never interpolated. Lines, points
+ *  and what is compressed by Draco stay as they are. */
+rpc_code media__gltf_simplify(
+    media__gltf *gltf, uint64_t asked, media__simplified *ret, rpc_status *reterr);
+
+/* ---- gltf_textures.c ---- */
+
+/** Drops channels that the recipe does not keep, resizes and encodes images as it says: colour in
+ *  linear light with proper alpha, normal maps renormalised, data (metallic-roughness, occlusion)
+ *  as numbers. An image that would grow by it, and KTX2, stay as they are. */
+rpc_code media__gltf_adapt_textures(
+    media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+
+/* ---- gltf_accept.c ---- */
+
+/** Refuses (FAILED_PRECONDITION, naming it) a document that needs an extension or a media type
+ *  which the client does not decode, as it stands after all edits. */
+rpc_code media__gltf_accept(
+    const media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+
+#endif

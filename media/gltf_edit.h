@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Changing a document that media__gltf_read() gave, and writing it. Inside the module.
+ *
+ *  An edit changes the JSON in place and adds bytes as buffers of their own; what it no longer
+ *  names stays until media__gltf_prune() removes it and moves every index, those of extensions
+ *  included. media__gltf_write() lays all bytes out anew. The same document gives the same bytes.
+ *  Errors are INVALID_ARGUMENT "gltf: PLACE: …" for what the file has wrong inside compressed or
+ *  sparse data, RESOURCE_EXHAUSTED without memory or beyond the limits of gltf.h. */
+#ifndef DACM_MEDIA_GLTF_EDIT_H
+#define DACM_MEDIA_GLTF_EDIT_H
+
+#include "gltf_accessor.h"
+
+/* ---- bytes (gltf_decode.c) ---- */
+
+/** Decodes the views of EXT_meshopt_compression: afterwards each view lies in a buffer that has
+ *  its bytes, and the extension is gone from the document. */
+rpc_code media__gltf_decode(media__gltf *gltf, rpc_status *reterr);
+
+/** The elements of an accessor one after the other, sparse ones applied, normalised integers as
+ *  the numbers they stand for; without a view zeros. Of a decoded document.
+ *  ret  count * layout.components; free() it. */
+rpc_code media__accessor_floats(
+    const media__gltf *gltf, size_t accessor, float **ret, size_t *ret_count, rpc_status *reterr);
+/** The same of integers that are not normalised: indices, joints. */
+rpc_code media__accessor_uints(const media__gltf *gltf, size_t accessor, uint32_t **ret,
+    size_t *ret_count, rpc_status *reterr);
+/** The same as they are stored: layout.bytes each, without stride. */
+rpc_code media__accessor_bytes(
+    const media__gltf *gltf, size_t accessor, uint8_t **ret, size_t *ret_count, rpc_status *reterr);
+
+/** What a view has: a borrowed part of its buffer. */
+rpc_bytes media__view_bytes(const media__gltf *gltf, size_t view);
+
+/** Adds bytes (malloc(); taken also when this fails) as a view.
+ *  stride  0: none.  target  34962, 34963 or 0: not said. */
+rpc_code media__gltf_add_view(media__gltf *gltf, uint8_t *bytes, size_t size, size_t stride,
+    int target, size_t *ret_view, rpc_status *reterr);
+
+/** Makes accessor hold these elements (stored form, layout.bytes each; malloc(), taken also when
+ *  this fails) in a view of its own: count, bufferView and byteOffset are set, sparse is gone, min
+ *  and max are computed anew where it had them or is a POSITION. */
+rpc_code media__accessor_replace(media__gltf *gltf, size_t accessor, uint8_t *elements,
+    size_t count, int target, rpc_status *reterr);
+/** A further accessor of the same type as another, with no data yet: to be replaced. */
+rpc_code media__accessor_copy(
+    media__gltf *gltf, size_t accessor, size_t *ret_accessor, rpc_status *reterr);
+
+/* ---- removal (gltf_prune.c) ---- */
+
+/** Removes accessors, views, buffers, images, textures, samplers, materials, meshes, skins and
+ *  animations that nothing reaches any more, and sets every index anew. Nodes and scenes stay as
+ *  they are. An extension that is not known here may hold indices that nobody knows: what is in
+ *  such a document keeps its index, its data is emptied only where that is safe. */
+rpc_code media__gltf_prune(media__gltf *gltf, rpc_status *reterr);
+
+/* ---- writing (gltf_write.c) ---- */
+
+typedef struct media__written {
+    bool meshopt; /* compress geometry and animations by EXT_meshopt_compression */
+} media__written;
+
+/** A GLB file with one buffer; every view aligned, vertex and index data packed.
+ *  ret  free() it. */
+rpc_code media__gltf_write(const media__gltf *gltf, const media__written *how, uint8_t **ret,
+    size_t *ret_size, rpc_status *reterr);
+
+#endif
