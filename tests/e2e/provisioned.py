@@ -167,7 +167,9 @@ class FakeSkms(keys_grpc.SigningKeysServicer):
         self.over.result()
 
     def GetSigningKey(self, request, context):  # noqa: N802
-        """Private halves of its own, under the kids of the set."""
+        """Private halves of its own, under the kids of the set; nothing to who enrolled before."""
+        if self.sealing_key is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         claims = keyserver.jws_parts(self.key_set.jws)[1]
         return keys.GetSigningKeyResponse(
             key_set_version=claims["version"],
