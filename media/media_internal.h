@@ -5,9 +5,4 @@
 
 #include "media.h"
 
-enum {
-    media__morph_groups_all = MEDIA_MORPHS_ARKIT | MEDIA_MORPHS_OCULUS_VISEMES |
-                              MEDIA_MORPHS_VRM_EXPRESSIONS,
-};
-
 #endif

@@ -2,7 +2,7 @@
 /* Recipes: one form for what is equal, a sentence for what is wrong. */
 #include "test.h"
 
-#include "media.h"
+#include "media_recipe.h"
 
 #include <stdio.h>
 #include <stdlib.h>

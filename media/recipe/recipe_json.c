@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recipes as JSON. The canonical form is what RFC 8785 makes of it: members sorted, no white
  * space, integers only. */
-#include "media.h"
-#include "media_internal.h"
+#include "media_recipe.h"
 
 #include "cleanup.h"
 

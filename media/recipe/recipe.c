@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recipes: their rules and their only form. */
-#include "media.h"
-#include "media_internal.h"
+#include "media_recipe.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define MORPH_GROUPS_ALL                                                                           \
+    ((unsigned)(MEDIA_MORPHS_ARKIT | MEDIA_MORPHS_OCULUS_VISEMES | MEDIA_MORPHS_VRM_EXPRESSIONS))
 
 static const struct {
     int lod;
@@ -144,7 +146,7 @@ static rpc_code check_geometry(const media_recipe *r, rpc_status *reterr)
     if ((unsigned)r->mesh_compression > MEDIA_MESH_MESHOPT)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "recipe: mesh_compression: %d is not known here", (int)r->mesh_compression);
-    if (r->morph_groups & ~(unsigned)media__morph_groups_all)
+    if (r->morph_groups & ~MORPH_GROUPS_ALL)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "recipe: morph_targets: one group is not known here");
     if (r->max_bytes >= UINT64_C(1) << 53)
