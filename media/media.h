@@ -9,22 +9,8 @@
 
 #include "media_recipe.h"
 
-/* ---- the asset ------------------------------------------------------------------------------- */
-
-#define MEDIA_TYPE_ROOM 64
-
-/** What is in an asset. Of an image: bytes, textures 1 and its sizes. */
-typedef struct media_figures {
-    uint64_t bytes;
-    uint64_t triangles, vertices; /* of all meshes, each once */
-    uint32_t meshes, primitives, materials, textures, images, nodes, skins, joints, animations;
-    uint32_t morph_targets;  /* of the mesh that has most */
-    uint32_t texture_size;   /* px of the longest side of an image; 0: there is none */
-    uint64_t texture_pixels; /* of all images */
-    uint64_t mesh_bytes, image_bytes, animation_bytes;
-    media_names extensions_required; /* sorted */
-    char vrm[8];                     /* "", "0.x", "1.0" */
-} media_figures;
+/* ---- the variant ------------------------------------------------------------------------------
+ */
 
 /** A made variant. Freed by media_result_done(). */
 typedef struct media_result {
@@ -39,7 +25,6 @@ typedef struct media_result {
 /** What is in an asset, in words and numbers; refuses what media_adapt() would refuse of the source
  *  itself. media_figures_done() frees it. */
 rpc_code media_inspect(rpc_bytes source, media_figures *ret, rpc_status *reterr);
-void media_figures_done(media_figures *figures);
 
 /** Makes the variant of source that a settled recipe asks for. The same source and recipe give the
  *  same bytes. One thread, no state; takes memory in proportion to what the source decodes to:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Recipes: what a client can use of an avatar, step 2 of TR 33.721 solution #6. Pure: no state,
- *  any thread. What a server and a client library need of media adaptation without its decoders;
- *  how to carry one out is media.h. */
+/** Recipes and figures: what a client can use of an avatar (step 2 of TR 33.721 solution #6), and
+ *  what is in one. Pure: no state, any thread. What a server and a client library need of media
+ *  adaptation without its decoders; how to carry a recipe out is media.h, where media_worker.h. */
 #ifndef DACM_MEDIA_RECIPE_H
 #define DACM_MEDIA_RECIPE_H
 
@@ -91,6 +91,8 @@ void media_recipe_done(media_recipe *recipe);
 
 /** Adds a copy. RESOURCE_EXHAUSTED: no memory. */
 rpc_code media_names_add(media_names *names, rpc_bytes name, rpc_status *reterr);
+/** Frees them; none are left. */
+void media_names_done(media_names *names);
 
 /** Checks the recipe and brings it into its only form: preset applied, names sorted and each once,
  *  what says nothing removed. INVALID_ARGUMENT names the field. */
@@ -108,5 +110,25 @@ rpc_code media_recipe_read(rpc_bytes json, media_recipe *ret, rpc_status *reterr
 
 /** True when a settled recipe asks for the original. */
 bool media_recipe_is_original(const media_recipe *recipe);
+
+/* ---- the asset ------------------------------------------------------------------------------- */
+
+#define MEDIA_TYPE_ROOM 64
+
+/** What is in an asset. Of an image: bytes, textures 1 and its sizes. media_figures_done(). */
+typedef struct media_figures {
+    uint64_t bytes;
+    uint64_t triangles, vertices; /* of all meshes, each once */
+    uint32_t meshes, primitives, materials, textures, images, nodes, skins, joints, animations;
+    uint32_t morph_targets;  /* of the mesh that has most */
+    uint32_t texture_size;   /* px of the longest side of an image; 0: there is none */
+    uint64_t texture_pixels; /* of all images */
+    uint64_t mesh_bytes, image_bytes, animation_bytes;
+    media_names extensions_required; /* sorted */
+    char vrm[8];                     /* "", "0.x", "1.0" */
+} media_figures;
+
+/** Frees the names. */
+void media_figures_done(media_figures *figures);
 
 #endif

@@ -22,7 +22,7 @@ void media_recipe_init(media_recipe *ret)
     *ret = (media_recipe){.lod = -1, .texture_channels = MEDIA_CHANNELS_ALL};
 }
 
-static void names_free(media_names *names)
+void media_names_done(media_names *names)
 {
     for (size_t i = 0; i < names->count; i++)
         free(names->list[i]);
@@ -32,10 +32,15 @@ static void names_free(media_names *names)
 
 void media_recipe_done(media_recipe *recipe)
 {
-    names_free(&recipe->morph_targets);
-    names_free(&recipe->animations);
-    names_free(&recipe->accept_extensions);
-    names_free(&recipe->accept_media_types);
+    media_names_done(&recipe->morph_targets);
+    media_names_done(&recipe->animations);
+    media_names_done(&recipe->accept_extensions);
+    media_names_done(&recipe->accept_media_types);
+}
+
+void media_figures_done(media_figures *figures)
+{
+    media_names_done(&figures->extensions_required);
 }
 
 rpc_code media_names_add(media_names *names, rpc_bytes name, rpc_status *reterr)
@@ -206,7 +211,7 @@ rpc_code media_recipe_settle(media_recipe *r, rpc_status *reterr)
         r->texture_quality = 0; /* PNG loses nothing */
     if (r->base) {
         r->some_animations = true;
-        names_free(&r->animations);
+        media_names_done(&r->animations);
     }
     sort_once(&r->morph_targets);
     sort_once(&r->animations);
