@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the bytes of a picture say of themselves, before anything of them is decoded. */
+#include "image_codec.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+rpc_code media__image_bad(rpc_status *reterr, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    rpc_text_printable(text);
+    return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "image: %s", text);
+}
+
+rpc_code media__image_no_memory(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "image: no memory");
+}
+
+const char *media__image_kind_name(media__image_kind kind)
+{
+    static const char *const names[] = {
+        [MEDIA__IMAGE_PNG] = "PNG",
+        [MEDIA__IMAGE_JPEG] = "JPEG",
+        [MEDIA__IMAGE_WEBP] = "WebP",
+        [MEDIA__IMAGE_KTX2] = "KTX2",
+    };
+    return names[kind];
+}
+
+static uint32_t be16(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 8 | p[1];
+}
+
+static uint32_t be32(const uint8_t *p)
+{
+    return be16(p) << 16 | be16(p + 2);
+}
+
+static uint32_t le32(const uint8_t *p)
+{
+    return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+}
+
+/* ---- PNG ------------------------------------------------------------------------------------- */
+
+/* Colour type and bit depth that go together (PNG 11.2.1). */
+static bool png_depth_known(unsigned color, unsigned depth)
+{
+    switch (color) {
+    case 0:
+        return depth == 1 || depth == 2 || depth == 4 || depth == 8 || depth == 16;
+    case 3:
+        return depth == 1 || depth == 2 || depth == 4 || depth == 8;
+    case 2:
+    case 4:
+    case 6:
+        return depth == 8 || depth == 16;
+    default:
+        return false;
+    }
+}
+
+/* What chunks behind IHDR say; damaged ones are the decoder's to find. */
+static void png_chunks(rpc_bytes file, media__image_info *info)
+{
+    for (size_t at = 33; file.size >= 12 && at <= file.size - 12;) {
+        const uint32_t size = be32(file.data + at);
+        if (size > file.size - at - 12)
+            return;
+        const uint8_t *type = file.data + at + 4;
+        if (memcmp(type, "tRNS", 4) == 0)
+            info->alpha = true;
+        else if (memcmp(type, "acTL", 4) == 0)
+            info->animated = true;
+        else if (memcmp(type, "eXIf", 4) == 0)
+            info->orientation = media__exif_orientation(rpc_bytes_of(type + 4, size));
+        at += 12 + (size_t)size;
+    }
+}
+
+static rpc_code png_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    const uint8_t *p = file.data;
+    if (file.size < 33)
+        return media__image_bad(reterr, "PNG: cut at byte %zu, within its header", file.size);
+    if (be32(p + 8) != 13 || memcmp(p + 12, "IHDR", 4) != 0)
+        return media__image_bad(reterr, "PNG: byte 8: its first chunk is no IHDR of 13 bytes");
+    const uint32_t width = be32(p + 16), height = be32(p + 20);
+    const unsigned depth = p[24], color = p[25];
+    if (!png_depth_known(color, depth))
+        return media__image_bad(
+            reterr, "PNG: byte 24: there is no colour type %u of %u bits", color, depth);
+    if (p[26] != 0 || p[27] != 0 || p[28] > 1)
+        return media__image_bad(
+            reterr, "PNG: byte 26: its compression, filter or interlacing is unknown");
+    *ret = (media__image_info){.kind = MEDIA__IMAGE_PNG,
+        .width = width,
+        .height = height,
+        .orientation = 1,
+        .alpha = color == 4 || color == 6,
+        .gray = color == 0 || color == 4,
+        .bits = color == 3 ? 8 : depth};
+    png_chunks(file, ret);
+    return RPC_OK;
+}
+
+/* ---- JPEG ------------------------------------------------------------------------------------ */
+
+static bool jpeg_is_frame(unsigned marker) /* SOF0 to SOF15 without DHT, JPG and DAC */
+{
+    return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+}
+
+static rpc_code jpeg_frame(rpc_bytes segment, size_t at, media__image_info *ret, rpc_status *reterr)
+{
+    if (segment.size < 6)
+        return media__image_bad(reterr, "JPEG: byte %zu: its frame header is cut", at);
+    ret->bits = segment.data[0];
+    ret->height = be16(segment.data + 1);
+    ret->width = be16(segment.data + 3);
+    ret->gray = segment.data[5] == 1;
+    if (segment.size < 6 + 3u * segment.data[5])
+        return media__image_bad(reterr, "JPEG: byte %zu: its frame header is cut", at);
+    return RPC_OK;
+}
+
+static rpc_code jpeg_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    *ret = (media__image_info){.kind = MEDIA__IMAGE_JPEG, .orientation = 1};
+    bool exif = false;
+    for (size_t at = 2;;) {
+        if (at >= file.size || file.data[at] != 0xff)
+            return media__image_bad(
+                reterr, "JPEG: byte %zu: no marker where a segment must begin", at);
+        while (at < file.size && file.data[at] == 0xff) /* fill bytes (B.1.1.2) */
+            at++;
+        if (file.size < 3 || at > file.size - 3)
+            return media__image_bad(reterr, "JPEG: cut at byte %zu, within its header", file.size);
+        const unsigned marker = file.data[at++];
+        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) /* stand alone */
+            continue;
+        if (marker == 0xd9 || marker == 0xda)
+            return media__image_bad(
+                reterr, "JPEG: byte %zu: its picture begins or ends before a frame header", at);
+        const size_t size = be16(file.data + at);
+        if (size < 2 || size > file.size - at)
+            return media__image_bad(
+                reterr, "JPEG: byte %zu: a segment is longer than the file, or too short", at);
+        const rpc_bytes segment = rpc_bytes_of(file.data + at + 2, size - 2);
+        if (jpeg_is_frame(marker))
+            return jpeg_frame(segment, at, ret, reterr);
+        if (marker == 0xe1 && !exif && segment.size >= 6 &&
+            memcmp(segment.data, "Exif\0\0", 6) == 0) {
+            exif = true; /* the first one counts */
+            ret->orientation = media__exif_orientation(
+                rpc_bytes_of(segment.data + 6, segment.size - 6));
+        }
+        at += size;
+    }
+}
+
+/* ---- WebP ------------------------------------------------------------------------------------ */
+
+static uint32_t le24(const uint8_t *p)
+{
+    return (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+}
+
+/* The first chunk of a kind that gives the size. */
+static rpc_code webp_size(
+    const uint8_t *type, rpc_bytes chunk, size_t at, media__image_info *ret, rpc_status *reterr)
+{
+    const uint8_t *p = chunk.data;
+    if (memcmp(type, "VP8X", 4) == 0 && chunk.size >= 10) {
+        ret->animated = p[0] & 0x02;
+        ret->alpha = p[0] & 0x10;
+        ret->width = le24(p + 4) + 1;
+        ret->height = le24(p + 7) + 1;
+        return RPC_OK;
+    }
+    if (memcmp(type, "VP8L", 4) == 0 && chunk.size >= 5 && p[0] == 0x2f) {
+        const uint32_t bits = le32(p + 1);
+        ret->width = (bits & 0x3fff) + 1;
+        ret->height = (bits >> 14 & 0x3fff) + 1;
+        ret->alpha = bits >> 28 & 1;
+        return RPC_OK;
+    }
+    if (memcmp(type, "VP8 ", 4) == 0 && chunk.size >= 10 && memcmp(p + 3, "\x9d\x01\x2a", 3) == 0) {
+        ret->width = le24(p + 6) & 0x3fff;
+        ret->height = le24(p + 8) & 0x3fff;
+        return RPC_OK;
+    }
+    return media__image_bad(reterr, "WebP: byte %zu: no header of a picture where one must be", at);
+}
+
+/* EXIF stands behind the picture, where only VP8X announces it. */
+static void webp_exif(rpc_bytes riff, size_t at, media__image_info *info)
+{
+    while (riff.size >= 8 && at <= riff.size - 8) {
+        const size_t size = le32(riff.data + at + 4);
+        if (size > riff.size - at - 8)
+            return;
+        if (memcmp(riff.data + at, "EXIF", 4) == 0) {
+            rpc_bytes exif = rpc_bytes_of(riff.data + at + 8, size);
+            if (exif.size >= 6 && memcmp(exif.data, "Exif\0\0", 6) == 0) /* some writers add it */
+                exif = rpc_bytes_of(exif.data + 6, exif.size - 6);
+            info->orientation = media__exif_orientation(exif);
+            return;
+        }
+        at += 8 + size + (size & 1);
+    }
+}
+
+static rpc_code webp_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    if (file.size < 30)
+        return media__image_bad(reterr, "WebP: cut at byte %zu, within its header", file.size);
+    const size_t riff_size = le32(file.data + 4), size = le32(file.data + 16);
+    if (riff_size < 12 || riff_size > file.size - 8)
+        return media__image_bad(reterr,
+            "WebP: byte 4: its RIFF header says %zu bytes, there are %zu", riff_size,
+            file.size - 8);
+    if (size > riff_size - 12)
+        return media__image_bad(reterr, "WebP: byte 16: its first chunk is longer than the file");
+    media__image_info info = {.kind = MEDIA__IMAGE_WEBP, .orientation = 1, .bits = 8};
+    const rpc_code code = webp_size(
+        file.data + 12, rpc_bytes_of(file.data + 20, size), 12, &info, reterr);
+    if (code)
+        return code;
+    if (memcmp(file.data + 12, "VP8X", 4) == 0)
+        webp_exif(rpc_bytes_of(file.data, riff_size + 8), 20 + size + (size & 1), &info);
+    *ret = info;
+    return RPC_OK;
+}
+
+/* ---- KTX2 ------------------------------------------------------------------------------------ */
+
+static rpc_code ktx2_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    if (file.size < 80)
+        return media__image_bad(reterr, "KTX2: cut at byte %zu, within its header", file.size);
+    const uint32_t height = le32(file.data + 24);
+    *ret = (media__image_info){.kind = MEDIA__IMAGE_KTX2,
+        .width = le32(file.data + 20),
+        .height = height ? height : 1, /* a line */
+        .orientation = 1,
+        .bits = 8};
+    return RPC_OK;
+}
+
+/* ---- which of them --------------------------------------------------------------------------- */
+
+static bool begins(rpc_bytes file, const char *with, size_t size)
+{
+    return file.size >= size && memcmp(file.data, with, size) == 0;
+}
+
+static rpc_code probe_kind(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    if (begins(file, "\x89PNG\r\n\x1a\n", 8))
+        return png_probe(file, ret, reterr);
+    if (begins(file, "\xff\xd8\xff", 3))
+        return jpeg_probe(file, ret, reterr);
+    if (begins(file, "RIFF", 4) && file.size >= 12 && memcmp(file.data + 8, "WEBP", 4) == 0)
+        return webp_probe(file, ret, reterr);
+    if (begins(file, "\xabKTX 20\xbb\r\n\x1a\n", 12))
+        return ktx2_probe(file, ret, reterr);
+    return rpc_status_set(reterr, RPC_UNIMPLEMENTED,
+        "image: the bytes are neither PNG, JPEG, WebP nor KTX2; use one of these");
+}
+
+rpc_code media__image_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    media__image_info info = {.kind = 0};
+    const rpc_code code = probe_kind(file, &info, reterr);
+    if (code)
+        return code;
+    if (info.width == 0 || info.height == 0)
+        return media__image_bad(reterr, "%s: its size is %" PRIu32 " × %" PRIu32 " px",
+            media__image_kind_name(info.kind), info.width, info.height);
+    if (info.width > MEDIA__IMAGE_SIDE_MAX || info.height > MEDIA__IMAGE_SIDE_MAX ||
+        (uint64_t)info.width * info.height > MEDIA__IMAGE_PIXELS_MAX)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+            "image: %s of %" PRIu32 " × %" PRIu32 " px; at most %d px a side and %u px in all are "
+            "read",
+            media__image_kind_name(info.kind), info.width, info.height, MEDIA__IMAGE_SIDE_MAX,
+            MEDIA__IMAGE_PIXELS_MAX);
+    *ret = info;
+    return RPC_OK;
+}
