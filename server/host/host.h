@@ -215,7 +215,11 @@ static inline host_field host_who(const char *name, const char *text)
     return field;
 }
 
-/** Writes one JSON line {"time", "level", "program", "message", fields…} before it returns. */
+/** Of a line or record. */
+#define HOST_FIELDS_MAX 32u
+
+/** Writes one JSON line {"time", "level", "program", "message", fields…} before it returns. Texts
+ *  that are too large together are cut further, the largest first, so that each field is there. */
 void host_log_write(
     host_log *log, host_level level, const char *message, const host_field *fields, size_t count);
 #define HOST_LOG(log, level, message, ...)                                                         \
@@ -226,9 +230,10 @@ void host_log_write(
 void host_log_access(host_log *log, const host_field *fields, size_t count);
 uint64_t host_log_dropped(const host_log *log);
 
-/** The fields as one JSON object, as log lines have them: for the audit trail. Its bytes; a field
- *  for which there is no room is left out, so that foreign text keeps no record from being
- *  written. 0 when there is no room for an object. */
+/** The fields as one JSON object, as log lines have them: for the audit trail. Its bytes. Where
+ *  texts are too large for room they are cut, so that foreign text keeps no record from being
+ *  written and no other field from being in it; only where names and numbers alone are too large
+ *  fields are left out. 0 when there is no room for an object. */
 size_t host_fields_json(
     host_log *log, const host_field *fields, size_t count, char *ret, size_t room);
 

@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -18,6 +19,7 @@
 #include <time.h>
 
 #define LINE_MAX_BYTES  8192u
+#define LINE_ROOM       (LINE_MAX_BYTES - 16u) /* what closes a line comes behind it */
 #define FIELD_MAX_BYTES 1024u
 #define WAITING_MAX     (1u << 20) /* bytes of access lines */
 #define GATHER_US       2000       /* lines are gathered for so long before they are written */
@@ -56,12 +58,25 @@ struct host_log {
 /* Room for what closes the line is always kept. */
 static void put(log_line *line, const char *text, size_t size)
 {
-    if (size > sizeof line->text - 16 - line->size) {
+    if (size > LINE_ROOM - line->size) {
         line->cut = true;
         return;
     }
     memcpy(line->text + line->size, text, size);
     line->size += size;
+}
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* In a line; valid: the text that it is of is UTF-8. */
+static size_t escaped_size(uint8_t c, bool valid)
+{
+    if (is_plain(c) || (c >= 0x80 && valid))
+        return 1;
+    return c == '"' || c == '\\' ? 2 : 6;
 }
 
 static void put_escaped(log_line *line, uint8_t c)
@@ -77,41 +92,76 @@ static void put_escaped(log_line *line, uint8_t c)
     put(line, escaped, 6);
 }
 
-static bool is_plain(uint8_t c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
 /* What put_quoted() does where something must be escaped; valid: it is UTF-8. */
-static void put_escaped_text(log_line *line, const uint8_t *text, size_t size, bool valid)
+static void put_escaped_text(log_line *line, rpc_bytes text, bool valid)
 {
     size_t from = 0;
-    for (size_t i = 0; i < size; i++) {
-        uint8_t c = text[i];
-        if (is_plain(c) || (c >= 0x80 && valid))
+    for (size_t i = 0; i < text.size; i++) {
+        if (escaped_size(text.data[i], valid) == 1)
             continue;
-        put(line, (const char *)text + from, i - from);
-        put_escaped(line, c);
+        put(line, (const char *)text.data + from, i - from);
+        put_escaped(line, text.data[i]);
         from = i + 1;
     }
-    put(line, (const char *)text + from, size - from);
+    put(line, (const char *)text.data + from, text.size - from);
+}
+
+/* At most max of its bytes, no character of it in pieces. */
+static rpc_bytes beginning(rpc_bytes text, size_t max)
+{
+    size_t size = text.size < max ? text.size : max;
+    while (size < text.size && size > 0 && (text.data[size] & 0xC0) == 0x80)
+        size--;
+    return rpc_bytes_of(text.data, size);
+}
+
+static bool goes_as_it_is(rpc_bytes text)
+{
+    return text.size == 0 ||
+           (rpc_printable_run(text) == text.size && !memchr(text.data, '"', text.size) &&
+               !memchr(text.data, '\\', text.size));
+}
+
+/* What of a text goes into a line, and how large it is there, without its quotes. */
+typedef struct shown {
+    rpc_bytes text;
+    bool plain, valid;
+    size_t size;
+} shown;
+
+/* max: of its size in the line. */
+static shown shown_of(rpc_bytes text, size_t max)
+{
+    shown s = {.text = beginning(text, FIELD_MAX_BYTES)};
+    s.plain = goes_as_it_is(s.text);
+    s.valid = s.plain || rpc_utf8_valid(s.text);
+    if (s.plain) {
+        s.text = beginning(s.text, max);
+        s.size = s.text.size;
+        return s;
+    }
+    size_t i = 0;
+    for (; i < s.text.size; i++) {
+        const size_t more = escaped_size(s.text.data[i], s.valid);
+        if (more > max - s.size)
+            break;
+        s.size += more;
+    }
+    const rpc_bytes whole = s.valid ? beginning(s.text, i) : rpc_bytes_of(s.text.data, i);
+    s.size -= i - whole.size; /* bytes of a character, none of which is escaped */
+    s.text = whole;
+    return s;
 }
 
 /* A JSON string; bytes that are not UTF-8 appear as \ufffd. */
-static void put_quoted(log_line *line, rpc_bytes text)
+static void put_quoted(log_line *line, rpc_bytes text, size_t max)
 {
-    size_t size = text.size < FIELD_MAX_BYTES ? text.size : FIELD_MAX_BYTES;
-    while (size < text.size && size > 0 && (text.data[size] & 0xC0) == 0x80)
-        size--; /* not in the middle of a character */
-    rpc_bytes whole = rpc_bytes_of(text.data, size);
+    const shown s = shown_of(text, max);
     put(line, "\"", 1);
-    if (size == 0 || (rpc_printable_run(whole) == size && !memchr(text.data, '"', size) &&
-                         !memchr(text.data, '\\', size))) {
-        if (size > 0)
-            put(line, (const char *)text.data, size);
-    } else {
-        put_escaped_text(line, text.data, size, rpc_utf8_valid(whole));
-    }
+    if (!s.plain)
+        put_escaped_text(line, s.text, s.valid);
+    else if (s.size > 0)
+        put(line, (const char *)s.text.data, s.size);
     put(line, "\"", 1);
 }
 
@@ -128,7 +178,8 @@ static void put_number(log_line *line, int64_t number)
     put(line, digits + at, sizeof digits - at);
 }
 
-static void put_field(host_log *log, log_line *line, const host_field *field)
+/* text_max: of the size in the line of a text. */
+static void put_field(host_log *log, log_line *line, const host_field *field, size_t text_max)
 {
     char pseudonym[HOST_PSEUDONYM_CHARS + 1];
     size_t before = line->size;
@@ -143,14 +194,73 @@ static void put_field(host_log *log, log_line *line, const host_field *field)
         break;
     case HOST_FIELD_PSEUDONYM:
         host_pseudonym(log, field->text, pseudonym);
-        put_quoted(line, rpc_bytes_of(pseudonym, HOST_PSEUDONYM_CHARS));
+        put_quoted(line, rpc_bytes_of(pseudonym, HOST_PSEUDONYM_CHARS), HOST_PSEUDONYM_CHARS);
         break;
     case HOST_FIELD_TEXT:
-        put_quoted(line, field->text);
+        put_quoted(line, field->text, text_max);
         break;
     }
     if (line->cut)
         line->size = before; /* a field is there whole or not at all */
+}
+
+/* False: not all found room. room: the line's size is not above it then. */
+static bool put_fields(host_log *log, log_line *line, const host_field *fields, size_t count,
+    size_t text_max, size_t room)
+{
+    bool all = true;
+    for (size_t i = 0; i < count; i++) {
+        size_t before = line->size;
+        put_field(log, line, &fields[i], text_max);
+        if (line->size > room)
+            line->size = before;
+        all = all && line->size > before;
+    }
+    return all;
+}
+
+/* How large each text may be for all fields to find room: those that are small are whole, and the
+ * others share what these leave. 0: there is no room for all of them, whatever is cut. */
+static size_t fair_share(
+    host_log *log, const log_line *line, const host_field *fields, size_t count, size_t room)
+{
+    log_line bare = {.size = 0};
+    size_t sizes[HOST_FIELDS_MAX], texts = 0;
+    assert(count <= HOST_FIELDS_MAX);
+    put(&bare, "{}", line->size < 2 ? line->size : 2); /* what stands before decides on the comma */
+    const size_t head = bare.size;
+    if (!put_fields(log, &bare, fields, count, 0, LINE_ROOM) ||
+        bare.size - head > room - line->size)
+        return 0;
+    size_t left = room - line->size - (bare.size - head);
+    for (size_t i = 0; i < count; i++)
+        if (fields[i].kind == HOST_FIELD_TEXT)
+            sizes[texts++] = shown_of(fields[i].text, SIZE_MAX).size;
+    size_t share = 0;
+    for (size_t whole = SIZE_MAX; texts > 0 && whole > 0;) {
+        share = left / texts;
+        whole = 0;
+        for (size_t i = 0; i < texts;)
+            if (sizes[i] <= share) {
+                left -= sizes[i];
+                sizes[i] = sizes[--texts];
+                whole++;
+            } else
+                i++;
+    }
+    return share;
+}
+
+/* Cuts what is too large, rather than to leave a field out. */
+static void put_all_fields(
+    host_log *log, log_line *line, const host_field *fields, size_t count, size_t room)
+{
+    const size_t before = line->size;
+    if (put_fields(log, line, fields, count, SIZE_MAX, room))
+        return;
+    line->size = before;
+    const size_t share = fair_share(log, line, fields, count, room);
+    (void)put_fields(log, line, fields, count, share, room);
 }
 
 size_t host_fields_json(
@@ -158,16 +268,11 @@ size_t host_fields_json(
 {
     log_line line;
     line.size = 0;
-    put(&line, "{", 1);
-    for (size_t i = 0; i < count; i++) {
-        size_t before = line.size;
-        put_field(log, &line, &fields[i]);
-        if (line.size + 1 > room) /* '}' comes behind it */
-            line.size = before;
-    }
-    line.text[line.size++] = '}';
-    if (line.size > room)
+    if (room < 2)
         return 0;
+    put(&line, "{", 1);
+    put_all_fields(log, &line, fields, count, (room < LINE_ROOM ? room : LINE_ROOM) - 1);
+    line.text[line.size++] = '}';
     memcpy(ret, line.text, line.size);
     return line.size;
 }
@@ -210,9 +315,8 @@ static void make_line(host_log *log, log_line *line, const char *level, const ch
     const host_field heads[] = {host_text("level", level), host_text("program", log->program),
         host_text("message", message)};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
-        put_field(log, line, &heads[i]);
-    for (size_t i = 0; i < count; i++)
-        put_field(log, line, &fields[i]);
+        put_field(log, line, &heads[i], SIZE_MAX);
+    put_all_fields(log, line, fields, count, LINE_ROOM);
     memcpy(line->text + line->size, "}\n", 2);
     line->size += 2;
 }

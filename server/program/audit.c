@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "program.h"
 
+#include <assert.h>
 #include <semaphore.h>
 
-#define FIELDS_MAX 24u
+#define FIELDS_MAX HOST_FIELDS_MAX
 
 const char *const program_durabilities[] = {"process", "power", NULL};
 
@@ -91,8 +92,7 @@ rpc_code program_audit(trust_audit *audit, host_log *log, const rpc_clock *clock
     };
     char json[TRUST_AUDIT_RECORD_BYTES_MAX];
     rpc_status why = {.code = RPC_OK};
-    if (count > FIELDS_MAX - 3)
-        count = FIELDS_MAX - 3;
+    assert(count <= FIELDS_MAX - 3);
     memcpy(&all[3], fields, count * sizeof *fields);
     const size_t size = host_fields_json(log, all, count + 3, json, sizeof json);
     rpc_code code = write_and_wait(audit, rpc_bytes_of(json, size), &why);

@@ -534,6 +534,22 @@ class Requests(Case):
                 self.fails(grpc.StatusCode.NOT_FOUND, self.world.skms.stub().GetKeySet,
                            keys.GetKeySetRequest(val_service=name, purpose=MANIFESTS))
 
+    def test_no_field_of_a_refusals_record_is_lost_to_a_long_name(self):
+        """Whatever a caller names: who it was, what for, and how it ended stand in the trail."""
+        longest = "https://" + "x" * 192
+        for name in (longest, longest + "x", "x" * 1024, "x" * 100000, '"' * 4096, "\x01" * 4096,
+                     "\u0430" * 4096, "\U0001f642\n" * 2000):
+            for method, event in (("GetSigningKey", "release"), ("ProvisionKey", "provision")):
+                self.fails(DENIED, self.call, method, bearer(self.good()), service=name)
+                record = [r for r in self.world.skms.audit() if r["event"] == event][-1]
+                self.assertEqual(set(record), {
+                    "time_ms", "request_id", "event", "outcome", "client", "certificate_sha256",
+                    "val_service", "purpose", "kids"}, (method, name[:10]))
+                self.assertEqual((record["outcome"], record["client"], record["purpose"]),
+                                 ("PERMISSION_DENIED", self.world.val.name, "manifests"))
+                self.assertTrue(name.startswith(record["val_service"]))
+                self.assertGreaterEqual(len(record["val_service"]), min(len(name), 200))
+
     def test_purposes_that_are_none(self):
         for purpose in (0, 3, -1, 2**31 - 1):
             for method in keyrefused.METHODS:
