@@ -353,7 +353,7 @@ static void conclude(dacm_access *access, const trust_decision *decision)
         remember(access, reason);
         return;
     }
-    if (!access->bearer.token && !dacm_strangers_admit(&access->service->strangers,
+    if (!access->bearer.token && !program_strangers_admit(&access->service->strangers,
                                      access->now_ms / 1000, &access->left_out)) {
         deliver(access);
         return;

@@ -12,12 +12,12 @@
 #include "dacm/v1/token_status.pb-c.h"
 #include "facts.h"
 #include "object.h"
+#include "program.h"
 #include "records.h"
 #include "ring.h"
 #include "rpc.h"
 #include "running.h"
 #include "store.h"
-#include "strangers.h"
 #include "trust.h"
 #include "uploads.h"
 
@@ -34,7 +34,7 @@ typedef struct dacm_service {
     dacm_ring *ring;
     dacm_trust *trust;
     dacm_lists *lists;
-    dacm_strangers strangers;
+    program_strangers strangers;
     host_log *log;
     uint8_t page_key[32]; /* seals page tokens */
 } dacm_service;

@@ -139,8 +139,7 @@ static rpc_code open_trust(dacm_server *server, rpc_status *reterr)
     }
     trust->remembered = host_metrics_counter(server->metrics, "dacm_decisions_remembered_total",
         "Decisions that allowed and were answered from what their connection remembers.", NULL);
-    dacm_strangers_init(&server->service.strangers,
-        (unsigned)host_int(values, "audit.unauthenticated_per_s"),
+    program_strangers_init(&server->service.strangers, values,
         host_metrics_counter(server->metrics, "dacm_audit_left_out_total",
             "Requests without a genuine token that have no audit record of their own.", NULL));
     trust->records_held = host_metrics_counter(server->metrics, "dacm_audit_held_total",
@@ -661,7 +660,7 @@ static void close_service(dacm_server *server)
     dacm_uploads_free(service->uploads);
     dacm_ring_free(service->ring);
     dacm_lists_free(service->lists);
-    dacm_strangers_done(&service->strangers);
+    program_strangers_done(&service->strangers);
     rpc_runtime_free(service->runtime);
 }
 

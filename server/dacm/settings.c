@@ -100,8 +100,7 @@ const host_setting dacm_settings[] = {
     NUMBER("store.sweep_grace_s", "s", 1, 31536000, "86400", "how long such chunks are kept"),
     NUMBER("store.versions_max", NULL, 1, 1000000, "100", "versions kept per asset"),
     PROGRAM_AUDIT_SETTINGS,
-    NUMBER("audit.unauthenticated_per_s", NULL, 1, 1000000, "100",
-        "records a second of requests without a genuine token; the others are counted"),
+    PROGRAM_STRANGERS_SETTING,
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING) HOST_HTTPS_LIMITS(HOST_RPC_LIMIT_SETTING)
         NUMBER("limits.object_bytes", "bytes", 1, 17179869184, "17179869184", "largest upload"),
     NUMBER("limits.uploads_per_owner", NULL, 1, 1000, "8", "running uploads of a user"),

@@ -10,6 +10,7 @@
 #include "store.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <sys/types.h>
 
 /* ---- main ------------------------------------------------------------------------------------ */
@@ -119,6 +120,12 @@ extern const char *const program_levels[];       /* of log.level */
             "a write of records that takes longer is taken for a broken disk: no answer waits "    \
             "for it")
 
+/** Of a server whose trail strangers reach: program_strangers. */
+#define PROGRAM_STRANGERS_SETTING                                                                  \
+    PROGRAM_NUMBER("audit.unauthenticated_per_s", NULL, 1, 1000000, "100",                         \
+        "records a second of requests of strangers, who have neither a genuine token nor, at the " \
+        "SKM-S, an enrolment; the others are counted")
+
 #define PROGRAM_LOG_SETTINGS                                                                       \
     {.name = "log.level",                                                                          \
         .kind = HOST_ENUM,                                                                         \
@@ -182,6 +189,26 @@ RPC_MUST_USE rpc_code program_check_https(
 RPC_MUST_USE rpc_code program_audit(trust_audit *audit, host_log *log, const rpc_clock *clock,
     host_counter *refused, const char *request_id, const char *event, const host_field *fields,
     size_t count, rpc_status *reterr);
+
+/** Requests of those whom nobody knows are anybody's to send, as fast as the network allows. So
+ *  many a second (PROGRAM_STRANGERS_SETTING) have an audit record of their own; the others are
+ *  counted, and the next record says how many there were: a stranger must not be able to fill the
+ *  audit trail's disk, on which every answer hangs. Why so: docs/decisions/0010. Any thread. */
+typedef struct program_strangers {
+    pthread_mutex_t lock;
+    unsigned records_per_s_max;
+    int64_t second; /* (lock) of records */
+    unsigned records;
+    uint64_t left_out;          /* (lock) since the last record */
+    host_counter *left_out_all; /* may be NULL */
+} program_strangers;
+
+void program_strangers_init(
+    program_strangers *strangers, const host_values *values, host_counter *left_out_all);
+void program_strangers_done(program_strangers *strangers);
+/** True: the request at now_s (seconds since 1970) is to be recorded, with *ret_left_out others
+ *  that were not. False: it was counted. */
+bool program_strangers_admit(program_strangers *strangers, int64_t now_s, uint64_t *ret_left_out);
 
 /* ---- unary methods that may block
  * ----------------------------------------------------------------

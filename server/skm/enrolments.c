@@ -122,6 +122,27 @@ const skm__member *skm__member_find(
     return s.several ? NULL : s.found;
 }
 
+static bool name_known(const skm_state *state, const skm_caller *caller, const char *name)
+{
+    for (size_t i = first_of(state, name);
+         i < state->member_count && strcasecmp(state->members[i].san, name) == 0; i++)
+        if (named(caller, state->members[i].san))
+            return true;
+    return false;
+}
+
+bool skm_caller_known(skm_state *state, const skm_caller *caller)
+{
+    bool known = false;
+    pthread_rwlock_rdlock(&state->lock);
+    for (const char *const *name = caller->dns_names; name && *name && !known; name++)
+        known = name_known(state, caller, *name);
+    for (const char *const *name = caller->uri_names; name && *name && !known; name++)
+        known = name_known(state, caller, *name);
+    pthread_rwlock_unlock(&state->lock);
+    return known;
+}
+
 /* ---- records ------------------------------------------------------------------------------------
  */
 
@@ -343,7 +364,8 @@ rpc_code skm__tokens_void(skm_state *state, rpc_status *reterr)
 /* ---- enrolling ----------------------------------------------------------------------------------
  */
 
-static skm__enrolment *by_token(skm_state *state, const char *token, skm__service **ret_service)
+static skm__enrolment *by_token(
+    const skm_state *state, const char *token, skm__service **ret_service)
 {
     uint8_t digest[32];
     trust_sha256(rpc_bytes_str(token), digest);
@@ -359,31 +381,57 @@ static skm__enrolment *by_token(skm_state *state, const char *token, skm__servic
     return NULL;
 }
 
+/* The enrolment that waits for that token, from that caller. */
+static rpc_code find_enrolment(const skm_state *state, const skm_caller *caller, const char *token,
+    skm__service **ret_service, const skm__enrolment **ret, rpc_status *reterr)
+{
+    *ret = by_token(state, token, ret_service);
+    if (*ret && (*ret)->token_expires_at > skm__now_s(state) && named(caller, (*ret)->san))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_UNAUTHENTICATED,
+        "the token is not good (any more), or not for this certificate; ask the operator for a new "
+        "one");
+}
+
 /* A point of small order seals for everybody. */
-static bool can_seal_to(const uint8_t sealing_key[SKM_SEALING_BYTES])
+static rpc_code check_sealing_key(const uint8_t sealing_key[SKM_SEALING_BYTES], rpc_status *reterr)
 {
     uint8_t sealed[crypto_box_SEALBYTES + 1];
-    return crypto_box_seal(sealed, (const uint8_t *)"", 1, sealing_key) == 0;
+    return crypto_box_seal(sealed, (const uint8_t *)"", 1, sealing_key) == 0
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                     "sealing_key: is no X25519 public key that something can be sealed to");
+}
+
+rpc_code skm_enrol_check(skm_state *state, const skm_caller *caller, const char *token,
+    const uint8_t sealing_key[SKM_SEALING_BYTES], rpc_status *reterr)
+{
+    skm__service *service = NULL;
+    const skm__enrolment *found = NULL;
+    if (check_sealing_key(sealing_key, reterr) != RPC_OK)
+        return RPC_INVALID_ARGUMENT;
+    pthread_rwlock_rdlock(&state->lock);
+    const rpc_code code = find_enrolment(state, caller, token, &service, &found, reterr);
+    pthread_rwlock_unlock(&state->lock);
+    return code;
 }
 
 static rpc_code enrol(skm_state *state, const skm_caller *caller, const char *token,
     const uint8_t sealing_key[SKM_SEALING_BYTES], skm_enrolled *ret, rpc_status *reterr)
 {
     skm__service *service = NULL;
-    const skm__enrolment *found = by_token(state, token, &service);
-    const int64_t now = skm__now_s(state);
-    if (!found || found->token_expires_at <= now || !named(caller, found->san))
-        return rpc_status_set(reterr, RPC_UNAUTHENTICATED,
-            "the token is not good (any more), or not for this certificate; ask the operator for "
-            "a new one");
+    const skm__enrolment *found = NULL;
+    rpc_code code = find_enrolment(state, caller, token, &service, &found, reterr);
+    if (code != RPC_OK)
+        return code;
     skm__enrolment enrolment = *found;
     const size_t index = (size_t)(found - service->enrolments);
     enrolment.has_token = false;
     enrolment.token_expires_at = 0;
     enrolment.enrolled = true;
-    enrolment.enrolled_at = now;
+    enrolment.enrolled_at = skm__now_s(state);
     memcpy(enrolment.sealing_key, sealing_key, sizeof enrolment.sealing_key);
-    rpc_code code = write_enrolment(state, service, &enrolment, reterr);
+    code = write_enrolment(state, service, &enrolment, reterr);
     if (code == RPC_OK)
         code = place(state, service, index, &enrolment, reterr);
     if (code != RPC_OK)
@@ -398,9 +446,8 @@ static rpc_code enrol(skm_state *state, const skm_caller *caller, const char *to
 rpc_code skm_enrol(skm_state *state, const skm_caller *caller, const char *token,
     const uint8_t sealing_key[SKM_SEALING_BYTES], skm_enrolled *ret, rpc_status *reterr)
 {
-    if (!can_seal_to(sealing_key))
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "sealing_key: is no X25519 public key that something can be sealed to");
+    if (check_sealing_key(sealing_key, reterr) != RPC_OK)
+        return RPC_INVALID_ARGUMENT;
     pthread_mutex_lock(&state->change);
     const rpc_code code = enrol(state, caller, token, sealing_key, ret, reterr);
     pthread_mutex_unlock(&state->change);

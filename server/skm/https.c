@@ -126,18 +126,22 @@ static void release_record(
 {
     const host_certificate *certificate = host_request_certificate(request);
     const skm_caller caller = {.has = has_name, .certificate = certificate};
-    char sha256[65], kids[SKM_RELEASED_KIDS_BYTES];
+    char kids[SKM_RELEASED_KIDS_BYTES];
     skm_release release;
     rpc_status status = {0}, why;
-    rpc_hex(
-        rpc_bytes_of(host_certificate_sha256(certificate), HOST_CERTIFICATE_SHA256_BYTES), sha256);
     const rpc_code code = skm_keys_release(
         service->state, &caller, name, purpose, &release, &status);
     skm_release_kids(&release, kids);
-    if (SKM_AUDIT(service, host_request_id_of(request), "release", &why,
-            host_text("outcome", rpc_code_name(code)), host_text("client", release.san),
-            host_text("certificate_sha256", sha256), host_text("val_service", name),
-            host_text("purpose", skm_purpose_name(purpose)), host_text("kids", kids)) != RPC_OK)
+    const skm_record record = {.event = "release",
+        .request_id = host_request_id_of(request),
+        .outcome = rpc_code_name(code),
+        .client = release.san,
+        .certificate_sha256 = host_certificate_sha256(certificate),
+        .val_service = name,
+        .purpose = skm_purpose_name(purpose),
+        .kids = kids,
+        .stranger = code == RPC_PERMISSION_DENIED}; /* no token can come here: nothing says more */
+    if (skm_trail(service, &record, &why) != RPC_OK)
         host_request_refuse(request, 503, "the audit trail cannot be written; try again later");
     else if (code == RPC_PERMISSION_DENIED)
         host_request_refuse(request, 403, "there are no such keys for this certificate");

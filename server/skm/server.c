@@ -68,6 +68,9 @@ static rpc_code open_watching(skm_server *server, rpc_status *reterr)
         return no_memory(reterr);
     service->audit_refused = host_metrics_counter(service->metrics, "skm_audit_refused_total",
         "Requests refused because the audit trail would not take their record.", NULL);
+    program_strangers_init(&service->strangers, values_of(server),
+        host_metrics_counter(service->metrics, "skm_audit_left_out_total",
+            "Refused requests of strangers that have no audit record of their own.", NULL));
     host_metrics_gauge(service->metrics, "skm_log_lines_dropped",
         "Access log lines that were dropped.", NULL, lines_dropped, server);
     host_metrics_gauge(service->metrics, "skm_keys_tended",
@@ -320,6 +323,7 @@ void skm_server_stop(skm_server *server)
     skm_tokens_stop(service->tokens);
     skm_watchers_free(service->watchers);
     skm_state_close(service->state);
+    program_strangers_done(&service->strangers);
     store_close(server->db);
     trust_audit_close(service->audit);
     rpc_runtime_free(service->runtime);

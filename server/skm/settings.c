@@ -79,6 +79,7 @@ const host_setting skm_settings[] = {
     NUMBER("store.queue_max", NULL, 16, 1000000, "4096", "writes that may wait"),
     NUMBER("store.services_max", NULL, 1, 65536, "1024", "VAL services"),
     PROGRAM_AUDIT_SETTINGS,
+    PROGRAM_STRANGERS_SETTING,
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING) HOST_HTTPS_LIMITS(HOST_RPC_LIMIT_SETTING)
         NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),
     PROGRAM_LOG_SETTINGS,

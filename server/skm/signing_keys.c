@@ -72,17 +72,26 @@ static skm_service *service_of(const program_call *c)
     return ((skm_signing_keys *)c->service)->service;
 }
 
-/* Whatever is refused here stands in the trail, as what is allowed. */
-static rpc_code audit(program_call *c, const char *event, const char *val_service,
-    const char *purpose, const char *kids, const char *outcome, rpc_status *reterr)
+/* Who calls: what is known of him by certificate and token. */
+typedef struct visitor {
+    skm_caller caller;
+    trust_token *token; /* NULL: none, or not good here */
+    bool known;         /* enrolled, or the token is genuine */
+} visitor;
+
+static void visitor_done(visitor *v)
 {
-    char sha256[65];
-    const rpc_peer *peer = rpc_call_peer(c->call);
-    rpc_hex(rpc_bytes_of(peer->certificate_sha256, sizeof peer->certificate_sha256), sha256);
-    return SKM_AUDIT(service_of(c), host_rpc_request_id(c->call), event, reterr,
-        host_text("outcome", outcome), host_text("client", skm_caller_name(c->call)),
-        host_text("certificate_sha256", sha256), host_text("val_service", val_service),
-        host_text("purpose", purpose), host_text("kids", kids));
+    trust_token_unref(v->token);
+}
+
+/* Whatever is refused here stands in the trail, as what is allowed; strangers share records. */
+static rpc_code audit(program_call *c, const skm_record *what, rpc_status *reterr)
+{
+    skm_record record = *what;
+    record.request_id = host_rpc_request_id(c->call);
+    record.client = skm_caller_name(c->call);
+    record.certificate_sha256 = rpc_call_peer(c->call)->certificate_sha256;
+    return skm_trail(service_of(c), &record, reterr);
 }
 
 /* ---- the token of a VAL server ------------------------------------------------------------------
@@ -116,17 +125,19 @@ static void log_stranger(const program_call *c, const char *name, rpc_code code)
             "service, or its policy and purposes have no such keys");
 }
 
-/* *caller and *ret get what the token says, when there is one. */
-static rpc_code take_token(program_call *c, const char *name, const char *scope, skm_caller *caller,
-    trust_token **ret, rpc_status *reterr)
+/* visitor_done() it, whatever is returned. A token with too few rights is a genuine one. */
+static rpc_code take_token(
+    program_call *c, const char *name, const char *scope, visitor *ret, rpc_status *reterr)
 {
     rpc_status why;
-    const rpc_code code = skm_token_of(service_of(c)->tokens, c->call, scope, ret, &why);
-    *caller = skm_caller_of(c->call);
+    *ret = (visitor){.caller = skm_caller_of(c->call)};
+    const rpc_code code = skm_token_of(service_of(c)->tokens, c->call, scope, &ret->token, &why);
+    ret->known = ret->token || code == RPC_PERMISSION_DENIED ||
+                 skm_caller_known(service_of(c)->state, &ret->caller);
     if (code != RPC_OK)
         return refuse_token(c, name, &why, reterr);
-    if (*ret)
-        caller->client = (skm_client){(*ret)->issuer, (*ret)->client_id};
+    if (ret->token)
+        ret->caller.client = (skm_client){ret->token->issuer, ret->token->client_id};
     return RPC_OK;
 }
 
@@ -177,12 +188,21 @@ static rpc_code enrol(program_call *c, rpc_status *reterr)
     if (request->sealing_key.len != SKM_SEALING_BYTES)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "sealing_key: an X25519 public key has %d bytes", SKM_SEALING_BYTES);
-    rpc_code code = audit(c, "enrol", "", "", "", "asked", reterr);
-    if (code != RPC_OK)
-        return code;
-    code = skm_enrol(keys->service->state, &caller, request->token, request->sealing_key.data,
-        &enrolled, reterr);
-    if (audit(c, "enrol", enrolled.service, "", "", rpc_code_name(code), &why) != RPC_OK)
+    rpc_code code = skm_enrol_check(
+        keys->service->state, &caller, request->token, request->sealing_key.data, reterr);
+    const bool genuine = code == RPC_OK;
+    if (genuine) {
+        const skm_record asked = {.event = "enrol", .outcome = "asked"};
+        if ((code = audit(c, &asked, reterr)) != RPC_OK)
+            return code;
+        code = skm_enrol(keys->service->state, &caller, request->token, request->sealing_key.data,
+            &enrolled, reterr);
+    }
+    const skm_record record = {.event = "enrol",
+        .outcome = rpc_code_name(code),
+        .val_service = enrolled.service,
+        .stranger = !genuine && !skm_caller_known(keys->service->state, &caller)};
+    if (audit(c, &record, &why) != RPC_OK)
         return rpc_status_text(reterr, why.code, why.message);
     if (code != RPC_OK)
         return code;
@@ -223,8 +243,7 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
     const Skms__V1__GetSigningKeyRequest *request = (const Skms__V1__GetSigningKeyRequest *)
                                                         c->request;
     skm_signing_keys *keys = c->service;
-    skm_caller caller;
-    trust_token *token = NULL;
+    visitor v;
     char kids[SKM_RELEASED_KIDS_BYTES];
     skm_purpose purpose;
     skm_release release;
@@ -232,16 +251,21 @@ static rpc_code get_signing_key(program_call *c, rpc_status *reterr)
     if (!skm_purpose_of(request->purpose, &purpose))
         return skm_no_purpose(reterr);
     memset(&release, 0, sizeof release);
-    rpc_code code = take_token(c, "GetSigningKey", SKM_SCOPE_RETRIEVAL, &caller, &token, reterr);
+    rpc_code code = take_token(c, "GetSigningKey", SKM_SCOPE_RETRIEVAL, &v, reterr);
     if (code == RPC_OK) {
         code = skm_keys_release(
-            keys->service->state, &caller, request->val_service, purpose, &release, reterr);
+            keys->service->state, &v.caller, request->val_service, purpose, &release, reterr);
         log_stranger(c, "GetSigningKey", code);
     }
-    trust_token_unref(token);
+    visitor_done(&v);
     skm_release_kids(&release, kids);
-    if (audit(c, "release", code == RPC_OK ? release.service : request->val_service,
-            skm_purpose_name(purpose), kids, rpc_code_name(code), &why) != RPC_OK)
+    const skm_record record = {.event = "release",
+        .outcome = rpc_code_name(code),
+        .val_service = code == RPC_OK ? release.service : request->val_service,
+        .purpose = skm_purpose_name(purpose),
+        .kids = kids,
+        .stranger = code != RPC_OK && !v.known};
+    if (audit(c, &record, &why) != RPC_OK)
         return rpc_status_text(reterr, why.code, why.message);
     if (code != RPC_OK)
         return code;
@@ -279,15 +303,15 @@ static rpc_code check_provisioning(
     return why.code == RPC_OK ? RPC_OK : refuse_token(c, "ProvisionKey", &why, reterr);
 }
 
-static rpc_code provision(program_call *c, const Skms__V1__ProvisionKeyRequest *request,
-    skm_purpose purpose, skm_provisioned *ret, rpc_status *reterr)
+static rpc_code provision(
+    program_call *c, visitor *v, skm_purpose purpose, skm_provisioned *ret, rpc_status *reterr)
 {
-    skm_caller caller;
-    trust_token *token = NULL;
+    const Skms__V1__ProvisionKeyRequest *request = (const Skms__V1__ProvisionKeyRequest *)
+                                                       c->request;
     trust_signer *signer = NULL;
-    rpc_code code = take_token(c, "ProvisionKey", SKM_SCOPE_PROVISIONING, &caller, &token, reterr);
+    rpc_code code = take_token(c, "ProvisionKey", SKM_SCOPE_PROVISIONING, v, reterr);
     if (code == RPC_OK)
-        code = check_provisioning(c, token, request->val_service, reterr);
+        code = check_provisioning(c, v->token, request->val_service, reterr);
     if (code == RPC_OK)
         code = read_key(
             rpc_bytes_of(request->jwk.data, request->jwk.len), purpose, &signer, reterr);
@@ -295,12 +319,11 @@ static rpc_code provision(program_call *c, const Skms__V1__ProvisionKeyRequest *
         skm_tokens_know_key(service_of(c)->tokens, signer))
         code = skm_key_is_elsewhere(reterr);
     if (code == RPC_OK) {
-        code = skm_key_provision(service_of(c)->state, &caller, request->val_service, purpose,
+        code = skm_key_provision(service_of(c)->state, &v->caller, request->val_service, purpose,
             signer, request->signs_from, request->signs_until, ret, reterr);
         log_stranger(c, "ProvisionKey", code);
     }
     trust_signer_free(signer);
-    trust_token_unref(token);
     return code;
 }
 
@@ -311,12 +334,19 @@ static rpc_code provision_key(program_call *c, rpc_status *reterr)
     skm_signing_keys *keys = c->service;
     skm_purpose purpose;
     skm_provisioned provisioned = {.kid = ""};
+    visitor v;
     rpc_status why;
     if (!skm_purpose_of(request->purpose, &purpose))
         return skm_no_purpose(reterr);
-    const rpc_code code = provision(c, request, purpose, &provisioned, reterr);
-    if (audit(c, "provision", request->val_service, skm_purpose_name(purpose), provisioned.kid,
-            rpc_code_name(code), &why) != RPC_OK)
+    const rpc_code code = provision(c, &v, purpose, &provisioned, reterr);
+    visitor_done(&v);
+    const skm_record record = {.event = "provision",
+        .outcome = rpc_code_name(code),
+        .val_service = request->val_service,
+        .purpose = skm_purpose_name(purpose),
+        .kids = provisioned.kid,
+        .stranger = code != RPC_OK && !v.known};
+    if (audit(c, &record, &why) != RPC_OK)
         return rpc_status_text(reterr, why.code, why.message);
     if (code != RPC_OK)
         return code;

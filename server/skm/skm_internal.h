@@ -27,6 +27,7 @@ typedef struct skm_service {
     host_log *log;
     host_metrics *metrics;
     host_counter *audit_refused;
+    program_strangers strangers;
 } skm_service;
 
 /** Writes an audit record and waits for it: program_audit(). */
@@ -34,6 +35,17 @@ typedef struct skm_service {
     program_audit((service)->audit, (service)->log, (service)->clock, (service)->audit_refused,    \
         (request_id), (event), (const host_field[]){__VA_ARGS__},                                  \
         sizeof((const host_field[]){__VA_ARGS__}) / sizeof(host_field), (reterr))
+
+/** What the trail is told of a request of an SKM-C; texts may be NULL. */
+typedef struct skm_record {
+    const char *event, *request_id, *outcome;
+    const char *client; /* by its certificate */
+    const uint8_t *certificate_sha256;
+    const char *val_service, *purpose, *kids;
+    bool stranger; /* refused, without enrolment or genuine token: such share records */
+} skm_record;
+/** Writes it and waits for it, or counts it: program_audit(), program_strangers. */
+RPC_MUST_USE rpc_code skm_trail(skm_service *service, const skm_record *record, rpc_status *reterr);
 
 /** By the certificate of the connection; borrowed as long as the call. */
 static inline skm_caller skm_caller_of(const rpc_call *call)

@@ -138,8 +138,16 @@ typedef struct skm_enrolled {
     bool delegated;
 } skm_enrolled;
 
+/** Has its certificate a name of an SKM-C that is enrolled, of whatever service? By lists of names
+ *  only. */
+bool skm_caller_known(skm_state *state, const skm_caller *caller);
+
+/** Would skm_enrol() take it? Changes nothing. The errors are those of that. */
+RPC_MUST_USE rpc_code skm_enrol_check(skm_state *state, const skm_caller *caller, const char *token,
+    const uint8_t sealing_key[SKM_SEALING_BYTES], rpc_status *reterr);
+
 /** Uses up the token: from now on the caller gets that service's keys, sealed to sealing_key.
- *  UNAUTHENTICATED, whatever is wrong with token or certificate. */
+ *  INVALID_ARGUMENT: sealing_key; UNAUTHENTICATED, whatever is wrong with token or certificate. */
 RPC_MUST_USE rpc_code skm_enrol(skm_state *state, const skm_caller *caller, const char *token,
     const uint8_t sealing_key[SKM_SEALING_BYTES], skm_enrolled *ret, rpc_status *reterr);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """skmsd as a program: its configuration, where the master secret comes from, what it says when that
 is another one, health, metrics, SIGHUP."""
+import json
 import os
 import signal
 import subprocess
@@ -8,9 +9,10 @@ import threading
 import unittest
 
 import harness
+import keygiver
 import keyserver
 from configured import wait_until
-from keyserver import admin
+from keyserver import admin, keys
 
 
 class SkmsProgram(unittest.TestCase):
@@ -95,6 +97,76 @@ class SkmsProgram(unittest.TestCase):
                      b"skm_watchers 0", b"skm_audit_refused_total 0"):
             self.assertIn(line, body)
 
+    def strangers(self):
+        """skmsd that records one stranger a second, its VAL service's SKM-C, and what somebody with
+        a certificate of the PKI and nothing else can ask for."""
+        def few(_, config):
+            config["audit"]["unauthenticated_per_s"] = 1
+        server = self.server(few)
+        server.add()
+        known = server.client("dacm.example")
+        nobody = server.stub(server.certificate("nobody.example", "--dns", "nobody.example"))
+        late = server.token("late.example")  # a good token of another's
+        jwk = keygiver.private_jwk()
+        return server, known, {
+            "Enrol": lambda: nobody.Enrol(keys.EnrolRequest(
+                token="x" * 43, sealing_key=b"k" * 32)),
+            "Enrol with a stolen token": lambda: nobody.Enrol(keys.EnrolRequest(
+                token=late, sealing_key=b"k" * 32)),
+            "GetSigningKey": lambda: nobody.GetSigningKey(keys.GetSigningKeyRequest(
+                val_service=keyserver.DACM, purpose=keys.PURPOSE_MANIFESTS)),
+            "GetSigningKey with a forged token": lambda: nobody.GetSigningKey(
+                keys.GetSigningKeyRequest(purpose=keys.PURPOSE_TOKENS),
+                metadata=harness.bearer("a.b.c")),
+            "ProvisionKey": lambda: nobody.ProvisionKey(keys.ProvisionKeyRequest(
+                val_service=keyserver.DACM, purpose=keys.PURPOSE_MANIFESTS,
+                jwk=json.dumps(jwk).encode())),
+            "key-records": lambda: self.assertEqual(server.get(
+                f"/ss-kir/v1/key-records?val-service-id={keyserver.DACM}", "nobody.example")[0],
+                403),
+        }
+
+    def refused(self, call):
+        try:
+            call()
+        except keyserver.grpc.RpcError as error:
+            self.assertIn(error.code(), (keyserver.grpc.StatusCode.UNAUTHENTICATED,
+                                         keyserver.grpc.StatusCode.PERMISSION_DENIED))
+
+    def test_strangers_do_not_fill_the_audit_trail(self):
+        server, _, calls = self.strangers()
+        before = len(server.audit())
+        for name, call in calls.items():
+            with self.subTest(name=name):
+                told, asked = [], 0
+                while not told or not told[-1].get("left_out"):  # one that speaks of others
+                    self.refused(call)
+                    asked += 1
+                    told = server.audit()[before:]
+                self.assertLess(len(told), asked)
+                self.assertEqual(len(told) + sum(r.get("left_out", 0) for r in told), asked)
+                self.assertNotIn("asked", {record["outcome"] for record in told})
+                before += len(told)
+        left_out = sum(record.get("left_out", 0) for record in server.audit())
+        self.assertRegex(server.get("/metrics")[2].decode(),
+                         rf"(?m)^skm_audit_left_out_total {left_out}$")
+        done = server.run("--audit-verify")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_whoever_is_enrolled_has_a_record_of_each_refusal(self):
+        server, known, calls = self.strangers()
+        for _ in range(3):  # nothing is left for strangers in this second
+            self.refused(calls["GetSigningKey"])
+        before = len(server.audit())
+        for _ in range(5):
+            self.refused(lambda: known.keys(service="https://else.example"))
+            known.keys()
+        told = [record["outcome"] for record in server.audit()[before:]]
+        self.assertEqual(told, ["PERMISSION_DENIED", "OK"] * 5)
+        known.enrol(server.token("dacm.example"))
+        self.assertEqual([(record["event"], record["outcome"]) for record in server.audit()[-2:]],
+                         [("enrol", "asked"), ("enrol", "OK")])
+
     def test_sighup_takes_a_new_certificate_and_keeps_the_old_when_it_is_broken(self):
         server = self.server()
         certificate = server.pki / "skmsd.crt"
@@ -127,8 +199,8 @@ class SkmsProgram(unittest.TestCase):
         server = self.server(one)
         server.add()
         stub = server.stub()
-        request = keyserver.keys.GetKeySetRequest(
-            val_service=keyserver.DACM, purpose=keyserver.keys.PURPOSE_TOKENS)
+        request = keys.GetKeySetRequest(
+            val_service=keyserver.DACM, purpose=keys.PURPOSE_TOKENS)
         first = stub.WatchKeys(request, timeout=60)
         next(first)
         with self.assertRaises(keyserver.grpc.RpcError) as refused:
@@ -143,8 +215,8 @@ class SkmsProgram(unittest.TestCase):
             config["limits"] = {"drain_ms": 600000}  # longer than stop() waits
         server = self.server(one)
         server.add()
-        watch = server.stub().WatchKeys(keyserver.keys.GetKeySetRequest(
-            val_service=keyserver.DACM, purpose=keyserver.keys.PURPOSE_TOKENS))
+        watch = server.stub().WatchKeys(keys.GetKeySetRequest(
+            val_service=keyserver.DACM, purpose=keys.PURPOSE_TOKENS))
         next(watch)
         self.assertEqual(server.stop()[0], 0)
         with self.assertRaises(keyserver.grpc.RpcError) as ended:

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "strangers.h"
+#include "program.h"
 
-void dacm_strangers_init(
-    dacm_strangers *strangers, unsigned records_per_s_max, host_counter *left_out_all)
+void program_strangers_init(
+    program_strangers *strangers, const host_values *values, host_counter *left_out_all)
 {
-    *strangers = (dacm_strangers){
-        .records_per_s_max = records_per_s_max, .left_out_all = left_out_all};
+    *strangers = (program_strangers){
+        .records_per_s_max = (unsigned)host_int(values, "audit.unauthenticated_per_s"),
+        .left_out_all = left_out_all};
     pthread_mutex_init(&strangers->lock, NULL);
 }
 
-void dacm_strangers_done(dacm_strangers *strangers)
+void program_strangers_done(program_strangers *strangers)
 {
     pthread_mutex_destroy(&strangers->lock);
 }
 
-bool dacm_strangers_admit(dacm_strangers *strangers, int64_t now_s, uint64_t *ret_left_out)
+bool program_strangers_admit(program_strangers *strangers, int64_t now_s, uint64_t *ret_left_out)
 {
     pthread_mutex_lock(&strangers->lock);
     if (now_s != strangers->second) { /* a clock that goes back begins anew as well */
@@ -30,7 +31,7 @@ bool dacm_strangers_admit(dacm_strangers *strangers, int64_t now_s, uint64_t *re
         strangers->left_out++;
     }
     pthread_mutex_unlock(&strangers->lock);
-    if (!admitted && strangers->left_out_all)
+    if (!admitted)
         host_counter_add(strangers->left_out_all, 1);
     return admitted;
 }
