@@ -31,7 +31,9 @@ typedef struct media__image_info {
 typedef struct media__image {
     uint8_t *pixels;
     uint32_t width, height;
-    bool alpha; /* some pixel is not opaque */
+    bool alpha;       /* some pixel is not opaque */
+    uint8_t *profile; /* ICC, of an avatar whose colours are not sRGB; NULL: they are */
+    size_t profile_size;
 } media__image;
 
 typedef enum media__image_use {

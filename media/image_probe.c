@@ -113,57 +113,19 @@ static rpc_code png_probe(rpc_bytes file, media__image_info *ret, rpc_status *re
 
 /* ---- JPEG ------------------------------------------------------------------------------------ */
 
-static bool jpeg_is_frame(unsigned marker) /* SOF0 to SOF15 without DHT, JPG and DAC */
-{
-    return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
-}
-
-static rpc_code jpeg_frame(rpc_bytes segment, size_t at, media__image_info *ret, rpc_status *reterr)
-{
-    if (segment.size < 6)
-        return media__image_bad(reterr, "JPEG: byte %zu: its frame header is cut", at);
-    ret->bits = segment.data[0];
-    ret->height = be16(segment.data + 1);
-    ret->width = be16(segment.data + 3);
-    ret->gray = segment.data[5] == 1;
-    if (segment.size < 6 + 3u * segment.data[5])
-        return media__image_bad(reterr, "JPEG: byte %zu: its frame header is cut", at);
-    return RPC_OK;
-}
-
 static rpc_code jpeg_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
 {
-    *ret = (media__image_info){.kind = MEDIA__IMAGE_JPEG, .orientation = 1};
-    bool exif = false;
-    for (size_t at = 2;;) {
-        if (at >= file.size || file.data[at] != 0xff)
-            return media__image_bad(
-                reterr, "JPEG: byte %zu: no marker where a segment must begin", at);
-        while (at < file.size && file.data[at] == 0xff) /* fill bytes (B.1.1.2) */
-            at++;
-        if (file.size < 3 || at > file.size - 3)
-            return media__image_bad(reterr, "JPEG: cut at byte %zu, within its header", file.size);
-        const unsigned marker = file.data[at++];
-        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) /* stand alone */
-            continue;
-        if (marker == 0xd9 || marker == 0xda)
-            return media__image_bad(
-                reterr, "JPEG: byte %zu: its picture begins or ends before a frame header", at);
-        const size_t size = be16(file.data + at);
-        if (size < 2 || size > file.size - at)
-            return media__image_bad(
-                reterr, "JPEG: byte %zu: a segment is longer than the file, or too short", at);
-        const rpc_bytes segment = rpc_bytes_of(file.data + at + 2, size - 2);
-        if (jpeg_is_frame(marker))
-            return jpeg_frame(segment, at, ret, reterr);
-        if (marker == 0xe1 && !exif && segment.size >= 6 &&
-            memcmp(segment.data, "Exif\0\0", 6) == 0) {
-            exif = true; /* the first one counts */
-            ret->orientation = media__exif_orientation(
-                rpc_bytes_of(segment.data + 6, segment.size - 6));
-        }
-        at += size;
-    }
+    media__jpeg_layout layout;
+    const rpc_code code = media__jpeg_walk(file, false, &layout, reterr);
+    if (code)
+        return code;
+    *ret = (media__image_info){.kind = MEDIA__IMAGE_JPEG,
+        .width = layout.width,
+        .height = layout.height,
+        .orientation = media__exif_orientation(layout.exif),
+        .gray = layout.components == 1,
+        .bits = layout.bits};
+    return RPC_OK;
 }
 
 /* ---- WebP ------------------------------------------------------------------------------------ */
@@ -200,22 +162,27 @@ static rpc_code webp_size(
     return media__image_bad(reterr, "WebP: byte %zu: no header of a picture where one must be", at);
 }
 
-/* EXIF stands behind the picture, where only VP8X announces it. */
-static void webp_exif(rpc_bytes riff, size_t at, media__image_info *info)
+rpc_bytes media__webp_chunk(rpc_bytes file, const char *type)
 {
-    while (riff.size >= 8 && at <= riff.size - 8) {
-        const size_t size = le32(riff.data + at + 4);
-        if (size > riff.size - at - 8)
-            return;
-        if (memcmp(riff.data + at, "EXIF", 4) == 0) {
-            rpc_bytes exif = rpc_bytes_of(riff.data + at + 8, size);
-            if (exif.size >= 6 && memcmp(exif.data, "Exif\0\0", 6) == 0) /* some writers add it */
-                exif = rpc_bytes_of(exif.data + 6, exif.size - 6);
-            info->orientation = media__exif_orientation(exif);
-            return;
-        }
+    const rpc_bytes none = {NULL, 0};
+    for (size_t at = 12; file.size >= 8 && at <= file.size - 8;) {
+        const size_t size = le32(file.data + at + 4);
+        if (size > file.size - at - 8)
+            return none;
+        if (memcmp(file.data + at, type, 4) == 0)
+            return rpc_bytes_of(file.data + at + 8, size);
         at += 8 + size + (size & 1);
     }
+    return none;
+}
+
+/* EXIF stands behind the picture. */
+static uint32_t webp_orientation(rpc_bytes file)
+{
+    rpc_bytes exif = media__webp_chunk(file, "EXIF");
+    if (exif.size >= 6 && memcmp(exif.data, "Exif\0\0", 6) == 0) /* some writers add it */
+        exif = rpc_bytes_of(exif.data + 6, exif.size - 6);
+    return media__exif_orientation(exif);
 }
 
 static rpc_code webp_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
@@ -235,7 +202,7 @@ static rpc_code webp_probe(rpc_bytes file, media__image_info *ret, rpc_status *r
     if (code)
         return code;
     if (memcmp(file.data + 12, "VP8X", 4) == 0)
-        webp_exif(rpc_bytes_of(file.data, riff_size + 8), 20 + size + (size & 1), &info);
+        info.orientation = webp_orientation(rpc_bytes_of(file.data, riff_size + 8));
     *ret = info;
     return RPC_OK;
 }

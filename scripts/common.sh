@@ -13,7 +13,7 @@ packages_build=(
 packages_test=(
     python3 libcmocka-dev clang libclang-rt-14-dev curl openssl iproute2
     libgrpc++-dev protobuf-compiler-grpc python3-grpcio python3-protobuf python3-cryptography
-    python3-nacl jq xxd
+    python3-nacl python3-pil jq xxd
     nghttp2-client chromium chromium-driver fonts-dejavu-core
 )
 packages_bench=(nginx nghttp2-client python3-hpack)

@@ -72,7 +72,7 @@ TEST(headers_of_real_pictures_are_read)
 /* ---- headers drawn by hand ------------------------------------------------------------------- */
 
 #define PNG_HEADER "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x02\0\0\0\x03\x08\x06\0\0\0\0\0\0\0"
-#define JPEG_FRAME "\xff\xc0\0\x11\x08\0\x05\0\x09\x03\x01\x22\0\x02\x11\x01\x03\x11\x01"
+#define JPEG_FRAME "\xff\xc0\0\x11\x08\0\x05\0\x09\x03\x01\x22\0\x02\x11\x01\x03\x11\x01\xff\xda"
 #define TIFF_LE(v) "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" v "\0\0\0\0\0\0\0"
 #define TIFF_BE(v) "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" v "\0\0\0\0\0\0"
 #define JPEG_EXIF(tiff)                                                                            \
