@@ -220,7 +220,8 @@ static double cost_of(const mesh *m, const ring *around, uint32_t a, uint32_t b)
     }
     minus3(m->places[b], m->places[a], edge);
     const double weight = m->shapes[a].weight;
-    const double cost = (weight > 0 ? sum / weight : 0) + LENGTH_WEIGHT * dot3(edge, edge);
+    const double cost = (double)m->emphasis[a] *
+                        ((weight > 0 ? sum / weight : 0) + LENGTH_WEIGHT * dot3(edge, edge));
     return cost < IMPOSSIBLE ? cost : IMPOSSIBLE; /* not a number: neither */
 }
 
@@ -289,6 +290,15 @@ static bool tears(work *w, const ring *around, uint32_t a, uint32_t b)
     return false;
 }
 
+/* Would a part end? One step takes two triangles of a part at most, save where sheets meet. */
+static bool vanishes(const mesh *m, uint32_t a, uint32_t b)
+{
+    for (uint32_t c = m->head[a]; c != MESH_NONE; c = m->next[c])
+        if (m->part_live[m->vertex_part[m->corners[c]]] <= 2 && corner_at(m, c / 3, b) != MESH_NONE)
+            return true;
+    return false;
+}
+
 static held held_back(work *w, const ring *around, uint32_t a, uint32_t b)
 {
     const mesh *m = &w->m;
@@ -296,7 +306,7 @@ static held held_back(work *w, const ring *around, uint32_t a, uint32_t b)
         return HELD_BORDER;
     if (m->degree[a] + m->degree[b] > MESH_RING_MAX || folds_over(w, a, b))
         return HELD_FOLD;
-    return tears(w, around, a, b) ? HELD_FOLD : HELD_NOT;
+    return vanishes(m, a, b) || tears(w, around, a, b) ? HELD_FOLD : HELD_NOT;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -376,6 +386,7 @@ static void kill_triangle(mesh *m, uint32_t triangle)
 {
     for (uint32_t c = 3 * triangle; c < 3 * triangle + 3; c++)
         m->degree[mesh_point_of(m, c)]--;
+    m->part_live[m->vertex_part[m->corners[3 * (size_t)triangle]]]--;
     m->corners[3 * (size_t)triangle] = MESH_NONE;
     m->live--;
 }
@@ -475,10 +486,15 @@ static void work_done(work *w)
     free(w->place);
 }
 
-static void write_back(const mesh *m)
+/* A part of nothing but lines stays as it was. Returns its triangles. */
+static uint64_t write_back(const mesh *m)
 {
+    uint64_t lines = 0;
     for (size_t i = 0; i < m->part_count; i++)
-        m->parts[i].index_count = 0;
+        if (m->part_live[i] > 0)
+            m->parts[i].index_count = 0;
+        else
+            lines += m->parts[i].index_count / 3;
     for (uint32_t t = 0; t < m->triangle_count; t++) {
         if (mesh_dead(m, t))
             continue;
@@ -487,6 +503,7 @@ static void write_back(const mesh *m)
         for (uint32_t k = 0; k < 3; k++)
             to->indices[to->index_count++] = m->corners[3 * (size_t)t + k] - m->part_first[part];
     }
+    return lines;
 }
 
 static void count_held(const work *w, media__simplify_result *ret)
@@ -517,9 +534,9 @@ rpc_code media__simplify(media__part *parts, size_t count, uint64_t asked,
         work_done(&w);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "simplify: no memory");
     }
-    *ret = (media__simplify_result){.triangles = w.m.live, .exhausted = w.m.live > asked};
+    const uint64_t left = w.m.live + write_back(&w.m);
+    *ret = (media__simplify_result){.triangles = left, .exhausted = left > asked};
     count_held(&w, ret);
-    write_back(&w.m);
     work_done(&w);
     return RPC_OK;
 }

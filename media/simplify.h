@@ -34,7 +34,8 @@ typedef struct media__simplify_result {
     uint64_t points, held_by_borders, held_by_seams, held_by_folds;
 } media__simplify_result;
 
-/** Leaves at most asked triangles where that can be; degenerate and repeated ones always go.
+/** Leaves at most asked triangles where that can be; degenerate and repeated ones always go, but
+ *  a part never loses all that it has.
  *  RESOURCE_EXHAUSTED: no memory. */
 rpc_code media__simplify(media__part *parts, size_t count, uint64_t asked,
     media__simplify_result *ret, rpc_status *reterr);

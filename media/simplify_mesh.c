@@ -20,6 +20,7 @@ void mesh_done(mesh *m)
 {
     free(m->part_first);
     free(m->slope_first);
+    free(m->part_live);
     free(m->vertex_point);
     free(m->vertex_part);
     free(m->vertex_same);
@@ -28,6 +29,7 @@ void mesh_done(mesh *m)
     free(m->places);
     free(m->shapes);
     free(m->kinds);
+    free(m->emphasis);
     free(m->head);
     free(m->degree);
     free(m->corners);
@@ -49,7 +51,8 @@ static bool mesh_room(mesh *m, media__part *parts, size_t count)
     m->part_count = count;
     m->part_first = room(count + 1, sizeof *m->part_first);
     m->slope_first = room(count, sizeof *m->slope_first);
-    if (!m->part_first || !m->slope_first)
+    m->part_live = room(count, sizeof *m->part_live);
+    if (!m->part_first || !m->slope_first || !m->part_live)
         return false;
     for (size_t i = 0; i < count; i++) {
         m->part_first[i] = (uint32_t)vertices;
@@ -79,9 +82,10 @@ static bool point_room(mesh *m)
     m->places = room(m->point_count, sizeof *m->places);
     m->shapes = room(m->point_count, sizeof *m->shapes);
     m->kinds = room(m->point_count, sizeof *m->kinds);
+    m->emphasis = room(m->point_count, sizeof *m->emphasis);
     m->head = room(m->point_count, sizeof *m->head);
     m->degree = room(m->point_count, sizeof *m->degree);
-    return m->places && m->shapes && m->kinds && m->head && m->degree;
+    return m->places && m->shapes && m->kinds && m->emphasis && m->head && m->degree;
 }
 
 /* ---- equal vertices -------------------------------------------------------------------------- */
@@ -222,6 +226,7 @@ bool mesh_drop_repeated(mesh *m)
             table[at] = t;
             continue;
         }
+        m->part_live[m->vertex_part[corner[0]]]--;
         corner[0] = MESH_NONE;
         m->live--;
     }
@@ -243,6 +248,7 @@ static void take_triangles(mesh *m)
                            c = m->vertex_point[corner[2]];
             if (a == b || b == c || c == a)
                 continue;
+            m->part_live[i]++;
             made++;
         }
     }
@@ -420,6 +426,79 @@ static void measure(mesh *m)
     }
 }
 
+/* ---- what is small --------------------------------------------------------------------------- */
+
+/* An eye or a button is a small piece by itself, and a distance that a coat hides would be the end
+ * of it: its costs count by a power of how much smaller than the largest piece it is. */
+#define EMPHASIS_POWER 0.8 /* of squares */
+#define EMPHASIS_MOST  30.0
+
+typedef struct piece_box {
+    float least[3], most[3];
+} piece_box;
+
+static uint32_t root_of(uint32_t *parents, uint32_t at)
+{
+    while (parents[at] != at)
+        at = parents[at] = parents[parents[at]];
+    return at;
+}
+
+static void join_pieces(const mesh *m, uint32_t *parents)
+{
+    for (uint32_t p = 0; p < m->point_count; p++)
+        parents[p] = p;
+    for (uint32_t c = 0; c < 3 * m->triangle_count; c++) {
+        if (mesh_dead(m, c / 3))
+            continue;
+        const uint32_t a = root_of(parents, mesh_point_of(m, c));
+        const uint32_t b = root_of(parents, mesh_point_of(m, mesh_after(c)));
+        parents[a < b ? b : a] = a < b ? a : b;
+    }
+}
+
+static double box_diagonal(const piece_box *box)
+{
+    double square = 0;
+    for (int k = 0; k < 3; k++) {
+        const double side = (double)box->most[k] - (double)box->least[k];
+        square += side * side;
+    }
+    return isfinite(square) ? sqrt(square) : 0;
+}
+
+static bool find_emphasis(mesh *m)
+{
+    uint32_t *parents = room(m->point_count, sizeof *parents);
+    piece_box *boxes = room(m->point_count, sizeof *boxes);
+    double largest = 0;
+    if (!parents || !boxes) {
+        free(parents);
+        free(boxes);
+        return false;
+    }
+    join_pieces(m, parents);
+    for (uint32_t p = 0; p < m->point_count; p++) {
+        piece_box *box = &boxes[root_of(parents, p)];
+        for (int k = 0; k < 3; k++) {
+            const float at = (float)m->places[p][k];
+            box->least[k] = parents[p] == p || at < box->least[k] ? at : box->least[k];
+            box->most[k] = parents[p] == p || at > box->most[k] ? at : box->most[k];
+        }
+    }
+    for (uint32_t p = 0; p < m->point_count; p++)
+        if (parents[p] == p && box_diagonal(&boxes[p]) > largest)
+            largest = box_diagonal(&boxes[p]);
+    for (uint32_t p = 0; p < m->point_count; p++) {
+        const double size = box_diagonal(&boxes[root_of(parents, p)]);
+        const double factor = size > 0 ? pow(largest / size, EMPHASIS_POWER) : 1;
+        m->emphasis[p] = (float)(factor < EMPHASIS_MOST ? factor : EMPHASIS_MOST);
+    }
+    free(parents);
+    free(boxes);
+    return true;
+}
+
 rpc_code mesh_build(media__part *parts, size_t count, mesh *ret, rpc_status *reterr)
 {
     mesh m = {.parts = NULL};
@@ -434,6 +513,10 @@ rpc_code mesh_build(media__part *parts, size_t count, mesh *ret, rpc_status *ret
     }
     link_triangles(&m);
     find_kinds(&m);
+    if (!find_emphasis(&m)) {
+        mesh_done(&m);
+        return no_memory(reterr);
+    }
     measure(&m);
     *ret = m;
     return RPC_OK;

@@ -29,6 +29,7 @@ typedef struct mesh {
 
     uint32_t vertex_count, point_count, triangle_count; /* as they came */
     uint64_t live;                                      /* triangles */
+    uint32_t *part_live;                                /* [part_count] of it */
 
     uint32_t *vertex_point, *vertex_part, *vertex_same; /* [vertex_count] */
     quadric *looks;                                     /* [vertex_count] attributes */
@@ -37,6 +38,7 @@ typedef struct mesh {
     double (*places)[3]; /* [point_count] */
     quadric *shapes;     /* [point_count] */
     uint8_t *kinds;      /* [point_count] */
+    float *emphasis;     /* [point_count] factor of cost: what is small by itself is looked at */
     uint32_t *head;      /* [point_count] first of its corners */
     uint32_t *degree;    /* [point_count] live triangles */
 

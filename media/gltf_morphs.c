@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Morph targets by name and by group, and what counts on their indices: names, weights, animation
+ * channels, VRM blend shapes and expressions. */
+#include "gltf_adapt.h"
+#include "gltf_morph_names.h"
+
+#include <stdlib.h>
+
+/* Of a mesh: which of its targets stay. */
+typedef struct kept {
+    bool *keep;
+    size_t count, left;
+} kept;
+
+typedef struct morphs {
+    media__gltf *gltf;
+    const media_recipe *recipe;
+    kept *meshes;
+    size_t mesh_count;
+    rpc_status *reterr;
+} morphs;
+
+static json_t *primitives_of(const morphs *m, size_t mesh)
+{
+    return json_object_get(media__gltf_entry(m->gltf, "meshes", mesh), "primitives");
+}
+
+static kept *mesh_of_node(const morphs *m, size_t node)
+{
+    const size_t mesh = media__get_index(media__gltf_entry(m->gltf, "nodes", node), "mesh");
+    return mesh < m->mesh_count ? &m->meshes[mesh] : NULL;
+}
+
+/* The new index of a target, or MEDIA__NO_INDEX: it goes. */
+static size_t moved(const kept *k, size_t index)
+{
+    size_t to = 0;
+    if (!k || index >= k->count || !k->keep[index])
+        return MEDIA__NO_INDEX;
+    for (size_t i = 0; i < index; i++)
+        to += k->keep[i];
+    return to;
+}
+
+/* ---- which ----------------------------------------------------------------------------------- */
+
+static void keep_bound(kept *k, const json_t *bind)
+{
+    const size_t index = media__get_index(bind, "index");
+    if (k && index < k->count)
+        k->keep[index] = true;
+}
+
+/* Calls fn with every bind of VRM 0.x and 1.0 and the mesh that it means; fn says whether the bind
+ * stays. */
+static void each_bind(morphs *m, bool (*fn)(kept *, json_t *))
+{
+    json_t *groups = json_object_get(
+        json_object_get(media__get_extension(m->gltf->json, "VRM"), "blendShapeMaster"),
+        "blendShapeGroups");
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        json_t *binds = json_object_get(json_array_get(groups, i), "binds");
+        for (size_t k = json_array_size(binds); k-- > 0;) {
+            const size_t mesh = media__get_index(json_array_get(binds, k), "mesh");
+            if (!fn(mesh < m->mesh_count ? &m->meshes[mesh] : NULL, json_array_get(binds, k)))
+                json_array_remove(binds, k);
+        }
+    }
+    static const char *const kinds[] = {"preset", "custom"};
+    for (size_t kind = 0; kind < 2; kind++) {
+        json_t *expressions = json_object_get(
+            json_object_get(media__get_extension(m->gltf->json, "VRMC_vrm"), "expressions"),
+            kinds[kind]);
+        const char *name;
+        json_t *expression;
+        json_object_foreach(expressions, name, expression)
+        {
+            json_t *binds = json_object_get(expression, "morphTargetBinds");
+            for (size_t k = json_array_size(binds); k-- > 0;) {
+                json_t *bind = json_array_get(binds, k);
+                if (!fn(mesh_of_node(m, media__get_index(bind, "node")), bind))
+                    json_array_remove(binds, k);
+            }
+            if (binds && json_array_size(binds) == 0)
+                json_object_del(expression, "morphTargetBinds");
+        }
+    }
+}
+
+static bool mark_bind(kept *k, json_t *bind)
+{
+    keep_bound(k, bind);
+    return true;
+}
+
+static bool move_bind(kept *k, json_t *bind)
+{
+    const size_t index = moved(k, media__get_index(bind, "index"));
+    return index != MEDIA__NO_INDEX &&
+           json_integer_set(json_object_get(bind, "index"), (json_int_t)index) == 0;
+}
+
+static rpc_code find_kept(morphs *m)
+{
+    m->mesh_count = media__gltf_count(m->gltf, "meshes");
+    m->meshes = calloc(m->mesh_count + 1, sizeof *m->meshes);
+    if (!m->meshes)
+        return media__no_memory(m->reterr);
+    for (size_t i = 0; i < m->mesh_count; i++) {
+        kept *k = &m->meshes[i];
+        k->count = json_array_size(
+            json_object_get(json_array_get(primitives_of(m, i), 0), "targets"));
+        k->keep = calloc(k->count + 1, sizeof *k->keep);
+        if (!k->keep)
+            return media__no_memory(m->reterr);
+        for (size_t t = 0; t < k->count; t++)
+            k->keep[t] = media__morph_is_named(m->gltf, i, t, m->recipe);
+    }
+    if (m->recipe->morph_groups & MEDIA_MORPHS_VRM_EXPRESSIONS)
+        each_bind(m, mark_bind);
+    for (size_t i = 0; i < m->mesh_count; i++)
+        for (size_t t = 0; t < m->meshes[i].count; t++)
+            m->meshes[i].left += m->meshes[i].keep[t];
+    return RPC_OK;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+/* Of an array with an entry a target, those that stay. An array of another length is not one. */
+static void filter(json_t *owner, const char *name, const kept *k)
+{
+    json_t *array = json_object_get(owner, name);
+    if (!json_is_array(array) || json_array_size(array) != k->count)
+        return;
+    for (size_t i = k->count; i-- > 0;)
+        if (!k->keep[i])
+            json_array_remove(array, i);
+    if (json_array_size(array) == 0)
+        json_object_del(owner, name);
+}
+
+static void filter_names(json_t *owner, const kept *k)
+{
+    json_t *extras = json_object_get(owner, "extras");
+    filter(extras, "targetNames", k);
+    if (json_is_object(extras) && json_object_size(extras) == 0)
+        json_object_del(owner, "extras");
+}
+
+static void filter_meshes(morphs *m)
+{
+    for (size_t i = 0; i < m->mesh_count; i++) {
+        const kept *k = &m->meshes[i];
+        if (k->left == k->count)
+            continue;
+        json_t *mesh = media__gltf_entry(m->gltf, "meshes", i);
+        filter(mesh, "weights", k);
+        filter_names(mesh, k);
+        json_t *primitives = primitives_of(m, i);
+        for (size_t p = 0; p < json_array_size(primitives); p++) {
+            filter(json_array_get(primitives, p), "targets", k);
+            filter_names(json_array_get(primitives, p), k);
+        }
+    }
+    for (size_t i = 0; i < media__gltf_count(m->gltf, "nodes"); i++) {
+        const kept *k = mesh_of_node(m, i);
+        if (!k || k->left == k->count)
+            continue;
+        filter(media__gltf_entry(m->gltf, "nodes", i), "weights", k);
+        filter_names(media__gltf_entry(m->gltf, "nodes", i), k);
+    }
+}
+
+/* ---- animations ------------------------------------------------------------------------------ */
+
+/* The numbers of a sampler's output that move targets which stay: they come in rows of as many as
+ * there are targets, three rows a key of a CUBICSPLINE. */
+static rpc_code filter_output(const morphs *m, const kept *k, size_t accessor, size_t *ret)
+{
+    media__layout layout;
+    uint8_t *elements = NULL;
+    size_t count = 0, made = 0;
+    media__accessor_layout(media__gltf_entry(m->gltf, "accessors", accessor), &layout);
+    rpc_code code = media__accessor_bytes(m->gltf, accessor, &elements, &count, m->reterr);
+    if (code == RPC_OK)
+        code = media__accessor_copy(m->gltf, accessor, ret, m->reterr);
+    if (code != RPC_OK) {
+        free(elements);
+        return code;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (k->keep[i % k->count])
+            memmove(elements + made++ * layout.bytes, elements + i * layout.bytes, layout.bytes);
+    return media__accessor_replace(m->gltf, *ret, elements, made, 0, m->reterr);
+}
+
+/* A channel's own sampler: others may share the one it had. */
+static rpc_code filter_channel(const morphs *m, const kept *k, json_t *samplers, json_t *channel)
+{
+    const json_t *old = json_array_get(samplers, media__get_index(channel, "sampler"));
+    size_t output = 0;
+    const rpc_code code = filter_output(m, k, media__get_index(old, "output"), &output);
+    if (code != RPC_OK)
+        return code;
+    json_t *sampler = json_deep_copy(old);
+    if (json_object_set_new(sampler, "output", json_integer((json_int_t)output)) != 0 ||
+        json_array_append_new(samplers, sampler) != 0 ||
+        json_object_set_new(
+            channel, "sampler", json_integer((json_int_t)json_array_size(samplers) - 1)) != 0)
+        return media__no_memory(m->reterr);
+    return RPC_OK;
+}
+
+/* Samplers that no channel has any more go. */
+static rpc_code drop_samplers(const morphs *m, json_t *animation)
+{
+    json_t *samplers = json_object_get(animation, "samplers");
+    json_t *channels = json_object_get(animation, "channels");
+    const size_t count = json_array_size(samplers);
+    size_t *numbers = calloc(count + 1, sizeof *numbers), left = 0;
+    if (!numbers)
+        return media__no_memory(m->reterr);
+    for (size_t i = 0; i < json_array_size(channels); i++)
+        numbers[media__get_index(json_array_get(channels, i), "sampler")] = 1;
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = numbers[i] ? left++ : MEDIA__NO_INDEX;
+    for (size_t i = count; i-- > 0;)
+        if (numbers[i] == MEDIA__NO_INDEX)
+            json_array_remove(samplers, i);
+    for (size_t i = 0; i < json_array_size(channels); i++) {
+        json_t *sampler = json_object_get(json_array_get(channels, i), "sampler");
+        json_integer_set(sampler, (json_int_t)numbers[json_integer_value(sampler)]);
+    }
+    free(numbers);
+    return RPC_OK;
+}
+
+static rpc_code filter_animation(const morphs *m, json_t *animation, bool *ret_changed)
+{
+    json_t *samplers = json_object_get(animation, "samplers");
+    json_t *channels = json_object_get(animation, "channels");
+    for (size_t i = json_array_size(channels); i-- > 0;) {
+        json_t *channel = json_array_get(channels, i);
+        const json_t *target = json_object_get(channel, "target");
+        const char *path = json_string_value(json_object_get(target, "path"));
+        const kept *k = mesh_of_node(m, media__get_index(target, "node"));
+        if (!k || k->left == k->count || !path || strcmp(path, "weights") != 0)
+            continue;
+        *ret_changed = true;
+        if (k->left == 0) {
+            json_array_remove(channels, i);
+            continue;
+        }
+        const rpc_code code = filter_channel(m, k, samplers, channel);
+        if (code != RPC_OK)
+            return code;
+    }
+    return *ret_changed ? drop_samplers(m, animation) : RPC_OK;
+}
+
+/* An animation that moved nothing but targets that went goes too: one without channels is none. */
+static rpc_code filter_animations(const morphs *m)
+{
+    json_t *animations = json_object_get(m->gltf->json, "animations");
+    for (size_t i = json_array_size(animations); i-- > 0;) {
+        json_t *animation = json_array_get(animations, i);
+        bool changed = false;
+        const rpc_code code = filter_animation(m, animation, &changed);
+        if (code != RPC_OK)
+            return code;
+        if (changed && json_array_size(json_object_get(animation, "channels")) == 0)
+            json_array_remove(animations, i);
+    }
+    if (animations && json_array_size(animations) == 0)
+        json_object_del(m->gltf->json, "animations");
+    return RPC_OK;
+}
+
+rpc_code media__gltf_keep_morph_targets(
+    media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr)
+{
+    if (!recipe->some_morph_targets)
+        return RPC_OK;
+    morphs m = {.gltf = gltf, .recipe = recipe, .reterr = reterr};
+    rpc_code code = find_kept(&m);
+    if (code == RPC_OK)
+        code = filter_animations(&m);
+    if (code == RPC_OK) {
+        each_bind(&m, move_bind);
+        filter_meshes(&m);
+    }
+    for (size_t i = 0; m.meshes && i < m.mesh_count; i++)
+        free(m.meshes[i].keep);
+    free(m.meshes);
+    return code;
+}
