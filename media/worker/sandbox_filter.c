@@ -27,7 +27,7 @@ static int allow_always(scmp_filter_ctx filter)
 static int allow_writing_to(scmp_filter_ctx filter, int file)
 {
     return seccomp_rule_add(
-        filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)file));
+        filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)file, 0));
 }
 
 /** Anonymous, and never to be executed. */

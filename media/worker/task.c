@@ -180,7 +180,7 @@ void media__task_judge(const media__task *task, const media__exited *exited,
         rpc_status_set(ret_status, RPC_RESOURCE_EXHAUSTED, "media: no memory");
     else
         judge_answer(task, options, made, ret_status);
-    if (ret_status->code != RPC_OK) {
+    if (!made || ret_status->code != RPC_OK) {
         media_made_free(made);
         return;
     }
