@@ -90,7 +90,7 @@ static int export(scmp_filter_ctx filter, media__filter *ret)
 rpc_code media__filter_make(media__filter *ret, rpc_status *reterr)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int error = filter ? 0 : -ENOMEM;
+    int error = filter ? 0 : -ENOSYS; /* it has asked the kernel */
     if (error == 0)
         error = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     if (error == 0)
@@ -109,7 +109,8 @@ rpc_code media__filter_make(media__filter *ret, rpc_status *reterr)
         seccomp_release(filter);
     return error == 0 ? RPC_OK
                       : rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-                            "media: cannot make the filter of system calls: %s", strerror(-error));
+                            "the filter of system calls cannot be made here (seccomp): %s",
+                            strerror(-error));
 }
 
 void media__filter_done(media__filter *filter)
