@@ -11,7 +11,7 @@
 
 #include "gltf_accessor.h"
 
-/* ---- bytes (gltf_decode.c) ---- */
+/* ---- bytes (gltf_decode.c, gltf_elements.c) ---- */
 
 /** Decodes the views of EXT_meshopt_compression: afterwards each view lies in a buffer that has
  *  its bytes, and the extension is gone from the document. */
@@ -31,6 +31,12 @@ rpc_code media__accessor_bytes(
 
 /** What a view has: a borrowed part of its buffer. */
 rpc_bytes media__view_bytes(const media__gltf *gltf, size_t view);
+
+/** Makes a view hold these bytes (malloc(); taken also when this fails) in a buffer of its own. */
+rpc_code media__view_set(
+    media__gltf *gltf, size_t view, uint8_t *bytes, size_t size, rpc_status *reterr);
+/** Removes its name from extensionsUsed and extensionsRequired. */
+void media__gltf_drop_extension(media__gltf *gltf, const char *name);
 
 /** Adds bytes (malloc(); taken also when this fails) as a view.
  *  stride  0: none.  target  34962, 34963 or 0: not said. */

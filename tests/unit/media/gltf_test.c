@@ -1,24 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* glTF as it is read: real avatars, files that others broke, and one document from which a single
  * thing at a time is taken or changed. */
-#include "test.h"
+#include "files.h"
 
 #include "gltf.h"
-
-#include <dirent.h>
-#include <sys/stat.h>
-
-static uint8_t *file_bytes(const char *path, size_t *ret_size)
-{
-    FILE *file = fopen(path, "rb");
-    struct stat about = {0};
-    if (!file || fstat(fileno(file), &about) != 0)
-        fail_msg("%s cannot be read", path);
-    uint8_t *bytes = malloc((size_t)about.st_size + 1);
-    *ret_size = fread(bytes, 1, (size_t)about.st_size, file);
-    fclose(file);
-    return bytes;
-}
 
 static rpc_code read_file(const char *path, rpc_status *ret)
 {
@@ -34,39 +19,6 @@ static rpc_code read_file(const char *path, rpc_status *ret)
 
 /* ---- files ------------------------------------------------------------------------------------
  */
-
-static bool ends_with(const char *name, const char *end)
-{
-    const size_t size = strlen(name), wanted = strlen(end);
-    return size >= wanted && strcmp(name + size - wanted, end) == 0;
-}
-
-static bool is_gltf(const char *name)
-{
-    return ends_with(name, ".glb") || ends_with(name, ".gltf") || ends_with(name, ".vrm") ||
-           ends_with(name, ".vrma");
-}
-
-typedef void file_fn(const char *path, void *ctx);
-
-static void each_file(const char *folder, bool deep, file_fn *fn, void *ctx)
-{
-    DIR *dir = opendir(folder);
-    if (!dir)
-        fail_msg("%s cannot be read", folder);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        char path[4096];
-        struct stat about;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (entry->d_name[0] == '.' || stat(path, &about) != 0)
-            continue;
-        if (S_ISDIR(about.st_mode) && deep)
-            each_file(path, true, fn, ctx);
-        else if (S_ISREG(about.st_mode) && is_gltf(entry->d_name))
-            fn(path, ctx);
-    }
-    closedir(dir);
-}
 
 static void assert_read(const char *path, void *ctx)
 {

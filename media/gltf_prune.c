@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is reached from nodes, animations and the document's extensions stays. */
+#include "gltf_edit.h"
+#include "gltf_get.h"
+#include "gltf_refs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GONE SIZE_MAX
+
+typedef struct pruning {
+    media__gltf *gltf;
+    size_t count[MEDIA__LISTS];
+    size_t *place[MEDIA__LISTS]; /* marking: 1 when reached; then the new index, or GONE */
+    struct reached {
+        media__list list;
+        size_t index;
+    } * queue; /* reached, not yet looked at */
+    size_t queued;
+} pruning;
+
+/* Beyond the list: of a part that nobody reads; checked parts have none. */
+static void mark_one(pruning *p, media__list list, size_t index)
+{
+    if (index >= p->count[list] || p->place[list][index])
+        return;
+    p->place[list][index] = 1;
+    p->queue[p->queued++] = (struct reached){list, index};
+}
+
+static bool mark(void *ctx, media__list list, json_t *slot)
+{
+    mark_one(ctx, list, (size_t)json_integer_value(slot));
+    return true;
+}
+
+/* Indices of what stays, in the order in which it stood. */
+static void place_all(pruning *p)
+{
+    for (int list = 0; list < MEDIA__LISTS; list++) {
+        size_t next = 0;
+        for (size_t i = 0; i < p->count[list]; i++)
+            p->place[list][i] = p->place[list][i] ? next++ : GONE;
+    }
+}
+
+static bool move(void *ctx, media__list list, json_t *slot)
+{
+    const pruning *p = ctx;
+    const size_t index = (size_t)json_integer_value(slot);
+    if (index < p->count[list] && p->place[list][index] != GONE)
+        json_integer_set(slot, (json_int_t)p->place[list][index]);
+    return true;
+}
+
+/* ---- /materials/3/… of KHR_animation_pointer ----------------------------------------------------
+ */
+
+typedef struct pointer {
+    json_t *extension;
+    media__list list;
+    size_t index;
+    const char *rest;
+} pointer;
+
+static bool read_pointer(const pruning *p, const json_t *channel, pointer *ret)
+{
+    static const media__list lists[] = {MEDIA__MATERIALS, MEDIA__MESHES};
+    ret->extension = media__get_extension(
+        json_object_get(channel, "target"), "KHR_animation_pointer");
+    const char *text = json_string_value(json_object_get(ret->extension, "pointer"));
+    for (size_t i = 0; text && i < sizeof lists / sizeof *lists; i++) {
+        const size_t size = strlen(media__list_names[lists[i]]);
+        char *end = NULL;
+        if (text[0] != '/' || strncmp(text + 1, media__list_names[lists[i]], size) != 0 ||
+            text[size + 1] != '/' || text[size + 2] < '0' || text[size + 2] > '9')
+            continue;
+        ret->list = lists[i];
+        ret->index = strtoull(text + size + 2, &end, 10);
+        ret->rest = end;
+        return *end == '/' && ret->index < p->count[lists[i]];
+    }
+    return false;
+}
+
+static bool mark_pointer(pruning *p, const json_t *channel, rpc_status *reterr)
+{
+    pointer at;
+    (void)reterr;
+    if (read_pointer(p, channel, &at))
+        mark_one(p, at.list, at.index);
+    return true;
+}
+
+static bool move_pointer(pruning *p, const json_t *channel, rpc_status *reterr)
+{
+    pointer at;
+    char *moved = NULL;
+    if (!read_pointer(p, channel, &at))
+        return true;
+    if (asprintf(&moved, "/%s/%zu%s", media__list_names[at.list], p->place[at.list][at.index],
+            at.rest) < 0)
+        return media__no_memory(reterr) == RPC_OK;
+    const int failed = json_object_set_new(at.extension, "pointer", json_string(moved));
+    free(moved);
+    return !failed || media__no_memory(reterr) == RPC_OK;
+}
+
+static rpc_code each_channel(pruning *p,
+    bool (*fn)(pruning *p, const json_t *channel, rpc_status *reterr), rpc_status *reterr)
+{
+    bool ok = true;
+    for (size_t i = 0; i < media__gltf_count(p->gltf, "animations"); i++) {
+        const json_t *channels = json_object_get(
+            media__gltf_entry(p->gltf, "animations", i), "channels");
+        for (size_t j = 0; ok && j < json_array_size(channels); j++)
+            ok = fn(p, json_array_get(channels, j), reterr);
+    }
+    return ok ? RPC_OK : RPC_RESOURCE_EXHAUSTED;
+}
+
+/* ---- all of it
+ * ------------------------------------------------------------------------------------ */
+
+static void mark_all(pruning *p)
+{
+    media__refs_of_rest(p->gltf, mark, p);
+    (void)each_channel(p, mark_pointer, NULL);
+    while (p->queued > 0) {
+        const struct reached next = p->queue[--p->queued];
+        media__refs_of(p->gltf, next.list, next.index, mark, p);
+    }
+}
+
+static void move_all(pruning *p)
+{
+    media__refs_of_rest(p->gltf, move, p);
+    for (int list = 0; list < MEDIA__LISTS; list++)
+        for (size_t i = 0; i < p->count[list]; i++)
+            if (p->place[list][i] != GONE)
+                media__refs_of(p->gltf, (media__list)list, i, move, p);
+}
+
+static void remove_all(pruning *p)
+{
+    for (int list = 0; list < MEDIA__LISTS; list++) {
+        json_t *entries = json_object_get(p->gltf->json, media__list_names[list]);
+        for (size_t i = p->count[list]; i-- > 0;)
+            if (p->place[list][i] == GONE)
+                json_array_remove(entries, i);
+        if (entries && json_array_size(entries) == 0)
+            json_object_del(p->gltf->json, media__list_names[list]);
+    }
+}
+
+static rpc_code prepare(pruning *p, rpc_status *reterr)
+{
+    size_t all = 0;
+    for (int list = 0; list < MEDIA__LISTS; list++) {
+        p->count[list] = media__gltf_count(p->gltf, media__list_names[list]);
+        p->place[list] = calloc(p->count[list] + 1, sizeof *p->place[list]);
+        if (!p->place[list])
+            return media__no_memory(reterr);
+        all += p->count[list];
+    }
+    p->queue = calloc(all + 1, sizeof *p->queue);
+    return p->queue ? RPC_OK : media__no_memory(reterr);
+}
+
+rpc_code media__gltf_prune(media__gltf *gltf, rpc_status *reterr)
+{
+    pruning p = {.gltf = gltf};
+    if (media__refs_unknown(gltf)) /* what it may name keeps its place */
+        return RPC_OK;
+    rpc_code code = prepare(&p, reterr);
+    if (code == RPC_OK) {
+        mark_all(&p);
+        place_all(&p);
+        code = each_channel(&p, move_pointer, reterr);
+    }
+    if (code == RPC_OK) {
+        move_all(&p);
+        remove_all(&p);
+    }
+    for (int list = 0; list < MEDIA__LISTS; list++)
+        free(p.place[list]);
+    free(p.queue);
+    return code;
+}

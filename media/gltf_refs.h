@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Where one part of a document names another by its index: the one table of it, extensions
+ *  included. Inside the module. */
+#ifndef DACM_MEDIA_GLTF_REFS_H
+#define DACM_MEDIA_GLTF_REFS_H
+
+#include "gltf.h"
+
+/** Lists whose entries are named by index and may be removed. */
+typedef enum media__list {
+    MEDIA__ACCESSORS,
+    MEDIA__VIEWS,
+    MEDIA__IMAGES,
+    MEDIA__TEXTURES,
+    MEDIA__SAMPLERS,
+    MEDIA__MATERIALS,
+    MEDIA__MESHES,
+    MEDIA__SKINS,
+    MEDIA__LISTS
+} media__list;
+
+extern const char *const media__list_names[MEDIA__LISTS]; /* "accessors" … */
+
+/** Called with the index and where it stands: *slot is an integer that may be replaced by another
+ *  (json_integer_set()). False ends the walk. */
+typedef bool media__ref_fn(void *ctx, media__list list, json_t *slot);
+
+/** Every index that entry index of a list has. */
+bool media__refs_of(
+    const media__gltf *gltf, media__list list, size_t index, media__ref_fn *fn, void *ctx);
+/** Every index that anything else has: nodes, animations, extensions of the document. */
+bool media__refs_of_rest(const media__gltf *gltf, media__ref_fn *fn, void *ctx);
+/** The name of an extension that the document uses and the table does not know; NULL: none. */
+const char *media__refs_unknown(const media__gltf *gltf);
+
+#endif
