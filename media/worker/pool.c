@@ -300,13 +300,25 @@ static media__task *take_next(media_workers *w)
     return task;
 }
 
+static void end_scarce(media_workers *w, media__task *task)
+{
+    pthread_mutex_lock(&w->lock);
+    stop_running(w, task);
+    pthread_mutex_unlock(&w->lock);
+    end_with(w, task, RPC_RESOURCE_EXHAUSTED, "no descriptors or memory for a job; try again");
+}
+
 static void send_waiting(media_workers *w)
 {
     media__task *task = NULL;
-    while (w->program.pid > 0 && (task = take_next(w)))
-        if (!media__task_send(task, &w->options, &w->program))
+    while (w->program.pid > 0 && (task = take_next(w))) {
+        const media__sent sent = media__task_send(task, &w->options, &w->program);
+        if (sent == MEDIA__SCARCE)
+            end_scarce(w, task);
+        else if (sent == MEDIA__BROKEN)
             lose_program(
                 w, "media: a job cannot be given to the worker program; it is started again");
+    }
 }
 
 static void wait_for_news(media_workers *w, int64_t until_us)

@@ -37,8 +37,13 @@ void *media__pool_run(void *workers);
  *  ret_made  set where the status is RPC_OK. */
 void media__task_judge(const media__task *task, const media__exited *exited,
     const media_workers_options *options, rpc_status *ret_status, media_made **ret_made);
-/** Makes its files and sends it to the program. False: it is as it was. */
-bool media__task_send(
+typedef enum media__sent {
+    MEDIA__SENT,
+    MEDIA__SCARCE, /* no descriptors or memory */
+    MEDIA__BROKEN, /* the program does not take it */
+} media__sent;
+/** Makes its files and sends it to the program; unless sent, it is as it was. */
+media__sent media__task_send(
     media__task *task, const media_workers_options *options, const media__program *program);
 /** The status of a task whose end is set. Returns its code. */
 rpc_code media__task_killed(

@@ -32,23 +32,31 @@ static bool send_packet(const media__task *task, const media_workers_options *op
     return media__send(program->socket, &job, sizeof job, files, 3);
 }
 
-bool media__task_send(
+/** Where the program is not to blame. */
+static bool is_scarcity(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
+           error == ETOOMANYREFS;
+}
+
+media__sent media__task_send(
     media__task *task, const media_workers_options *options, const media__program *program)
 {
-    int answers[2];
-    task->result = media_source_open(NULL);
     /* One answer has room; who says more is not waited for. */
     const int type = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    int answers[2];
+    task->result = media_source_open(NULL);
     if (task->result < 0 || socketpair(AF_UNIX, type, 0, answers) != 0) {
         media__task_unsend(task);
-        return false;
+        return MEDIA__SCARCE;
     }
     task->answer = answers[0];
     const bool sent = send_packet(task, options, program, answers[1]);
+    const bool scarce = !sent && is_scarcity(errno);
     close(answers[1]);
     if (!sent)
         media__task_unsend(task);
-    return sent;
+    return sent ? MEDIA__SENT : scarce ? MEDIA__SCARCE : MEDIA__BROKEN;
 }
 
 void media__task_unsend(media__task *task)

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -407,6 +407,13 @@ TEST(jobs_leave_no_process_and_no_descriptor_while_the_pool_lives)
 /* ---- the program -----------------------------------------------------------------------------
  */
 
+static void count_done(void *ctx, const rpc_status *status, media_made *made)
+{
+    (void)ctx;
+    assert_int_equal(status->code, RPC_RESOURCE_EXHAUSTED);
+    assert_null(made);
+}
+
 static void kill_helper(void)
 {
     const pid_t helper = child_of(getpid());
@@ -419,6 +426,7 @@ static void kill_helper(void)
 TEST(a_killed_program_is_started_again_and_the_queue_survives)
 {
     enum { WAITING = 5 };
+    const unsigned files = open_files();
     ended_job runs, waiting[WAITING];
     media_workers_options options = options_of_tests();
     media_workers *workers = start(&options);
@@ -426,19 +434,18 @@ TEST(a_killed_program_is_started_again_and_the_queue_survives)
     wait_running(workers, 1);
     for (int i = 0; i < WAITING; i++)
         submit(workers, "source", "someone", &waiting[i]);
-    const unsigned files = open_files();
     kill_helper(); /* the job that runs begins anew */
     media_workers_stats stats;
     do
         media_workers_get_stats(workers, &stats);
     while (stats.helper_starts != 2 || stats.running != 1);
     assert_int_equal(stats.queued, WAITING);
-    assert_int_equal(open_files(), files);
     kill_helper();
     assert_ended(&runs, RPC_UNAVAILABLE, "ended under it twice");
     for (int i = 0; i < WAITING; i++)
         assert_ended(&waiting[i], RPC_OK, NULL);
     media_workers_stop(workers);
+    assert_int_equal(open_files(), files);
 }
 
 TEST(children_of_a_killed_program_end_with_it)
@@ -525,6 +532,30 @@ TEST(the_program_by_hand_says_who_starts_it)
     assert_int_equal(waitpid(pid, &wait_status, 0), pid);
     assert_int_equal(WEXITSTATUS(wait_status), 2);
     assert_non_null(strstr(text, "started by dacmd and dacm"));
+}
+
+TEST(without_descriptors_a_job_ends_and_the_program_stays)
+{
+    media_workers_options options = options_of_tests();
+    media_workers *workers = start(&options);
+    const pid_t helper = child_of(getpid());
+    struct rlimit usual;
+    rpc_status status;
+    media_workers_stats stats;
+    ended_job next;
+    media_job job = {.source = source_of("source"), .share = "someone", .done = count_done};
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    const struct rlimit none = {.rlim_cur = (rlim_t)job.source + 1, .rlim_max = usual.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(media_workers_submit(workers, &job, NULL, NULL, &status), RPC_OK);
+    do
+        media_workers_get_stats(workers, &stats);
+    while (stats.ended[RPC_RESOURCE_EXHAUSTED] != 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    run_job(workers, "source", &next);
+    assert_ended(&next, RPC_OK, NULL);
+    assert_int_equal(child_of(getpid()), helper);
+    media_workers_stop(workers);
 }
 
 /* ---- counters -------------------------------------------------------------------------------- */
