@@ -49,6 +49,8 @@ typedef struct media_workers_options {
     uint64_t memory_bytes;  /* address space of a child, its libraries (some 30 MiB) included;
                              * MEDIA_MEMORY_BYTES_MIN to _MAX; default 1 GiB */
     uint64_t source_bytes_max, result_bytes_max; /* default 256 MiB each */
+    uint64_t held_bytes_max; /* sources of all that run and wait, which are in memory; at least
+                              * source_bytes_max; default 1 GiB */
     media_priority priority;
     /** One line about the pool itself (never about a source's content); NULL: nobody listens. */
     void (*log)(void *ctx, bool warning, const char *line);
@@ -117,6 +119,10 @@ typedef struct media_job {
     void *ctx;
 } media_job;
 
+/** Would a job be taken now? To be asked before a source of size bytes is loaded.
+ *  As media_workers_submit() in this, and so only an opinion. */
+RPC_MUST_USE rpc_code media_workers_admit(media_workers *workers, const char *share, uint64_t size,
+    uint32_t *ret_retry_ms, rpc_status *reterr);
 /** Queues a job. Shares take turns, so that one user's many jobs do not hold up another's.
  *  ret_id        for media_workers_cancel(); NULL is allowed. done may run before this returns.
  *  ret_retry_ms  with RESOURCE_EXHAUSTED for overload: when to try again, by an estimate; else 0.
@@ -133,7 +139,8 @@ void media_workers_cancel(media_workers *workers, uint64_t id);
 typedef struct media_workers_stats {
     unsigned running, queued, shares; /* now; shares: of those */
     uint64_t ended[17];               /* jobs, by status code */
-    uint64_t refused_queue, refused_share;
+    uint64_t held_bytes;              /* now: sources of what runs and waits */
+    uint64_t refused_queue, refused_share, refused_bytes;
     uint64_t helper_starts; /* of the program; 1: it never ended */
     int64_t waited_us, ran_us, cpu_us;
     int landlock; /* version of the kernel's; 0: it has none, seccomp is the wall */

@@ -36,6 +36,7 @@ static void count_end(media_workers *w, const media__task *task, rpc_code code, 
     w->stats.waited_us += waited_us;
     w->stats.ran_us += ran_us;
     w->stats.cpu_us += cpu_us;
+    w->stats.held_bytes -= task->source_size;
     if (task->started_us > 0)
         w->usual_us += (ran_us - w->usual_us) / 8;
     media__queue_leave(&w->queue, task->share);

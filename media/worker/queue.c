@@ -18,12 +18,20 @@ static void insert_before_last(media__queue *queue, media__share *share)
     *at = share;
 }
 
-media__share *media__queue_share(media__queue *queue, const char *key)
+media__share *media__queue_find(const media__queue *queue, const char *key)
 {
     for (media__share *at = queue->first; at; at = at->next)
         if (strcmp(at->key, key) == 0)
             return at;
-    media__share *share = calloc(1, sizeof *share);
+    return NULL;
+}
+
+media__share *media__queue_share(media__queue *queue, const char *key)
+{
+    media__share *share = media__queue_find(queue, key);
+    if (share)
+        return share;
+    share = calloc(1, sizeof *share);
     if (!share)
         return NULL;
     rpc_text_copy(share->key, sizeof share->key, key);

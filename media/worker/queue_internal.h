@@ -34,7 +34,9 @@ typedef struct media__queue {
     unsigned queued, shares;
 } media__queue;
 
-/** The share of that key, made where it is new; NULL: no memory. Gone with
+/** The share of that key; NULL: it has no job. */
+media__share *media__queue_find(const media__queue *queue, const char *key);
+/** The same, made where it is new; NULL: no memory. Gone with
  *  media__queue_leave(). */
 media__share *media__queue_share(media__queue *queue, const char *key);
 /** Frees the share where nothing of it waits or runs. */

@@ -29,7 +29,8 @@ media_workers_options media_workers_defaults(void)
         .deadline_ms = 20000,
         .memory_bytes = 1024 * MIB,
         .source_bytes_max = 256 * MIB,
-        .result_bytes_max = 256 * MIB};
+        .result_bytes_max = 256 * MIB,
+        .held_bytes_max = 1024 * MIB};
 }
 
 static rpc_code check_option(
@@ -55,6 +56,7 @@ static rpc_code check_options(const media_workers_options *o, rpc_status *reterr
         {"memory_bytes", o->memory_bytes, MEDIA_MEMORY_BYTES_MIN, MEDIA_MEMORY_BYTES_MAX},
         {"source_bytes_max", o->source_bytes_max, 1, MEDIA_WORKERS_BYTES_MAX},
         {"result_bytes_max", o->result_bytes_max, 1, MEDIA_WORKERS_BYTES_MAX},
+        {"held_bytes_max", o->held_bytes_max, o->source_bytes_max, UINT64_MAX},
         {"priority", o->priority, 0, MEDIA_PRIORITY_NORMAL}};
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < sizeof all / sizeof *all; i++)
@@ -156,32 +158,85 @@ static uint32_t estimate_ms(const media_workers *w)
     return ms < RETRY_MS_MIN ? RETRY_MS_MIN : ms > RETRY_MS_MAX ? RETRY_MS_MAX : (uint32_t)ms;
 }
 
-static rpc_code refuse(media_workers *w, bool share, uint32_t *ret_retry_ms, rpc_status *reterr)
+static rpc_code refuse(media_workers *w, uint64_t *counter, const char *what, uint64_t limit,
+    uint32_t *ret_retry_ms, rpc_status *reterr)
 {
     const uint32_t retry_ms = estimate_ms(w);
-    ++*(share ? &w->stats.refused_share : &w->stats.refused_queue);
+    ++*counter;
     if (ret_retry_ms)
         *ret_retry_ms = retry_ms;
     return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-        share ? "media: this user has %u adaptations under way already; try again in %u ms"
-              : "media: %u adaptations wait already; try again in %u ms",
-        share ? w->options.share_jobs : w->options.queue_length, retry_ms);
+        "media: at most %llu %s; try again in %u ms", (unsigned long long)limit, what, retry_ms);
+}
+
+/** Under the lock. */
+static rpc_code admit(
+    media_workers *w, const char *key, uint64_t size, uint32_t *ret_retry_ms, rpc_status *reterr)
+{
+    const media_workers_options *o = &w->options;
+    const media__share *share = media__queue_find(&w->queue, key);
+    if (w->queue.queued >= o->queue_length)
+        return refuse(
+            w, &w->stats.refused_queue, "adaptations wait", o->queue_length, ret_retry_ms, reterr);
+    if (share && share->queued + share->running >= o->share_jobs)
+        return refuse(w, &w->stats.refused_share, "adaptations of a user are under way",
+            o->share_jobs, ret_retry_ms, reterr);
+    if (w->stats.held_bytes + size > o->held_bytes_max)
+        return refuse(w, &w->stats.refused_bytes, "bytes wait for adaptation", o->held_bytes_max,
+            ret_retry_ms, reterr);
+    return RPC_OK;
 }
 
 /** Under the lock. */
 static rpc_code enqueue(media_workers *w, media__task *task, const char *key,
     uint32_t *ret_retry_ms, rpc_status *reterr)
 {
-    if (w->queue.queued >= w->options.queue_length)
-        return refuse(w, false, ret_retry_ms, reterr);
+    const rpc_code code = admit(w, key, task->source_size, ret_retry_ms, reterr);
+    if (code != RPC_OK)
+        return code;
     media__share *share = media__queue_share(&w->queue, key);
     if (!share)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "media: no memory");
-    if (share->queued + share->running >= w->options.share_jobs)
-        return refuse(w, true, ret_retry_ms, reterr);
     task->id = ++w->last_id;
+    w->stats.held_bytes += task->source_size;
     media__queue_add(&w->queue, share, task, false);
     return RPC_OK;
+}
+
+static rpc_code check_size(const media_workers *w, uint64_t size, rpc_status *reterr)
+{
+    if (size == 0)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "media: the source is empty");
+    if (size > w->options.source_bytes_max)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "media: the source has %llu bytes, at most %llu are taken", (unsigned long long)size,
+            (unsigned long long)w->options.source_bytes_max);
+    return RPC_OK;
+}
+
+static rpc_code check_share(const char *share, rpc_status *reterr)
+{
+    const size_t size = strlen(share);
+    if (size == 0 || size > MEDIA_SHARE_BYTES_MAX)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "media: the key of a share is not of 1 to %d bytes", MEDIA_SHARE_BYTES_MAX);
+    return RPC_OK;
+}
+
+rpc_code media_workers_admit(
+    media_workers *w, const char *share, uint64_t size, uint32_t *ret_retry_ms, rpc_status *reterr)
+{
+    if (ret_retry_ms)
+        *ret_retry_ms = 0;
+    rpc_code code = check_size(w, size, reterr);
+    if (code == RPC_OK)
+        code = check_share(share, reterr);
+    if (code != RPC_OK)
+        return code;
+    pthread_mutex_lock(&w->lock);
+    code = admit(w, share, size, ret_retry_ms, reterr);
+    pthread_mutex_unlock(&w->lock);
+    return code;
 }
 
 static rpc_code check_job(
@@ -189,20 +244,13 @@ static rpc_code check_job(
 {
     if (!media__sealed_size(job->source, ret_size))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "media: the source is not sealed");
-    if (*ret_size == 0)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "media: the source is empty");
-    if (*ret_size > w->options.source_bytes_max)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "media: the source has %llu bytes, at most %llu are taken",
-            (unsigned long long)*ret_size, (unsigned long long)w->options.source_bytes_max);
+    const rpc_code code = check_size(w, *ret_size, reterr);
+    if (code != RPC_OK)
+        return code;
     if (job->recipe && (!job->recipe[0] || strlen(job->recipe) >= MEDIA_RECIPE_ROOM))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "media: the recipe is not of 1 to %d bytes", MEDIA_RECIPE_ROOM - 1);
-    const size_t share_size = strlen(job->share);
-    if (share_size == 0 || share_size > MEDIA_SHARE_BYTES_MAX)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "media: the key of a share is not of 1 to %d bytes", MEDIA_SHARE_BYTES_MAX);
-    return RPC_OK;
+    return check_share(job->share, reterr);
 }
 
 static media__task *new_task(const media_job *job, uint64_t size)

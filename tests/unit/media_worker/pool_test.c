@@ -207,7 +207,7 @@ TEST(a_full_queue_says_when_to_try_again)
     media_job job = {.source = source_of("c"), .share = "three"};
     assert_int_equal(
         media_workers_submit(workers, &job, NULL, &retry_ms, &status), RPC_RESOURCE_EXHAUSTED);
-    assert_non_null(strstr(status.message, "2 adaptations wait already; try again in"));
+    assert_non_null(strstr(status.message, "at most 2 adaptations wait; try again in"));
     assert_true(retry_ms >= 100);
     close(job.source);
     media_workers_stats stats;
@@ -235,7 +235,7 @@ TEST(a_full_share_leaves_room_for_others)
     media_job job = {.source = source_of("c"), .share = "one"};
     assert_int_equal(
         media_workers_submit(workers, &job, NULL, &retry_ms, &status), RPC_RESOURCE_EXHAUSTED);
-    assert_non_null(strstr(status.message, "this user has 2 adaptations under way"));
+    assert_non_null(strstr(status.message, "at most 2 adaptations of a user are under way"));
     assert_true(retry_ms >= 100);
     close(job.source);
     submit(workers, "source", "two", &other);
@@ -247,6 +247,59 @@ TEST(a_full_share_leaves_room_for_others)
     media_workers_stop(workers);
     assert_ended(&runs, RPC_CANCELLED, NULL);
     assert_ended(&waits, RPC_CANCELLED, NULL);
+}
+
+TEST(sources_in_memory_have_a_bound_of_their_own)
+{
+    media_workers_options options = options_of_tests();
+    options.source_bytes_max = 6;
+    options.held_bytes_max = 10;
+    media_workers *workers = start(&options);
+    ended_job runs, waits;
+    submit(workers, "wait", "one", &runs);
+    wait_running(workers, 1);
+    submit(workers, "source", "two", &waits);
+    rpc_status status;
+    uint32_t retry_ms = 0;
+    media_job job = {.source = source_of("x"), .share = "three"};
+    assert_int_equal(
+        media_workers_submit(workers, &job, NULL, &retry_ms, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(status.message, "at most 10 bytes wait"));
+    assert_true(retry_ms >= 100);
+    close(job.source);
+    media_workers_stats stats;
+    media_workers_get_stats(workers, &stats);
+    assert_int_equal(stats.held_bytes, 10);
+    assert_int_equal(stats.refused_bytes, 1);
+    media_workers_cancel(workers, runs.id);
+    assert_ended(&runs, RPC_CANCELLED, NULL);
+    assert_ended(&waits, RPC_OK, NULL);
+    media_workers_get_stats(workers, &stats);
+    assert_int_equal(stats.held_bytes, 0);
+    media_workers_stop(workers);
+}
+
+TEST(whether_a_job_would_be_taken_is_known_before_its_source_is_loaded)
+{
+    media_workers_options options = options_of_tests();
+    options.share_jobs = 1;
+    options.source_bytes_max = 100;
+    media_workers *workers = start(&options);
+    ended_job runs;
+    rpc_status status;
+    uint32_t retry_ms = 0;
+    assert_int_equal(media_workers_admit(workers, "one", 100, &retry_ms, &status), RPC_OK);
+    assert_int_equal(media_workers_admit(workers, "one", 101, NULL, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(media_workers_admit(workers, "one", 0, NULL, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(media_workers_admit(workers, "", 1, NULL, &status), RPC_INVALID_ARGUMENT);
+    submit(workers, "wait", "one", &runs);
+    assert_int_equal(
+        media_workers_admit(workers, "one", 1, &retry_ms, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_true(retry_ms >= 100);
+    assert_int_equal(media_workers_admit(workers, "two", 1, &retry_ms, &status), RPC_OK);
+    assert_int_equal(retry_ms, 0);
+    media_workers_stop(workers);
+    assert_ended(&runs, RPC_CANCELLED, NULL);
 }
 
 TEST(one_honest_job_is_served_beside_fifty_hostile_ones)
@@ -322,8 +375,8 @@ TEST(options_outside_of_their_range_are_refused)
     media_workers *workers = NULL;
     rpc_status status;
     const media_workers_options good = options_of_tests();
-    media_workers_options bad[9];
-    for (int i = 0; i < 9; i++)
+    media_workers_options bad[10];
+    for (int i = 0; i < 10; i++)
         bad[i] = good;
     bad[0].workers = 0;
     bad[1].workers = MEDIA_WORKERS_MAX + 1;
@@ -334,7 +387,8 @@ TEST(options_outside_of_their_range_are_refused)
     bad[6].memory_bytes = MEDIA_MEMORY_BYTES_MIN - 1;
     bad[7].result_bytes_max = MEDIA_WORKERS_BYTES_MAX + 1;
     bad[8].program = NULL;
-    for (int i = 0; i < 9; i++)
+    bad[9].held_bytes_max = bad[9].source_bytes_max - 1;
+    for (int i = 0; i < 10; i++)
         assert_int_equal(media_workers_start(&bad[i], &workers, &status), RPC_INVALID_ARGUMENT);
 }
 
