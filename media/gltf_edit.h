@@ -13,6 +13,9 @@
 
 /* ---- bytes (gltf_decode.c, gltf_elements.c) ---- */
 
+/** Pictures in data URIs become views. (gltf_images.c) */
+rpc_code media__gltf_take_images(media__gltf *gltf, rpc_status *reterr);
+
 /** Decodes the views of EXT_meshopt_compression: afterwards each view lies in a buffer that has
  *  its bytes, and the extension is gone from the document. */
 rpc_code media__gltf_decode(media__gltf *gltf, rpc_status *reterr);
@@ -37,6 +40,8 @@ rpc_code media__view_set(
     media__gltf *gltf, size_t view, uint8_t *bytes, size_t size, rpc_status *reterr);
 /** Removes its name from extensionsUsed and extensionsRequired. */
 void media__gltf_drop_extension(media__gltf *gltf, const char *name);
+/** And adds it to both. */
+rpc_code media__json_need_extension(json_t *document, const char *name, rpc_status *reterr);
 
 /** Adds bytes (malloc(); taken also when this fails) as a view.
  *  stride  0: none.  target  34962, 34963 or 0: not said. */

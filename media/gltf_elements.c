@@ -189,6 +189,25 @@ void media__gltf_drop_extension(media__gltf *gltf, const char *name)
     }
 }
 
+static int add_name(json_t *json, const char *list, const char *name)
+{
+    json_t *names = json_object_get(json, list);
+    if (!names && json_object_set_new(json, list, json_array()) == 0)
+        names = json_object_get(json, list);
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (strcmp(json_string_value(json_array_get(names, i)), name) == 0)
+            return 0;
+    return json_array_append_new(names, json_string(name));
+}
+
+rpc_code media__json_need_extension(json_t *json, const char *name, rpc_status *reterr)
+{
+    return add_name(json, "extensionsUsed", name) == 0 &&
+                   add_name(json, "extensionsRequired", name) == 0
+               ? RPC_OK
+               : media__no_memory(reterr);
+}
+
 /* Bytes (taken, also when this fails) become a buffer of their own. */
 static rpc_code add_buffer(
     media__gltf *gltf, uint8_t *bytes, size_t size, size_t *ret_buffer, rpc_status *reterr)

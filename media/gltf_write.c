@@ -115,17 +115,6 @@ static rpc_code put_views(
 /* ---- the document ------------------------------------------------------------------------------
  */
 
-static int add_name(json_t *json, const char *list, const char *name)
-{
-    json_t *names = json_object_get(json, list);
-    if (!names && json_object_set_new(json, list, json_array()) == 0)
-        names = json_object_get(json, list);
-    for (size_t i = 0; i < json_array_size(names); i++)
-        if (strcmp(json_string_value(json_array_get(names, i)), name) == 0)
-            return 0;
-    return json_array_append_new(names, json_string(name));
-}
-
 static rpc_code set_buffers(json_t *json, const binary *b, rpc_status *reterr)
 {
     int failed = 0;
@@ -137,14 +126,14 @@ static rpc_code set_buffers(json_t *json, const binary *b, rpc_status *reterr)
         failed |= json_array_append_new(
             buffers, json_pack("{s:I, s:{s:{s:b}}}", "byteLength", (json_int_t)b->plain,
                          "extensions", MEDIA__MESHOPT, "fallback", 1));
-        failed |= add_name(json, "extensionsUsed", MEDIA__MESHOPT);
-        failed |= add_name(json, "extensionsRequired", MEDIA__MESHOPT);
     }
     json_object_del(json, "buffers");
     if (json_array_size(buffers) > 0)
         failed |= json_object_set(json, "buffers", buffers);
     json_decref(buffers);
-    return failed ? media__no_memory(reterr) : RPC_OK;
+    if (failed)
+        return media__no_memory(reterr);
+    return b->plain > 0 ? media__json_need_extension(json, MEDIA__MESHOPT, reterr) : RPC_OK;
 }
 
 static uint8_t *put_uint(uint8_t *at, size_t value)

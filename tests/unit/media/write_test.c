@@ -54,6 +54,13 @@ static document again(const document *d, bool meshopt, const char *name)
     return read_bytes(file, size, name);
 }
 
+/* Large ones with DACM_TEST_FULL=1 only. */
+static bool is_tried(const document *d)
+{
+    const char *full = getenv("DACM_TEST_FULL");
+    return d->size < (3u << 20) || (full && strcmp(full, "1") == 0);
+}
+
 /* Triangles may begin with another of their corners: the least of the three turns stands for all.
  */
 static void turn(uint32_t *c)
@@ -137,7 +144,7 @@ static void same(const document *a, const document *b, const char *name)
 static void comes_back(const char *path, void *ctx)
 {
     document source = read_path(path);
-    for (int meshopt = 0; meshopt < 2; meshopt++) {
+    for (int meshopt = 0; is_tried(&source) && meshopt < 2; meshopt++) {
         document once = again(&source, meshopt, path), twice = again(&once, meshopt, path);
         same(&source, &once, path);
         if (!meshopt && (once.size != twice.size || memcmp(once.file, twice.file, once.size) != 0))

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A recipe carried out: read, cut down, written. A budget of bytes is met by asking for less of
+ * what weighs most, again and again, each time from the source: what comes out depends on source
+ * and recipe alone. */
+#include "asset.h"
+
+#include "gltf_adapt.h"
+#include "gltf_get.h"
+#include "image_kinds.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ATTEMPTS_MAX     14
+#define TEXTURE_SIZE_MIN 32u /* of what a budget of bytes leads to */
+#define TRIANGLES_MIN    256u
+
+/* How a variant is made: the recipe, or less than it says. */
+typedef struct plan {
+    uint64_t triangles; /* at most; 0: all */
+    uint32_t texture_size;
+    bool meshopt;
+} plan;
+
+static bool may_meshopt(const media_recipe *recipe)
+{
+    return recipe->mesh_compression != MEDIA_MESH_NONE &&
+           (!recipe->accepts_some || media__names_have(&recipe->accept_extensions, MEDIA__MESHOPT));
+}
+
+static uint64_t triangles_asked(const media_recipe *recipe, const media_figures *source)
+{
+    if (recipe->max_triangles)
+        return recipe->max_triangles;
+    return recipe->lod > 0 ? (source->triangles + (1u << recipe->lod) - 1) >> recipe->lod : 0;
+}
+
+static plan first_plan(const media_recipe *recipe, const media_figures *source)
+{
+    const bool was = media__names_have(&source->extensions_required, MEDIA__MESHOPT);
+    return (plan){
+        .triangles = triangles_asked(recipe, source),
+        .texture_size = recipe->texture_size_limit,
+        .meshopt = recipe->mesh_compression == MEDIA_MESH_MESHOPT || (was && may_meshopt(recipe)),
+    };
+}
+
+/* ---- one attempt --------------------------------------------------------------------------------
+ */
+
+static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *p,
+    media_result *ret, rpc_status *reterr)
+{
+    media_recipe now = *recipe; /* borrows its names */
+    media__simplified done = {.asked = 0};
+    now.texture_size_limit = p->texture_size;
+    rpc_code code = media__gltf_keep_animations(gltf, &now, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_keep_morph_targets(gltf, &now, reterr);
+    if (code == RPC_OK && p->triangles && p->triangles < ret->source.triangles)
+        code = media__gltf_simplify(gltf, p->triangles, &done, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_adapt_textures(gltf, &now, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_prune(gltf, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_accept(gltf, &now, reterr);
+    memcpy(ret->why, done.why, sizeof ret->why);
+    return code;
+}
+
+static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan *p,
+    media_result *ret, rpc_status *reterr)
+{
+    const media__written how = {.meshopt = p->meshopt};
+    media__gltf gltf;
+    rpc_code code = media__gltf_read(source, &gltf, reterr);
+    if (code != RPC_OK)
+        return code;
+    code = media__gltf_take_images(&gltf, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_decode(&gltf, reterr);
+    if (code == RPC_OK)
+        code = edit(&gltf, recipe, p, ret, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_write(&gltf, &how, &ret->bytes, &ret->size, reterr);
+    media__gltf_done(&gltf);
+    if (code == RPC_OK)
+        code = media_inspect(rpc_bytes_of(ret->bytes, ret->size), &ret->figures, reterr);
+    return code;
+}
+
+/* ---- a budget of bytes
+ * ---------------------------------------------------------------------------
+ */
+
+static uint32_t half_size(uint32_t size)
+{
+    uint32_t half = TEXTURE_SIZE_MIN; /* powers of two */
+    while (2 * half < size)
+        half *= 2;
+    return half;
+}
+
+/* Less of what weighs most; false: there is nothing left to take away. What loses nothing comes
+ * first. */
+static bool ask_for_less(const media_recipe *recipe, const media_figures *reached, plan *p)
+{
+    const bool smaller_textures = reached->texture_size > TEXTURE_SIZE_MIN;
+    const bool fewer_triangles = reached->triangles > TRIANGLES_MIN &&
+                                 (p->triangles == 0 || reached->triangles <= p->triangles ||
+                                     p->triangles > TRIANGLES_MIN);
+    if (!p->meshopt && may_meshopt(recipe) && recipe->accepts_some) {
+        p->meshopt = true;
+        return true;
+    }
+    if (smaller_textures && (reached->image_bytes >= reached->mesh_bytes || !fewer_triangles)) {
+        p->texture_size = half_size(reached->texture_size);
+        return true;
+    }
+    if (!fewer_triangles)
+        return false;
+    const uint64_t least = p->triangles && p->triangles < reached->triangles ? p->triangles
+                                                                             : reached->triangles;
+    p->triangles = least / 2 > TRIANGLES_MIN ? least / 2 : TRIANGLES_MIN;
+    return true;
+}
+
+static void drop_attempt(media_result *ret)
+{
+    free(ret->bytes);
+    ret->bytes = NULL;
+    ret->size = 0;
+    media_figures_done(&ret->figures);
+}
+
+static rpc_code out_of_reach(
+    const media_recipe *recipe, size_t least, const char *what, rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "media: max_bytes: %" PRIu64
+        " is out of reach: %zu bytes remain with the smallest %s; drop "
+        "animations or morph targets",
+        recipe->max_bytes, least, what);
+}
+
+static rpc_code adapt_gltf(
+    rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr)
+{
+    plan p = first_plan(recipe, &ret->source);
+    size_t least = SIZE_MAX;
+    ret->triangles_asked = p.triangles;
+    (void)rpc_text_copy(ret->media_type, sizeof ret->media_type, "model/gltf-binary");
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+        const rpc_code code = attempt(source, recipe, &p, ret, reterr);
+        if (code != RPC_OK || !recipe->max_bytes || ret->size <= recipe->max_bytes)
+            return code;
+        least = ret->size < least ? ret->size : least;
+        const bool more = ask_for_less(recipe, &ret->figures, &p);
+        drop_attempt(ret);
+        if (!more)
+            break;
+    }
+    return out_of_reach(recipe, least, "textures and fewest triangles", reterr);
+}
+
+/* ---- either kind -------------------------------------------------------------------------------
+ */
+
+rpc_code media_adapt(
+    rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr)
+{
+    media_result result = {.bytes = NULL};
+    rpc_code code = media_inspect(source, &result.source, reterr);
+    if (code == RPC_OK)
+        code = media__is_gltf(source) ? adapt_gltf(source, recipe, &result, reterr)
+                                      : media__image_adapt(source, recipe, &result, reterr);
+    if (code == RPC_OK)
+        *ret = result;
+    else
+        media_result_done(&result);
+    return code;
+}
+
+void media_result_done(media_result *result)
+{
+    free(result->bytes);
+    result->bytes = NULL;
+    media_figures_done(&result->source);
+    media_figures_done(&result->figures);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What materials use textures for, and textures pictures (gltf_texture_uses.c). Inside the module.
+ */
+#ifndef DACM_MEDIA_GLTF_TEXTURES_H
+#define DACM_MEDIA_GLTF_TEXTURES_H
+
+#include "gltf_edit.h"
+#include "image.h"
+
+/** Removes the slots of channels that a recipe does not keep, and what in a material would look
+ *  wrong without them: nothing glows that glowed in places, nothing is metal that was so in places.
+ */
+rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+/** What each image is for. free() it. */
+rpc_code media__textures_uses(const media__gltf *gltf, media__image_use **ret, rpc_status *reterr);
+/** The textures of an image name it as its kind wants it: WebP by EXT_texture_webp. */
+rpc_code media__textures_follow(media__gltf *gltf, size_t image, bool is_webp, rpc_status *reterr);
+
+#endif
