@@ -7,6 +7,7 @@ import statistics
 import connections
 import hostile
 import load
+import media_rows
 import sims_rows
 import skms_rows
 from row import Row
@@ -236,4 +237,5 @@ ROWS = [
     uniform("uniform-answers-100k", 100_000),
     *sims_rows.ROWS,
     *skms_rows.ROWS,
+    *media_rows.ROWS,
 ]

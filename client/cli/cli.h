@@ -133,6 +133,11 @@ void cli_parse_tells_json(void);
 /** Parses argv with the command's own options and children; returns an exit code, or -1 to go
  *  on. name is "dacm put". */
 int cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
+/** A number of digits only; ends the program with a usage error otherwise. */
+uint64_t cli_number(struct argp_state *state, const char *text);
+
+/** The path of a program beside this one (sibling.c). LOCAL_FILE: it is not there. */
+dacm_code cli_sibling(const char *program, char *ret, size_t size, dacm_error *reterr);
 
 /* ---- tokens (mint.c) ---------------------------------------------------------------------------
  */
@@ -167,6 +172,8 @@ int cli_show(cli_context *cli, int argc, char **argv);
 int cli_allow(cli_context *cli, int argc, char **argv);
 int cli_deny(cli_context *cli, int argc, char **argv);
 int cli_rm(cli_context *cli, int argc, char **argv);
+int cli_adapt(cli_context *cli, int argc, char **argv);
+int cli_inspect(cli_context *cli, int argc, char **argv);
 int cli_pki_init(cli_context *cli, int argc, char **argv);
 int cli_pki_issue(cli_context *cli, int argc, char **argv);
 int cli_pki_keys(cli_context *cli, int argc, char **argv);

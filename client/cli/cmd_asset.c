@@ -26,16 +26,6 @@ enum {
 
 static const struct argp_child children[] = {{&cli_connection_argp, 0, NULL, 10}, {0}};
 
-/** A number of digits only; ends the program with a usage error otherwise. */
-static uint64_t number(struct argp_state *state, const char *text)
-{
-    char *end = NULL;
-    const uint64_t value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end)
-        argp_error(state, "'%s' is not a number", text);
-    return value;
-}
-
 static json_t *manifest_json(const dacm_manifest *manifest)
 {
     return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s, s:s, s:I, s:I}", "asset_id",
@@ -89,7 +79,7 @@ static error_t parse_put(int key, char *argument, struct argp_state *state)
         put->upload.asset_id = argument;
         return 0;
     case OPTION_IF_MATCH:
-        put->upload.if_match = number(state, argument);
+        put->upload.if_match = cli_number(state, argument);
         return 0;
     case ARGP_KEY_ARG:
         if (put->upload.file) /* as in: --allow A B C */
@@ -195,13 +185,13 @@ static error_t parse_get(int key, char *argument, struct argp_state *state)
         get->download.file = argument;
         return 0;
     case OPTION_VERSION:
-        get->download.version = number(state, argument);
+        get->download.version = cli_number(state, argument);
         return 0;
     case OPTION_HAVE:
         get->download.have_file = argument;
         return 0;
     case OPTION_STREAMS: {
-        const uint64_t streams = number(state, argument);
+        const uint64_t streams = cli_number(state, argument);
         if (streams < 1 || streams > DACM_STREAMS_MAX)
             argp_error(state, "--streams takes 1 to %d", DACM_STREAMS_MAX);
         get->download.streams = (unsigned)streams;

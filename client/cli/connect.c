@@ -210,6 +210,16 @@ int cli_parse(const struct argp *argp, const char *name, int argc, char **argv, 
     return failed ? CLI_EXIT_USAGE : -1;
 }
 
+uint64_t cli_number(struct argp_state *state, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    const uint64_t value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno != 0)
+        argp_error(state, "'%s' is not a number", text);
+    return value;
+}
+
 static const char *variable(const char *name)
 {
     const char *value = getenv(name);

@@ -44,25 +44,10 @@ static bool stops(int signal)
 /* ---- start ------------------------------------------------------------------------------------
  */
 
-/** A program beside this one. */
-static dacm_code sibling(const char *program, char *ret, size_t size, dacm_error *reterr)
-{
-    const size_t name_size = strlen(program) + 1;
-    const ssize_t got = readlink("/proc/self/exe", ret, size - name_size);
-    char *slash = got > 0 ? memrchr(ret, '/', (size_t)got) : NULL;
-    if (!slash)
-        return pki_fail(reterr, DACM_LOCAL_FILE, "cannot find this program's own folder");
-    memcpy(slash + 1, program, name_size);
-    if (access(ret, X_OK) != 0)
-        return pki_fail(reterr, DACM_LOCAL_FILE,
-            "there is no server program '%.300s'; build the target %.40s", ret, program);
-    return DACM_OK;
-}
-
 static dacm_code start_one(dev_server *server, dacm_error *reterr)
 {
     char path[4096];
-    const dacm_code code = sibling(server->program, path, sizeof path, reterr);
+    const dacm_code code = cli_sibling(server->program, path, sizeof path, reterr);
     if (code != DACM_OK)
         return code;
     fflush(NULL);

@@ -19,6 +19,8 @@ const cli_command cli_commands[] = {
     {"allow", "ID GPSI...", "put users on an asset's list", cli_allow},
     {"deny", "ID GPSI...", "take users off an asset's list", cli_deny},
     {"rm", "ID", "delete an asset", cli_rm},
+    {"adapt", "FILE -o FILE", "an avatar that fits a device, offline", cli_adapt},
+    {"inspect", "FILE [OTHER]", "what is in an avatar, or in two side by side", cli_inspect},
     {"call", "SERVICE/METHOD JSON", "call any method of a gRPC server, or list them", cli_call},
     {"token issue", "", "make an access token with an issuer's key", cli_token_issue},
     {"token revoke", "", "refuse a token from now on (operator)", cli_token_revoke},

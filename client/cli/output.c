@@ -34,7 +34,7 @@ static const struct exit_row {
     {CLI_EXIT_CONFLICT, "somebody else changed it first, or its state forbids it",
         {DACM_ABORTED, DACM_ALREADY_EXISTS, DACM_FAILED_PRECONDITION}},
     {CLI_EXIT_LIMIT, "a limit was reached", {DACM_RESOURCE_EXHAUSTED}},
-    {CLI_EXIT_FILE, "a file here cannot be read or written", {DACM_LOCAL_FILE}},
+    {CLI_EXIT_FILE, "a file here cannot be read or written, or is broken", {DACM_LOCAL_FILE}},
 };
 #define EXIT_ROWS (sizeof exit_table / sizeof *exit_table)
 

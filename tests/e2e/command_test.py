@@ -136,6 +136,9 @@ class Completion(unittest.TestCase):
                                ("dacm token issue --li", ["--lifetime"]),
                                ("dacm --json token issue --li", ["--lifetime"]),
                                ("dacm pki keys DIR --f", ["--for"]),
+                               ("dacm ada", ["adapt"]), ("dacm insp", ["inspect"]),
+                               ("dacm adapt FILE --pre", ["--preset"]),
+                               ("dacm adapt FILE --texture-q", ["--texture-quality"]),
                                ("dacm trust u", ["update"]),
                                ("dacm trust add FILE --f", ["--fingerprint"]),
                                ("dacm verify FILE --tr", ["--trust"])):

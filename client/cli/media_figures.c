@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is in an avatar, for people and for programs. */
+#include "media_work.h"
+
+#include "cleanup.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+typedef enum row_kind { ROW_COUNT, ROW_BYTES, ROW_SIZE } row_kind;
+
+#define ROW(member, text, kind)                                                                    \
+    {                                                                                              \
+#member, text, offsetof(media_figures, member), sizeof(((media_figures *)0)->member), kind \
+    }
+
+static const struct row {
+    const char *member, *text;
+    size_t offset, size;
+    row_kind kind;
+} rows[] = {
+    ROW(bytes, "file", ROW_BYTES),
+    ROW(mesh_bytes, "  geometry", ROW_BYTES),
+    ROW(image_bytes, "  pictures", ROW_BYTES),
+    ROW(animation_bytes, "  animations", ROW_BYTES),
+    ROW(triangles, "triangles", ROW_COUNT),
+    ROW(vertices, "vertices", ROW_COUNT),
+    ROW(meshes, "meshes", ROW_COUNT),
+    ROW(primitives, "primitives", ROW_COUNT),
+    ROW(morph_targets, "morph targets", ROW_COUNT),
+    ROW(materials, "materials", ROW_COUNT),
+    ROW(textures, "textures", ROW_COUNT),
+    ROW(images, "pictures", ROW_COUNT),
+    ROW(texture_size, "largest picture", ROW_SIZE),
+    ROW(texture_pixels, "pixels of all", ROW_COUNT),
+    ROW(nodes, "nodes", ROW_COUNT),
+    ROW(skins, "skins", ROW_COUNT),
+    ROW(joints, "joints", ROW_COUNT),
+    ROW(animations, "animations", ROW_COUNT),
+};
+#define ROWS (sizeof rows / sizeof *rows)
+
+static uint64_t value_of(const media_figures *figures, const struct row *row)
+{
+    const uint8_t *at = (const uint8_t *)figures + row->offset;
+    uint32_t small = 0;
+    uint64_t value = 0;
+    if (row->size == sizeof value) {
+        memcpy(&value, at, sizeof value);
+        return value;
+    }
+    memcpy(&small, at, sizeof small);
+    return small;
+}
+
+json_t *cli_figures_json(const media_figures *figures)
+{
+    json_t *object = json_object(), *names = json_array();
+    int failed = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        failed |= json_object_set_new(
+            object, rows[i].member, json_integer((json_int_t)value_of(figures, &rows[i])));
+    for (size_t i = 0; i < figures->extensions_required.count; i++)
+        failed |= json_array_append_new(names, json_string(figures->extensions_required.list[i]));
+    failed |= json_object_set_new(object, "extensions_required", names);
+    failed |= json_object_set_new(object, "vrm", json_string(figures->vrm));
+    if (failed == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static void value_text(const media_figures *figures, const struct row *row, char ret[32])
+{
+    const uint64_t value = value_of(figures, row);
+    if (row->kind == ROW_BYTES)
+        cli_size_text(value, ret);
+    else
+        snprintf(ret, 32, "%" PRIu64 "%s", value, row->kind == ROW_SIZE && value > 0 ? " px" : "");
+}
+
+static void print_words(const char *text, const char *const *words, size_t count)
+{
+    printf("%-16s", text);
+    for (size_t i = 0; i < count; i++)
+        printf(" %18.60s", words[i]);
+    printf("\n");
+}
+
+/** The file's own name is enough, and its end more telling than its beginning. */
+static const char *short_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    const size_t size = strlen(name);
+    return size > 18 ? name + size - 18 : name;
+}
+
+static void print_extensions(const media_figures *figures, const char *name, size_t count)
+{
+    const media_names *names = &figures->extensions_required;
+    if (names->count == 0)
+        return;
+    printf("needs%s%s:", count > 1 ? " in " : "", count > 1 ? name : "");
+    for (size_t i = 0; i < names->count; i++)
+        printf(" %s", names->list[i]);
+    printf("\n");
+}
+
+void cli_figures_print(const char *const *names, const media_figures *const *figures, size_t count)
+{
+    char texts[2][32];
+    const char *words[2] = {texts[0], texts[1]};
+    const char *heads[2], *vrms[2];
+    bool vrm = false;
+    for (size_t i = 0; i < count; i++) {
+        heads[i] = short_name(names[i]);
+        vrms[i] = figures[i]->vrm[0] ? figures[i]->vrm : "-";
+        vrm = vrm || figures[i]->vrm[0];
+    }
+    if (count > 1)
+        print_words("", heads, count);
+    for (size_t row = 0; row < ROWS; row++) {
+        uint64_t any = 0;
+        for (size_t i = 0; i < count; i++) {
+            value_text(figures[i], &rows[row], texts[i]);
+            any |= value_of(figures[i], &rows[row]);
+        }
+        if (any > 0) /* of what no file has, nothing is said */
+            print_words(rows[row].text, words, count);
+    }
+    if (vrm)
+        print_words("VRM", vrms, count);
+    for (size_t i = 0; i < count; i++)
+        print_extensions(figures[i], heads[i], count);
+}

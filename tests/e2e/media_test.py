@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""dacm adapt and dacm inspect: avatars through the sandboxed worker, offline."""
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import tempfile
+import unittest
+import zlib
+
+import harness
+from harness import BIN, SOURCE, data_file
+
+SANITIZED = bool(os.environ.get("DACM_SANITIZE"))
+
+
+def run(*arguments, program=BIN / "dacm"):
+    variables = {name: value for name, value in os.environ.items()
+                 if not name.startswith(("DACM_", "XDG_"))}
+    return subprocess.run([program, *map(str, arguments)], env=variables, capture_output=True,
+                          text=True, timeout=280)
+
+
+def gray_png(side):
+    """A picture of one gray: few bytes, many pixels."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data +
+                struct.pack(">I", zlib.crc32(kind + data)))
+    deflate = zlib.compressobj(9)
+    rows = b"".join(deflate.compress(b"\0" * (side + 1)) for _ in range(side)) + deflate.flush()
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) +
+            chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+
+
+class Media(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="dacm-e2e-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.dir = pathlib.Path(folder.name)
+        cls.avatar = cls.made("humanoid")
+
+    @classmethod
+    def made(cls, kind):
+        path = cls.dir / f"{kind}.glb"
+        subprocess.run([SOURCE / "tests/data/make-avatar", "--kind", kind, "-o", path], check=True)
+        return path
+
+    def good(self, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.returncode, 0, done)
+        return done.stdout
+
+    def objects(self, *arguments):
+        """What --json prints, a line each."""
+        return [json.loads(line) for line in self.good("--json", *arguments).splitlines()]
+
+    def refused(self, code, *arguments):
+        """The error object of a command that ends with that code."""
+        done = run("--json", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (code, ""), done)
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        return json.loads(done.stdout)["error"]
+
+
+class Adapting(Media):
+    def adapt(self, *options, source=None, output="variant.glb"):
+        output = self.dir / output
+        answer, = self.objects("adapt", source or self.avatar, "-o", output, *options)
+        return answer, output.read_bytes()
+
+    def test_the_same_file_and_options_give_the_same_bytes_and_true_figures(self):
+        first, content = self.adapt("--preset", "low")
+        second, again = self.adapt("--preset", "low", output="again.glb")
+        self.assertEqual(content, again)
+        self.assertEqual(first["recipe"], second["recipe"])
+        self.assertEqual(first["figures"]["bytes"], len(content))
+        self.assertEqual(first["source"]["bytes"], self.avatar.stat().st_size)
+        self.assertEqual(first["media_type"], "model/gltf-binary")
+        before, after = self.objects("inspect", self.avatar, self.dir / "variant.glb")
+        self.assertEqual(before["figures"], first["source"])
+        self.assertEqual(after["figures"], first["figures"])
+
+    def test_options_become_the_recipe(self):
+        for options, recipe in (
+                (["--lod", "1"], {"lod": 1}),
+                (["--max-triangles", "100"], {"max_triangles": 100}),
+                (["--max-bytes", "1000000"], {"max_bytes": 1000000}),
+                (["--texture-size", "32", "--texture-format", "png"],
+                 {"texture_size_limit": 32, "texture_format": "png"}),
+                (["--texture-format", "webp", "--texture-quality", "70"],
+                 {"texture_format": "webp", "texture_quality": 70}),
+                (["--base"], {"base": True}),
+                (["--mesh-compression", "meshopt"], {"mesh_compression": "meshopt"}),
+                (["--morph-targets", "oculus,arkit,smile"],
+                 {"morph_targets": {"groups": ["arkit", "oculus"], "names": ["smile"]}}),
+                (["--morph-targets", "none"], {"morph_targets": {"groups": [], "names": []}}),
+                (["--animations", "none", "--texture-format", "keep"], {"animations": []}),
+                (["--texture-channels", "normal,baseColor"],
+                 {"texture_channels": ["baseColor", "normal"]})):
+            with self.subTest(options=options):
+                answer, _ = self.adapt(*options)
+                self.assertEqual(answer["recipe"], recipe)
+
+    def test_what_is_asked_for_is_what_comes(self):
+        answer, _ = self.adapt("--max-triangles", "64", "--texture-size", "16", "--animations",
+                               "none", "--morph-targets", "none")
+        source, made = answer["source"], answer["figures"]
+        self.assertGreater(source["triangles"], 64)
+        self.assertTrue(made["triangles"] <= 64 * 1.05 or answer["why"], answer)
+        self.assertLess(made["triangles"], source["triangles"])
+        self.assertLessEqual(made["texture_size"], 16)
+        self.assertEqual((made["animations"], made["morph_targets"]), (0, 0))
+        self.assertEqual([made[name] for name in ("skins", "joints", "nodes", "vrm")],
+                         [source[name] for name in ("skins", "joints", "nodes", "vrm")])
+
+    def test_recipe_file_and_options_go_together(self):
+        recipe = self.dir / "recipe.json"
+        recipe.write_text('{"preset": "low", "max_triangles": 90, "animations": []}')
+        answer, _ = self.adapt("--recipe", recipe, "--max-triangles", "80")
+        self.assertEqual(answer["recipe"]["max_triangles"], 80)
+        self.assertEqual(answer["recipe"]["animations"], [])
+        self.assertEqual(answer["recipe"]["texture_size_limit"], 256)
+        recipe.write_text('{"triangles": 90}')
+        error = self.refused(2, "adapt", self.avatar, "-o", self.dir / "x", "--recipe", recipe)
+        self.assertIn("'triangles' is not known", error["message"])
+        recipe.write_text(" " * 5000)
+        self.refused(11, "adapt", self.avatar, "-o", self.dir / "x", "--recipe", recipe)
+
+    def test_people_see_before_and_after(self):
+        shown = self.good("adapt", self.avatar, "-o", self.dir / "seen.glb", "--preset", "low")
+        self.assertIn("humanoid.glb", shown)
+        self.assertIn("seen.glb", shown)
+        self.assertRegex(shown, r"(?m)^triangles +\d+ +\d+$")
+        shown = self.good("inspect", self.avatar)
+        self.assertRegex(shown, r"(?m)^triangles +\d+$")
+        self.assertRegex(shown, r"(?m)^VRM +1\.0$")
+
+    def test_real_avatars(self):
+        for name in ("cesium-man.glb", "valid-white-m-1-casual.glb", "vrm1-valid-white-m-1.vrm"):
+            with self.subTest(name=name):
+                answer, content = self.adapt("--preset", "low",
+                                             source=data_file(f"avatars/{name}"))
+                self.assertLess(len(content), answer["source"]["bytes"])
+                self.assertEqual(answer["figures"]["joints"], answer["source"]["joints"])
+
+
+class Refusing(Media):
+    def test_wrong_arguments(self):
+        out = ["-o", self.dir / "never"]
+        for words, *arguments in (
+                ("which file", "adapt", *out), ("where to", "adapt", self.avatar),
+                ("nothing is to be adapted", "adapt", self.avatar, *out),
+                ("nothing is to be adapted", "adapt", self.avatar, *out, "--lod", "0"),
+                ("lod", "adapt", self.avatar, *out, "--lod", "3"),
+                ("preset", "adapt", self.avatar, *out, "--preset", "tiny"),
+                ("not a number", "adapt", self.avatar, *out, "--max-bytes", "1k"),
+                ("texture_size_limit", "adapt", self.avatar, *out, "--texture-size", "4"),
+                ("--timeout", "adapt", self.avatar, *out, "--timeout", "0"),
+                ("--memory", "inspect", self.avatar, "--memory", "1"),
+                ("which file", "inspect"), ("two files", "inspect", "a", "b", "c")):
+            with self.subTest(arguments=arguments):
+                error = self.refused(2, *arguments)
+                self.assertEqual(error["code"], "INVALID_ARGUMENT")
+                self.assertIn(words, error["message"])
+        self.assertFalse((self.dir / "never").exists())
+
+    def test_files_that_are_none_or_broken_name_themselves_and_leave_what_was(self):
+        empty, kept = self.dir / "empty", self.dir / "kept"
+        empty.write_bytes(b"")
+        kept.write_bytes(b"earlier")
+        for file in (self.dir / "nowhere", self.dir, empty, "/dev/zero", self.made("truncated"),
+                     self.made("length-lies"), self.made("json-deep"), self.made("accessor-huge"),
+                     self.made("node-cycle")):
+            with self.subTest(file=file):
+                for arguments in (["adapt", file, "-o", kept, "--preset", "low"],
+                                  ["inspect", file]):
+                    error = self.refused(11, *arguments)
+                    self.assertIn(f"'{file}'", error["message"])
+        self.assertEqual(kept.read_bytes(), b"earlier")
+
+    def test_output_that_cannot_be_written(self):
+        error = self.refused(11, "adapt", self.avatar, "-o", "/nowhere/out.glb", "--preset", "low")
+        self.assertIn("/nowhere/out.glb", error["message"])
+
+    def test_every_broken_file_ends_with_a_reason(self):
+        broken = data_file("broken")
+        files = sorted(path for path in broken.rglob("*") if path.is_file())
+        self.assertGreater(len(files), 100)
+        for file in files if harness.FULL else files[::5]:
+            with self.subTest(file=file.relative_to(broken)):
+                done = run("--json", "adapt", file, "-o", self.dir / "broken-out", "--lod", "1",
+                           "--texture-size", "64")
+                answer = json.loads(done.stdout)
+                if done.returncode != 0:
+                    self.assertIn(done.returncode, (1, 9, 10, 11), done)
+                    self.assertNotIn(answer["error"]["code"], ("INTERNAL", "UNAVAILABLE"), done)
+                    self.assertGreater(len(answer["error"]["message"]), 20)
+
+    @unittest.skipIf(SANITIZED, "sanitizers need all of the address space")
+    def test_a_bomb_costs_the_memory_that_it_may(self):
+        bomb = self.dir / "bomb.png"
+        bomb.write_bytes(gray_png(8000))
+        error = self.refused(10, "adapt", bomb, "-o", self.dir / "never", "--texture-size", "64",
+                             "--memory", "128")
+        self.assertEqual(error["code"], "RESOURCE_EXHAUSTED")
+
+    def test_no_decoder_is_linked_where_keys_are(self):
+        def has_decoder(program):
+            linked = subprocess.run(["ldd", BIN / program], check=True, text=True,
+                                    capture_output=True).stdout
+            return any(name in linked for name in
+                       ("libpng", "libturbojpeg", "libjpeg", "libwebp", "libmeshoptimizer"))
+        self.assertTrue(has_decoder("dacm-media"))
+        for program in ("dacm", "dacmd", "simsd", "skmsd"):
+            self.assertFalse(has_decoder(program), program)
+
+    def test_command_without_its_worker_says_so(self):
+        alone = self.dir / "alone"
+        alone.mkdir()
+        shutil.copy(BIN / "dacm", alone)
+        done = run("inspect", self.avatar, program=alone / "dacm")
+        self.assertEqual(done.returncode, 11, done)
+        self.assertIn("dacm-media", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
