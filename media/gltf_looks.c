@@ -7,7 +7,6 @@
 #include "gltf_pieces.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define UV_WEIGHT      0.5   /* of the slide */
@@ -211,17 +210,15 @@ static void add_joints(const looks *l, size_t at, const uint32_t *joints, const 
 
 static rpc_code put_skin(const looks *l, size_t *at)
 {
-    for (int n = 0; n < 4; n++) {
-        char joints_name[16], weights_name[16];
-        snprintf(joints_name, sizeof joints_name, "JOINTS_%d", n);
-        snprintf(weights_name, sizeof weights_name, "WEIGHTS_%d", n);
-        const size_t accessor = media__get_index(l->attributes, joints_name);
+    static const char *const names[][2] = {{"JOINTS_0", "WEIGHTS_0"}, {"JOINTS_1", "WEIGHTS_1"}};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        const size_t accessor = media__get_index(l->attributes, names[n][0]);
         float *weights = NULL;
         uint32_t *joints = NULL;
         size_t count = 0;
         if (accessor == MEDIA__NO_INDEX)
             break;
-        rpc_code code = floats_of(l, l->attributes, weights_name, 4, &weights);
+        rpc_code code = floats_of(l, l->attributes, names[n][1], 4, &weights);
         if (code == RPC_OK && weights)
             code = media__accessor_uints(l->gltf, accessor, &joints, &count, l->reterr);
         if (code == RPC_OK && weights && count == l->set->count)

@@ -331,10 +331,10 @@ static void say_why(
             (unsigned long long)pieces->left);
     else
         snprintf(ret->why, sizeof ret->why,
-            "of the %llu points left %llu are held by borders, %llu by seams, %llu since a "
-            "surface would fold, tear or vanish",
+            "of the %llu points left %llu are held by borders, %llu by seams and shape that would "
+            "be lost, %llu since a surface would fold or tear",
             (unsigned long long)result->points, (unsigned long long)result->held_by_borders,
-            (unsigned long long)result->held_by_seams, (unsigned long long)result->held_by_folds);
+            (unsigned long long)result->held_by_looks, (unsigned long long)result->held_by_folds);
 }
 
 static rpc_code simplify(media__gltf *gltf, media__pieces *pieces, media__part *parts,

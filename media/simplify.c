@@ -16,7 +16,7 @@
  * only where the first did not reach the number. */
 static const double folds[] = {0.35, 0.05};
 
-typedef enum held { HELD_NOT, HELD_BORDER, HELD_SEAM, HELD_FOLD } held;
+typedef enum held { HELD_NOT, HELD_BORDER, HELD_LOOKS, HELD_FOLD } held;
 
 typedef struct work {
     mesh m;
@@ -220,9 +220,9 @@ static double cost_of(const mesh *m, const ring *around, uint32_t a, uint32_t b)
     }
     minus3(m->places[b], m->places[a], edge);
     const double weight = m->shapes[a].weight;
-    const double cost = (double)m->emphasis[a] *
-                        ((weight > 0 ? sum / weight : 0) + LENGTH_WEIGHT * dot3(edge, edge));
-    return cost < IMPOSSIBLE ? cost : IMPOSSIBLE; /* not a number: neither */
+    const double cost = (weight > 0 ? sum / weight : 0) + LENGTH_WEIGHT * dot3(edge, edge);
+    /* what is no number is not less either */
+    return cost < (double)m->most[a] ? cost * (double)m->emphasis[a] : IMPOSSIBLE;
 }
 
 /* ---- what may not be ------------------------------------------------------------------------- */
@@ -330,7 +330,7 @@ static void choose(work *w, uint32_t a)
             return;
         if (!(around.costs[least] < IMPOSSIBLE)) {
             if (w->held[a] == HELD_BORDER && w->m.kinds[a] == MESH_FREE)
-                w->held[a] = HELD_SEAM;
+                w->held[a] = HELD_LOOKS;
             return;
         }
         const held why = held_back(w, &around, a, around.points[least]);
@@ -513,7 +513,7 @@ static void count_held(const work *w, media__simplify_result *ret)
             continue;
         ret->points++;
         ret->held_by_borders += w->held[p] == HELD_BORDER;
-        ret->held_by_seams += w->held[p] == HELD_SEAM;
+        ret->held_by_looks += w->held[p] == HELD_LOOKS;
         ret->held_by_folds += w->held[p] == HELD_FOLD;
     }
 }

@@ -30,8 +30,9 @@ typedef struct media__part {
 typedef struct media__simplify_result {
     uint64_t triangles; /* of all parts, afterwards */
     bool exhausted;     /* nothing is left that could go; more than asked remain */
-    /** Why points could not move, of those that remain when exhausted. */
-    uint64_t points, held_by_borders, held_by_seams, held_by_folds;
+    /** Why points could not move, of those that remain when exhausted. Looks: at a seam they would
+     *  have to become what they are not, or their piece would be lost. */
+    uint64_t points, held_by_borders, held_by_looks, held_by_folds;
 } media__simplify_result;
 
 /** Leaves at most asked triangles where that can be; degenerate and repeated ones always go, but

@@ -30,6 +30,7 @@ void mesh_done(mesh *m)
     free(m->shapes);
     free(m->kinds);
     free(m->emphasis);
+    free(m->most);
     free(m->head);
     free(m->degree);
     free(m->corners);
@@ -83,9 +84,10 @@ static bool point_room(mesh *m)
     m->shapes = room(m->point_count, sizeof *m->shapes);
     m->kinds = room(m->point_count, sizeof *m->kinds);
     m->emphasis = room(m->point_count, sizeof *m->emphasis);
+    m->most = room(m->point_count, sizeof *m->most);
     m->head = room(m->point_count, sizeof *m->head);
     m->degree = room(m->point_count, sizeof *m->degree);
-    return m->places && m->shapes && m->kinds && m->emphasis && m->head && m->degree;
+    return m->places && m->shapes && m->kinds && m->emphasis && m->most && m->head && m->degree;
 }
 
 /* ---- equal vertices -------------------------------------------------------------------------- */
@@ -432,6 +434,8 @@ static void measure(mesh *m)
  * of it: its costs count by a power of how much smaller than the largest piece it is. */
 #define EMPHASIS_POWER 0.8 /* of squares */
 #define EMPHASIS_MOST  30.0
+/* Of a piece's size: a step that puts a surface so far off leaves nothing to recognise. */
+#define LOST 0.2
 
 typedef struct piece_box {
     float least[3], most[3];
@@ -493,6 +497,7 @@ static bool find_emphasis(mesh *m)
         const double size = box_diagonal(&boxes[root_of(parents, p)]);
         const double factor = size > 0 ? pow(largest / size, EMPHASIS_POWER) : 1;
         m->emphasis[p] = (float)(factor < EMPHASIS_MOST ? factor : EMPHASIS_MOST);
+        m->most[p] = (float)(LOST * LOST * size * size);
     }
     free(parents);
     free(boxes);

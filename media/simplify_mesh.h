@@ -39,6 +39,7 @@ typedef struct mesh {
     quadric *shapes;     /* [point_count] */
     uint8_t *kinds;      /* [point_count] */
     float *emphasis;     /* [point_count] factor of cost: what is small by itself is looked at */
+    float *most;         /* [point_count] cost, before that, at which a piece is lost */
     uint32_t *head;      /* [point_count] first of its corners */
     uint32_t *degree;    /* [point_count] live triangles */
 

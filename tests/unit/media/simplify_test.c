@@ -191,7 +191,7 @@ TEST(a_tiny_solid_stays_and_says_that_it_does)
     assert_true(result.exhausted);
     assert_int_equal(result.triangles, 4);
     assert_int_equal(result.points, 4);
-    assert_int_equal(result.held_by_folds, 4);
+    assert_int_equal(result.held_by_folds + result.held_by_looks, 4);
     surface_done(&s);
 }
 
