@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a file to a document that has been checked. */
 #include "gltf_accessor.h"
+#include "vrm.h"
 
 #include <stdlib.h>
 
@@ -17,7 +18,13 @@ static rpc_code read_parts(rpc_bytes file, media__gltf *gltf, rpc_status *reterr
         code = media__gltf_take_buffers(gltf, parts.binary, reterr);
     if (code == RPC_OK)
         code = media__gltf_check_views(gltf, reterr);
-    return code == RPC_OK ? media__gltf_check_graph(gltf, reterr) : code;
+    if (code == RPC_OK)
+        code = media__gltf_check_graph(gltf, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_check_extensions(gltf, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_check_images(gltf, reterr);
+    return code == RPC_OK ? media__vrm_check(gltf->json, reterr) : code;
 }
 
 rpc_code media__gltf_read(rpc_bytes file, media__gltf *ret, rpc_status *reterr)

@@ -17,6 +17,7 @@
 #define MEDIA__JSON_DEPTH_MAX 64
 #define MEDIA__FILE_BYTES_MAX (256u << 20)
 #define MEDIA__BUFFERS_MAX    64
+#define MEDIA__SCENES_MAX     64
 
 typedef struct media__buffer {
     const uint8_t *data;
@@ -54,15 +55,27 @@ rpc_code media__json_read(rpc_bytes text, json_t **ret, rpc_status *reterr);
  *  memory. */
 char *media__json_write(const json_t *json, size_t *ret_size);
 
-/* ---- rules (gltf_schema.c, gltf_views.c, gltf_graph.c) ---- */
+/* ---- rules (schema.h, gltf_views.c, gltf_graph.c, gltf_extension_rules.c,
+ *      gltf_check_images.c, vrm.h) ---- */
 
-/** Every object of the core has the members that it must have, of their types and in their ranges;
- *  every index is of something that is there. */
+/** Every object of the core, of the extensions that are known here and of VRM has the members that
+ *  it must have, of their types and in their ranges; every index is of something that is there.
+ *  Every extension that is used is in extensionsUsed, and stands where it belongs. */
 rpc_code media__gltf_check_schema(const json_t *root, rpc_status *reterr);
 /** Every buffer view lies in its buffer, every accessor in its view, aligned, sparse ones too. */
 rpc_code media__gltf_check_views(const media__gltf *gltf, rpc_status *reterr);
 /** Nodes are trees, skins and targets fit meshes. */
 rpc_code media__gltf_check_graph(const media__gltf *gltf, rpc_status *reterr);
+/** What is required is known (UNIMPLEMENTED), and extensions fit what they extend. */
+rpc_code media__gltf_check_extensions(const media__gltf *gltf, rpc_status *reterr);
+/** Pictures inside are PNG, JPEG, WebP or KTX2 with a header that can be read, and of the kind that
+ *  mimeType and the texture say; those beside are named by a path that leads nowhere else. */
+rpc_code media__gltf_check_images(const media__gltf *gltf, rpc_status *reterr);
+
+/** Does extensionsUsed name it? Of a document that the schema has passed. */
+bool media__gltf_uses(const json_t *root, const char *name);
+/** Does this module know where the extension stands and what indexes it holds? */
+bool media__extension_known(const char *name);
 
 /** INVALID_ARGUMENT "gltf: PLACE: …". */
 rpc_code media__gltf_bad(rpc_status *reterr, const char *place, const char *format, ...)

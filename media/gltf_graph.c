@@ -14,7 +14,12 @@ typedef struct walk {
     bool quantized; /* KHR_mesh_quantization is used */
     rpc_status *reterr;
     char place[96];
+    size_t *parents;  /* of nodes; NO_PARENT: a root */
+    size_t *roots;    /* of nodes: the root above, or the node itself */
+    uint8_t *skinned; /* of meshes: every primitive has JOINTS_0 */
 } walk;
+
+#define NO_PARENT SIZE_MAX
 
 #define BAD(w, ...) media__gltf_bad((w)->reterr, (w)->place, __VA_ARGS__)
 
@@ -33,89 +38,59 @@ static size_t number(const json_t *object, const char *name)
     return (size_t)json_integer_value(json_object_get(object, name));
 }
 
-/* ---- extensions ------------------------------------------------------------------------------ */
-
-/* What this module reads, or carries through without harm. A file that requires another one is
- * refused: whoever cannot read it must not change it. */
-static const char *const known[] = {"EXT_meshopt_compression", "EXT_texture_webp",
-    "KHR_materials_anisotropy", "KHR_materials_clearcoat", "KHR_materials_dispersion",
-    "KHR_materials_emissive_strength", "KHR_materials_ior", "KHR_materials_iridescence",
-    "KHR_materials_sheen", "KHR_materials_specular", "KHR_materials_transmission",
-    "KHR_materials_unlit", "KHR_materials_variants", "KHR_materials_volume",
-    "KHR_mesh_quantization", "KHR_node_visibility", "KHR_texture_transform", "KHR_lights_punctual",
-    "VRM", "VRMC_materials_mtoon", "VRMC_node_constraint", "VRMC_springBone", "VRMC_vrm",
-    "VRMC_vrm_animation"};
-/* Read by nobody here: passed through whole, or not at all. */
-static const char *const opaque[] = {"KHR_draco_mesh_compression", "KHR_texture_basisu"};
-
-static rpc_code check_extensions(walk *w)
-{
-    const json_t *used = list_of(w, "extensionsUsed"), *required = list_of(w, "extensionsRequired");
-    for (size_t i = 0; i < json_array_size(required); i++) {
-        const char *name = json_string_value(json_array_get(required, i));
-        bool listed = false;
-        for (size_t j = 0; j < json_array_size(used); j++)
-            listed = listed || strcmp(json_string_value(json_array_get(used, j)), name) == 0;
-        snprintf(w->place, sizeof w->place, "/extensionsRequired/%zu", i);
-        if (!listed)
-            return BAD(w, "'%.40s' is not in extensionsUsed", name);
-        if (media__word_of(name, known, sizeof known / sizeof *known) < 0 &&
-            media__word_of(name, opaque, sizeof opaque / sizeof *opaque) < 0)
-            return rpc_status_set(w->reterr, RPC_UNIMPLEMENTED,
-                "gltf: %s: '%.64s' is required and not known here; send the avatar without it",
-                w->place, name);
-    }
-    for (size_t j = 0; j < json_array_size(used); j++)
-        w->quantized = w->quantized || strcmp(json_string_value(json_array_get(used, j)),
-                                           "KHR_mesh_quantization") == 0;
-    return RPC_OK;
-}
-
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
-#define NO_PARENT SIZE_MAX
-
-static rpc_code find_parents(walk *w, size_t *parents)
+static rpc_code find_parents(walk *w)
 {
     const json_t *nodes = list_of(w, "nodes");
+    memset(w->parents, 0xff, json_array_size(nodes) * sizeof *w->parents); /* NO_PARENT */
     for (size_t i = 0; i < json_array_size(nodes); i++) {
         const json_t *children = json_object_get(json_array_get(nodes, i), "children");
         for (size_t j = 0; j < json_array_size(children); j++) {
             const size_t child = (size_t)json_integer_value(json_array_get(children, j));
             snprintf(w->place, sizeof w->place, "/nodes/%zu/children/%zu", i, j);
-            if (parents[child] != NO_PARENT)
+            if (w->parents[child] != NO_PARENT)
                 return BAD(w, "node %zu has two parents", child);
-            parents[child] = i;
+            w->parents[child] = i;
         }
     }
     return RPC_OK;
 }
 
-/* Who has one parent at most is in a cycle, or below a root. */
-static rpc_code check_cycles(walk *w, const size_t *parents, uint8_t *seen)
+/* Who has one parent at most is in a cycle, or below a root: up to a root, or to a node whose root
+ * is known already, and once more to write it down. */
+static rpc_code find_roots(walk *w)
 {
     const size_t count = json_array_size(list_of(w, "nodes"));
+    memset(w->roots, 0xff, count * sizeof *w->roots); /* NO_PARENT */
     for (size_t i = 0; i < count; i++) {
-        size_t steps = 0;
-        for (size_t at = i; at != NO_PARENT && !seen[at]; at = parents[at])
+        size_t steps = 0, at = i;
+        while (w->roots[at] == NO_PARENT && w->parents[at] != NO_PARENT) {
+            at = w->parents[at];
             if (++steps > count) {
                 snprintf(w->place, sizeof w->place, "/nodes/%zu", i);
                 return BAD(w, "is its own ancestor");
             }
-        for (size_t at = i; at != NO_PARENT && !seen[at]; at = parents[at])
-            seen[at] = 1;
+        }
+        const size_t root = w->roots[at] == NO_PARENT ? at : w->roots[at];
+        for (at = i; at != NO_PARENT && w->roots[at] == NO_PARENT; at = w->parents[at])
+            w->roots[at] = root;
     }
     return RPC_OK;
 }
 
-static rpc_code check_scenes(walk *w, const size_t *parents)
+static rpc_code check_scenes(walk *w)
 {
     const json_t *scenes = list_of(w, "scenes");
+    if (json_array_size(scenes) > MEDIA__SCENES_MAX)
+        return rpc_status_set(w->reterr, RPC_RESOURCE_EXHAUSTED,
+            "gltf: /scenes: %zu of them, at most %d are read", json_array_size(scenes),
+            MEDIA__SCENES_MAX);
     for (size_t i = 0; i < json_array_size(scenes); i++) {
         const json_t *nodes = json_object_get(json_array_get(scenes, i), "nodes");
         for (size_t j = 0; j < json_array_size(nodes); j++) {
             snprintf(w->place, sizeof w->place, "/scenes/%zu/nodes/%zu", i, j);
-            if (parents[json_integer_value(json_array_get(nodes, j))] != NO_PARENT)
+            if (w->parents[json_integer_value(json_array_get(nodes, j))] != NO_PARENT)
                 return BAD(w, "is no root: it has a parent");
         }
     }
@@ -134,12 +109,11 @@ static rpc_code check_node(walk *w, const json_t *node, size_t index)
         return BAD(w, "has skin or weights, and no mesh");
     if (!mesh)
         return RPC_OK;
-    const json_t *primitives = json_object_get(entry(w, "meshes", mesh), "primitives");
-    for (size_t i = 0; skin && i < json_array_size(primitives); i++)
-        if (!json_object_get(
-                json_object_get(json_array_get(primitives, i), "attributes"), "JOINTS_0"))
-            return BAD(w, "has a skin, and primitive %zu of its mesh has no JOINTS_0", i);
+    if (skin && !w->skinned[json_integer_value(mesh)])
+        return BAD(w, "has a skin, and a primitive of /meshes/%lld has no JOINTS_0",
+            (long long)json_integer_value(mesh));
     const json_t *weights = json_object_get(node, "weights");
+    const json_t *primitives = json_object_get(entry(w, "meshes", mesh), "primitives");
     const json_t *targets = json_object_get(json_array_get(primitives, 0), "targets");
     return weights && json_array_size(weights) != json_array_size(targets)
                ? BAD(w, "has %zu weights, its mesh %zu morph targets", json_array_size(weights),
@@ -147,27 +121,31 @@ static rpc_code check_node(walk *w, const json_t *node, size_t index)
                : RPC_OK;
 }
 
+static void find_skinned(walk *w)
+{
+    const json_t *meshes = list_of(w, "meshes");
+    for (size_t i = 0; i < json_array_size(meshes); i++) {
+        const json_t *primitives = json_object_get(json_array_get(meshes, i), "primitives");
+        w->skinned[i] = 1;
+        for (size_t j = 0; j < json_array_size(primitives); j++)
+            if (!json_object_get(
+                    json_object_get(json_array_get(primitives, j), "attributes"), "JOINTS_0"))
+                w->skinned[i] = 0;
+    }
+}
+
 static rpc_code check_nodes(walk *w)
 {
     const json_t *nodes = list_of(w, "nodes");
     const size_t count = json_array_size(nodes);
-    size_t *parents = malloc((count + 1) * sizeof *parents);
-    uint8_t *seen = calloc(count + 1, 1);
-    rpc_code code = parents && seen
-                        ? RPC_OK
-                        : rpc_status_set(w->reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
-    for (size_t i = 0; code == RPC_OK && i < count; i++)
-        parents[i] = NO_PARENT;
+    find_skinned(w);
+    rpc_code code = find_parents(w);
     if (code == RPC_OK)
-        code = find_parents(w, parents);
+        code = find_roots(w);
     if (code == RPC_OK)
-        code = check_cycles(w, parents, seen);
-    if (code == RPC_OK)
-        code = check_scenes(w, parents);
+        code = check_scenes(w);
     for (size_t i = 0; code == RPC_OK && i < count; i++)
         code = check_node(w, json_array_get(nodes, i), i);
-    free(parents);
-    free(seen);
     return code;
 }
 
@@ -330,26 +308,72 @@ static rpc_code check_meshes(walk *w)
 
 /* ---- skins ----------------------------------------------------------------------------------- */
 
+static rpc_code check_matrices(walk *w, const json_t *skin)
+{
+    const json_t *matrices = json_object_get(skin, "inverseBindMatrices");
+    const size_t joints = json_array_size(json_object_get(skin, "joints"));
+    if (!matrices)
+        return RPC_OK;
+    media__layout layout;
+    const json_t *accessor = entry(w, "accessors", matrices);
+    media__accessor_layout(accessor, &layout);
+    if (layout.components != 16 || layout.component_type != MEDIA__FLOAT)
+        return BAD(w, "its inverseBindMatrices are no MAT4 of floats");
+    return number(accessor, "count") < joints ? BAD(w, "has %zu joints and %zu inverseBindMatrices",
+                                                    joints, number(accessor, "count"))
+                                              : RPC_OK;
+}
+
+static rpc_code check_joints(walk *w, const json_t *skin)
+{
+    const json_t *joints = json_object_get(skin, "joints");
+    const size_t root = w->roots[json_integer_value(json_array_get(joints, 0))];
+    for (size_t i = 1; i < json_array_size(joints); i++)
+        if (w->roots[json_integer_value(json_array_get(joints, i))] != root)
+            return BAD(w, "its joints have no common root: joint %zu", i);
+    return RPC_OK;
+}
+
+/* A skinned mesh is drawn in no scene that lacks its joints. */
+static rpc_code check_skins_in_scenes(walk *w)
+{
+    const json_t *scenes = list_of(w, "scenes"), *nodes = list_of(w, "nodes");
+    const size_t count = json_array_size(nodes);
+    uint64_t *in = calloc(count + 1, sizeof *in); /* of roots: a bit for each scene */
+    if (!in)
+        return rpc_status_set(w->reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+    for (size_t i = 0; i < json_array_size(scenes); i++) {
+        const json_t *list = json_object_get(json_array_get(scenes, i), "nodes");
+        for (size_t j = 0; j < json_array_size(list); j++)
+            in[json_integer_value(json_array_get(list, j))] |= (uint64_t)1 << i;
+    }
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < count; i++) {
+        const json_t *skin = json_object_get(json_array_get(nodes, i), "skin");
+        if (!skin)
+            continue;
+        const json_t *joints = json_object_get(entry(w, "skins", skin), "joints");
+        const size_t root = w->roots[json_integer_value(json_array_get(joints, 0))];
+        snprintf(w->place, sizeof w->place, "/nodes/%zu/skin", i);
+        if (in[w->roots[i]] & ~in[root])
+            code = BAD(w, "its joints are not in every scene that the node is in");
+    }
+    free(in);
+    return code;
+}
+
 static rpc_code check_skins(walk *w)
 {
     const json_t *skins = list_of(w, "skins");
-    for (size_t i = 0; i < json_array_size(skins); i++) {
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(skins); i++) {
         const json_t *skin = json_array_get(skins, i);
-        const json_t *matrices = json_object_get(skin, "inverseBindMatrices");
-        const size_t joints = json_array_size(json_object_get(skin, "joints"));
         snprintf(w->place, sizeof w->place, "/skins/%zu", i);
-        if (!matrices)
-            continue;
-        media__layout layout;
-        const json_t *accessor = entry(w, "accessors", matrices);
-        media__accessor_layout(accessor, &layout);
-        if (layout.components != 16 || layout.component_type != MEDIA__FLOAT)
-            return BAD(w, "its inverseBindMatrices are no MAT4 of floats");
-        if (number(accessor, "count") < joints)
-            return BAD(
-                w, "has %zu joints and %zu inverseBindMatrices", joints, number(accessor, "count"));
+        code = check_matrices(w, skin);
+        if (code == RPC_OK)
+            code = check_joints(w, skin);
     }
-    return RPC_OK;
+    return code == RPC_OK ? check_skins_in_scenes(w) : code;
 }
 
 /* ---- animations ------------------------------------------------------------------------------ */
@@ -421,18 +445,34 @@ static rpc_code check_animation(walk *w, const json_t *animation, size_t index)
     return code;
 }
 
+static rpc_code check_graph(walk *w)
+{
+    rpc_code code = check_nodes(w);
+    if (code == RPC_OK)
+        code = check_meshes(w);
+    if (code == RPC_OK)
+        code = check_skins(w);
+    const json_t *animations = list_of(w, "animations");
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(animations); i++)
+        code = check_animation(w, json_array_get(animations, i), i);
+    return code;
+}
+
 rpc_code media__gltf_check_graph(const media__gltf *gltf, rpc_status *reterr)
 {
-    walk w = {.gltf = gltf, .root = gltf->json, .reterr = reterr};
-    rpc_code code = check_extensions(&w);
-    if (code == RPC_OK)
-        code = check_nodes(&w);
-    if (code == RPC_OK)
-        code = check_meshes(&w);
-    if (code == RPC_OK)
-        code = check_skins(&w);
-    const json_t *animations = list_of(&w, "animations");
-    for (size_t i = 0; code == RPC_OK && i < json_array_size(animations); i++)
-        code = check_animation(&w, json_array_get(animations, i), i);
+    walk w = {.gltf = gltf,
+        .root = gltf->json,
+        .reterr = reterr,
+        .quantized = media__gltf_uses(gltf->json, "KHR_mesh_quantization")};
+    const size_t nodes = json_array_size(list_of(&w, "nodes"));
+    w.parents = malloc((nodes + 1) * sizeof *w.parents);
+    w.roots = malloc((nodes + 1) * sizeof *w.roots);
+    w.skinned = malloc(json_array_size(list_of(&w, "meshes")) + 1);
+    const rpc_code code = w.parents && w.roots && w.skinned
+                              ? check_graph(&w)
+                              : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+    free(w.parents);
+    free(w.roots);
+    free(w.skinned);
     return code;
 }

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARRAY_BUFFER 34962
+#define ARRAY_BUFFER         34962
+#define ELEMENT_ARRAY_BUFFER 34963
 
 typedef struct place {
     char text[96];
@@ -121,41 +122,26 @@ static rpc_code check_compressed(
     const media__gltf *gltf, const json_t *view, const char *where, rpc_status *reterr)
 {
     static const char *const modes[] = {"ATTRIBUTES", "TRIANGLES", "INDICES"};
-    static const char *const filters[] = {"NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL"};
-    const json_t *extensions = json_object_get(view, "extensions");
-    const json_t *compressed = json_object_get(extensions, MEDIA__MESHOPT);
+    const json_t *compressed = json_object_get(json_object_get(view, "extensions"), MEDIA__MESHOPT);
     if (!compressed)
         return RPC_OK;
-    const json_t *buffer = json_object_get(compressed, "buffer");
-    const json_int_t stride = json_integer_value(json_object_get(compressed, "byteStride"));
-    const json_int_t count = json_integer_value(json_object_get(compressed, "count"));
-    const json_int_t length = json_integer_value(json_object_get(compressed, "byteLength"));
-    const json_int_t offset = json_integer_value(json_object_get(compressed, "byteOffset"));
-    const char *filter = json_string_value(json_object_get(compressed, "filter"));
+    const size_t buffer = size_of(compressed, "buffer"), stride = size_of(compressed, "byteStride");
+    const size_t count = size_of(compressed, "count"), length = size_of(compressed, "byteLength");
+    const size_t offset = size_of(compressed, "byteOffset");
     const int mode = media__word_of(
         json_string_value(json_object_get(compressed, "mode")), modes, 3);
-    if (!json_is_integer(buffer) || json_integer_value(buffer) < 0 ||
-        (size_t)json_integer_value(buffer) >= gltf->buffer_count || length < 1 || offset < 0 ||
-        offset > MEDIA__FILE_BYTES_MAX || length > MEDIA__FILE_BYTES_MAX || count < 1 ||
-        count > MEDIA__FILE_BYTES_MAX || stride < 2 || stride > 256 || mode < 0 ||
-        (filter && media__word_of(filter, filters, 4) < 0))
-        return media__gltf_bad(reterr, where,
-            MEDIA__MESHOPT ": buffer, byteOffset, byteLength, byteStride, count, "
-                           "mode or filter is missing or out of range");
-    const size_t room = size_of(
-        root_at(gltf, "buffers", (size_t)json_integer_value(buffer)), "byteLength");
-    if ((size_t)offset > room || (size_t)length > room - (size_t)offset ||
-        !gltf->buffers[json_integer_value(buffer)].data)
+    const size_t room = size_of(root_at(gltf, "buffers", buffer), "byteLength");
+    if (offset > room || length > room - offset || !gltf->buffers[buffer].data)
         return media__gltf_bad(reterr, where, MEDIA__MESHOPT ": its bytes are not in its buffer");
     if ((mode == 0 && stride % 4 != 0) || (mode != 0 && stride != 2 && stride != 4) ||
         (mode == 1 && count % 3 != 0))
         return media__gltf_bad(
             reterr, where, MEDIA__MESHOPT ": byteStride or count does not fit its mode");
-    return (size_t)stride * (size_t)count == size_of(view, "byteLength")
+    return stride * count == size_of(view, "byteLength")
                ? RPC_OK
                : media__gltf_bad(reterr, where,
-                     MEDIA__MESHOPT ": %lld × %lld bytes are not the view's %zu", (long long)count,
-                     (long long)stride, size_of(view, "byteLength"));
+                     MEDIA__MESHOPT ": %zu × %zu bytes are not the view's %zu", count, stride,
+                     size_of(view, "byteLength"));
 }
 
 static rpc_code check_view(
@@ -278,6 +264,71 @@ static rpc_code check_accessor(
     return code == RPC_OK ? check_sparse(gltf, accessor, index, &layout, reterr) : code;
 }
 
+/* ---- who uses views -------------------------------------------------------------------------- */
+
+typedef enum use {
+    UNUSED,
+    VERTICES = ARRAY_BUFFER,
+    INDICES = ELEMENT_ARRAY_BUFFER,
+} use;
+
+static rpc_code use_view(
+    const media__gltf *gltf, const json_t *accessor, use as, use *uses, rpc_status *reterr)
+{
+    const json_t *index = json_object_get(
+        root_at(gltf, "accessors", (size_t)json_integer_value(accessor)), "bufferView");
+    if (!index)
+        return RPC_OK;
+    const size_t view = (size_t)json_integer_value(index);
+    const place where = at("bufferViews", view, "");
+    const size_t target = size_of(root_at(gltf, "bufferViews", view), "target");
+    if (target != 0 && target != (size_t)as)
+        return media__gltf_bad(reterr, where.text, "its target is not what meshes use it for");
+    if (uses[view] != UNUSED && uses[view] != as)
+        return media__gltf_bad(reterr, where.text, "is used for vertices and for indices");
+    uses[view] = as;
+    return RPC_OK;
+}
+
+static rpc_code use_attributes(
+    const media__gltf *gltf, const json_t *attributes, use *uses, rpc_status *reterr)
+{
+    json_t *mutable = (json_t *)(uintptr_t)attributes; /* jansson's iterators take no const */
+    rpc_code code = RPC_OK;
+    for (void *i = json_object_iter(mutable); code == RPC_OK && i;
+         i = json_object_iter_next(mutable, i))
+        code = use_view(gltf, json_object_iter_value(i), VERTICES, uses, reterr);
+    return code;
+}
+
+static rpc_code use_primitive(
+    const media__gltf *gltf, const json_t *primitive, use *uses, rpc_status *reterr)
+{
+    const json_t *indices = json_object_get(primitive, "indices");
+    const json_t *targets = json_object_get(primitive, "targets");
+    rpc_code code = use_attributes(gltf, json_object_get(primitive, "attributes"), uses, reterr);
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(targets); i++)
+        code = use_attributes(gltf, json_array_get(targets, i), uses, reterr);
+    return code == RPC_OK && indices ? use_view(gltf, indices, INDICES, uses, reterr) : code;
+}
+
+static rpc_code check_uses(const media__gltf *gltf, rpc_status *reterr)
+{
+    const json_t *meshes = json_object_get(gltf->json, "meshes");
+    use *uses = calloc(
+        json_array_size(json_object_get(gltf->json, "bufferViews")) + 1, sizeof *uses);
+    if (!uses)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(meshes); i++) {
+        const json_t *primitives = json_object_get(json_array_get(meshes, i), "primitives");
+        for (size_t j = 0; code == RPC_OK && j < json_array_size(primitives); j++)
+            code = use_primitive(gltf, json_array_get(primitives, j), uses, reterr);
+    }
+    free(uses);
+    return code;
+}
+
 rpc_code media__gltf_check_views(const media__gltf *gltf, rpc_status *reterr)
 {
     const json_t *views = json_object_get(gltf->json, "bufferViews");
@@ -287,5 +338,5 @@ rpc_code media__gltf_check_views(const media__gltf *gltf, rpc_status *reterr)
         code = check_view(gltf, json_array_get(views, i), i, reterr);
     for (size_t i = 0; code == RPC_OK && i < json_array_size(accessors); i++)
         code = check_accessor(gltf, json_array_get(accessors, i), i, reterr);
-    return code;
+    return code == RPC_OK ? check_uses(gltf, reterr) : code;
 }

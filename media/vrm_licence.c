@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the author of a VRM avatar lets others do, as vrm.h derives it. */
+#include "gltf_accessor.h"
+#include "vrm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const json_t *meta_of(const json_t *root, const char *extension)
+{
+    return json_object_get(json_object_get(json_object_get(root, "extensions"), extension), "meta");
+}
+
+static const char *text_of(const json_t *meta, const char *name)
+{
+    const char *text = json_string_value(json_object_get(meta, name));
+    return text ? text : "";
+}
+
+static void forbid_modification(media__vrm_licence *l, const char *field, const char *value)
+{
+    l->modify = l->redistribute_modified = false;
+    if (!l->why[0])
+        snprintf(l->why, sizeof l->why, "%s: %.48s", field, value[0] ? value : "not said");
+    rpc_text_printable(l->why);
+}
+
+static void forbid_redistribution(media__vrm_licence *l)
+{
+    l->redistribute = l->redistribute_modified = false;
+}
+
+/* ---- VRM 1.0 --------------------------------------------------------------------------------- */
+
+static void judge_1(const json_t *meta, media__vrm_licence *l)
+{
+    const char *modification = text_of(meta, "modification");
+    if (strcmp(modification, "allowModificationRedistribution") != 0)
+        l->redistribute_modified = false;
+    if (strcmp(modification, "allowModification") != 0 &&
+        strcmp(modification, "allowModificationRedistribution") != 0)
+        forbid_modification(l, "modification", modification);
+    if (!json_is_true(json_object_get(meta, "allowRedistribution")))
+        l->redistribute = false;
+}
+
+/* ---- VRM 0.x --------------------------------------------------------------------------------- */
+
+typedef enum answer { UNSAID, ALLOWED, FORBIDDEN } answer;
+
+/* The value of a name in the query of VRoid Hub's licence page. */
+static answer asked_of(const char *url, const char *name)
+{
+    static const char page[] = "https://hub.vroid.com/license?";
+    const size_t size = strlen(name);
+    if (strncmp(url, page, strlen(page)) != 0)
+        return UNSAID;
+    for (const char *at = url + strlen(page); at; at = strchr(at, '&')) {
+        at += *at == '&';
+        if (strncmp(at, name, size) != 0 || at[size] != '=')
+            continue;
+        const char *value = at + size + 1;
+        const size_t length = strcspn(value, "&#");
+        return length == 5 && strncmp(value, "allow", 5) == 0 ? ALLOWED : FORBIDDEN;
+    }
+    return UNSAID;
+}
+
+/* Of both addresses: who is forbidden in one place is not allowed in another. */
+static answer asked(const json_t *meta, const char *name)
+{
+    const answer one = asked_of(text_of(meta, "otherLicenseUrl"), name);
+    const answer other = asked_of(text_of(meta, "otherPermissionUrl"), name);
+    return one > other ? one : other;
+}
+
+static void judge_0(const json_t *meta, media__vrm_licence *l)
+{
+    static const char *const free_ones[] = {"CC0", "CC_BY", "CC_BY_NC", "CC_BY_SA", "CC_BY_NC_SA"};
+    static const char *const unchanged[] = {"CC_BY_ND", "CC_BY_NC_ND"};
+    const char *name = text_of(meta, "licenseName");
+    const answer modification = asked(meta, "modification");
+    const answer redistribution = asked(meta, "redistribution");
+    const bool open = media__word_of(name, free_ones, 5) >= 0;
+    const bool fixed = media__word_of(name, unchanged, 2) >= 0;
+    const bool other = strcmp(name, "Other") == 0;
+    if (modification == FORBIDDEN)
+        forbid_modification(l, "VRoid Hub", "modification is not allowed");
+    if (!open && !(other && modification == ALLOWED))
+        forbid_modification(l, "licenseName", name);
+    if ((!open && !fixed && !(other && redistribution == ALLOWED)) || redistribution == FORBIDDEN)
+        forbid_redistribution(l);
+}
+
+void media__vrm_licence_of(const json_t *root, media__vrm_licence *ret)
+{
+    const json_t *new = meta_of(root, "VRMC_vrm"), *old = meta_of(root, "VRM");
+    *ret = (media__vrm_licence){
+        .modify = true, .redistribute = true, .redistribute_modified = true};
+    if (new)
+        judge_1(new, ret);
+    if (old)
+        judge_0(old, ret);
+}
+
+/* ---- for a manifest -------------------------------------------------------------------------- */
+
+#define LIST_MAX 8
+
+/* At most MEDIA__VRM_TEXT_MAX bytes, no half of a character. */
+static json_t *cut(const json_t *text)
+{
+    const char *from = json_string_value(text);
+    size_t size = json_string_length(text);
+    if (size > MEDIA__VRM_TEXT_MAX) {
+        size = MEDIA__VRM_TEXT_MAX;
+        while (size > 0 && ((unsigned char)from[size] & 0xc0) == 0x80)
+            size--;
+    }
+    return json_stringn(from, size);
+}
+
+static json_t *copy_of(const json_t *value)
+{
+    if (json_is_string(value))
+        return cut(value);
+    if (!json_is_array(value))
+        return json_deep_copy(value);
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < json_array_size(value) && i < LIST_MAX; i++)
+        if (json_array_append_new(list, cut(json_array_get(value, i))) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+static bool put_fields(json_t *into, const json_t *meta, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_object_get(meta, names[i]);
+        if (value && json_object_set_new(into, names[i], copy_of(value)) != 0)
+            return false;
+    }
+    return true;
+}
+
+json_t *media__vrm_licence_fields(const json_t *root)
+{
+    static const char *const names_1[] = {"name", "version", "authors", "copyrightInformation",
+        "contactInformation", "thirdPartyLicenses", "licenseUrl", "avatarPermission",
+        "allowExcessivelyViolentUsage", "allowExcessivelySexualUsage", "commercialUsage",
+        "allowPoliticalOrReligiousUsage", "allowAntisocialOrHateUsage", "creditNotation",
+        "allowRedistribution", "modification", "otherLicenseUrl"};
+    static const char *const names_0[] = {"title", "version", "author", "contactInformation",
+        "reference", "allowedUserName", "violentUssageName", "sexualUssageName",
+        "commercialUssageName", "otherPermissionUrl", "licenseName", "otherLicenseUrl"};
+    const json_t *new = meta_of(root, "VRMC_vrm"), *old = meta_of(root, "VRM");
+    json_t *fields = json_object();
+    bool made = fields != NULL;
+    if (made && (new || old))
+        made = json_object_set_new(fields, "vrm", json_string(media__vrm_version(root))) == 0;
+    if (made && new)
+        made = put_fields(fields, new, names_1, sizeof names_1 / sizeof *names_1);
+    else if (made && old)
+        made = put_fields(fields, old, names_0, sizeof names_0 / sizeof *names_0);
+    if (made)
+        return fields;
+    json_decref(fields);
+    return NULL;
+}
