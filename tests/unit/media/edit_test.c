@@ -51,10 +51,25 @@ static void again(media__gltf *gltf, const char *name)
 
 /* One triangle with three targets, in a VRM of both kinds, with two animations of which one moves
  * weights: two keys, three targets. */
+/* clang-format off */
+#define BODY /* from node 1 on */                                                                  \
+    "{\"children\":[2,3,6]},{\"children\":[9,10,13]},{\"children\":[4]},{\"children\":[5]},{}," \
+    "{\"children\":[7]},{\"children\":[8]},{},{},{\"children\":[11]},{\"children\":[12]},{},"   \
+    "{\"children\":[14]},{\"children\":[15]},{}"
+#define BONES(bone)                                                                                \
+    bone("hips", 1) "," bone("spine", 2) "," bone("leftUpperLeg", 3) "," bone("leftLowerLeg", 4)   \
+    "," bone("leftFoot", 5) "," bone("rightUpperLeg", 6) "," bone("rightLowerLeg", 7) ","          \
+    bone("rightFoot", 8) "," bone("head", 9) "," bone("leftUpperArm", 10) ","                      \
+    bone("leftLowerArm", 11) "," bone("leftHand", 12) "," bone("rightUpperArm", 13) ","            \
+    bone("rightLowerArm", 14) "," bone("rightHand", 15)
+#define OLD(name, node) "{\"bone\":\"" name "\",\"node\":" #node "}"
+#define NEW(name, node) "\"" name "\":{\"node\":" #node "}"
+/* clang-format on */
+
 static const char face[] =
     "{\"asset\":{\"version\":\"2.0\"},\"extensionsUsed\":[\"VRM\",\"VRMC_vrm\"],"
-    "\"scene\":0,\"scenes\":[{\"nodes\":[0]}],"
-    "\"nodes\":[{\"mesh\":0,\"weights\":[0.1,0.2,0.3],\"name\":\"Head\"}],"
+    "\"scene\":0,\"scenes\":[{\"nodes\":[0,1]}],"
+    "\"nodes\":[{\"mesh\":0,\"weights\":[0.1,0.2,0.3],\"name\":\"Head\"}," BODY "],"
     "\"meshes\":[{\"weights\":[1,0.5,0],\"extras\":{\"targetNames\":[\"jawOpen\",\"smirk\","
     "\"viseme_aa\"]},\"primitives\":[{\"attributes\":{\"POSITION\":0},\"targets\":["
     "{\"POSITION\":1},{\"POSITION\":2},{\"POSITION\":3}]}]}],"
@@ -77,12 +92,19 @@ static const char face[] =
     "{\"sampler\":1,\"target\":{\"node\":0,\"path\":\"translation\"}}]},"
     "{\"name\":\"blink\",\"samplers\":[{\"input\":4,\"output\":5}],\"channels\":[{\"sampler\":0,"
     "\"target\":{\"node\":0,\"path\":\"weights\"}}]}],"
-    "\"extensions\":{\"VRM\":{\"blendShapeMaster\":{\"blendShapeGroups\":[{\"name\":\"A\","
-    "\"binds\":[{\"mesh\":0,\"index\":2,\"weight\":100},{\"mesh\":0,\"index\":1,\"weight\":50}]}]}}"
-    ","
-    "\"VRMC_vrm\":{\"expressions\":{\"preset\":{\"aa\":{\"morphTargetBinds\":[{\"node\":0,"
-    "\"index\":2,\"weight\":1}]}},\"custom\":{\"smug\":{\"morphTargetBinds\":[{\"node\":0,"
-    "\"index\":1,\"weight\":1}]}}}}}}";
+    "\"extensions\":{\"VRM\":{\"meta\":{\"licenseName\":\"CC0\"},"
+    "\"humanoid\":{\"humanBones\":[" BONES(
+        OLD) "]},\"blendShapeMaster\":{\"blendShapeGroups\":[{\"name\":\"A\","
+             "\"binds\":[{\"mesh\":0,\"index\":2,\"weight\":100},{\"mesh\":0,\"index\":1,"
+             "\"weight\":50}]}]}}"
+             ","
+             "\"VRMC_vrm\":{\"specVersion\":\"1.0\",\"meta\":{\"name\":\"A\",\"authors\":[\"B\"],"
+             "\"licenseUrl\":\"C\",\"modification\":\"allowModification\"},"
+             "\"humanoid\":{\"humanBones\":{" BONES(
+                 NEW) "}},\"expressions\":{\"preset\":{\"aa\":{\"morphTargetBinds\":[{\"node\":0,"
+                      "\"index\":2,\"weight\":1}]}},\"custom\":{\"smug\":{\"morphTargetBinds\":[{"
+                      "\"node\":0,"
+                      "\"index\":1,\"weight\":1}]}}}}}}";
 
 static void keep_targets(media__gltf *gltf, const char *json)
 {
