@@ -101,13 +101,18 @@ static rpc_code tell(const request *r, const skm__key *key, skm_provisioned *ret
     return RPC_OK;
 }
 
+static rpc_code was_revoked(rpc_status *reterr)
+{
+    return rpc_status_set(
+        reterr, RPC_FAILED_PRECONDITION, "jwk: that key was revoked as compromised; bring another");
+}
+
 /* It is there already: by this very request, or another. */
 static rpc_code again(
     const request *r, const skm__key *key, skm_provisioned *ret, rpc_status *reterr)
 {
     if (key->life.revoked_at)
-        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-            "jwk: that key was revoked as compromised; bring another");
+        return was_revoked(reterr);
     if ((r->signs_from && r->signs_from != key->life.signs_from) ||
         (r->signs_until && r->signs_until != key->life.signs_until))
         return rpc_status_set(reterr, RPC_ALREADY_EXISTS,
@@ -123,6 +128,8 @@ static rpc_code provision(
     skm__edit edit = {.add = signer};
     if (key)
         return again(r, key, ret, reterr);
+    if (skm__barred_has(r->state, r->kid))
+        return was_revoked(reterr);
     if (is_elsewhere(r))
         return skm_key_is_elsewhere(reterr);
     rpc_code code = choose_life(r, &edit.add_life, reterr);

@@ -86,6 +86,7 @@ typedef struct replay {
     skm_service *service;
     int64_t from_ms;
     unsigned keys, enrolments; /* revoked again */
+    unsigned barred;           /* keys that the copy does not know */
     bool root_replaced;
     rpc_code code;
     rpc_status status;
@@ -107,6 +108,20 @@ static unsigned took(replay *r, rpc_code code, const rpc_status *why)
     return code == RPC_OK;
 }
 
+/* A key that was brought after the copy is gone; whoever brought it must not bring it again. */
+static void revoke_key(replay *r, const char *kid, const char *reason, int64_t time_ms)
+{
+    skm_state *state = r->service->state;
+    rpc_status why = {0};
+    const rpc_code code = skm_key_revoke(state, kid, reason, &why);
+    r->keys += took(r, code, &why);
+    if (code != RPC_NOT_FOUND)
+        return;
+    const rpc_code barred = skm_key_bar(state, kid, time_ms / 1000, &why);
+    if (barred != RPC_INVALID_ARGUMENT) /* what the operator asked for was no kid */
+        r->barred += took(r, barred, &why);
+}
+
 /* What was asked for was done, or would have been: on the safe side. */
 static void replay_admin(replay *r, const json_t *record, int64_t time_ms)
 {
@@ -114,8 +129,7 @@ static void replay_admin(replay *r, const json_t *record, int64_t time_ms)
     const char *method = text_of(record, "method");
     rpc_status why = {0};
     if (strcmp(method, "RevokeKey") == 0)
-        r->keys += took(r,
-            skm_key_revoke(state, text_of(record, "kid"), text_of(record, "reason"), &why), &why);
+        revoke_key(r, text_of(record, "kid"), text_of(record, "reason"), time_ms);
     else if (strcmp(method, "RevokeEnrolment") == 0)
         r->enrolments += took(r,
             skm_enrolment_revoke(state, text_of(record, "val_service"),
@@ -166,6 +180,7 @@ static rpc_code audit(const replay *r, const char *outcome, rpc_status *reterr)
     host_request_id(r->service->clock, id);
     return SKM_AUDIT(r->service, id, "restored", reterr, host_text("outcome", outcome),
         host_number("from_ms", r->from_ms), host_number("keys_revoked_again", r->keys),
+        host_number("keys_barred", r->barred),
         host_number("enrolments_revoked_again", r->enrolments));
 }
 
@@ -200,6 +215,7 @@ rpc_code skm_restore(skm_service *service, const host_values *values, rpc_status
             "published, tokens of enrolments are void, and what the audit trail knows to be "
             "revoked is revoked again",
             host_number("copy_made_ms", made_ms), host_number("keys_revoked_again", r.keys),
+            host_number("keys_barred", r.barred),
             host_number("enrolments_revoked_again", r.enrolments));
     return code;
 }

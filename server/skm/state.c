@@ -70,6 +70,8 @@ static rpc_code open_all(skm_state *state, const skm_state_options *options, rpc
         code = skm__root_open(state, reterr);
     if (code == RPC_OK)
         code = skm__services_load(state, reterr);
+    if (code == RPC_OK)
+        code = skm__barred_load(state, reterr);
     if (code == RPC_OK) /* what time did meanwhile, and what a crash interrupted */
         code = skm_state_tend(state, &again_s, reterr);
     return code;
@@ -117,6 +119,7 @@ void skm_state_close(skm_state *state)
     free(state->services);
     free(state->members);
     skm__root_done(&state->root);
+    skm__barred_done(&state->barred);
     skm_vault_close(state->vault);
     pthread_mutex_destroy(&state->change);
     pthread_mutex_destroy(&state->telling);

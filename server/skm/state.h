@@ -28,6 +28,7 @@
 #define SKM_SIGN_BYTES_MAX   (64u << 10)
 #define SKM_SEALED_JWK_BYTES 512
 #define SKM_RELEASED_MAX     4
+#define SKM_BARRED_MAX       256 /* keys of a service that were revoked and are forgotten */
 
 typedef struct skm_state skm_state;
 
@@ -188,11 +189,12 @@ typedef struct skm_provisioned {
 void skm_release_kids(const skm_release *release, char ret[SKM_RELEASED_KIDS_BYTES]);
 
 /** TS 33.434 5.8: a key that a VAL server brings. signs_from 0: as soon as it has been published
- * for long enough, and at once where nobody signs; signs_until 0: as the policy says. The same key
- * with the same times again changes nothing. PERMISSION_DENIED as skm_keys_release(), for an
- * enrolment without a client, and for a service that is not provisioned; INVALID_ARGUMENT: times,
- * or a key that is there for something else; ALREADY_EXISTS: with other times; FAILED_PRECONDITION:
- * it was revoked; RESOURCE_EXHAUSTED: SKM_RELEASED_MAX sign now or next. */
+ *  for long enough, and at once where nobody signs; signs_until 0: as the policy says. The same key
+ *  with the same times again changes nothing. PERMISSION_DENIED as skm_keys_release(), for an
+ *  enrolment without a client, and for a service that is not provisioned; INVALID_ARGUMENT: times,
+ *  or a key that is there for something else; ALREADY_EXISTS: with other times;
+ * FAILED_PRECONDITION: it was revoked, whenever and as whosever key; RESOURCE_EXHAUSTED:
+ * SKM_RELEASED_MAX sign now or next. */
 RPC_MUST_USE rpc_code skm_key_provision(skm_state *state, const skm_caller *caller,
     const char *service, skm_purpose purpose, const trust_signer *signer, int64_t signs_from,
     int64_t signs_until, skm_provisioned *ret, rpc_status *reterr);
@@ -257,6 +259,11 @@ RPC_MUST_USE rpc_code skm_key_rotate(skm_state *state, const char *service, skm_
  *  NOT_FOUND, INVALID_ARGUMENT: reason. */
 RPC_MUST_USE rpc_code skm_key_revoke(
     skm_state *state, const char *kid, const char *reason, rpc_status *reterr);
+
+/** A key that was revoked, though no set knows it: nobody brings it any more. For a store that was
+ *  restored from a copy of before. INVALID_ARGUMENT: kid is no RFC 7638 thumbprint. */
+RPC_MUST_USE rpc_code skm_key_bar(
+    skm_state *state, const char *kid, int64_t revoked_at, rpc_status *reterr);
 
 /* ---- key sets ---- */
 

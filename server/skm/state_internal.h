@@ -90,6 +90,21 @@ typedef struct skm__member {
     const skm__enrolment *enrolment;
 } skm__member;
 
+#define SKM__THUMBPRINT_CHARS 43u /* of SHA-256, base64url: every kid here */
+
+/** A key that was revoked and that its set has forgotten (barred.c). */
+typedef struct skm__barred {
+    char kid[SKM__THUMBPRINT_CHARS + 1];
+    const skm__service *service; /* NULL: nobody knows whose it was */
+    int64_t revoked_at;
+} skm__barred;
+
+typedef struct skm__barred_list {
+    size_t count, room;
+    skm__barred *keys; /* by kid */
+    uint64_t generation;
+} skm__barred_list;
+
 struct skm_state {
     store *db;
     const rpc_clock *clock;
@@ -105,7 +120,8 @@ struct skm_state {
     size_t service_count;
     skm__service **services; /* by name */
     size_t member_count;
-    skm__member *members; /* those enrolled, by name: rebuilt with each change of one */
+    skm__member *members;    /* those enrolled, by name: rebuilt with each change of one */
+    skm__barred_list barred; /* under change */
     atomic_bool tended;
     void (*watch)(void *ctx, const char *service, skm_purpose purpose);
     void *watch_ctx;
@@ -196,6 +212,15 @@ void skm__key_free(skm__key *key);
 /** A public JWK; json_decref() it. NULL without memory. */
 struct json_t *skm__key_jwk(
     const skm__set *set, const skm__key *key, const skm_key_life *life, skm_key_state key_state);
+
+/* ---- keys that never come back (barred.c); change is held ---- */
+
+rpc_code skm__barred_load(skm_state *state, rpc_status *reterr);
+void skm__barred_done(skm__barred_list *list);
+bool skm__barred_has(const skm_state *state, const char *kid);
+/** Durable when this has returned RPC_OK; one that is barred already is RPC_OK too. */
+rpc_code skm__bar(skm_state *state, const skm__service *service, const char *kid,
+    int64_t revoked_at, rpc_status *reterr);
 
 /* ---- signatures that are counted (counted.c) ---- */
 

@@ -31,6 +31,8 @@ static const ProtobufCMessageDescriptor *kind_of(const store_entry *entry, bool 
                            : &skm__records__enrolment__descriptor;
     if (starts(entry->group, "t/") || starts(entry->group, "m/"))
         return main_record ? &skm__records__key_set__descriptor : &skm__records__key__descriptor;
+    if (rpc_bytes_equal(entry->group, rpc_bytes_str("x")) && !main_record)
+        return &skm__records__barred__descriptor;
     *ret_known = false;
     return NULL;
 }

@@ -14,6 +14,7 @@ import unittest
 import grpc
 
 import harness
+import keygiver
 import keyserver
 from configured import wait_until
 from harness import code_of
@@ -203,6 +204,54 @@ class SkmsRestore(Case):
         for path in self.copy.rglob("*"):
             for secret in secrets:
                 self.assertNotIn(secret, path.read_bytes() if path.is_file() else b"", path)
+
+
+class BroughtKeys(Case):
+    """Of VAL servers: the copy knows some, and was made before the others."""
+    MAPS = "https://maps.example"
+
+    def setUp(self):
+        self.world = keygiver.World()
+        self.addCleanup(self.world.close)
+        self.skms, self.copy = self.world.skms, self.world.skms.dir / "copy"
+        self.server = keygiver.Server(self.world, "val", [self.MAPS])
+        self.world.service(self.MAPS, self.server)
+
+    def bring(self, jwk):
+        return self.server.provision(self.MAPS, jwk).kid
+
+    def revoke(self, jwk):
+        self.skms.admin().RevokeKey(admin.RevokeKeyRequest(
+            kid=keyserver.thumbprint(jwk), reason="stolen"))
+
+    def restore(self):
+        super().restore()
+        self.skms.start()
+        self.server.stub = self.skms.stub(self.server.certificate)
+
+    def test_key_that_was_revoked_does_not_come_back_with_an_old_store(self):
+        known, unknown, lost, fine = (keygiver.private_jwk() for _ in range(4))
+        self.bring(known)
+        self.backup()
+        self.revoke(known)
+        self.bring(unknown)  # after the copy, which will not know it
+        self.revoke(unknown)
+        self.bring(lost)
+        for _ in range(2):
+            self.restore()
+            told = [record for record in self.skms.audit() if record["event"] == "restored"][-1]
+            self.assertEqual((told["outcome"], told["keys_revoked_again"], told["keys_barred"]),
+                             ("OK", 1, 1))
+            for jwk in (known, unknown):
+                with self.assertRaises(grpc.RpcError) as error:
+                    self.bring(jwk)
+                self.assertEqual(code_of(error), grpc.StatusCode.FAILED_PRECONDITION)
+                self.assertIn("was revoked as compromised", error.exception.details())
+        self.assertEqual({key["kid"] for key in self.world.key_set(self.MAPS)},
+                         {keyserver.thumbprint(known)})
+        self.bring(lost)  # which nobody revoked
+        self.bring(fine)
+        self.audit_verifies()
 
 
 class ChangedSecret(Case):
