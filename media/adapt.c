@@ -7,6 +7,7 @@
 #include "gltf_adapt.h"
 #include "gltf_get.h"
 #include "image_kinds.h"
+#include "vrm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -70,6 +71,18 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
     return code;
 }
 
+/* Who changes an avatar has its author's leave. */
+static rpc_code check_licence(const media__gltf *gltf, rpc_status *reterr)
+{
+    media__vrm_licence licence;
+    media__vrm_licence_of(gltf->json, &licence);
+    return licence.modify ? RPC_OK
+                          : rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+                                "media: the licence of this avatar does not let anybody modify it "
+                                "(%s): only the original can be had",
+                                licence.why);
+}
+
 static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan *p,
     media_result *ret, rpc_status *reterr)
 {
@@ -78,7 +91,9 @@ static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan
     rpc_code code = media__gltf_read(source, &gltf, reterr);
     if (code != RPC_OK)
         return code;
-    code = media__gltf_take_images(&gltf, reterr);
+    code = check_licence(&gltf, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_take_images(&gltf, reterr);
     if (code == RPC_OK)
         code = media__gltf_decode(&gltf, reterr);
     if (code == RPC_OK)

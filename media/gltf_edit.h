@@ -11,7 +11,7 @@
 
 #include "gltf_accessor.h"
 
-/* ---- bytes (gltf_decode.c, gltf_elements.c) ---- */
+/* ---- bytes (gltf_decode.c, gltf_elements.c, gltf_check_data.c) ---- */
 
 /** Pictures in data URIs become views. (gltf_images.c) */
 rpc_code media__gltf_take_images(media__gltf *gltf, rpc_status *reterr);
@@ -31,6 +31,12 @@ rpc_code media__accessor_uints(const media__gltf *gltf, size_t accessor, uint32_
 /** The same as they are stored: layout.bytes each, without stride. */
 rpc_code media__accessor_bytes(
     const media__gltf *gltf, size_t accessor, uint8_t **ret, size_t *ret_count, rpc_status *reterr);
+
+/** Of a decoded document: floats are finite and within min and max, sparse indices grow, indices
+ *  name vertices and joints that are there and restart nothing, times grow from zero on, bind
+ *  matrices are affine. Lengths of normals and rotations, sums of weights and ranges of colours are
+ *  not judged. INVALID_ARGUMENT with the place; RESOURCE_EXHAUSTED above 512 MiB of elements. */
+rpc_code media__gltf_check_data(const media__gltf *gltf, rpc_status *reterr);
 
 /** What a view has: a borrowed part of its buffer. */
 rpc_bytes media__view_bytes(const media__gltf *gltf, size_t view);

@@ -3,6 +3,7 @@
 #include "asset.h"
 
 #include "gltf_get.h"
+#include "vrm.h"
 
 #include <stdlib.h>
 
@@ -167,13 +168,6 @@ static rpc_code count_bytes(const media__gltf *gltf, media_figures *ret, rpc_sta
 /* ---- all of it
  * ------------------------------------------------------------------------------------ */
 
-static const char *vrm_of(const media__gltf *gltf)
-{
-    if (media__get_extension(gltf->json, "VRMC_vrm"))
-        return "1.0";
-    return media__get_extension(gltf->json, "VRM") ? "0.x" : "";
-}
-
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -205,7 +199,7 @@ rpc_code media__figures_of_gltf(
         .skins = (uint32_t)media__gltf_count(gltf, "skins"),
         .animations = (uint32_t)media__gltf_count(gltf, "animations"),
     };
-    (void)rpc_text_copy(figures.vrm, sizeof figures.vrm, vrm_of(gltf));
+    (void)rpc_text_copy(figures.vrm, sizeof figures.vrm, media__vrm_version(gltf->json));
     rpc_code code = count_meshes(gltf, &figures, reterr);
     if (code == RPC_OK)
         code = count_joints(gltf, &figures, reterr);
@@ -244,6 +238,8 @@ rpc_code media_inspect(rpc_bytes source, media_figures *ret, rpc_status *reterr)
         code = media__figures_of_gltf(&gltf, source.size, &figures, reterr);
     if (code == RPC_OK)
         code = media__gltf_decode(&gltf, reterr); /* what is damaged inside is told as well */
+    if (code == RPC_OK)
+        code = media__gltf_check_data(&gltf, reterr);
     if (code == RPC_OK)
         *ret = figures;
     else

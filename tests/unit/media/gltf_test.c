@@ -1,79 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* glTF as it is read: real avatars, files that others broke, and one document from which a single
- * thing at a time is taken or changed. */
+/* glTF as it is read: one document from which a single thing at a time is taken or changed.
+ * Real files, good and broken: gltf_data_test.c. */
 #include "files.h"
 #include "gltf_text.h"
-
-static rpc_code read_file(const char *path, rpc_status *ret)
-{
-    size_t size = 0;
-    uint8_t *bytes = file_bytes(path, &size);
-    media__gltf gltf;
-    const rpc_code code = media__gltf_read(rpc_bytes_of(bytes, size), &gltf, ret);
-    if (code == RPC_OK)
-        media__gltf_done(&gltf);
-    free(bytes);
-    return code;
-}
-
-/* ---- files ------------------------------------------------------------------------------------
- */
-
-static void assert_read(const char *path, void *ctx)
-{
-    rpc_status status = {0};
-    if (read_file(path, &status) != RPC_OK)
-        fail_msg("%s: %s", path, status.message);
-    ++*(unsigned *)ctx;
-}
-
-TEST(every_real_avatar_of_one_file_is_read)
-{
-    unsigned count = 0;
-    each_file(test_data("avatars"), false, assert_read, &count);
-    assert_true(count >= 28);
-}
-
-typedef struct tally {
-    unsigned refused, taken;
-} tally;
-
-static void count_broken(const char *path, void *ctx)
-{
-    tally *t = ctx;
-    rpc_status status = {0};
-    const rpc_code code = read_file(path, &status);
-    if (code == RPC_OK) {
-        t->taken++;
-        return;
-    }
-    t->refused++;
-    if ((code != RPC_INVALID_ARGUMENT && code != RPC_UNIMPLEMENTED &&
-            code != RPC_RESOURCE_EXHAUSTED) ||
-        strncmp(status.message, "gltf: ", 6) != 0)
-        fail_msg("%s: %s: %s", path, rpc_code_name(code), status.message);
-}
-
-/* A picture beside its document, which nobody fetches. */
-static bool is_accepted(const char *path)
-{
-    return strstr(path, "/image/invalid_image_data.gltf") != NULL;
-}
-
-static void assert_refused(const char *path, void *ctx)
-{
-    tally before = *(tally *)ctx;
-    count_broken(path, ctx);
-    if (((tally *)ctx)->taken > before.taken && !is_accepted(path))
-        fail_msg("%s is taken", path);
-}
-
-TEST(broken_files_are_refused_with_the_place)
-{
-    tally t = {0};
-    each_file(test_data("broken"), true, assert_refused, &t);
-    assert_true(t.refused >= 134);
-}
 
 TEST(a_file_that_ends_anywhere_is_refused)
 {

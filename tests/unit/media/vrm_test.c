@@ -344,3 +344,28 @@ TEST(the_version_of_an_avatar_is_known)
     json_decref(other);
     json_decref(neither);
 }
+
+static rpc_code adapt_changed(const char *from, const char *to, rpc_status *ret)
+{
+    char text[8192];
+    const char *at = strstr(new_one, from);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - new_one), new_one, to, at + strlen(from));
+    media_recipe recipe;
+    media_result result;
+    assert_int_equal(media_recipe_read(rpc_bytes_str("{\"lod\":1}"), &recipe, ret), RPC_OK);
+    const rpc_code code = media_adapt(rpc_bytes_str(text), &recipe, &result, ret);
+    media_recipe_done(&recipe);
+    if (code == RPC_OK)
+        media_result_done(&result);
+    return code;
+}
+
+TEST(an_avatar_whose_author_prohibits_it_is_not_modified)
+{
+    rpc_status status = {0};
+    if (adapt_changed("", "", &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    assert_int_equal(
+        adapt_changed("allowModification", "prohibited", &status), RPC_FAILED_PRECONDITION);
+    assert_non_null(strstr(status.message, "(modification: prohibited): only the original"));
+}
