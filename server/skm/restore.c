@@ -98,10 +98,11 @@ static const char *text_of(const json_t *record, const char *name)
     return text ? text : "";
 }
 
-/* What the copy does not know any more was made after it, and is gone with the lost store. */
+/* What the copy does not know any more was made after it, and is gone with the lost store; what no
+ * server would have done was refused then as well. */
 static unsigned took(replay *r, rpc_code code, const rpc_status *why)
 {
-    if (code != RPC_OK && code != RPC_NOT_FOUND) {
+    if (code != RPC_OK && code != RPC_NOT_FOUND && code != RPC_INVALID_ARGUMENT) {
         r->code = code;
         r->status = *why;
     }
@@ -117,9 +118,7 @@ static void revoke_key(replay *r, const char *kid, const char *reason, int64_t t
     r->keys += took(r, code, &why);
     if (code != RPC_NOT_FOUND)
         return;
-    const rpc_code barred = skm_key_bar(state, kid, time_ms / 1000, &why);
-    if (barred != RPC_INVALID_ARGUMENT) /* what the operator asked for was no kid */
-        r->barred += took(r, barred, &why);
+    r->barred += took(r, skm_key_bar(state, kid, time_ms / 1000, &why), &why);
 }
 
 /* What was asked for was done, or would have been: on the safe side. */

@@ -162,6 +162,18 @@ class SkmsRestore(Case):
         self.assertEqual((told["outcome"], told["keys_revoked_again"],
                           told["enrolments_revoked_again"]), ("OK", 1, 1))
 
+    def test_requests_that_were_refused_do_not_keep_a_restored_store_from_starting(self):
+        kid = self.active().kid
+        self.backup()
+        for request in (admin.RevokeKeyRequest(kid=kid, reason="x" * 257),
+                        admin.RevokeKeyRequest(kid="no such key", reason="stolen"),
+                        admin.RevokeKeyRequest(kid="x" * 4096, reason="stolen")):
+            with self.assertRaises(grpc.RpcError):
+                self.skms.admin().RevokeKey(request)
+        self.restore()
+        self.skms.start()
+        self.assertEqual(self.active().kid, kid)
+
     def test_root_that_was_replaced_after_the_copy_is_told_as_lost(self):
         self.backup()
         self.skms.admin().RotateRoot(admin.RotateRootRequest())
