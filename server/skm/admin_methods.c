@@ -327,8 +327,35 @@ rpc_code admin_get_root(program_call *c, rpc_status *reterr)
     return RPC_OK;
 }
 
+typedef struct root_change {
+    program_call *c;
+    uint64_t sequence; /* 0: the trail was not told yet */
+} root_change;
+
+/* By its number a restored store knows whether it has the newest. */
+static rpc_code audit_root(
+    const root_change *change, uint64_t sequence, const char *outcome, rpc_status *reterr)
+{
+    return SKM_AUDIT(admin_service(change->c), host_rpc_request_id(change->c->call), "root", reterr,
+        host_text("outcome", outcome), host_number("sequence", (int64_t)sequence));
+}
+
+static rpc_code announce_root(void *ctx, uint64_t sequence, rpc_status *reterr)
+{
+    root_change *change = ctx;
+    const rpc_code code = audit_root(change, sequence, "asked", reterr);
+    if (code == RPC_OK)
+        change->sequence = sequence;
+    return code;
+}
+
 rpc_code admin_rotate_root(program_call *c, rpc_status *reterr)
 {
-    const rpc_code code = skm_root_rotate(admin_service(c)->state, reterr);
+    root_change change = {.c = c};
+    rpc_status why;
+    const rpc_code code = skm_root_rotate(admin_service(c)->state, announce_root, &change, reterr);
+    if (change.sequence &&
+        audit_root(&change, change.sequence, rpc_code_name(code), &why) != RPC_OK)
+        return rpc_status_text(reterr, why.code, why.message);
     return code == RPC_OK ? admin_get_root(c, reterr) : code;
 }

@@ -87,7 +87,7 @@ typedef struct replay {
     int64_t from_ms;
     unsigned keys, enrolments; /* revoked again */
     unsigned barred;           /* keys that the copy does not know */
-    bool root_replaced;
+    uint64_t root;             /* the newest of key sets that the trail knows */
     rpc_code code;
     rpc_status status;
 } replay;
@@ -134,8 +134,32 @@ static void replay_admin(replay *r, const json_t *record, int64_t time_ms)
             skm_enrolment_revoke(state, text_of(record, "val_service"),
                 text_of(record, "certificate_san"), time_ms / 1000, &why),
             &why);
-    else if (strcmp(method, "RotateRoot") == 0)
-        r->root_replaced = true;
+}
+
+static void replay_root(replay *r, const json_t *record)
+{
+    const uint64_t sequence = (uint64_t)json_integer_value(json_object_get(record, "sequence"));
+    const char *outcome = text_of(record, "outcome");
+    if (strcmp(outcome, "asked") == 0)
+        r->root = sequence;
+    else if (strcmp(outcome, "OK") != 0 && r->root == sequence) /* it was not replaced after all */
+        r->root = sequence - 1;
+}
+
+static void take_root(void *ctx, uint64_t sequence, const char *jwk, const char *const *statements,
+    size_t statement_count)
+{
+    (void)jwk;
+    (void)statements;
+    (void)statement_count;
+    *(uint64_t *)ctx = sequence;
+}
+
+static bool root_is_lost(const replay *r)
+{
+    uint64_t here = 0;
+    skm_root_get(r->service->state, take_root, &here);
+    return here < r->root;
 }
 
 static bool replay_record(void *ctx, rpc_bytes json)
@@ -143,9 +167,12 @@ static bool replay_record(void *ctx, rpc_bytes json)
     replay *r = ctx;
     json_t *record = json_loadb((const char *)json.data, json.size, 0, NULL);
     const int64_t time_ms = json_integer_value(json_object_get(record, "time_ms"));
-    if (record && time_ms >= r->from_ms && strcmp(text_of(record, "event"), "admin") == 0 &&
+    const char *event = text_of(record, "event");
+    if (time_ms >= r->from_ms && strcmp(event, "admin") == 0 &&
         strcmp(text_of(record, "outcome"), "asked") == 0)
         replay_admin(r, record, time_ms);
+    else if (time_ms >= r->from_ms && strcmp(event, "root") == 0)
+        replay_root(r, record);
     json_decref(record);
     return r->code == RPC_OK;
 }
@@ -163,7 +190,7 @@ static rpc_code replay_trail(replay *r, const char *directory, rpc_status *reter
             "restored store: the audit trail cannot be read to its end; revoke again what was "
             "revoked since the copy was made",
             host_text("why", why.message));
-    if (r->root_replaced)
+    if (root_is_lost(r))
         HOST_LOG(r->service->log, HOST_ERROR,
             "restored store: the root of key sets was replaced after the copy was made, and the "
             "new one is lost; verifiers must pin the old one anew (dacm trust)");

@@ -217,12 +217,14 @@ static rpc_code replace_root(skm_state *state, skm__root *next, rpc_status *rete
     return code == RPC_OK ? write_root(state, next, &record, reterr) : code;
 }
 
-rpc_code skm_root_rotate(skm_state *state, rpc_status *reterr)
+rpc_code skm_root_rotate(skm_state *state, skm_root_tell_fn *tell, void *ctx, rpc_status *reterr)
 {
     skm__root next = {0}, old;
     int64_t again_s = 0;
     pthread_mutex_lock(&state->change);
-    const rpc_code code = replace_root(state, &next, reterr);
+    rpc_code code = tell ? tell(ctx, state->root.sequence + 1, reterr) : RPC_OK;
+    if (code == RPC_OK)
+        code = replace_root(state, &next, reterr);
     if (code == RPC_OK) {
         pthread_rwlock_wrlock(&state->lock);
         old = state->root;

@@ -295,7 +295,12 @@ RPC_MUST_USE rpc_code skm_state_restored(skm_state *state, rpc_status *reterr);
 typedef void skm_root_fn(void *ctx, uint64_t sequence, const char *jwk,
     const char *const *statements, size_t statement_count);
 void skm_root_get(skm_state *state, skm_root_fn *fn, void *ctx);
-/** A new root, with a statement of the one before; all sets are signed by it. */
-RPC_MUST_USE rpc_code skm_root_rotate(skm_state *state, rpc_status *reterr);
+/** Told which root is about to be the one of now; its error ends the change, in which nothing was
+ *  done yet. */
+typedef rpc_code skm_root_tell_fn(void *ctx, uint64_t sequence, rpc_status *reterr);
+/** A new root, with a statement of the one before; all sets are signed by it. tell may be NULL. The
+ *  error of tell; FAILED_PRECONDITION: there were too many. */
+RPC_MUST_USE rpc_code skm_root_rotate(
+    skm_state *state, skm_root_tell_fn *tell, void *ctx, rpc_status *reterr);
 
 #endif

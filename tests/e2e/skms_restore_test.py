@@ -162,6 +162,20 @@ class SkmsRestore(Case):
         self.assertEqual((told["outcome"], told["keys_revoked_again"],
                           told["enrolments_revoked_again"]), ("OK", 1, 1))
 
+    def test_root_that_was_replaced_before_the_copy_is_not_told_as_lost(self):
+        """However shortly before: the copy has it."""
+        verifier = Verifier(self.skms)
+        self.skms.admin().RotateRoot(admin.RotateRootRequest())
+        self.backup()
+        self.restore()
+        self.skms.start()
+        self.assertIn("restored from a copy", self.skms.log())
+        self.assertNotIn("verifiers must pin the old one anew", self.skms.log())
+        verifier.update()  # which follows to the new root
+        told = [record for record in self.skms.audit() if record["event"] == "root"]
+        self.assertEqual([(record["outcome"], record["sequence"]) for record in told],
+                         [("asked", 2), ("OK", 2)])
+
     def test_requests_that_were_refused_do_not_keep_a_restored_store_from_starting(self):
         kid = self.active().kid
         self.backup()

@@ -406,7 +406,7 @@ TEST(verifier_that_pinned_the_first_root_follows_to_the_last)
     known_add(&k, DACM, false);
     skm_root_get(k.state, follow, &p);
     for (int i = 0; i < 3; i++)
-        OK(skm_root_rotate(k.state, &status));
+        OK(skm_root_rotate(k.state, NULL, NULL, &status));
     OK(skm_keyset_get(k.state, DACM, MANIFESTS, &set, &status));
     assert_int_equal(trust_keyset_verify(
                          rpc_bytes_str(skm_keyset_jws(set)), p.root, known_now(&k), &read, &status),
