@@ -49,7 +49,7 @@ static int allow_sanitizer(scmp_filter_ctx filter)
     static const int calls[] = {SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(sched_yield),
         SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
         SCMP_SYS(sigaltstack), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(getrusage),
-        SCMP_SYS(fstat), SCMP_SYS(close), SCMP_SYS(read), SCMP_SYS(uname), SCMP_SYS(getrlimit)};
+        SCMP_SYS(fstat), SCMP_SYS(close), SCMP_SYS(uname), SCMP_SYS(getrlimit)};
     static const int refused[] = {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink),
         SCMP_SYS(readlinkat), SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(ioctl),
         SCMP_SYS(prctl), SCMP_SYS(prlimit64), SCMP_SYS(tgkill)};

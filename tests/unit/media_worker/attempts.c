@@ -240,6 +240,62 @@ static bool try_pwrite_source(void)
     return syscall(SYS_pwrite64, 3, "", 0, 0) == 0 || errno != EACCES;
 }
 
+/** Whatever number it has: another job's source would be found so. */
+static bool try_read(void)
+{
+    char byte = 0;
+    return syscall(SYS_read, 0, &byte, 0) == 0;
+}
+
+static bool try_pread(void)
+{
+    char byte = 0;
+    return syscall(SYS_pread64, 3, &byte, 1, 0) >= 0 || errno != EACCES;
+}
+
+static bool try_write_source(void)
+{
+    return syscall(SYS_write, 3, "", 1) >= 0 || errno != EACCES;
+}
+
+static bool try_ftruncate(void)
+{
+    return syscall(SYS_ftruncate, 4, 0) == 0 || errno != EACCES;
+}
+
+static bool try_splice(void)
+{
+    return syscall(SYS_splice, 3, NULL, 5, NULL, 1, 0) >= 0 || errno != EACCES;
+}
+
+static bool try_copy_file_range(void)
+{
+    return syscall(SYS_copy_file_range, 3, NULL, 4, NULL, 1, 0) >= 0 || errno != EACCES;
+}
+
+static bool try_priority(void)
+{
+    return syscall(SYS_setpriority, PRIO_PROCESS, 0, 19) == 0;
+}
+
+static bool try_affinity(void)
+{
+    cpu_set_t processors;
+    CPU_ZERO(&processors);
+    CPU_SET(0, &processors);
+    return syscall(SYS_sched_setaffinity, 0, sizeof processors, &processors) == 0;
+}
+
+static bool try_personality(void)
+{
+    return syscall(SYS_personality, 0xffffffff) >= 0;
+}
+
+static bool try_sigqueue(void)
+{
+    return syscall(SYS_rt_sigqueueinfo, getpid(), 0, NULL) == 0 || errno == EFAULT;
+}
+
 static bool try_io_uring(void)
 {
     struct io_uring_params params = {0};
@@ -359,6 +415,16 @@ const attempt attempts[] = {
     {"fcntl", try_fcntl, false},
     {"write_elsewhere", try_write_elsewhere, false},
     {"pwrite_source", try_pwrite_source, false},
+    {"read", try_read, false},
+    {"pread", try_pread, false},
+    {"write_source", try_write_source, false},
+    {"ftruncate", try_ftruncate, false},
+    {"splice", try_splice, false},
+    {"copy_file_range", try_copy_file_range, false},
+    {"setpriority", try_priority, false},
+    {"sched_setaffinity", try_affinity, true},
+    {"personality", try_personality, false},
+    {"rt_sigqueueinfo", try_sigqueue, false},
     {"io_uring", try_io_uring, true},
     {"bpf", try_bpf, true},
     {"perf", try_perf, true},

@@ -28,6 +28,81 @@ TEST(each_attempt_ends_its_worker)
     media_workers_stop(workers);
 }
 
+/* ---- from outside ----------------------------------------------------------------------------
+ */
+
+/** A child that is deep in its work, beside another one; its walls stand then. */
+static pid_t child_at_work(media_workers *workers, ended_job *first, ended_job *second)
+{
+    char line[256], path[64];
+    submit(workers, "wait", "one", first);
+    submit(workers, "wait", "two", second);
+    wait_running(workers, 2);
+    pid_t child = 0;
+    for (bool walled = false; !walled;) {
+        child = child_of(child_of(getpid()));
+        snprintf(path, sizeof path, "/proc/%d/status", (int)child);
+        FILE *status = child > 0 ? fopen(path, "re") : NULL;
+        while (status && fgets(line, sizeof line, status))
+            walled = walled || strcmp(line, "Seccomp:\t2\n") == 0;
+        if (status)
+            fclose(status);
+    }
+    return child;
+}
+
+static media_workers *start_two(void)
+{
+    media_workers_options options = options_of_tests();
+    options.workers = 2;
+    return start(&options);
+}
+
+TEST(a_worker_has_no_privilege_left)
+{
+    static const char *const lines[] = {
+        "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n", "NoNewPrivs:\t1\n"};
+    ended_job first, second;
+    char path[64], line[256];
+    unsigned found = 0;
+    media_workers *workers = start_two();
+    snprintf(path, sizeof path, "/proc/%d/status", (int)child_at_work(workers, &first, &second));
+    FILE *status = fopen(path, "re");
+    assert_non_null(status);
+    while (fgets(line, sizeof line, status))
+        for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+            found += strcmp(line, lines[i]) == 0;
+    fclose(status);
+    media_workers_stop(workers);
+    assert_int_equal(found, sizeof lines / sizeof *lines);
+}
+
+TEST(a_worker_has_its_own_files_and_no_others)
+{
+    static const char *const kinds[] = {
+        "/dev/null", "/dev/null", "/dev/null", "/memfd:", "/memfd:", "socket:"};
+    enum { FILES = sizeof kinds / sizeof *kinds };
+    ended_job first, second;
+    char path[64], link[64] = "";
+    media_workers *workers = start_two();
+    const pid_t child = child_at_work(workers, &first, &second);
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)child);
+    const unsigned count = files_in(path);
+    for (int i = 0; count > 0 && i < FILES; i++) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)child, i);
+        assert_true(readlink(path, link, sizeof link - 1) > 0);
+        if (!(MEDIA__SANITIZED && i == STDERR_FILENO))
+            assert_memory_equal(link, kinds[i], strlen(kinds[i]));
+    }
+    media_workers_stop(workers);
+    if (count == 0)
+        skip(); /* it cannot be seen but by root */
+    assert_int_equal(count, FILES);
+}
+
+/* ---- the same without a sandbox --------------------------------------------------------------
+ */
+
 /** Alone in a process, which may come to harm. */
 static bool succeeds_outside(const attempt *tried)
 {

@@ -100,15 +100,21 @@ void wait_running(media_workers *workers, unsigned count)
     } while (stats.running != count);
 }
 
-unsigned open_files(void)
+unsigned files_in(const char *path)
 {
     unsigned count = 0;
-    DIR *files = opendir("/proc/self/fd");
-    assert_non_null(files);
-    while (readdir(files))
-        count++;
-    closedir(files);
+    const struct dirent *entry;
+    DIR *files = opendir(path);
+    while (files && (entry = readdir(files)))
+        count += entry->d_name[0] != '.';
+    if (files)
+        closedir(files);
     return count;
+}
+
+unsigned open_files(void)
+{
+    return files_in("/proc/self/fd");
 }
 
 static bool is_child(const char *name, pid_t parent)

@@ -36,6 +36,8 @@ void run_job(media_workers *workers, const char *source, ended_job *ret);
 /** Waits until so many jobs run. */
 void wait_running(media_workers *workers, unsigned count);
 
+/** How many files a folder has; 0: it cannot be read. */
+unsigned files_in(const char *path);
 /** How many descriptors this process has, and processes whose parent is pid. */
 unsigned open_files(void);
 unsigned children_of(pid_t pid);
