@@ -13,14 +13,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ATTEMPTS_MAX     14
-#define TEXTURE_SIZE_MIN 32u /* of what a budget of bytes leads to */
+#define ATTEMPTS_MAX     16
+#define TEXTURE_SIZE_MIN 32u  /* of what a budget of bytes leads to */
+#define TEXTURE_SIZE_LOW 256u /* below, quality goes first */
 #define TRIANGLES_MIN    256u
+#define QUALITY_LOW      40u
+#define QUALITY_STEP     20u
 
 /* How a variant is made: the recipe, or less than it says. */
 typedef struct plan {
     uint64_t triangles; /* at most; 0: all */
     uint32_t texture_size;
+    unsigned texture_quality; /* 0: as the recipe says */
     bool meshopt;
 } plan;
 
@@ -43,6 +47,7 @@ static plan first_plan(const media_recipe *recipe, const media_figures *source)
     return (plan){
         .triangles = triangles_asked(recipe, source),
         .texture_size = recipe->texture_size_limit,
+        .texture_quality = recipe->texture_quality,
         .meshopt = recipe->mesh_compression == MEDIA_MESH_MESHOPT || (was && may_meshopt(recipe)),
     };
 }
@@ -56,6 +61,7 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
     media_recipe now = *recipe; /* borrows its names */
     media__simplified done = {.asked = 0};
     now.texture_size_limit = p->texture_size;
+    now.texture_quality = p->texture_quality;
     rpc_code code = media__gltf_keep_animations(gltf, &now, reterr);
     if (code == RPC_OK)
         code = media__gltf_keep_morph_targets(gltf, &now, reterr);
@@ -118,28 +124,60 @@ static uint32_t half_size(uint32_t size)
     return half;
 }
 
+/* Half the size down to what a small screen shows; then quality and size in turn. */
+static bool smaller_textures(const media_recipe *recipe, const media_figures *reached, plan *p)
+{
+    const unsigned quality = p->texture_quality ? p->texture_quality : MEDIA_QUALITY_DEFAULT;
+    if (reached->texture_size <= TEXTURE_SIZE_LOW && quality > QUALITY_LOW &&
+        recipe->texture_format != MEDIA_TEXTURE_PNG) {
+        p->texture_quality = quality > QUALITY_LOW + QUALITY_STEP ? quality - QUALITY_STEP
+                                                                  : QUALITY_LOW;
+        return true;
+    }
+    if (reached->texture_size <= TEXTURE_SIZE_MIN)
+        return false;
+    p->texture_size = half_size(reached->texture_size);
+    return true;
+}
+
+/* As many as would fit if each had the same share of the bytes, but half of them at least. */
+static bool fewer_triangles(const media_recipe *recipe, const media_figures *reached, plan *p)
+{
+    const bool held = p->triangles && reached->triangles > p->triangles + p->triangles / 20;
+    if (held || reached->triangles <= TRIANGLES_MIN)
+        return false;
+    const uint64_t rest = reached->bytes - reached->mesh_bytes;
+    double share = rest < recipe->max_bytes
+                       ? 0.97 * (double)(recipe->max_bytes - rest) / (double)reached->mesh_bytes
+                       : 0.5;
+    share = share < 0.5 ? 0.5 : share > 0.9 ? 0.9 : share;
+    const uint64_t fewer = (uint64_t)((double)reached->triangles * share);
+    p->triangles = fewer > TRIANGLES_MIN ? fewer : TRIANGLES_MIN;
+    return true;
+}
+
 /* Less of what weighs most; false: there is nothing left to take away. What loses nothing comes
- * first. */
+ * first where the client says that it decodes it, and last where it says nothing. */
 static bool ask_for_less(const media_recipe *recipe, const media_figures *reached, plan *p)
 {
-    const bool smaller_textures = reached->texture_size > TEXTURE_SIZE_MIN;
-    const bool fewer_triangles = reached->triangles > TRIANGLES_MIN &&
-                                 (p->triangles == 0 || reached->triangles <= p->triangles ||
-                                     p->triangles > TRIANGLES_MIN);
-    if (!p->meshopt && may_meshopt(recipe) && recipe->accepts_some) {
+    const uint64_t can_shrink = reached->image_bytes + reached->mesh_bytes;
+    const uint64_t lasting = reached->bytes > can_shrink ? reached->bytes - can_shrink : 0;
+    const bool can_pack = !p->meshopt && may_meshopt(recipe);
+    if (!can_pack && lasting > recipe->max_bytes)
+        return false;
+    if (can_pack && (recipe->accepts_some || lasting > recipe->max_bytes)) {
         p->meshopt = true;
         return true;
     }
-    if (smaller_textures && (reached->image_bytes >= reached->mesh_bytes || !fewer_triangles)) {
-        p->texture_size = half_size(reached->texture_size);
+    const bool pictures_first = reached->image_bytes >= reached->mesh_bytes;
+    if (pictures_first && smaller_textures(recipe, reached, p))
         return true;
-    }
-    if (!fewer_triangles)
-        return false;
-    const uint64_t least = p->triangles && p->triangles < reached->triangles ? p->triangles
-                                                                             : reached->triangles;
-    p->triangles = least / 2 > TRIANGLES_MIN ? least / 2 : TRIANGLES_MIN;
-    return true;
+    if (fewer_triangles(recipe, reached, p))
+        return true;
+    if (!pictures_first && reached->images && smaller_textures(recipe, reached, p))
+        return true;
+    p->meshopt = p->meshopt || can_pack;
+    return can_pack;
 }
 
 static void drop_attempt(media_result *ret)
@@ -150,21 +188,12 @@ static void drop_attempt(media_result *ret)
     media_figures_done(&ret->figures);
 }
 
-static rpc_code out_of_reach(
-    const media_recipe *recipe, size_t least, const char *what, rpc_status *reterr)
-{
-    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-        "media: max_bytes: %" PRIu64
-        " is out of reach: %zu bytes remain with the smallest %s; drop "
-        "animations or morph targets",
-        recipe->max_bytes, least, what);
-}
-
 static rpc_code adapt_gltf(
     rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr)
 {
     plan p = first_plan(recipe, &ret->source);
     size_t least = SIZE_MAX;
+    uint64_t animations = 0;
     ret->triangles_asked = p.triangles;
     (void)rpc_text_copy(ret->media_type, sizeof ret->media_type, "model/gltf-binary");
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
@@ -172,12 +201,16 @@ static rpc_code adapt_gltf(
         if (code != RPC_OK || !recipe->max_bytes || ret->size <= recipe->max_bytes)
             return code;
         least = ret->size < least ? ret->size : least;
+        animations = ret->figures.animation_bytes;
         const bool more = ask_for_less(recipe, &ret->figures, &p);
         drop_attempt(ret);
         if (!more)
             break;
     }
-    return out_of_reach(recipe, least, "textures and fewest triangles", reterr);
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "media: max_bytes: %" PRIu64 " is out of reach: the smallest variant tried has %zu, of "
+        "which animations take %" PRIu64 "; drop animations, morph targets or texture channels",
+        recipe->max_bytes, least, animations);
 }
 
 /* ---- either kind -------------------------------------------------------------------------------

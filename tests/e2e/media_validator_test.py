@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import unittest
 
-import harness
 from harness import BIN, SOURCE, data_file
 
 FULL = os.environ.get("DACM_TEST_FULL") == "1"
