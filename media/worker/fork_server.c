@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -208,8 +207,10 @@ int media_child_serve(const media_child_work *work)
     }
     fcntl(MEDIA__FD_POOL, F_SETFD, FD_CLOEXEC);
     go_first();
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (!media__renounce()) {
+        fprintf(stderr, "dacm-media: cannot give up its privileges: %s\n", strerror(errno));
+        return 1;
+    }
     server.signals = watch_children();
     if (server.signals < 0 || !say_hello(&server))
         return 1;

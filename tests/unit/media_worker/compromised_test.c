@@ -58,23 +58,32 @@ static media_workers *start_two(void)
     return start(&options);
 }
 
-TEST(a_worker_has_no_privilege_left)
+static bool has_no_privilege(pid_t pid)
 {
     static const char *const lines[] = {
         "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n", "NoNewPrivs:\t1\n"};
-    ended_job first, second;
+    enum { LINES = sizeof lines / sizeof *lines };
     char path[64], line[256];
     unsigned found = 0;
-    media_workers *workers = start_two();
-    snprintf(path, sizeof path, "/proc/%d/status", (int)child_at_work(workers, &first, &second));
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     FILE *status = fopen(path, "re");
     assert_non_null(status);
     while (fgets(line, sizeof line, status))
-        for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        for (size_t i = 0; i < LINES; i++)
             found += strcmp(line, lines[i]) == 0;
     fclose(status);
+    return found == LINES;
+}
+
+TEST(program_and_workers_have_no_privilege_left)
+{
+    ended_job first, second;
+    media_workers *workers = start_two();
+    const pid_t child = child_at_work(workers, &first, &second);
+    const bool worker_has_none = has_no_privilege(child);
+    const bool program_has_none = has_no_privilege(child_of(getpid()));
     media_workers_stop(workers);
-    assert_int_equal(found, sizeof lines / sizeof *lines);
+    assert_true(worker_has_none && program_has_none);
 }
 
 TEST(a_worker_has_its_own_files_and_no_others)
