@@ -200,7 +200,9 @@ rpc_code media__figures_of_gltf(
         .animations = (uint32_t)media__gltf_count(gltf, "animations"),
     };
     (void)rpc_text_copy(figures.vrm, sizeof figures.vrm, media__vrm_version(gltf->json));
-    rpc_code code = count_meshes(gltf, &figures, reterr);
+    rpc_code code = media__vrm_licence_text(gltf->json, figures.licence, reterr);
+    if (code == RPC_OK)
+        code = count_meshes(gltf, &figures, reterr);
     if (code == RPC_OK)
         code = count_joints(gltf, &figures, reterr);
     if (code == RPC_OK)

@@ -50,10 +50,11 @@ typedef struct media__vrm_licence {
 void media__vrm_licence_of(const json_t *root, media__vrm_licence *ret);
 
 /** The fields that speak of rights, for a manifest: {"vrm":"1.0"} and with the names and values
- *  that they have in meta, those of VRM 1.0 where both are in the document. Texts are cut at
- *  MEDIA__VRM_TEXT_MAX bytes, between characters; lists at 8 entries. {} where there is no VRM.
- *  json_decref() it. NULL: no memory. */
-#define MEDIA__VRM_TEXT_MAX 256
-json_t *media__vrm_licence_fields(const json_t *root);
+ *  that they have in meta, those of VRM 1.0 where both are in the document. Lists are cut at 8
+ *  entries, and free texts (names, addresses, never what is one of several words) between
+ *  characters at 256 bytes, or at what makes all of it fit. JSON in ASCII, compact, keys sorted;
+ *  "" where there is no VRM. RESOURCE_EXHAUSTED: no memory. */
+rpc_code media__vrm_licence_text(
+    const json_t *root, char ret[MEDIA_LICENCE_ROOM], rpc_status *reterr);
 
 #endif

@@ -3,6 +3,8 @@
 #include "gltf_accessor.h"
 #include "vrm.h"
 
+#include "cleanup.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -106,66 +108,88 @@ void media__vrm_licence_of(const json_t *root, media__vrm_licence *ret)
 /* ---- for a manifest -------------------------------------------------------------------------- */
 
 #define LIST_MAX 8
+#define TEXT_MAX 256
 
-/* At most MEDIA__VRM_TEXT_MAX bytes, no half of a character. */
-static json_t *cut(const json_t *text)
+/* At most limit bytes, no half of a character. */
+static json_t *cut(const json_t *text, size_t limit)
 {
     const char *from = json_string_value(text);
     size_t size = json_string_length(text);
-    if (size > MEDIA__VRM_TEXT_MAX) {
-        size = MEDIA__VRM_TEXT_MAX;
+    if (size > limit) {
+        size = limit;
         while (size > 0 && ((unsigned char)from[size] & 0xc0) == 0x80)
             size--;
     }
     return json_stringn(from, size);
 }
 
-static json_t *copy_of(const json_t *value)
+static json_t *cut_list(const json_t *value, size_t limit)
 {
-    if (json_is_string(value))
-        return cut(value);
-    if (!json_is_array(value))
-        return json_deep_copy(value);
     json_t *list = json_array();
     for (size_t i = 0; list && i < json_array_size(value) && i < LIST_MAX; i++)
-        if (json_array_append_new(list, cut(json_array_get(value, i))) != 0) {
+        if (json_array_append_new(list, cut(json_array_get(value, i), limit)) != 0) {
             json_decref(list);
             return NULL;
         }
     return list;
 }
 
-static bool put_fields(json_t *into, const json_t *meta, const char *const *names, size_t count)
+/* limit  of texts; SIZE_MAX: as they are. */
+static bool put_fields(json_t *into, const json_t *meta, const char *const *names, size_t limit)
 {
-    for (size_t i = 0; i < count; i++) {
-        const json_t *value = json_object_get(meta, names[i]);
-        if (value && json_object_set_new(into, names[i], copy_of(value)) != 0)
+    for (; *names; names++) {
+        const json_t *value = json_object_get(meta, *names);
+        json_t *copy = json_is_string(value)  ? cut(value, limit)
+                       : json_is_array(value) ? cut_list(value, limit)
+                                              : json_deep_copy(value);
+        if (value && json_object_set_new(into, *names, copy) != 0)
             return false;
     }
     return true;
 }
 
-json_t *media__vrm_licence_fields(const json_t *root)
+/* NULL: no memory. */
+static json_t *fields_of(const json_t *root, size_t limit)
 {
-    static const char *const names_1[] = {"name", "version", "authors", "copyrightInformation",
-        "contactInformation", "thirdPartyLicenses", "licenseUrl", "avatarPermission",
-        "allowExcessivelyViolentUsage", "allowExcessivelySexualUsage", "commercialUsage",
-        "allowPoliticalOrReligiousUsage", "allowAntisocialOrHateUsage", "creditNotation",
-        "allowRedistribution", "modification", "otherLicenseUrl"};
-    static const char *const names_0[] = {"title", "version", "author", "contactInformation",
-        "reference", "allowedUserName", "violentUssageName", "sexualUssageName",
-        "commercialUssageName", "otherPermissionUrl", "licenseName", "otherLicenseUrl"};
+    static const char *const words_1[] = {"avatarPermission", "allowExcessivelyViolentUsage",
+        "allowExcessivelySexualUsage", "commercialUsage", "allowPoliticalOrReligiousUsage",
+        "allowAntisocialOrHateUsage", "creditNotation", "allowRedistribution", "modification",
+        NULL};
+    static const char *const texts_1[] = {"name", "version", "authors", "copyrightInformation",
+        "contactInformation", "thirdPartyLicenses", "licenseUrl", "otherLicenseUrl", NULL};
+    static const char *const words_0[] = {"allowedUserName", "violentUssageName",
+        "sexualUssageName", "commercialUssageName", "licenseName", NULL};
+    static const char *const texts_0[] = {"title", "version", "author", "contactInformation",
+        "reference", "otherPermissionUrl", "otherLicenseUrl", NULL};
     const json_t *new = meta_of(root, "VRMC_vrm"), *old = meta_of(root, "VRM");
     json_t *fields = json_object();
-    bool made = fields != NULL;
-    if (made && (new || old))
-        made = json_object_set_new(fields, "vrm", json_string(media__vrm_version(root))) == 0;
-    if (made && new)
-        made = put_fields(fields, new, names_1, sizeof names_1 / sizeof *names_1);
-    else if (made && old)
-        made = put_fields(fields, old, names_0, sizeof names_0 / sizeof *names_0);
+    const bool made = fields &&
+                      json_object_set_new(fields, "vrm", json_string(media__vrm_version(root))) ==
+                          0 &&
+                      put_fields(fields, new ? new : old, new ? words_1 : words_0, SIZE_MAX) &&
+                      put_fields(fields, new ? new : old, new ? texts_1 : texts_0, limit);
     if (made)
         return fields;
     json_decref(fields);
     return NULL;
+}
+
+rpc_code media__vrm_licence_text(
+    const json_t *root, char ret[MEDIA_LICENCE_ROOM], rpc_status *reterr)
+{
+    ret[0] = '\0';
+    if (!media__vrm_version(root)[0])
+        return RPC_OK;
+    bool fits = false;
+    for (size_t limit = TEXT_MAX; !fits; limit /= 2) { /* with none left it fits */
+        json_t *fields = fields_of(root, limit);
+        RPC_AUTOFREE char *text = fields ? json_dumps(fields,
+                                               JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII)
+                                         : NULL;
+        json_decref(fields);
+        if (!text)
+            return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        fits = rpc_text_copy(ret, MEDIA_LICENCE_ROOM, text) || limit == 0;
+    }
+    return RPC_OK;
 }

@@ -64,6 +64,9 @@ json_t *cli_figures_json(const media_figures *figures)
         failed |= json_array_append_new(names, json_string(figures->extensions_required.list[i]));
     failed |= json_object_set_new(object, "extensions_required", names);
     failed |= json_object_set_new(object, "vrm", json_string(figures->vrm));
+    json_t *licence = json_loads(figures->licence, 0, NULL); /* NULL: of no VRM */
+    if (licence)
+        failed |= json_object_set_new(object, "licence", licence);
     if (failed == 0)
         return object;
     json_decref(object);
@@ -107,6 +110,23 @@ static void print_extensions(const media_figures *figures, const char *name, siz
     printf("\n");
 }
 
+/* What the author permits, as it stands in the file. */
+static void print_licence(const media_figures *figures, const char *name, size_t count)
+{
+    json_t *licence = json_loads(figures->licence, 0, NULL);
+    if (!licence)
+        return;
+    printf("licence%s%s:", count > 1 ? " of " : "", count > 1 ? name : "");
+    for (void *at = json_object_iter(licence); at; at = json_object_iter_next(licence, at)) {
+        RPC_AUTOFREE char *value = json_dumps(
+            json_object_iter_value(at), JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+        if (value && strcmp(json_object_iter_key(at), "vrm") != 0)
+            printf(" %s=%s", json_object_iter_key(at), value);
+    }
+    printf("\n");
+    json_decref(licence);
+}
+
 void cli_figures_print(const char *const *names, const media_figures *const *figures, size_t count)
 {
     char texts[2][32];
@@ -133,4 +153,8 @@ void cli_figures_print(const char *const *names, const media_figures *const *fig
         print_words("VRM", vrms, count);
     for (size_t i = 0; i < count; i++)
         print_extensions(figures[i], heads[i], count);
+    /* a variant has its source's */
+    const bool same = count == 2 && strcmp(figures[0]->licence, figures[1]->licence) == 0;
+    for (size_t i = 0; i < (same ? 1 : count); i++)
+        print_licence(figures[i], heads[i], same ? 1 : count);
 }

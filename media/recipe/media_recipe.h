@@ -113,7 +113,8 @@ bool media_recipe_is_original(const media_recipe *recipe);
 
 /* ---- the asset ------------------------------------------------------------------------------- */
 
-#define MEDIA_TYPE_ROOM 64
+#define MEDIA_TYPE_ROOM    64
+#define MEDIA_LICENCE_ROOM 2048
 
 /** What is in an asset. Of an image: bytes, textures 1 and its sizes. media_figures_done(). */
 typedef struct media_figures {
@@ -126,6 +127,9 @@ typedef struct media_figures {
     uint64_t mesh_bytes, image_bytes, animation_bytes;
     media_names extensions_required; /* sorted */
     char vrm[8];                     /* "", "0.x", "1.0" */
+    /* What its author permits, as VRM has it: a JSON object in ASCII with the fields of meta that
+     * speak of rights, sorted, long texts cut; for manifests. "": there is no VRM in it. */
+    char licence[MEDIA_LICENCE_ROOM];
 } media_figures;
 
 /** Frees the names. */

@@ -121,6 +121,7 @@ static rpc_code pack_figures(
                 "media: the name of a required extension is longer than %d bytes",
                 MEDIA_NAME_BYTES_MAX);
     memcpy(ret->vrm, figures->vrm, sizeof ret->vrm);
+    (void)rpc_text_copy(ret->licence, sizeof ret->licence, figures->licence); /* as large */
     return RPC_OK;
 }
 
@@ -206,6 +207,9 @@ static rpc_code unpack_figures(
     if (figures->vrm[0] && !is_name(figures->vrm, sizeof figures->vrm))
         return nonsense(reterr, "the version of VRM");
     memcpy(ret->vrm, figures->vrm, sizeof ret->vrm);
+    if (figures->licence[0] && !is_name(figures->licence, sizeof figures->licence))
+        return nonsense(reterr, "the licence of VRM");
+    (void)rpc_text_copy(ret->licence, sizeof ret->licence, figures->licence);
     return unpack_names(figures, &ret->extensions_required, reterr);
 }
 

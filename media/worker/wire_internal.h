@@ -63,7 +63,7 @@ typedef struct media__figures_packet {
     uint32_t morph_targets, texture_size, name_count;
     uint64_t texture_pixels, mesh_bytes, image_bytes, animation_bytes;
     char names[MEDIA__NAMES_MAX][MEDIA_NAME_BYTES_MAX + 1];
-    char vrm[8];
+    char vrm[8], licence[MEDIA_LICENCE_ROOM];
 } media__figures_packet;
 
 typedef struct media__answer {

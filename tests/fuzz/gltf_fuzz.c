@@ -1,28 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* media__gltf_read(): GLB files and glTF in JSON; what was taken is written and taken again. */
+/* media__gltf_read(): GLB files and glTF in JSON, their extensions, pictures and VRM data; what was
+ * taken is written and taken again, decoded, and its numbers are looked at. */
 #include "fuzz.h"
-#include "gltf.h"
+#include "gltf_adapt.h"
+#include "vrm.h"
 
 #include <stdlib.h>
+
+static void must_be_known(rpc_code code, const rpc_status *status)
+{
+    MUST(code == RPC_INVALID_ARGUMENT || code == RPC_UNIMPLEMENTED ||
+         code == RPC_RESOURCE_EXHAUSTED);
+    MUST(strncmp(status->message, "gltf: ", 6) == 0);
+}
+
+static void write_and_read(const media__gltf *gltf)
+{
+    rpc_status status = {0};
+    size_t size = 0;
+    char *text = media__json_write(gltf->json, &size);
+    json_t *again = NULL;
+    MUST(text && media__json_read(rpc_bytes_of(text, size), &again, &status) == RPC_OK);
+    MUST(json_equal(gltf->json, again));
+    json_decref(again);
+    free(text);
+}
+
+static void look_at_licence(const media__gltf *gltf)
+{
+    media__vrm_licence licence;
+    media__vrm_licence_of(gltf->json, &licence);
+    MUST(licence.modify == !licence.why[0]);
+    MUST(licence.modify || !licence.redistribute_modified);
+    char text[MEDIA_LICENCE_ROOM];
+    MUST(media__vrm_licence_text(gltf->json, text, NULL) == RPC_OK);
+    MUST((text[0] != '\0') == (media__vrm_version(gltf->json)[0] != '\0'));
+    MUST(rpc_printable_run(rpc_bytes_str(text)) == strlen(text));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     media__gltf gltf;
     rpc_status status = {0};
-    const rpc_code code = media__gltf_read(rpc_bytes_of(data, size), &gltf, &status);
+    rpc_code code = media__gltf_read(rpc_bytes_of(data, size), &gltf, &status);
     if (code != RPC_OK) {
-        MUST(code == RPC_INVALID_ARGUMENT || code == RPC_UNIMPLEMENTED ||
-             code == RPC_RESOURCE_EXHAUSTED);
-        MUST(strncmp(status.message, "gltf: ", 6) == 0);
+        must_be_known(code, &status);
         return 0;
     }
-    size_t text_size = 0;
-    char *text = media__json_write(gltf.json, &text_size);
-    json_t *again = NULL;
-    MUST(text && media__json_read(rpc_bytes_of(text, text_size), &again, &status) == RPC_OK);
-    MUST(json_equal(gltf.json, again));
-    json_decref(again);
-    free(text);
+    write_and_read(&gltf);
+    look_at_licence(&gltf);
+    code = media__gltf_take_images(&gltf, &status);
+    if (code == RPC_OK)
+        code = media__gltf_decode(&gltf, &status);
+    if (code == RPC_OK)
+        code = media__gltf_check_data(&gltf, &status);
+    if (code != RPC_OK)
+        must_be_known(code, &status);
     media__gltf_done(&gltf);
     return 0;
 }

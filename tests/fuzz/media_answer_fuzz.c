@@ -24,6 +24,7 @@ static void check_figures(const media_figures *figures)
     for (size_t i = 0; i < figures->extensions_required.count; i++)
         check_text(figures->extensions_required.list[i], MEDIA_NAME_BYTES_MAX + 1);
     check_text(figures->vrm, sizeof figures->vrm);
+    check_text(figures->licence, sizeof figures->licence);
 }
 
 static void check_again(const media_made *made)

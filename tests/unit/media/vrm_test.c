@@ -300,11 +300,10 @@ TEST(a_document_without_vrm_has_no_licence_to_honour)
 static void assert_fields(const char *good, const char *from, const char *to, const char *expected)
 {
     json_t *json = json_of(good, from, to);
-    json_t *fields = media__vrm_licence_fields(json);
-    char *text = json_dumps(fields, JSON_COMPACT | JSON_SORT_KEYS);
+    char text[MEDIA_LICENCE_ROOM];
+    rpc_status status;
+    assert_int_equal(media__vrm_licence_text(json, text, &status), RPC_OK);
     assert_string_equal(text, expected);
-    free(text);
-    json_decref(fields);
     json_decref(json);
 }
 
@@ -316,21 +315,43 @@ TEST(the_fields_of_a_licence_are_carried_as_they_are)
     assert_fields(old_one, "", "",
         "{\"allowedUserName\":\"Everyone\",\"author\":\"B\",\"licenseName\":\"CC_BY\","
         "\"title\":\"A\",\"vrm\":\"0.x\"}");
-    assert_fields("{\"asset\":{\"version\":\"2.0\"}}", "", "", "{}");
+    assert_fields("{\"asset\":{\"version\":\"2.0\"}}", "", "", "");
+}
+
+/* count times what, then an end. */
+static void put_times(char *at, const char *what, size_t count, const char *end)
+{
+    const size_t size = strlen(what);
+    for (size_t i = 0; i < count; i++)
+        memcpy(at + i * size, what, size);
+    memcpy(at + count * size, end, strlen(end) + 1);
 }
 
 TEST(long_texts_of_a_licence_are_cut_between_characters)
 {
-    char long_text[401] = "", kept[255] = "", to[512], expected[512];
-    for (size_t i = 0; i < sizeof long_text - 1; i++)
-        long_text[i] = i % 2 == 0 ? '\xc3' : '\xa4';
-    memcpy(kept, long_text, sizeof kept - 1); /* with the x 255 bytes: one more has half a place */
-    snprintf(to, sizeof to, "\"title\":\"x%s\"", long_text);
-    snprintf(expected, sizeof expected,
-        "{\"allowedUserName\":\"Everyone\",\"author\":\"B\",\"licenseName\":\"CC_BY\","
-        "\"title\":\"x%s\",\"vrm\":\"0.x\"}",
-        kept);
+    char to[512] = "\"title\":\"x";
+    char expected[1024] = "{\"allowedUserName\":\"Everyone\",\"author\":\"B\","
+                          "\"licenseName\":\"CC_BY\",\"title\":\"x";
+    put_times(to + strlen(to), "\xc3\xa4", 200, "\"");
+    /* with the x 255 bytes: of one more there is room for half */
+    put_times(expected + strlen(expected), "\\u00E4", 127, "\",\"vrm\":\"0.x\"}");
     assert_fields(old_one, "\"title\":\"A\"", to, expected);
+}
+
+TEST(texts_of_a_licence_are_cut_to_what_fits_and_rights_are_never)
+{
+    char to[4096] = "\"title\":\"", text[MEDIA_LICENCE_ROOM];
+    put_times(to + strlen(to), "\\u0001", 300, "\",\"reference\":\"");
+    put_times(to + strlen(to), "\\u0001", 300, "\"");
+    json_t *json = json_of(old_one, "\"title\":\"A\"", to);
+    rpc_status status;
+    assert_int_equal(media__vrm_licence_text(json, text, &status), RPC_OK);
+    json_t *read = json_loads(text, 0, NULL);
+    assert_int_equal(json_string_length(json_object_get(read, "title")), 128);
+    assert_int_equal(json_string_length(json_object_get(read, "reference")), 128);
+    assert_string_equal(json_string_value(json_object_get(read, "licenseName")), "CC_BY");
+    json_decref(read);
+    json_decref(json);
 }
 
 TEST(the_version_of_an_avatar_is_known)

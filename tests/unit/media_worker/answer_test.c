@@ -12,7 +12,7 @@ static media__answer good(void)
         .media_type = "model/gltf-binary",
         .why = "locked seams",
         .source = {.triangles = 7, .vrm = "1.0", .extensions_required = {names, 2}},
-        .figures = {.nodes = 3, .vrm = "0.x"}};
+        .figures = {.nodes = 3, .vrm = "0.x", .licence = "{\"licenseName\":\"CC0\"}"}};
     media__answer answer;
     media__answer_pack(&ok, &made, &answer);
     return answer;
@@ -42,6 +42,7 @@ TEST(what_was_packed_comes_back)
     assert_int_equal(made.source.extensions_required.count, 2);
     assert_string_equal(made.source.extensions_required.list[1], "EXT_b");
     assert_int_equal(made.figures.nodes, 3);
+    assert_string_equal(made.figures.licence, "{\"licenseName\":\"CC0\"}");
     done(&made);
 }
 
