@@ -71,7 +71,7 @@ typedef struct media_workers media_workers;
 RPC_MUST_USE rpc_code media_workers_start(
     const media_workers_options *options, media_workers **ret, rpc_status *reterr);
 /** Ends all jobs (CANCELLED, told before this returns) and processes. NULL is allowed. Blocks; not
- *  inside a callback. */
+ *  inside a callback. Nobody may call another function on the pool from now on. */
 void media_workers_stop(media_workers *workers);
 
 /* ---- sources ------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,6 +138,22 @@ TEST(a_source_that_others_could_change_is_refused)
     assert_non_null(strstr(status.message, "5 bytes, at most 4"));
     close(job.source);
     media_workers_stop(workers);
+}
+
+TEST(a_source_cannot_be_changed_or_executed)
+{
+    const int source = source_of("#!/bin/true");
+    struct stat st;
+    assert_int_equal(fstat(source, &st), 0);
+    assert_int_equal(write(source, "x", 1), -1);
+    assert_int_equal(ftruncate(source, 0), -1);
+    assert_int_equal(ftruncate(source, 100), -1);
+    assert_int_equal(fcntl(source, F_ADD_SEALS, F_SEAL_WRITE), -1);
+    if ((fcntl(source, F_GET_SEALS) & 0x20) == 0) /* F_SEAL_EXEC */
+        print_message("this kernel's memory files are executable\n");
+    else
+        assert_int_equal(st.st_mode & 0111, 0);
+    close(source);
 }
 
 TEST(a_recipe_or_share_beyond_its_size_is_refused)
