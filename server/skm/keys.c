@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <strings.h>
 
 /* ---- listing ------------------------------------------------------------------------------------
  */
@@ -121,6 +122,38 @@ rpc_code skm_key_rotate(skm_state *state, const char *service, skm_purpose purpo
     return code;
 }
 
+/* ---- revoking -----------------------------------------------------------------------------------
+ */
+
+/* Of RFC 5280 5.3.1, as step-ca has them too: what an operator writes else has no bound. */
+static const char *const reasons[SKM__REASONS] = {"unspecified", "keyCompromise",
+    "affiliationChanged", "superseded", "cessationOfOperation", "privilegeWithdrawn", "other"};
+
+/* Its first word, which a blank or a colon ends. */
+static size_t kind_of(const char *reason)
+{
+    const size_t size = strcspn(reason, " :");
+    size_t kind = 0;
+    if (!reason[0])
+        return kind;
+    while (kind < SKM__REASONS - 1 &&
+           (strlen(reasons[kind]) != size || strncasecmp(reason, reasons[kind], size) != 0))
+        kind++;
+    return kind;
+}
+
+void skm__revocations_count_in(skm_state *state, host_metrics *metrics)
+{
+    for (skm_purpose p = SKM_FOR_TOKENS; p <= SKM_FOR_MANIFESTS; p++)
+        for (size_t i = 0; i < SKM__REASONS; i++) {
+            char labels[64];
+            snprintf(labels, sizeof labels, "purpose=\"%s\",reason=\"%s\"", skm_purpose_name(p),
+                reasons[i]);
+            state->revoked[p][i] = host_metrics_counter(metrics, "skm_keys_revoked_total",
+                "Keys that were revoked as compromised.", labels);
+        }
+}
+
 static skm__key *key_of(const skm__set *set, const char *kid)
 {
     for (size_t i = 0; set && i < set->count; i++)
@@ -135,8 +168,13 @@ static rpc_code revoke(skm_state *state, const char *kid, const char *reason, rp
         for (skm_purpose p = SKM_FOR_TOKENS; p <= SKM_FOR_MANIFESTS; p++) {
             skm__set *set = state->services[i]->sets[p];
             const skm__edit edit = {.revoke = key_of(set, kid), .reason = reason};
-            if (edit.revoke)
-                return skm__set_change(state, set, &edit, reterr);
+            if (!edit.revoke)
+                continue;
+            const bool again = edit.revoke->life.revoked_at != 0;
+            const rpc_code code = skm__set_change(state, set, &edit, reterr);
+            if (code == RPC_OK && !again)
+                host_counter_add(state->revoked[p][kind_of(reason)], 1);
+            return code;
         }
     return rpc_status_set(reterr, RPC_NOT_FOUND, "kid: there is no key '%.128s'", kid);
 }

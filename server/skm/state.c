@@ -60,6 +60,7 @@ static void count_in(skm_state *state, host_metrics *metrics)
         metrics, "skm_key_sets_signed_total", "Signatures of the root over key sets.", NULL);
     state->signatures = host_metrics_counter(
         metrics, "skm_signatures_total", "Delegated signatures.", NULL);
+    skm__revocations_count_in(state, metrics);
 }
 
 static rpc_code open_all(skm_state *state, const skm_state_options *options, rpc_status *reterr)

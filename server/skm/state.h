@@ -255,7 +255,8 @@ RPC_MUST_USE rpc_code skm_keys_list(skm_state *state, const char *service, skm_p
  *  NOT_FOUND; FAILED_PRECONDITION: there is none (provisioned). */
 RPC_MUST_USE rpc_code skm_key_rotate(skm_state *state, const char *service, skm_purpose purpose,
     char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr);
-/** COMPROMISED from now on, and another key signs at once. A second time changes nothing.
+/** COMPROMISED from now on, and another key signs at once. A second time changes nothing. It is
+ *  counted under the reason's first word where that is one of RFC 5280's (keyCompromise, …).
  *  NOT_FOUND, INVALID_ARGUMENT: reason. */
 RPC_MUST_USE rpc_code skm_key_revoke(
     skm_state *state, const char *kid, const char *reason, rpc_status *reterr);

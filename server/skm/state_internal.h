@@ -19,6 +19,7 @@
 #define SKM__SEED_BYTES   32u
 #define SKM__RECORD_ARENA (256u << 10)
 #define SKM__IDENTITY_MAX 512u
+#define SKM__REASONS      7u /* kinds that revocations are counted by */
 
 /** What never changes of a key, and its life. */
 typedef struct skm__key {
@@ -126,6 +127,7 @@ struct skm_state {
     void (*watch)(void *ctx, const char *service, skm_purpose purpose);
     void *watch_ctx;
     host_counter *changes, *signed_sets, *signatures;
+    host_counter *revoked[SKM_PURPOSES + 1][SKM__REASONS]; /* by purpose and kind of reason */
 };
 
 static inline int64_t skm__now_s(const skm_state *state)
@@ -186,6 +188,11 @@ bool skm__members_rebuild(skm_state *state);
 /** change is held: no token of an enrolment is good any more. */
 rpc_code skm__tokens_void(skm_state *state, rpc_status *reterr);
 bool skm__name_valid(const char *text, size_t max);
+
+/* ---- revocations (keys.c) ---- */
+
+/** Counters for state->revoked. */
+void skm__revocations_count_in(skm_state *state, host_metrics *metrics);
 
 /* ---- changes of a set (keysets.c); change is held ---- */
 

@@ -3,6 +3,7 @@
 is another one, health, metrics, SIGHUP."""
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -96,6 +97,40 @@ class SkmsProgram(unittest.TestCase):
         for line in (b"skm_key_set_changes_total 2", b"skm_key_sets_signed_total 2",
                      b"skm_watchers 0", b"skm_audit_refused_total 0"):
             self.assertIn(line, body)
+
+    def test_revocations_are_counted_by_purpose_and_reason(self):
+        server = self.server()
+        server.add()
+
+        def active(purpose):
+            return next(key.kid for key in server.admin().ListKeys(admin.ListKeysRequest(
+                val_service=keyserver.DACM, purpose=purpose)).keys
+                if key.state == keys.KEY_STATE_ACTIVE)
+
+        def counted():
+            """What is not 0."""
+            found = re.findall(
+                r'(?m)^skm_keys_revoked_total\{purpose="(.+)",reason="(.+)"\} (\d+)$',
+                server.get("/metrics")[2].decode())
+            self.assertEqual(len(found), 14)
+            return {(purpose, reason): int(count) for purpose, reason, count in found
+                    if count != "0"}
+        self.assertEqual(counted(), {})
+        for purpose, reason in (
+                (keys.PURPOSE_TOKENS, "keyCompromise"), (keys.PURPOSE_TOKENS, "laptop stolen"),
+                (keys.PURPOSE_MANIFESTS, "KEYCOMPROMISE: laptop stolen"),
+                (keys.PURPOSE_MANIFESTS, "keyCompromised"), (keys.PURPOSE_MANIFESTS, ""),
+                (keys.PURPOSE_MANIFESTS, 'x"} 7\nskm_keys_revoked_total 9'),
+                (keys.PURPOSE_MANIFESTS, "superseded by a better one")):
+            request = admin.RevokeKeyRequest(kid=active(purpose), reason=reason)
+            for _ in range(2):  # a second time changes nothing
+                server.admin().RevokeKey(request)
+        with self.assertRaises(keyserver.grpc.RpcError):
+            server.admin().RevokeKey(admin.RevokeKeyRequest(kid="none", reason="keyCompromise"))
+        self.assertEqual(counted(), {
+            ("tokens", "keyCompromise"): 1, ("tokens", "other"): 1,
+            ("manifests", "keyCompromise"): 1, ("manifests", "other"): 2,
+            ("manifests", "unspecified"): 1, ("manifests", "superseded"): 1})
 
     def strangers(self):
         """skmsd that records one stranger a second, its VAL service's SKM-C, and what somebody with
