@@ -194,6 +194,10 @@ static rpc_code adapt_gltf(
     plan p = first_plan(recipe, &ret->source);
     size_t least = SIZE_MAX;
     uint64_t animations = 0;
+    if (p.meshopt && !may_meshopt(recipe))
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "media: mesh_compression: the client does not name " MEDIA__MESHOPT
+            " in accept.extensions");
     ret->triangles_asked = p.triangles;
     (void)rpc_text_copy(ret->media_type, sizeof ret->media_type, "model/gltf-binary");
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {

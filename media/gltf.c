@@ -43,8 +43,10 @@ rpc_code media__gltf_read(rpc_bytes file, media__gltf *ret, rpc_status *reterr)
 
 void media__gltf_done(media__gltf *gltf)
 {
-    for (size_t i = 0; i < gltf->buffer_count; i++)
+    for (size_t i = 0; i < gltf->buffer_count; i++) {
         free(gltf->buffers[i].owned);
+        json_decref(gltf->buffers[i].packed);
+    }
     free(gltf->buffers);
     json_decref(gltf->json);
     *gltf = (media__gltf){.json = NULL};

@@ -21,8 +21,10 @@
 
 typedef struct media__buffer {
     const uint8_t *data;
-    size_t size;    /* byteLength of it, or more */
-    uint8_t *owned; /* of a data URI; NULL: in the file */
+    size_t size;      /* byteLength of it, or more */
+    uint8_t *owned;   /* of a data URI; NULL: in the file */
+    json_t *packed;   /* what its bytes were decoded from: the extension of its view; or NULL */
+    rpc_bytes stream; /* and the stream, of the file */
 } media__buffer;
 
 typedef struct media__gltf {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Views of EXT_meshopt_compression become plain ones. What the library demands of its input by
  * assertion is checked here or was by media__gltf_check_views(); what it finds in the stream it
- * tells. */
+ * tells. The stream is remembered: what nobody changes is written as it came. */
 #include "gltf_edit.h"
 #include "gltf_get.h"
 
@@ -71,7 +71,7 @@ static rpc_code decode_view(
 {
     char where[64];
     json_t *extensions = json_object_get(view, "extensions");
-    const json_t *extension = json_object_get(extensions, MEDIA__MESHOPT);
+    json_t *extension = json_object_get(extensions, MEDIA__MESHOPT);
     snprintf(where, sizeof where, "/bufferViews/%zu", index);
     const compressed c = read_compressed(gltf, extension);
     rpc_code code = check_filter(&c, where, reterr);
@@ -90,10 +90,19 @@ static rpc_code decode_view(
         return media__gltf_bad(reterr, where, MEDIA__MESHOPT ": the stream is damaged");
     }
     undo_filter(&c, data);
+    const rpc_bytes stream = rpc_bytes_of(c.data, c.size);
+    json_t *kept = json_incref(extension);
     json_object_del(extensions, MEDIA__MESHOPT);
     if (json_object_size(extensions) == 0)
         json_object_del(view, "extensions");
-    return media__view_set(gltf, index, data, size, reterr);
+    code = media__view_set(gltf, index, data, size, reterr);
+    if (code != RPC_OK) {
+        json_decref(kept);
+        return code;
+    }
+    gltf->buffers[gltf->buffer_count - 1].packed = kept;
+    gltf->buffers[gltf->buffer_count - 1].stream = stream;
+    return RPC_OK;
 }
 
 rpc_code media__gltf_decode(media__gltf *gltf, rpc_status *reterr)

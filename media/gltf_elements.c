@@ -225,7 +225,8 @@ static rpc_code add_buffer(
         return media__no_memory(reterr);
     }
     *ret_buffer = gltf->buffer_count;
-    gltf->buffers[gltf->buffer_count++] = (media__buffer){bytes, size, bytes};
+    gltf->buffers[gltf->buffer_count++] = (media__buffer){
+        .data = bytes, .size = size, .owned = bytes};
     return RPC_OK;
 }
 

@@ -69,26 +69,46 @@ static rpc_code put_plain(json_t *view, rpc_bytes bytes, binary *b, rpc_status *
 }
 
 /* The view says where it would lie in the buffer of what is not compressed (which has no bytes),
- * its extension where it is. */
-static rpc_code put_packed(
-    json_t *view, const media__packed *packed, size_t plain_size, binary *b, rpc_status *reterr)
+ * its extension (taken) where it is. */
+static rpc_code put_stream(json_t *view, json_t *extension, rpc_bytes stream, size_t plain_size,
+    binary *b, rpc_status *reterr)
 {
-    const size_t offset = b->size;
-    json_t *extension = json_pack("{s:i, s:I, s:I, s:I, s:I, s:s}", "buffer", 0, "byteOffset",
-        (json_int_t)offset, "byteLength", (json_int_t)packed->size, "byteStride",
-        (json_int_t)packed->stride, "count", (json_int_t)packed->count, "mode", packed->mode);
     json_t *extensions = json_object_get(view, "extensions");
     if (!extensions && json_object_set_new(view, "extensions", json_object()) == 0)
         extensions = json_object_get(view, "extensions");
-    int failed = json_object_set_new(extensions, MEDIA__MESHOPT, extension);
+    int failed = set_number(extension, "buffer", 0);
+    failed |= set_number(extension, "byteOffset", b->size);
+    failed |= json_object_set_new(extensions, MEDIA__MESHOPT, extension);
     failed |= set_number(view, "buffer", 1);
     json_object_del(view, "byteOffset");
     if (b->plain > 0)
         failed |= set_number(view, "byteOffset", b->plain);
     b->plain += padded(plain_size);
-    if (failed || !append(b, rpc_bytes_of(packed->data, packed->size)))
-        return media__no_memory(reterr);
-    return RPC_OK;
+    return failed || !append(b, stream) ? media__no_memory(reterr) : RPC_OK;
+}
+
+/* As it was read: packing anew would lose what the packer of the source knew, its filters. */
+static const media__buffer *as_read(const media__gltf *gltf, size_t view)
+{
+    const json_t *json = media__gltf_entry(gltf, "bufferViews", view);
+    const media__buffer *buffer = &gltf->buffers[media__get_index(json, "buffer")];
+    return buffer->packed ? buffer : NULL;
+}
+
+static rpc_code put_packed(
+    const media__packing *plan, json_t *view, rpc_bytes bytes, binary *b, rpc_status *reterr)
+{
+    media__packed packed = {.data = NULL};
+    rpc_code code = media__pack_view(plan, bytes, &packed, reterr);
+    if (code != RPC_OK || !packed.data)
+        return code == RPC_OK ? put_plain(view, bytes, b, reterr) : code;
+    json_t *extension = json_pack("{s:I, s:I, s:I, s:s}", "byteLength", (json_int_t)packed.size,
+        "byteStride", (json_int_t)packed.stride, "count", (json_int_t)packed.count, "mode",
+        packed.mode);
+    code = put_stream(
+        view, extension, rpc_bytes_of(packed.data, packed.size), bytes.size, b, reterr);
+    free(packed.data);
+    return code;
 }
 
 static rpc_code put_views(
@@ -96,18 +116,17 @@ static rpc_code put_views(
 {
     RPC_AUTOFREE media__packing *plan = NULL;
     json_t *views = json_object_get(json, "bufferViews");
-    const size_t count = json_array_size(views);
     rpc_code code = how->meshopt ? media__pack_plan(gltf, &plan, reterr) : RPC_OK;
-    for (size_t i = 0; code == RPC_OK && i < count; i++) {
-        media__packed packed = {.data = NULL};
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(views); i++) {
+        json_t *view = json_array_get(views, i);
         const rpc_bytes bytes = media__view_bytes(gltf, i);
-        if (plan)
-            code = media__pack_view(&plan[i], bytes, &packed, reterr);
-        if (code != RPC_OK)
-            break;
-        code = packed.data ? put_packed(json_array_get(views, i), &packed, bytes.size, b, reterr)
-                           : put_plain(json_array_get(views, i), bytes, b, reterr);
-        free(packed.data);
+        const media__buffer *buffer = how->meshopt ? as_read(gltf, i) : NULL;
+        if (buffer)
+            code = put_stream(
+                view, json_deep_copy(buffer->packed), buffer->stream, bytes.size, b, reterr);
+        else
+            code = plan ? put_packed(&plan[i], view, bytes, b, reterr)
+                        : put_plain(view, bytes, b, reterr);
     }
     return code;
 }

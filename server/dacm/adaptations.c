@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One adaptation:
+ *
+ *   GATHERING (pool) ─▶ WORKING (a sandboxed process) ─▶ STORING (pool) ─▶ over
+ *
+ * LOCKS. adaptations.lock guards the table, the waiters, and the members that say so; under it only
+ * hold() and rpc_call_post() run. What an adaptation is made of belongs to whoever carries out its
+ * state. */
+#include "adaptations.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BUCKETS       256u
+#define JOBS_MAX      8192u /* more than media_workers ever takes */
+#define FAILURES      256u
+#define FAILED_FOR_US (60 * INT64_C(1000000))
+
+typedef struct dacm_adaptation {
+    dacm_adaptations *owner;
+    dacm_wanted wanted;
+    char share[DACM_GPSI_MAX + 1];
+    uint8_t source_sha256[DACM_DIGEST_BYTES];
+    media_made *made;
+    /* Guarded by the lock: */
+    dacm_adapt_waiter *waiters;
+    uint64_t job;      /* of the workers; 0: none */
+    bool listed, left; /* in the table; nobody waits */
+    struct dacm_adaptation *next, **link;
+} adaptation;
+
+typedef struct failure {
+    uint8_t uid[STORE_UID_BYTES];
+    dacm_which which;
+    rpc_status status;
+    int64_t until_us; /* monotonic; 0: none */
+} failure;
+
+struct dacm_adaptations {
+    dacm_adaptations_links links;
+    rpc_pool *pool;
+    media_workers *workers;
+    host_counter *made, *failed, *left, *joined, *refused;
+    host_histogram *took;
+    pthread_mutex_t lock;
+    pthread_cond_t idle; /* running fell to 0 */
+    bool stopping;
+    unsigned running; /* jobs of the pool that may still give one to the workers */
+    adaptation *buckets[BUCKETS];
+    failure failures[FAILURES]; /* by a hash; a newcomer replaces */
+};
+
+/* ---- the table; under the lock ------------------------------------------------------------------
+ */
+
+static adaptation **bucket_of(dacm_adaptations *a, const uint8_t uid[STORE_UID_BYTES])
+{
+    return &a->buckets[uid[0] % BUCKETS];
+}
+
+static bool is_of(const uint8_t uid[STORE_UID_BYTES], const dacm_which *which,
+    const uint8_t wanted_uid[STORE_UID_BYTES], const dacm_which *wanted)
+{
+    return memcmp(uid, wanted_uid, STORE_UID_BYTES) == 0 && dacm_which_equal(which, wanted);
+}
+
+static adaptation *find(dacm_adaptations *a, const dacm_wanted *wanted)
+{
+    adaptation *one = *bucket_of(a, wanted->uid);
+    while (one && !is_of(one->wanted.uid, &one->wanted.which, wanted->uid, &wanted->which))
+        one = one->next;
+    return one;
+}
+
+static void list(adaptation *one)
+{
+    adaptation **bucket = bucket_of(one->owner, one->wanted.uid);
+    one->next = *bucket;
+    one->link = bucket;
+    if (one->next)
+        one->next->link = &one->next;
+    *bucket = one;
+    one->listed = true;
+}
+
+static void unlist(adaptation *one)
+{
+    if (!one->listed)
+        return;
+    *one->link = one->next;
+    if (one->next)
+        one->next->link = one->link;
+    one->listed = false;
+}
+
+static void add_waiter(adaptation *one, dacm_adapt_waiter *waiter)
+{
+    waiter->adaptation = one;
+    waiter->next = one->waiters;
+    waiter->link = &one->waiters;
+    if (waiter->next)
+        waiter->next->link = &waiter->next;
+    one->waiters = waiter;
+}
+
+static void remove_waiter(dacm_adapt_waiter *waiter)
+{
+    *waiter->link = waiter->next;
+    if (waiter->next)
+        waiter->next->link = waiter->link;
+    waiter->adaptation = NULL;
+}
+
+static failure *failure_of(dacm_adaptations *a, const dacm_wanted *wanted)
+{
+    return &a->failures[(wanted->uid[0] ^ wanted->which.recipe_sha256[0]) % FAILURES];
+}
+
+/* ---- its end ------------------------------------------------------------------------------------
+ */
+
+/* What would be the same if it were tried again at once. */
+static bool lasts(rpc_code code)
+{
+    return code == RPC_INVALID_ARGUMENT || code == RPC_FAILED_PRECONDITION ||
+           code == RPC_UNIMPLEMENTED || code == RPC_RESOURCE_EXHAUSTED || code == RPC_INTERNAL;
+}
+
+static void free_one(adaptation *one)
+{
+    media_made_free(one->made);
+    free(one);
+}
+
+/* Tells everybody who waits. remember: it is the asset's fault. */
+static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms, bool remember)
+{
+    dacm_adaptations *a = one->owner;
+    host_counter_add(status->code == RPC_OK          ? a->made
+                     : status->code == RPC_CANCELLED ? a->left
+                                                     : a->failed,
+        1);
+    pthread_mutex_lock(&a->lock);
+    unlist(one);
+    if (remember && lasts(status->code)) {
+        failure *f = failure_of(a, &one->wanted);
+        memcpy(f->uid, one->wanted.uid, sizeof f->uid);
+        f->which = one->wanted.which;
+        f->status = *status;
+        f->until_us = rpc_clock_monotonic_us(a->links.clock) + FAILED_FOR_US;
+    }
+    while (one->waiters) {
+        dacm_adapt_waiter *waiter = one->waiters;
+        remove_waiter(waiter);
+        waiter->status = *status;
+        waiter->retry_ms = retry_ms;
+        waiter->hold(waiter->arg);
+        rpc_call_post(waiter->call, waiter->fn, waiter->arg);
+    }
+    pthread_mutex_unlock(&a->lock);
+    free_one(one);
+}
+
+/* The asset's fault, in the words of who asked for it. */
+static void blame_asset(rpc_status *status)
+{
+    const rpc_status why = *status;
+    if (why.code == RPC_INVALID_ARGUMENT)
+        rpc_status_set(status, RPC_FAILED_PRECONDITION,
+            "recipe: the asset cannot be adapted, ask for the original: %.300s", why.message);
+    else if (why.code == RPC_INTERNAL)
+        rpc_status_set(status, RPC_FAILED_PRECONDITION,
+            "recipe: the asset cannot be adapted, its adaptation broke down; ask for the original");
+}
+
+/* ---- its states ---------------------------------------------------------------------------------
+ */
+
+/* Pool. */
+static void store_made(void *arg)
+{
+    adaptation *one = arg;
+    dacm_adaptations *a = one->owner;
+    rpc_status status = {.code = RPC_OK};
+    const rpc_code code = dacm_make_variant(a->links.variants, a->links.store, &one->wanted,
+        one->source_sha256, one->made, rpc_clock_wall_ms(a->links.clock) / 1000, &status);
+    if (code != RPC_OK) {
+        HOST_LOG(a->links.log, HOST_ERROR, "a variant could not be kept",
+            host_text("asset", one->wanted.asset_id), host_text("why", status.message));
+        if (code != RPC_RESOURCE_EXHAUSTED && code != RPC_UNAVAILABLE)
+            rpc_status_set(&status, RPC_INTERNAL, "the store failed; the operator's log says how");
+    }
+    finish(one, &status, 0, false);
+}
+
+/* A thread of the workers. */
+static void on_made(void *ctx, const rpc_status *status, media_made *made)
+{
+    adaptation *one = ctx;
+    dacm_adaptations *a = one->owner;
+    rpc_status shown = *status;
+    pthread_mutex_lock(&a->lock);
+    one->made = made;
+    one->job = 0;
+    const bool left = one->left;
+    pthread_mutex_unlock(&a->lock);
+    if (made && !left) {
+        host_histogram_record(a->took, made->cpu_us);
+        if (rpc_pool_submit(a->pool, store_made, one) == RPC_OK)
+            return;
+        rpc_status_set(
+            &shown, RPC_RESOURCE_EXHAUSTED, "too many variants wait to be stored; try again later");
+        finish(one, &shown, 1000, false);
+        return;
+    }
+    if (left)
+        rpc_status_set(&shown, RPC_CANCELLED, "nobody waits for it");
+    if (status->code == RPC_INTERNAL)
+        HOST_LOG(a->links.log, HOST_WARNING, "an adaptation broke down in its worker",
+            host_text("asset", one->wanted.asset_id), host_text("why", status->message));
+    blame_asset(&shown);
+    finish(one, &shown, 0, true);
+}
+
+/* False: nobody waits for it any more, or the server ends. */
+static bool is_wanted(adaptation *one)
+{
+    dacm_adaptations *a = one->owner;
+    pthread_mutex_lock(&a->lock);
+    const bool wanted = !one->left && !a->stopping;
+    pthread_mutex_unlock(&a->lock);
+    return wanted;
+}
+
+/* one may be over when this returns: on_made() runs on another thread. */
+static void submit(adaptation *one, int source)
+{
+    dacm_adaptations *a = one->owner;
+    uint64_t id = 0;
+    uint32_t retry_ms = 0;
+    rpc_status status = {.code = RPC_OK};
+    const media_job job = {.source = source,
+        .recipe = one->wanted.recipe,
+        .share = one->share,
+        .done = on_made,
+        .ctx = one};
+    pthread_mutex_lock(&a->lock); /* leave() finds the job, on_made() waits */
+    const rpc_code code = media_workers_submit(a->workers, &job, &id, &retry_ms, &status);
+    const bool left = one->left;
+    if (code == RPC_OK)
+        one->job = id;
+    pthread_mutex_unlock(&a->lock);
+    if (code == RPC_OK && left) /* while it was read */
+        media_workers_cancel(a->workers, id);
+    if (code == RPC_OK)
+        return;
+    close(source);
+    finish(one, &status, retry_ms, false);
+}
+
+/* Pool. */
+static void gather(void *arg)
+{
+    adaptation *one = arg;
+    dacm_adaptations *a = one->owner;
+    int source = -1;
+    rpc_status status = {.code = RPC_OK};
+    if (!is_wanted(one))
+        rpc_status_set(&status, RPC_CANCELLED, "nobody waits for it");
+    else if (dacm_make_source(a->links.store, &one->wanted, a->links.workers.source_bytes_max,
+                 &source, one->source_sha256, &status) != RPC_OK)
+        HOST_LOG(a->links.log, HOST_INFO, "an asset is not adapted",
+            host_text("asset", one->wanted.asset_id), host_text("why", status.message));
+    if (source >= 0)
+        submit(one, source);
+    else
+        finish(one, &status, 0, status.code != RPC_CANCELLED && status.code != RPC_NOT_FOUND);
+    pthread_mutex_lock(&a->lock);
+    if (--a->running == 0)
+        pthread_cond_broadcast(&a->idle);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- who waits ----------------------------------------------------------------------------------
+ */
+
+static rpc_code failed_before(dacm_adaptations *a, const dacm_wanted *wanted, rpc_status *reterr)
+{
+    const failure *f = failure_of(a, wanted);
+    if (f->until_us <= rpc_clock_monotonic_us(a->links.clock) ||
+        !is_of(f->uid, &f->which, wanted->uid, &wanted->which))
+        return RPC_OK;
+    *reterr = f->status;
+    return f->status.code;
+}
+
+static rpc_code busy(dacm_adaptations *a, dacm_adapt_waiter *waiter, rpc_status *reterr)
+{
+    host_counter_add(a->refused, 1);
+    waiter->retry_ms = 1000;
+    return rpc_status_set(
+        reterr, RPC_RESOURCE_EXHAUSTED, "too many assets wait to be adapted; try again later");
+}
+
+/* Under the lock. */
+static rpc_code begin(dacm_adaptations *a, dacm_adapt_waiter *waiter, const dacm_wanted *wanted,
+    const char *share, rpc_status *reterr)
+{
+    adaptation *one = calloc(1, sizeof *one);
+    if (!one)
+        return busy(a, waiter, reterr);
+    one->owner = a;
+    one->wanted = *wanted;
+    (void)rpc_text_copy(one->share, sizeof one->share, share);
+    if (a->stopping || rpc_pool_submit(a->pool, gather, one) != RPC_OK) {
+        free(one);
+        return busy(a, waiter, reterr);
+    }
+    a->running++; /* gather() has to take the lock before it looks */
+    list(one);
+    add_waiter(one, waiter);
+    return RPC_OK;
+}
+
+rpc_code dacm_adaptations_join(dacm_adaptations *a, dacm_adapt_waiter *waiter,
+    const dacm_wanted *wanted, const char *share, rpc_status *reterr)
+{
+    waiter->retry_ms = 0;
+    if (!a)
+        return rpc_status_set(reterr, RPC_UNIMPLEMENTED,
+            "recipe: this server does not adapt media; ask without a recipe for the original");
+    pthread_mutex_lock(&a->lock);
+    adaptation *one = find(a, wanted);
+    rpc_code code = one ? RPC_OK : failed_before(a, wanted, reterr);
+    if (one) {
+        add_waiter(one, waiter);
+        host_counter_add(a->joined, 1);
+    } else if (code == RPC_OK)
+        code = begin(a, waiter, wanted, share, reterr);
+    pthread_mutex_unlock(&a->lock);
+    return code;
+}
+
+void dacm_adaptations_leave(dacm_adaptations *a, dacm_adapt_waiter *waiter)
+{
+    uint64_t job = 0;
+    if (!a)
+        return;
+    pthread_mutex_lock(&a->lock);
+    adaptation *one = waiter->adaptation;
+    if (one) {
+        remove_waiter(waiter);
+        if (!one->waiters && !one->made) { /* whoever asks now begins anew */
+            one->left = true;
+            job = one->job;
+            unlist(one);
+        }
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (job)
+        media_workers_cancel(a->workers, job);
+}
+
+bool dacm_adaptations_has_uid(dacm_adaptations *a, const uint8_t uid[STORE_UID_BYTES])
+{
+    bool has = false;
+    if (!a)
+        return false;
+    pthread_mutex_lock(&a->lock);
+    for (const adaptation *one = *bucket_of(a, uid); one && !has; one = one->next)
+        has = memcmp(one->wanted.uid, uid, STORE_UID_BYTES) == 0;
+    pthread_mutex_unlock(&a->lock);
+    return has;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+static void log_line(void *ctx, bool warning, const char *line)
+{
+    dacm_adaptations *a = ctx;
+    HOST_LOG(
+        a->links.log, warning ? HOST_WARNING : HOST_INFO, "media workers", host_text("what", line));
+}
+
+static double running_now(void *ctx)
+{
+    dacm_adaptations *a = ctx;
+    media_workers_stats stats;
+    media_workers_get_stats(a->workers, &stats);
+    return stats.running;
+}
+
+static double queued_now(void *ctx)
+{
+    dacm_adaptations *a = ctx;
+    media_workers_stats stats;
+    media_workers_get_stats(a->workers, &stats);
+    return stats.queued;
+}
+
+static void add_metrics(dacm_adaptations *a)
+{
+    host_metrics *metrics = a->links.metrics;
+    static const char name[] = "dacm_adaptations_total";
+    static const char help[] = "Variants that were to be made, by what became of it.";
+    a->made = host_metrics_counter(metrics, name, help, "result=\"made\"");
+    a->failed = host_metrics_counter(metrics, name, help, "result=\"failed\"");
+    a->left = host_metrics_counter(metrics, name, help, "result=\"left\"");
+    a->refused = host_metrics_counter(metrics, name, help, "result=\"refused\"");
+    a->joined = host_metrics_counter(metrics, "dacm_adaptations_joined_total",
+        "Downloads that waited for a variant which another had asked for.", NULL);
+    a->took = host_metrics_histogram(metrics, "dacm_adaptation_seconds",
+        "Processor time of the adaptations that succeeded.", NULL);
+    host_metrics_gauge(
+        metrics, "dacm_adaptations_running", "Media workers at work.", NULL, running_now, a);
+    host_metrics_gauge(metrics, "dacm_adaptations_queued", "Adaptations that wait for a worker.",
+        NULL, queued_now, a);
+}
+
+rpc_code dacm_adaptations_start(
+    const dacm_adaptations_links *links, dacm_adaptations **ret, rpc_status *reterr)
+{
+    dacm_adaptations *a = calloc(1, sizeof *a);
+    if (!a)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "media: no memory to start");
+    a->links = *links;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->idle, NULL);
+    media_workers_options options = links->workers;
+    options.log = log_line;
+    options.ctx = a;
+    rpc_code code = rpc_pool_new(
+        links->runtime, "media", links->threads, JOBS_MAX, &a->pool, reterr);
+    if (code == RPC_OK)
+        code = media_workers_start(&options, &a->workers, reterr);
+    if (code != RPC_OK) {
+        dacm_adaptations_stop(a);
+        return code;
+    }
+    add_metrics(a);
+    *ret = a;
+    return RPC_OK;
+}
+
+void dacm_adaptations_stop(dacm_adaptations *a)
+{
+    if (!a)
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->stopping = true;
+    while (a->running > 0)
+        pthread_cond_wait(&a->idle, &a->lock);
+    pthread_mutex_unlock(&a->lock);
+    media_workers_stop(a->workers);
+    rpc_pool_free(a->pool);
+    pthread_cond_destroy(&a->idle);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What making a variant reads from the store and writes into it. Every function blocks. */
+#ifndef DACM_MAKING_H
+#define DACM_MAKING_H
+
+#include "media_worker.h"
+#include "variants.h"
+
+/** Which variant of what. */
+typedef struct dacm_wanted {
+    char asset_id[DACM_ASSET_ID_MAX + 1];
+    uint8_t uid[STORE_UID_BYTES];
+    dacm_which which;
+    char recipe[MEDIA_RECIPE_ROOM]; /* canonical */
+} dacm_wanted;
+
+/** A version as a sealed source for a worker.
+ *  ret_source  close() it
+ *  RESOURCE_EXHAUSTED  it is larger than bytes_max, or no memory
+ *  NOT_FOUND           it is gone meanwhile
+ *  and what the store says */
+RPC_MUST_USE rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, uint64_t bytes_max,
+    int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES], rpc_status *reterr);
+/** Puts what a worker made: chunks, then the record. The store's errors. */
+RPC_MUST_USE rpc_code dacm_make_variant(dacm_variants *variants, store *db,
+    const dacm_wanted *wanted, const uint8_t source_sha256[DACM_DIGEST_BYTES],
+    const media_made *made, int64_t now_s, rpc_status *reterr);
+
+#endif

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One mutex guards the table, its list in order of use, and the sum of bytes. It is not held over a
+ * call into the store. A record without an entry is loaded at the next start; an entry without a
+ * record leads to NOT_FOUND and is made anew: so the two may differ for a moment. */
+#include "variants.h"
+
+#include "changes.h"
+#include "walk.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS      4096u
+#define RECORD_ARENA (256u << 10)
+
+typedef struct variant {
+    uint8_t uid[STORE_UID_BYTES];
+    dacm_which which;
+    uint64_t size;
+    struct variant *next;          /* of the bucket */
+    struct variant *older, *newer; /* by use */
+} variant;
+
+struct dacm_variants {
+    dacm_variants_links links;
+    host_counter *given_up;
+    pthread_mutex_t lock;
+    variant *buckets[BUCKETS];
+    variant *oldest, *newest;
+    uint64_t bytes, count;
+};
+
+static double bytes_now(void *ctx)
+{
+    dacm_variants *v = ctx;
+    pthread_mutex_lock(&v->lock);
+    const uint64_t bytes = v->bytes;
+    pthread_mutex_unlock(&v->lock);
+    return (double)bytes;
+}
+
+static double count_now(void *ctx)
+{
+    dacm_variants *v = ctx;
+    pthread_mutex_lock(&v->lock);
+    const uint64_t count = v->count;
+    pthread_mutex_unlock(&v->lock);
+    return (double)count;
+}
+
+dacm_variants *dacm_variants_new(const dacm_variants_links *links)
+{
+    dacm_variants *v = calloc(1, sizeof *v);
+    if (!v)
+        return NULL;
+    v->links = *links;
+    pthread_mutex_init(&v->lock, NULL);
+    v->given_up = host_metrics_counter(links->metrics, "dacm_variants_given_up_total",
+        "Variants that went because media.variants_bytes_max was reached.", NULL);
+    host_metrics_gauge(
+        links->metrics, "dacm_variants", "Variants that are kept.", NULL, count_now, v);
+    host_metrics_gauge(links->metrics, "dacm_variants_bytes",
+        "Bytes of the variants that are kept.", NULL, bytes_now, v);
+    return v;
+}
+
+void dacm_variants_free(dacm_variants *v)
+{
+    if (!v)
+        return;
+    for (variant *entry = v->oldest, *next; entry; entry = next) {
+        next = entry->newer;
+        free(entry);
+    }
+    pthread_mutex_destroy(&v->lock);
+    free(v);
+}
+
+/* ---- the table; under the lock ------------------------------------------------------------------
+ */
+
+/* By asset alone: what is of one goes together. */
+static variant **bucket_of(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES])
+{
+    return &v->buckets[(uid[0] | (uint32_t)uid[1] << 8) % BUCKETS];
+}
+
+static variant **find(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    variant **link = bucket_of(v, uid);
+    while (*link && (memcmp((*link)->uid, uid, STORE_UID_BYTES) != 0 ||
+                        !dacm_which_equal(&(*link)->which, which)))
+        link = &(*link)->next;
+    return link;
+}
+
+static void unlink_use(dacm_variants *v, variant *entry)
+{
+    *(entry->older ? &entry->older->newer : &v->oldest) = entry->newer;
+    *(entry->newer ? &entry->newer->older : &v->newest) = entry->older;
+}
+
+static void link_newest(dacm_variants *v, variant *entry)
+{
+    entry->older = v->newest;
+    entry->newer = NULL;
+    *(v->newest ? &v->newest->newer : &v->oldest) = entry;
+    v->newest = entry;
+}
+
+static void remove_at(dacm_variants *v, variant **link)
+{
+    variant *entry = *link;
+    *link = entry->next;
+    unlink_use(v, entry);
+    v->bytes -= entry->size;
+    v->count--;
+    free(entry);
+}
+
+static bool add(
+    dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, uint64_t size)
+{
+    variant **link = find(v, uid, which);
+    if (*link)
+        remove_at(v, link);
+    variant *entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return false;
+    memcpy(entry->uid, uid, sizeof entry->uid);
+    entry->which = *which;
+    entry->size = size;
+    variant **bucket = bucket_of(v, uid);
+    entry->next = *bucket;
+    *bucket = entry;
+    link_newest(v, entry);
+    v->bytes += size;
+    v->count++;
+    return true;
+}
+
+/* ---- what is kept -------------------------------------------------------------------------------
+ */
+
+void dacm_variants_used(
+    dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    pthread_mutex_lock(&v->lock);
+    variant *entry = *find(v, uid, which);
+    if (entry && entry != v->newest) {
+        unlink_use(v, entry);
+        link_newest(v, entry);
+    }
+    pthread_mutex_unlock(&v->lock);
+}
+
+static void forget_one(
+    dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    pthread_mutex_lock(&v->lock);
+    variant **link = find(v, uid, which);
+    if (*link)
+        remove_at(v, link);
+    pthread_mutex_unlock(&v->lock);
+    dacm_object_forget(v->links.objects, uid, which);
+}
+
+void dacm_variants_forget(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES])
+{
+    pthread_mutex_lock(&v->lock);
+    for (variant **link = bucket_of(v, uid); *link;)
+        if (memcmp((*link)->uid, uid, STORE_UID_BYTES) == 0)
+            remove_at(v, link);
+        else
+            link = &(*link)->next;
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* The one used longest ago, unless it is the one kept or all fit: taken out of the table. */
+static bool take_oldest(dacm_variants *v, const uint8_t kept_uid[STORE_UID_BYTES],
+    const dacm_which *kept, uint8_t ret_uid[STORE_UID_BYTES], dacm_which *ret)
+{
+    pthread_mutex_lock(&v->lock);
+    const variant *oldest = v->oldest;
+    const bool one = v->bytes > v->links.bytes_max && oldest &&
+                     !(dacm_which_equal(&oldest->which, kept) &&
+                         memcmp(oldest->uid, kept_uid, STORE_UID_BYTES) == 0);
+    if (one) {
+        memcpy(ret_uid, oldest->uid, STORE_UID_BYTES);
+        *ret = oldest->which;
+        remove_at(v, find(v, ret_uid, ret));
+    }
+    pthread_mutex_unlock(&v->lock);
+    return one;
+}
+
+typedef struct written {
+    sem_t done;
+    rpc_status status;
+} written;
+
+static void on_written(void *arg, const rpc_status *status, uint64_t generation)
+{
+    (void)generation;
+    written *w = arg;
+    w->status = *status;
+    sem_post(&w->done);
+}
+
+static rpc_code apply(dacm_variants *v, dacm_changes *changes, const char *asset_id,
+    uint64_t expected, rpc_status *reterr)
+{
+    written w;
+    sem_init(&w.done, 0, 0);
+    dacm_changes_apply(
+        changes, v->links.store, NULL, dacm_key_variants(asset_id), expected, on_written, &w);
+    while (sem_wait(&w.done) != 0)
+        continue;
+    sem_destroy(&w.done);
+    if (w.status.code != RPC_OK && reterr)
+        *reterr = w.status;
+    return w.status.code;
+}
+
+/* Its record moves to x/, with the time. */
+static rpc_code give_up_record(dacm_variants *v, const char *asset_id, const dacm_which *which,
+    rpc_arena *arena, rpc_status *reterr)
+{
+    const host_key group = dacm_key_variants(asset_id), item = dacm_key_variant(which);
+    store_wait wait;
+    rpc_code code = store_wait_get(
+        v->links.store, host_key_bytes(&group), host_key_bytes(&item), &wait);
+    const uint64_t generation = wait.op.generation;
+    Dacm__Records__Version *record = NULL;
+    if (code == RPC_OK)
+        code = host_record_unpack(&dacm__records__version__descriptor, wait.op.view.bytes, arena,
+            (ProtobufCMessage **)&record, reterr);
+    else
+        *reterr = wait.op.status;
+    store_view_release(&wait.op.view);
+    if (code != RPC_OK)
+        return code;
+    record->given_up_at = rpc_clock_wall_ms(v->links.clock) / 1000;
+    dacm_changes changes = {0};
+    dacm_changes_put(&changes, dacm_key_given_up(which), &record->base);
+    dacm_changes_delete(&changes, item);
+    return apply(v, &changes, asset_id, generation, reterr);
+}
+
+static void give_up(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    char asset_id[2 * STORE_UID_BYTES + 1];
+    rpc_status status = {.code = RPC_OK};
+    rpc_arena *arena = rpc_arena_new(RECORD_ARENA);
+    dacm_asset_id_of(uid, asset_id);
+    rpc_code code = arena ? RPC_ABORTED
+                          : rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "no memory");
+    while (code == RPC_ABORTED) { /* another variant of the asset came in between */
+        rpc_arena_reset(arena);
+        code = give_up_record(v, asset_id, which, arena, &status);
+    }
+    rpc_arena_free(arena);
+    dacm_object_forget(v->links.objects, uid, which);
+    host_counter_add(v->given_up, 1);
+    if (code != RPC_OK && code != RPC_NOT_FOUND)
+        HOST_LOG(v->links.log, HOST_WARNING, "a variant is given up, and its record stays",
+            host_text("asset", asset_id), host_text("why", status.message));
+}
+
+rpc_code dacm_variants_put(dacm_variants *v, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, Dacm__Records__Version *record,
+    const dacm_page *pages, size_t page_count, rpc_status *reterr)
+{
+    dacm_changes changes = {0};
+    dacm_put_version(&changes, dacm_key_variant(which), record, pages, page_count);
+    rpc_code code = apply(v, &changes, asset_id, STORE_ANY_GENERATION, reterr);
+    if (code != RPC_OK)
+        return code;
+    pthread_mutex_lock(&v->lock);
+    const bool added = add(v, uid, which, record->size);
+    pthread_mutex_unlock(&v->lock);
+    if (!added)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "variants: no memory for one more");
+    uint8_t oldest_uid[STORE_UID_BYTES];
+    dacm_which oldest;
+    while (take_oldest(v, uid, which, oldest_uid, &oldest))
+        give_up(v, oldest_uid, &oldest);
+    return RPC_OK;
+}
+
+/* ---- the start ---------------------------------------------------------------------------------
+ */
+
+static bool asset_of_group(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1])
+{
+    if (group.size <= 2 || group.size - 2 > DACM_ASSET_ID_MAX)
+        return false;
+    memcpy(ret, group.data + 2, group.size - 2);
+    ret[group.size - 2] = '\0';
+    return true;
+}
+
+/* v/WHICH or x/WHICH of a variant. */
+static bool which_of_item(rpc_bytes item, dacm_which *ret)
+{
+    uint8_t version[8];
+    *ret = (dacm_which){.adapted = true};
+    if (item.size != 2 + 16 + 1 + 64 || item.data[1] != '/' || item.data[18] != '/' ||
+        !rpc_unhex(rpc_bytes_of(item.data + 2, 16), version, sizeof version) ||
+        !rpc_unhex(rpc_bytes_of(item.data + 19, 64), ret->recipe_sha256, sizeof ret->recipe_sha256))
+        return false;
+    for (int i = 0; i < 8; i++)
+        ret->version = ret->version << 8 | version[i];
+    return true;
+}
+
+typedef struct walk {
+    dacm_variants *variants;
+    rpc_arena *arena;
+    int64_t now_s;
+    uint64_t removed;
+    rpc_status status;
+} walk;
+
+static bool load_one(void *ctx, const store_entry *entry)
+{
+    walk *w = ctx;
+    char asset_id[DACM_ASSET_ID_MAX + 1];
+    uint8_t uid[STORE_UID_BYTES];
+    dacm_which which;
+    Dacm__Records__Version *record = NULL;
+    if (entry->item.size < 2 || entry->item.data[0] != 'v' ||
+        !asset_of_group(entry->group, asset_id) ||
+        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
+        return true; /* given up, or of a newer server */
+    rpc_arena_reset(w->arena);
+    if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
+            (ProtobufCMessage **)&record, &w->status) != RPC_OK)
+        return false;
+    if (add(w->variants, uid, &which, record->size))
+        return true;
+    rpc_status_set(&w->status, RPC_RESOURCE_EXHAUSTED, "variants: no memory to know all of them");
+    return false;
+}
+
+static rpc_code walk_all(
+    dacm_variants *v, store_walk_fn *fn, int64_t now_s, uint64_t *ret, rpc_status *reterr)
+{
+    walk w = {.variants = v, .arena = rpc_arena_new(RECORD_ARENA), .now_s = now_s};
+    if (!w.arena)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "variants: no memory");
+    rpc_code code = dacm_walk_groups(v->links.store, "w/", false, fn, &w, reterr);
+    rpc_arena_free(w.arena);
+    if (ret)
+        *ret = w.removed;
+    if (code == RPC_OK && w.status.code != RPC_OK) {
+        *reterr = w.status;
+        code = w.status.code;
+    }
+    return code;
+}
+
+rpc_code dacm_variants_load(dacm_variants *v, rpc_status *reterr)
+{
+    return walk_all(v, load_one, 0, NULL, reterr);
+}
+
+/* ---- the sweep ---------------------------------------------------------------------------------
+ */
+
+/* Does the asset still have that version? */
+static rpc_code version_is_kept(
+    walk *w, const char *asset_id, uint64_t version, bool *ret, rpc_status *reterr)
+{
+    const host_key group = dacm_key_asset(asset_id), item = dacm_key_profile();
+    Dacm__Records__Profile *profile = NULL;
+    store_wait wait;
+    rpc_code code = store_wait_get(
+        w->variants->links.store, host_key_bytes(&group), host_key_bytes(&item), &wait);
+    if (code == RPC_OK)
+        code = host_record_unpack(&dacm__records__profile__descriptor, wait.op.view.bytes, w->arena,
+            (ProtobufCMessage **)&profile, reterr);
+    else if (code != RPC_NOT_FOUND)
+        *reterr = wait.op.status;
+    store_view_release(&wait.op.view);
+    *ret = profile && !profile->deleted && version >= profile->oldest_version;
+    return code == RPC_NOT_FOUND ? RPC_OK : code;
+}
+
+/* DATA_LOSS of a record that cannot be read: it stays, and says so. */
+static rpc_code is_over(walk *w, const store_entry *entry, const char *asset_id,
+    const dacm_which *which, bool *ret, rpc_status *reterr)
+{
+    if (entry->item.data[0] == 'v') {
+        bool kept = false;
+        const rpc_code code = version_is_kept(w, asset_id, which->version, &kept, reterr);
+        *ret = !kept;
+        return code;
+    }
+    Dacm__Records__Version *record = NULL;
+    const rpc_code code = host_record_unpack(&dacm__records__version__descriptor, entry->value,
+        w->arena, (ProtobufCMessage **)&record, reterr);
+    *ret = record && record->given_up_at + DACM_GIVEN_UP_S < w->now_s;
+    return code;
+}
+
+static bool sweep_one(void *ctx, const store_entry *entry)
+{
+    walk *w = ctx;
+    char asset_id[DACM_ASSET_ID_MAX + 1];
+    uint8_t uid[STORE_UID_BYTES];
+    dacm_which which;
+    bool over = false;
+    if (!asset_of_group(entry->group, asset_id) || !which_of_item(entry->item, &which))
+        return true;
+    rpc_arena_reset(w->arena);
+    rpc_code code = is_over(w, entry, asset_id, &which, &over, &w->status);
+    if (code != RPC_OK || !over)
+        return code == RPC_OK;
+    dacm_changes changes = {0};
+    dacm_changes_delete(&changes,
+        entry->item.data[0] == 'v' ? dacm_key_variant(&which) : dacm_key_given_up(&which));
+    code = apply(w->variants, &changes, asset_id, STORE_ANY_GENERATION, &w->status);
+    if (code != RPC_OK)
+        return false;
+    if (entry->item.data[0] == 'v' && rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid))
+        forget_one(w->variants, uid, &which);
+    w->removed++;
+    return true;
+}
+
+rpc_code dacm_variants_sweep(dacm_variants *v, int64_t now_s, uint64_t *ret, rpc_status *reterr)
+{
+    return walk_all(v, sweep_one, now_s, ret, reterr);
+}

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapted copies over the wire: what is signed about them, that each is made once, kept within its
+budget and served to nobody else's recipe, and what is refused."""
+import concurrent.futures
+import hashlib
+import json
+import random
+import re
+import subprocess
+import tempfile
+import unittest
+
+import grpc
+
+import harness
+from configured import Server
+from harness import bearer, code_of, da, da_grpc, unb64url
+
+MAKER = harness.SOURCE / "tests" / "data" / "make-avatar"
+
+
+def drawn(kind="humanoid", seed=1):
+    with tempfile.NamedTemporaryFile(suffix=".glb") as file:
+        subprocess.run(["/usr/bin/python3", MAKER, "--kind", kind, "--seed", str(seed), "-o",
+                        file.name], check=True)
+        return file.read()
+
+
+def gltf_of(glb):
+    assert glb[:4] == b"glTF", glb[:16]
+    return json.loads(glb[20:20 + int.from_bytes(glb[12:16], "little")])
+
+
+LOW = da.Recipe(preset=da.PRESET_LOW)
+
+
+class Case(unittest.TestCase):
+    media = {}
+
+    @classmethod
+    def setUpClass(cls):
+        def configure(_, config):
+            config["media"] = {"workers": 1, **cls.media}
+            return config
+
+        cls.server = Server(configure)
+        cls.owner, cls.other = cls.server.users[:2]
+        cls.source = drawn()
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0, cls.server.read_log()
+
+    def metric(self, name):
+        found = re.search("^" + re.escape(name) + r" (\S+)$", self.server.https("/metrics"), re.M)
+        self.assertIsNotNone(found, name)
+        return float(found.group(1))
+
+    def made(self):
+        return self.metric('dacm_adaptations_total{result="made"}')
+
+    def failed(self):
+        return self.metric('dacm_adaptations_total{result="failed"}')
+
+    def stored(self, content=None, **options):
+        return self.server.upload(content or self.source, self.owner, **options).asset_id
+
+    def get(self, asset, recipe=LOW, **fields):
+        return self.server.download(asset, self.owner, recipe=recipe, **fields)
+
+    def refused(self, code, *words, asset=None, recipe=LOW, user=None):
+        user = user or self.owner
+        with self.assertRaises(grpc.RpcError) as error:
+            self.server.download(asset, user, recipe=recipe)
+        self.assertEqual(code_of(error), code, error.exception.details())
+        for word in words:
+            self.assertIn(word, error.exception.details())
+        return error.exception
+
+    def variants(self, asset, **fields):
+        token = self.server.token(self.owner, asset, ["get"], [self.owner])
+        return self.server.stub().ListVariants(
+            da.ListVariantsRequest(asset_id=asset, gpsi=self.owner, **fields),
+            metadata=bearer(token), timeout=60)
+
+
+class Variants(Case):
+    def test_what_is_signed_about_a_variant(self):
+        asset = self.stored()
+        content, claims, _ = self.get(asset)
+        self.assertEqual(claims["recipe"], '{"lod":2,"texture_size_limit":256}')
+        self.assertEqual(unb64url(claims["source_sha256"]), hashlib.sha256(self.source).digest())
+        self.assertEqual(claims["version"], 1)
+        self.assertEqual(claims["media_type"], "model/gltf-binary")
+        figures = claims["figures"]
+        source = gltf_of(self.source)
+        self.assertLess(figures["triangles"], sum(
+            source["accessors"][p["indices"]]["count"] // 3
+            for mesh in source["meshes"] for p in mesh["primitives"]))
+        self.assertLessEqual(figures["texture_size"], 256)
+        adapted = gltf_of(content)
+        self.assertEqual(len(adapted["skins"]), len(source["skins"]))
+        self.assertEqual(adapted["extensions"].keys(), source["extensions"].keys())
+        original, claims, _ = self.server.download(asset, self.owner)
+        self.assertEqual(original, self.source)
+        self.assertFalse({"recipe", "source_sha256", "figures"} & claims.keys())
+
+    def test_recipe_that_asks_for_nothing_gives_the_original(self):
+        asset = self.stored()
+        for recipe in da.Recipe(), da.Recipe(lod=0), da.Recipe(texture_quality=80):
+            content, claims, _ = self.get(asset, recipe)
+            self.assertEqual(content, self.source)
+            self.assertNotIn("recipe", claims)
+
+    def test_variant_is_kept_also_over_a_restart(self):
+        asset = self.stored()
+        first = self.get(asset)
+        made = self.made()
+        self.assertEqual(self.get(asset)[0], first[0])
+        self.assertEqual(self.made(), made)
+        self.assertEqual(self.server.terminate(), 0)
+        self.server.run()
+        content, claims, _ = self.get(asset)
+        self.assertEqual(content, first[0])
+        self.assertEqual(self.made(), 0)
+        self.assertEqual(claims["sha256"], first[1]["sha256"])
+
+    def test_same_source_and_recipe_give_the_same_bytes(self):
+        first, second = self.get(self.stored()), self.get(self.stored())
+        self.assertEqual(first[0], second[0])
+
+    def test_a_hundred_clients_cause_one_adaptation(self):
+        asset = self.stored()
+        before = self.made()
+        with concurrent.futures.ThreadPoolExecutor(100) as pool, self.server.channel() as channel:
+            stub = self.server.stub(channel)
+            told = list(pool.map(lambda _: self.get(asset, stub=stub)[0], range(100)))
+        self.assertEqual(len(set(told)), 1)
+        self.assertEqual(self.made(), before + 1)
+
+    def test_range_and_not_modified(self):
+        asset = self.stored()
+        content, claims, _ = self.get(asset)
+        _, _, start = self.get(asset, if_none_match=unb64url(claims["sha256"]))
+        self.assertTrue(start.not_modified)
+        _, _, start = self.get(asset, if_none_match=hashlib.sha256(self.source).digest())
+        self.assertFalse(start.not_modified)
+        part, _, _ = self.get(asset, range=da.ByteRange(offset=0, length=1))
+        self.assertEqual(part, content[:len(part)])
+        _, _, start = self.get(asset, have=da.Have(
+            manifest_sha256=hashlib.sha256(start.manifest.encode()).digest()))
+        self.assertEqual(start.send_bytes, 0)
+
+    def test_list_of_variants(self):
+        asset = self.stored()
+        self.assertEqual(list(self.variants(asset).variants), [])
+        claims = [self.get(asset, recipe)[1] for recipe in (LOW, da.Recipe(base_avatar=True))]
+        told = self.variants(asset)
+        self.assertEqual(told.version, 1)
+        self.assertEqual({variant.recipe for variant in told.variants},
+                         {claim["recipe"] for claim in claims})
+        for variant in told.variants:
+            claim = next(c for c in claims if c["recipe"] == variant.recipe)
+            self.assertEqual(variant.figures.bytes, claim["size"])
+            self.assertEqual(variant.figures.triangles, claim["figures"]["triangles"])
+            self.assertEqual(variant.media_type, claim["media_type"])
+            self.assertGreater(variant.created_at, 0)
+        with self.assertRaises(grpc.RpcError) as error:
+            self.variants(asset, version=2)
+        self.assertEqual(code_of(error), grpc.StatusCode.NOT_FOUND)
+        token = self.server.token(self.other, asset, ["get"], [self.other])
+        with self.assertRaises(grpc.RpcError) as error:
+            self.server.stub().ListVariants(
+                da.ListVariantsRequest(asset_id=asset, gpsi=self.other), metadata=bearer(token))
+        self.assertEqual(code_of(error), grpc.StatusCode.PERMISSION_DENIED)
+
+    def test_variants_go_with_their_asset(self):
+        asset = self.stored()
+        self.get(asset)
+        before = self.metric("dacm_variants")
+        token = self.server.token(self.owner, asset, ["delete"], [self.owner])
+        self.server.stub().DeleteProfile(
+            da.DeleteProfileRequest(asset_id=asset, gpsi=self.owner), metadata=bearer(token))
+        self.assertEqual(self.metric("dacm_variants"), before - 1)
+
+    def test_variant_is_of_the_recipe_version_and_asset_that_were_asked_for(self):
+        """Random recipes, every answer checked against what was asked."""
+        seed = random.randrange(1 << 32)
+        choose = random.Random(seed)
+        sources = {}
+        for number in range(2):
+            content = drawn(seed=10 + number)
+            asset = self.stored(content)
+            sources[asset, 1] = content
+            sources[asset, 2] = drawn(seed=20 + number)
+            self.server.upload(sources[asset, 2], self.owner, asset=asset)
+        seen = {}
+        for _ in range(60):
+            asset, version = choose.choice(sorted(sources))
+            size, lod = choose.choice((16, 32, 64)), choose.choice((0, 1, 2))
+            base = choose.random() < 0.5
+            recipe = da.Recipe(lod=lod, texture_size_limit=size, base_avatar=base)
+            content, claims, _ = self.get(asset, recipe, version=version)
+            with self.subTest(seed=seed, asset=asset, version=version, recipe=str(recipe)):
+                asked = {"texture_size_limit": size} | ({"lod": lod} if lod else {}) | (
+                    {"base": True} if base else {})
+                self.assertEqual(json.loads(claims["recipe"]), asked)
+                self.assertEqual((claims["asset_id"], claims["version"]), (asset, version))
+                self.assertEqual(unb64url(claims["source_sha256"]),
+                                 hashlib.sha256(sources[asset, version]).digest())
+                self.assertLessEqual(claims["figures"]["texture_size"], size)
+                self.assertEqual("animations" in gltf_of(content), not base)
+                key = asset, version, claims["recipe"]
+                self.assertEqual(seen.setdefault(key, content), content)
+
+
+class Other(da_grpc.DigitalAssetsServicer):
+    """Stands between client and dacmd, with its certificate, and asks for another recipe."""
+
+    def __init__(self, server):
+        self.upstream, self.recipe = server.stub(), None
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        da_grpc.add_DigitalAssetsServicer_to_server(self, self.server)
+        chain, key = ((server.dir / "pki" / f"dacmd.{kind}").read_bytes() for kind in ("crt", "key"))
+        port = self.server.add_secure_port(
+            "127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+        self.target = f"tls+tcp://localhost:{port}"
+        self.server.start()
+
+    def Download(self, request, context):  # noqa: N802
+        request.ClearField("recipe")
+        if self.recipe:
+            request.recipe.CopyFrom(self.recipe)
+        metadata = [pair for pair in context.invocation_metadata()
+                    if pair[0] in ("authorization", "dacm-token")]
+        yield from self.upstream.Download(request, metadata=metadata, timeout=120)
+
+
+class Command(Case):
+    """dacm get, which is libdacm."""
+
+    def dacm_get(self, asset, *arguments, code=0, **options):
+        done = self.server.cli("--json", "get", asset, "-o", self.file, "--as", self.owner,
+                               *arguments, **options)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return json.loads(done.stdout or done.stderr)
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="dacm-variants-")
+        self.addCleanup(folder.cleanup)
+        self.file = folder.name + "/avatar.glb"
+        self.asset = self.stored()
+
+    def content(self):
+        with open(self.file, "rb") as file:
+            return file.read()
+
+    def test_get_with_a_preset(self):
+        told = self.dacm_get(self.asset, "--preset", "low")
+        self.assertEqual(told["recipe"], {"lod": 2, "texture_size_limit": 256})
+        self.assertEqual(self.content(), self.get(self.asset)[0])
+        self.assertEqual(told["source_sha256"], hashlib.sha256(self.source).hexdigest())
+        self.assertLessEqual(told["figures"]["texture_size"], 256)
+        verified = self.server.cli("--json", "verify", self.file)
+        self.assertEqual(verified.returncode, 0, verified.stderr)
+        self.assertEqual(json.loads(verified.stdout)["recipe"], told["recipe"])
+        self.assertNotIn("recipe", self.dacm_get(self.asset))
+        self.assertEqual(self.content(), self.source)
+
+    def test_recipe_that_is_wrong_reaches_no_server(self):
+        told = self.dacm_get(self.asset, "--texture-size", "9", code=2)
+        self.assertIn("texture", json.dumps(told))
+
+    def test_manifest_of_another_recipe_is_refused(self):
+        other = Other(self.server)
+        self.addCleanup(lambda: other.server.stop(None).wait())
+        for asked, answered in (("low", None), ("low", da.Recipe(preset=da.PRESET_MEDIUM)),
+                                (None, LOW)):
+            other.recipe = answered
+            with self.subTest(asked=asked, answered=str(answered)):
+                arguments = ["--preset", asked] if asked else []
+                told = self.dacm_get(
+                    self.asset, "--server", other.target, *arguments, code=5)
+                self.assertIn("recipe", told["error"]["message"])
+
+
+class Refused(Case):
+    def test_who_may_not_get_the_asset_causes_no_adaptation(self):
+        asset = self.stored()
+        self.refused(grpc.StatusCode.PERMISSION_DENIED, asset=asset, user=self.other)
+        self.assertEqual(list(self.variants(asset).variants), [])
+
+    def test_recipe_with_a_field_of_tomorrow(self):
+        asset = self.stored()
+        recipe = da.Recipe.FromString(LOW.SerializeToString() + bytes((0xf8, 0x07, 0x01)))
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, "does not know", asset=asset, recipe=recipe)
+
+    def test_recipes_that_are_wrong_name_the_field(self):
+        asset = self.stored()
+        for field, recipe in (("lod", da.Recipe(lod=3)),
+                              ("max_triangles", da.Recipe(max_triangles=0)),
+                              ("texture_size_limit", da.Recipe(texture_size_limit=15)),
+                              ("texture_quality", da.Recipe(texture_quality=101)),
+                              ("preset", da.Recipe(preset=9)),
+                              ("accept", da.Recipe(accepts=da.Accepts(extensions=["a b"])))):
+            with self.subTest(field):
+                self.refused(grpc.StatusCode.INVALID_ARGUMENT, field, asset=asset, recipe=recipe)
+
+    def test_broken_avatars_say_what_is_wrong_and_cost_once(self):
+        for kind in "truncated", "json-deep", "accessor-huge", "node-cycle", "text":
+            with self.subTest(kind):
+                asset = self.stored(drawn(kind))
+                failed = self.failed()
+                error = self.refused(grpc.StatusCode.UNIMPLEMENTED if kind == "text" else
+                                     grpc.StatusCode.FAILED_PRECONDITION, asset=asset)
+                self.assertGreater(len(error.details()), 20)
+                self.refused(error.code(), asset=asset)
+                self.assertEqual(self.failed(), failed + 1)
+                self.assertEqual(self.server.download(asset, self.owner)[0], drawn(kind))
+
+    def test_what_the_client_cannot_decode_is_refused(self):
+        asset = self.stored()
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, asset=asset, recipe=da.Recipe(
+            mesh_compression=da.MESH_COMPRESSION_MESHOPT,
+            accepts=da.Accepts(extensions=["KHR_mesh_quantization"])))
+
+    def test_budget_of_bytes_that_is_out_of_reach(self):
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, "max_bytes", asset=self.stored(),
+                     recipe=da.Recipe(max_bytes=10))
+
+
+class Budget(Case):
+    media = {"variants_bytes_max": 1}
+
+    def test_what_was_given_up_is_made_again(self):
+        asset = self.stored()
+        first = self.get(asset)[0]
+        made = self.made()
+        self.get(asset, da.Recipe(lod=1))
+        self.assertEqual(self.metric("dacm_variants"), 1)
+        self.assertEqual(self.get(asset)[0], first)
+        self.assertEqual(self.made(), made + 2)
+        self.assertEqual(self.metric("dacm_variants_given_up_total"), 2)
+
+
+class Small(Case):
+    media = {"source_bytes_max": 1000}
+
+    def test_asset_that_is_too_large_is_not_adapted(self):
+        self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "media.source_bytes_max",
+                     asset=self.stored())
+
+
+class Off(Case):
+    media = {"adapt": False}
+
+    def test_server_that_adapts_nothing_says_so(self):
+        asset = self.stored()
+        self.refused(grpc.StatusCode.UNIMPLEMENTED, "does not adapt", asset=asset)
+        self.assertEqual(self.server.download(asset, self.owner)[0], self.source)
+
+
+if __name__ == "__main__":
+    unittest.main()
