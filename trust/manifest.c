@@ -29,6 +29,22 @@ static bool take_optional_text(const json_t *claims, const char *name, char *ret
     return !json_object_get(claims, name) || trust__json_text(claims, name, 1, ret, room);
 }
 
+/* An object as compact JSON; empty when it is not there. */
+static bool take_optional_object(const json_t *claims, const char *name, char *ret, size_t room)
+{
+    const json_t *object = json_object_get(claims, name);
+    ret[0] = '\0';
+    if (!object)
+        return true;
+    if (!json_is_object(object))
+        return false;
+    const size_t size = json_dumpb(object, ret, room - 1, JSON_COMPACT | JSON_SORT_KEYS);
+    if (size == 0 || size >= room)
+        return false;
+    ret[size] = '\0';
+    return true;
+}
+
 /* The claim that is wrong, or NULL. */
 static const char *read_claims(const json_t *claims, trust_manifest *m)
 {
@@ -54,6 +70,10 @@ static const char *read_claims(const json_t *claims, trust_manifest *m)
     m->has_source = json_object_get(claims, "source_sha256") != NULL;
     if (m->has_source && !trust__jwk_bytes32(claims, "source_sha256", m->source_sha256))
         return "source_sha256";
+    if (!take_optional_object(claims, "figures", m->figures, sizeof m->figures))
+        return "figures";
+    if (!take_optional_object(claims, "licence", m->licence, sizeof m->licence))
+        return "licence";
     if (!trust__json_int(claims, "iat", &m->issued_at))
         return "iat";
     if (!trust__json_int(claims, "exp", &m->expires_at) || m->expires_at <= m->issued_at ||
@@ -133,6 +153,11 @@ static bool put_digest(json_t *claims, const char *name, const uint8_t digest[32
     return text && json_object_set_new(claims, name, json_string(text)) == 0;
 }
 
+static bool put_object(json_t *claims, const char *name, const char *text)
+{
+    return json_object_set_new(claims, name, json_loads(text, JSON_REJECT_DUPLICATES, NULL)) == 0;
+}
+
 static json_t *make_claims(const trust_manifest *m)
 {
     json_t *claims = json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:I, s:I}", "iss", m->issuer,
@@ -145,6 +170,10 @@ static json_t *make_claims(const trust_manifest *m)
         ok = json_object_set_new(claims, "recipe", json_string(m->recipe)) == 0;
     if (ok && m->has_source)
         ok = put_digest(claims, "source_sha256", m->source_sha256);
+    if (ok && m->figures[0])
+        ok = put_object(claims, "figures", m->figures);
+    if (ok && m->licence[0])
+        ok = put_object(claims, "licence", m->licence);
     if (ok)
         return claims;
     json_decref(claims);
@@ -160,7 +189,7 @@ rpc_code trust_manifest_sign(
     RPC_CLEANUP(json_freep) json_t *claims = make_claims(manifest);
     if (!claims)
         return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "manifest: a member is not UTF-8, or no memory");
+            reterr, RPC_INVALID_ARGUMENT, "manifest: a member is not UTF-8 or not JSON, or no memory");
     trust_manifest again;
     const char *wrong = read_claims(claims, &again);
     if (wrong)

@@ -2,6 +2,7 @@
 /* put, get, authorize, verify. */
 #include "cli.h"
 #include "cleanup.h"
+#include "recipe_options.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -26,14 +27,28 @@ enum {
 
 static const struct argp_child children[] = {{&cli_connection_argp, 0, NULL, 10}, {0}};
 
+/* Of an adapted copy. */
+static void add_adapted(json_t *object, const dacm_manifest *manifest)
+{
+    static const char *const names[] = {"recipe", "figures", "licence"};
+    const char *const texts[] = {manifest->recipe, manifest->figures, manifest->licence};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (texts[i][0])
+            json_object_set_new(object, names[i], json_loads(texts[i], 0, NULL));
+    if (manifest->has_source)
+        json_object_set_new(object, "source_sha256", cli_hex_json(manifest->source_sha256, 32));
+}
+
 static json_t *manifest_json(const dacm_manifest *manifest)
 {
-    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s, s:s, s:I, s:I}", "asset_id",
+    json_t *object = json_pack("{s:s, s:I, s:s, s:I, s:o, s:s, s:s, s:I, s:I}", "asset_id",
         manifest->asset_id, "version", (json_int_t)manifest->version, "media_type",
         manifest->media_type, "size", (json_int_t)manifest->size, "sha256",
         cli_hex_json(manifest->sha256, 32), "issuer", manifest->issuer, "kid", manifest->kid,
         "issued_at", (json_int_t)manifest->issued_at, "expires_at",
         (json_int_t)manifest->expires_at);
+    add_adapted(object, manifest);
+    return object;
 }
 
 /* ---- put ------------------------------------------------------------------------------------ */
@@ -163,7 +178,12 @@ int cli_put(cli_context *cli, int argc, char **argv)
 typedef struct get_arguments {
     cli_context *cli;
     dacm_download_options download;
+    cli_recipe recipe;
+    char recipe_text[MEDIA_RECIPE_ROOM];
 } get_arguments;
+
+static const struct argp_child get_children[] = {
+    {&cli_recipe_argp, 0, NULL, 2}, {&cli_connection_argp, 0, NULL, 10}, {0}};
 
 static const struct argp_option get_options[] = {
     {"output", 'o', "FILE", 0, "where to; default: the asset's ID in this folder", 1},
@@ -179,7 +199,8 @@ static error_t parse_get(int key, char *argument, struct argp_state *state)
     get_arguments *get = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = get->cli;
+        state->child_inputs[0] = &get->recipe;
+        state->child_inputs[1] = get->cli;
         return 0;
     case 'o':
         get->download.file = argument;
@@ -228,8 +249,8 @@ static void print_get(const cli_context *cli, const char *file, const dacm_downl
     char size[32], received[32];
     cli_size_text(result->manifest.size, size);
     cli_size_text(result->received_bytes, received);
-    printf("%s: version %" PRIu64 ", %s (%s received), %s\n", file, result->manifest.version, size,
-        received,
+    printf("%s: version %" PRIu64 "%s, %s (%s received), %s\n", file, result->manifest.version,
+        result->manifest.recipe[0] ? " adapted" : "", size, received,
         result->signature_valid ? "signature and every chunk verified"
                                 : "every chunk verified, SIGNATURE NOT VERIFIED (no key)");
 }
@@ -243,27 +264,23 @@ static const char *earlier_copy(const char *file)
     return access(list, R_OK) == 0 ? file : NULL;
 }
 
-int cli_get(cli_context *cli, int argc, char **argv)
+static int do_get(cli_context *cli, get_arguments *get)
 {
-    static const struct argp argp = {get_options, parse_get, "ID",
-        "Downloads an asset and verifies it.\vInterrupted, the same command goes on where it "
-        "stopped: what was verified is kept in FILE.part. The manifest stays beside it (FILE.jws), "
-        "so that it "
-        "can be verified again offline, and the list of chunks (FILE.chunks), so that the next "
-        "version costs only what changed.",
-        children, NULL, NULL};
-    get_arguments get = {.cli = cli, .download.resumable = true};
-    int code = cli_parse(&argp, "dacm get", argc, argv, &get);
-    if (code >= 0 || (code = cli_user(cli, &get.download.user)) != CLI_EXIT_OK)
+    int code = cli_user(cli, &get->download.user);
+    if (code == CLI_EXIT_OK && (get->recipe.members || get->recipe.file)) {
+        code = cli_recipe_text(cli, &get->recipe, get->recipe_text);
+        get->download.recipe = get->recipe_text;
+    }
+    if (code != CLI_EXIT_OK)
         return code;
-    if (!get.download.file && (get.download.asset_id[0] == '.' || !get.download.asset_id[0] ||
-                                  strchr(get.download.asset_id, '/')))
+    if (!get->download.file && (get->download.asset_id[0] == '.' || !get->download.asset_id[0] ||
+                                   strchr(get->download.asset_id, '/')))
         return cli_fail_text(cli, DACM_INVALID_ARGUMENT,
-            "'%.128s' makes a bad file name; say where to with -o", get.download.asset_id);
-    if (!get.download.file)
-        get.download.file = get.download.asset_id;
-    if (!get.download.have_file)
-        get.download.have_file = earlier_copy(get.download.file);
+            "'%.128s' makes a bad file name; say where to with -o", get->download.asset_id);
+    if (!get->download.file)
+        get->download.file = get->download.asset_id;
+    if (!get->download.have_file)
+        get->download.have_file = earlier_copy(get->download.file);
     RPC_CLEANUP(client_freep) dacm_client *client = NULL;
     if ((code = cli_connect(cli, false, &client)) != CLI_EXIT_OK)
         return code;
@@ -274,19 +291,37 @@ int cli_get(cli_context *cli, int argc, char **argv)
             stderr);
     cli_progress progress;
     cli_progress_start(&progress, cli, "getting");
-    get.download.progress = cli_progress_step;
-    get.download.progress_ctx = &progress;
+    get->download.progress = cli_progress_step;
+    get->download.progress_ctx = &progress;
     dacm_download_result result;
     dacm_error error;
-    const dacm_code get_code = dacm_download(client, &get.download, &result, &error);
+    const dacm_code get_code = dacm_download(client, &get->download, &result, &error);
     cli_progress_end(&progress);
     if (get_code != DACM_OK)
         return cli_fail(cli, &error);
-    print_get(cli, get.download.file, &result);
+    print_get(cli, get->download.file, &result);
     dacm_keys_state keys;
     if (dacm_client_keys(client, &keys))
         cli_warn_of_keys(&keys.failure);
     return CLI_EXIT_OK;
+}
+
+int cli_get(cli_context *cli, int argc, char **argv)
+{
+    static const struct argp argp = {get_options, parse_get, "ID",
+        "Downloads an asset and verifies it, adapted to what the client can use where options "
+        "say so.\vInterrupted, the same command goes on where it "
+        "stopped: what was verified is kept in FILE.part. The manifest stays beside it (FILE.jws), "
+        "so that it "
+        "can be verified again offline, and the list of chunks (FILE.chunks), so that the next "
+        "version costs only what changed.",
+        get_children, NULL, NULL};
+    get_arguments get = {.cli = cli, .download.resumable = true};
+    int code = cli_parse(&argp, "dacm get", argc, argv, &get);
+    if (code < 0)
+        code = do_get(cli, &get);
+    cli_recipe_done(&get.recipe);
+    return code;
 }
 
 /* ---- authorize ----------------------------------------------------------------------------------

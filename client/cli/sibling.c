@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "beside.h"
 #include "cli.h"
-
-#include <string.h>
-#include <unistd.h>
 
 dacm_code cli_sibling(const char *program, char *ret, size_t size, dacm_error *reterr)
 {
-    const size_t name_size = strlen(program) + 1;
-    const ssize_t got = readlink("/proc/self/exe", ret, size - name_size);
-    char *slash = got > 0 ? memrchr(ret, '/', (size_t)got) : NULL;
     *reterr = (dacm_error){.code = DACM_LOCAL_FILE};
-    if (!slash) {
+    if (!rpc_path_beside(program, ret, size)) {
         snprintf(reterr->message, sizeof reterr->message, "cannot find this program's own folder");
         return reterr->code;
     }
-    memcpy(slash + 1, program, name_size);
     if (access(ret, X_OK) == 0)
         return DACM_OK;
     snprintf(reterr->message, sizeof reterr->message,

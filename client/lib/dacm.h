@@ -198,6 +198,8 @@ typedef struct dacm_download_options {
     const char *asset_id;
     const char *user;
     uint64_t version;   /* 0 = newest */
+    const char *recipe; /* how it is to be adapted, JSON (docs/media.md), such as
+                           {"preset": "low"}; NULL: the original */
     const char *file;   /* written beside and renamed when whole; also file.jws and
                            file.chunks. Mode 0600. Or … */
     dacm_sink_fn *sink; /* … handed over; exactly one of the two */
@@ -225,6 +227,11 @@ typedef struct dacm_manifest {
     uint64_t size;
     uint8_t sha256[32];
     int64_t issued_at, expires_at; /* seconds since 1970 */
+    char recipe[2048];             /* canonical JSON; empty: the original */
+    bool has_source;               /* of an adapted copy: */
+    uint8_t source_sha256[32];
+    char figures[1024]; /* what the adaptation reached, a JSON object; or empty */
+    char licence[1024]; /* what a VRM allows, a JSON object; or empty */
 } dacm_manifest;
 
 typedef struct dacm_download_result {
@@ -238,7 +245,9 @@ typedef struct dacm_download_result {
 
 /** Solution #6 steps 1 to 3. On failure the file is as it was before.
  *  BAD_SIGNATURE (the manifest, the list or a chunk is not what was signed, or not what was
- *  asked for, or older than what was seen before), NO_KEY, LOCAL_FILE, CANCELLED. */
+ *  asked for, or older than what was seen before), NO_KEY, LOCAL_FILE, CANCELLED. With a recipe:
+ *  FAILED_PRECONDITION (the asset cannot be adapted so), UNIMPLEMENTED (the server adapts nothing),
+ *  RESOURCE_EXHAUSTED (too many wait; try again). */
 DACM_API DACM_MUST_USE dacm_code dacm_download(dacm_client *client,
     const dacm_download_options *options, dacm_download_result *ret, dacm_error *reterr);
 

@@ -106,6 +106,8 @@ static void send_request(
                                            : DACM__V1__DOWNLOAD_REQUEST__USER_GPSI;
     request.gpsi = (char *)(uintptr_t)options->user;
     request.version = download->accepted ? download->manifest.said.version : options->version;
+    if (download->recipe.wanted)
+        request.recipe = (Dacm__V1__Recipe *)(uintptr_t)&download->recipe.message;
     set_request_range(download, stream, &range);
     if (range.offset > 0 || range.length > 0)
         request.range = &range;
@@ -294,6 +296,7 @@ static void download_done(client_download *download)
     client__partial_done(&download->partial);
     client__chunks_done(&download->chunks);
     client__manifest_done(&download->manifest);
+    client__recipe_done(&download->recipe);
     free(download->done);
 }
 
@@ -317,6 +320,8 @@ static dacm_code open_partial(client_download *download, dacm_error *reterr)
 static dacm_code prepare(client_download *download, dacm_error *reterr)
 {
     dacm_code code = judge_options(download, reterr);
+    if (code == DACM_OK)
+        code = client__recipe_read(download->options->recipe, &download->recipe, reterr);
     if (code == DACM_OK)
         code = open_partial(download, reterr);
     if (code == DACM_OK && download->options->have_file && !download->have_is_partial)

@@ -4,6 +4,7 @@
 #define DACM_CLIENT_DOWNLOAD_H
 
 #include "client_internal.h"
+#include "recipe.h"
 
 #define DOWNLOAD_SPAN_BYTES (8u << 20) /* what a stream is given at a time, when there are more */
 #define DOWNLOAD_HAVE_MAX   65536u     /* chunk digests in one request */
@@ -21,6 +22,7 @@ typedef struct client_download {
     dacm_client *client;
     const dacm_download_options *options;
     bool external; /* the user is an External ID */
+    client_recipe recipe;
     client_mailbox mailbox;
     unsigned stream_count;
     download_stream streams[DACM_STREAMS_MAX];

@@ -186,6 +186,10 @@ static dacm_code judge_manifest(
         return client__fail(reterr, DACM_BAD_SIGNATURE,
             "the manifest is of asset '%s', asked for was '%s'", manifest->said.asset_id,
             options->asset_id);
+    if (strcmp(manifest->said.recipe, download->recipe.text) != 0)
+        return client__fail(reterr, DACM_BAD_SIGNATURE,
+            "the manifest is of recipe '%.200s', asked for was '%.200s'; nothing: the original",
+            manifest->said.recipe, download->recipe.text);
     if (version != 0 && manifest->said.version != version)
         return client__fail(reterr, DACM_BAD_SIGNATURE,
             "the manifest is of version %" PRIu64 ", asked for was %" PRIu64,

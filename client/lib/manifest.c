@@ -80,6 +80,11 @@ static void fill(dacm_manifest *said, const trust_manifest *manifest)
     snprintf(said->issuer, sizeof said->issuer, "%s", manifest->issuer);
     snprintf(said->kid, sizeof said->kid, "%.*s", (int)sizeof said->kid - 1, manifest->kid);
     memcpy(said->sha256, manifest->sha256, sizeof said->sha256);
+    said->has_source = manifest->has_source;
+    memcpy(said->source_sha256, manifest->source_sha256, sizeof said->source_sha256);
+    snprintf(said->recipe, sizeof said->recipe, "%s", manifest->recipe);
+    snprintf(said->figures, sizeof said->figures, "%s", manifest->figures);
+    snprintf(said->licence, sizeof said->licence, "%s", manifest->licence);
 }
 
 dacm_code client__manifest_read(const client_keys *keys, const char *issuer, dacm_verify verify,

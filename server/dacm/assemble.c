@@ -134,3 +134,40 @@ rpc_code dacm_assembler_finish(dacm_assembler *a, uint8_t ret_sha256[DACM_DIGEST
         rpc_bytes_of(a->entries ? a->entries : a->buffer, a->count * DACM_ENTRY_BYTES),
         ret_list_sha256, reterr);
 }
+
+static rpc_code put_page(dacm_assembler *a, size_t first, dacm_page *ret, rpc_status *reterr)
+{
+    const size_t left = a->count - first;
+    ret->entries = (uint32_t)(left < DACM_PAGE_ENTRIES ? left : DACM_PAGE_ENTRIES);
+    const size_t size = (size_t)ret->entries * DACM_ENTRY_BYTES;
+    uint8_t *copy = malloc(size);
+    if (!copy)
+        return rpc_status_set(
+            reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory for the chunk list");
+    memcpy(copy, a->entries + first * DACM_ENTRY_BYTES, size);
+    const rpc_code code = dacm_sha256(rpc_bytes_of(copy, size), ret->sha256, reterr);
+    if (code == RPC_OK)
+        return a->emit(a->arg, copy, size, ret->sha256, reterr);
+    free(copy);
+    return code;
+}
+
+rpc_code dacm_assembler_put_pages(
+    dacm_assembler *a, dacm_page **ret, size_t *ret_count, rpc_status *reterr)
+{
+    const size_t count = (a->count + DACM_PAGE_ENTRIES - 1) / DACM_PAGE_ENTRIES;
+    dacm_page *pages = calloc(count + 1, sizeof *pages);
+    if (!pages)
+        return rpc_status_set(
+            reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory for the chunk list");
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < count; i++)
+        code = put_page(a, i * DACM_PAGE_ENTRIES, &pages[i], reterr);
+    if (code != RPC_OK) {
+        free(pages);
+        return code;
+    }
+    *ret = pages;
+    *ret_count = count;
+    return RPC_OK;
+}

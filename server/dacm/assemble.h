@@ -36,6 +36,15 @@ RPC_MUST_USE rpc_code dacm_assembler_feed(
 RPC_MUST_USE rpc_code dacm_assembler_finish(dacm_assembler *assembler,
     uint8_t ret_sha256[DACM_DIGEST_BYTES], uint8_t ret_list_sha256[DACM_DIGEST_BYTES],
     rpc_status *reterr);
+/** Part of the list, kept as a chunk of the asset under its SHA-256. */
+typedef struct dacm_page {
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    uint32_t entries;
+} dacm_page;
+/** After the end: emits the list itself, page by page. free() *ret. RESOURCE_EXHAUSTED, or what
+ * emit returned. */
+RPC_MUST_USE rpc_code dacm_assembler_put_pages(
+    dacm_assembler *assembler, dacm_page **ret, size_t *ret_count, rpc_status *reterr);
 /** SHA-256 by OpenSSL. INTERNAL when it fails, which it does not. */
 RPC_MUST_USE rpc_code dacm_sha256(
     rpc_bytes bytes, uint8_t ret[DACM_DIGEST_BYTES], rpc_status *reterr);

@@ -73,6 +73,30 @@ void dacm_changes_delete_prefix(dacm_changes *changes, host_key item)
     add(changes, STORE_DELETE_PREFIX, item, rpc_bytes_of(NULL, 0));
 }
 
+void dacm_put_version(dacm_changes *changes, host_key item, Dacm__Records__Version *record,
+    const dacm_page *pages, size_t page_count)
+{
+    Dacm__Records__ListPage *records = calloc(page_count + 1, sizeof *records);
+    Dacm__Records__ListPage **list = calloc(page_count + 1, sizeof *list);
+    for (size_t i = 0; records && list && i < page_count; i++) {
+        dacm__records__list_page__init(&records[i]);
+        records[i].sha256 = (ProtobufCBinaryData){
+            DACM_DIGEST_BYTES, (uint8_t *)(uintptr_t)pages[i].sha256};
+        records[i].entries = pages[i].entries;
+        list[i] = &records[i];
+    }
+    record->n_pages = page_count;
+    record->pages = list;
+    if (records && list)
+        dacm_changes_put(changes, item, &record->base);
+    else
+        changes->failed = true;
+    record->n_pages = 0;
+    record->pages = NULL;
+    free(records);
+    free(list);
+}
+
 void dacm_put_grant(dacm_changes *changes, const dacm_grant *grant)
 {
     Dacm__Records__Grant record = DACM__RECORDS__GRANT__INIT;

@@ -5,6 +5,7 @@
 #define DACM_CHANGES_H
 
 #include "acl.h"
+#include "assemble.h"
 #include "facts.h"
 
 /** Changes of one group being collected; keys and packed records are owned. */
@@ -21,6 +22,9 @@ void dacm_changes_put_bytes(dacm_changes *changes, host_key item, rpc_bytes valu
 void dacm_changes_delete(dacm_changes *changes, host_key item);
 void dacm_changes_delete_prefix(dacm_changes *changes, host_key item);
 
+/** Puts the record of a version or a variant, with the pages of its list. */
+void dacm_put_version(dacm_changes *changes, host_key item, Dacm__Records__Version *record,
+    const dacm_page *pages, size_t page_count);
 /** Puts g/GPSI. */
 void dacm_put_grant(dacm_changes *changes, const dacm_grant *grant);
 

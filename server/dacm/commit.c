@@ -145,8 +145,9 @@ static void have_earlier_facts(void *arg, const dacm_facts *facts, const rpc_sta
         upload_drop(u);
         return;
     }
-    dacm_object_load(u->service->objects, u->call, u->asset_id, facts->profile->uid.data,
-        u->version, have_earlier_object, u);
+    const dacm_which which = {.version = u->version};
+    dacm_object_load(u->service->objects, u->call, u->asset_id, facts->profile->uid.data, &which,
+        have_earlier_object, u);
 }
 
 static void have_earlier(void *arg)
@@ -295,14 +296,6 @@ static ProtobufCBinaryData data_of(const uint8_t *bytes, size_t size)
 static void put_version(const upload *u, dacm_changes *changes, int64_t now_s)
 {
     Dacm__Records__Version record = DACM__RECORDS__VERSION__INIT;
-    Dacm__Records__ListPage *pages = calloc(u->page_count + 1, sizeof *pages);
-    Dacm__Records__ListPage **list = calloc(u->page_count + 1, sizeof *list);
-    for (size_t i = 0; pages && list && i < u->page_count; i++) {
-        dacm__records__list_page__init(&pages[i]);
-        pages[i].sha256 = data_of(u->pages[i].sha256, DACM_DIGEST_BYTES);
-        pages[i].entries = u->pages[i].entries;
-        list[i] = &pages[i];
-    }
     char chunking[] = "gear-64k";
     record.version = u->version;
     record.media_type = u->start->media_type;
@@ -312,15 +305,8 @@ static void put_version(const upload *u, dacm_changes *changes, int64_t now_s)
     record.chunk_count = (uint32_t)u->assembler.count;
     record.chunking = chunking;
     record.created_at = now_s;
-    record.n_pages = u->page_count;
-    record.pages = list;
     record.upload_key = data_of(u->key, DACM_DIGEST_BYTES);
-    if (pages && list)
-        dacm_changes_put(changes, dacm_key_version(u->version), &record.base);
-    else
-        changes->failed = true;
-    free(pages);
-    free(list);
+    dacm_put_version(changes, dacm_key_version(u->version), &record, u->pages, u->page_count);
 }
 
 static void recorded_object(void *arg, dacm_object *object, const rpc_status *status)
@@ -337,6 +323,7 @@ static void recorded_object(void *arg, dacm_object *object, const rpc_status *st
 static void audited(void *arg, const rpc_status *status)
 {
     upload *u = arg;
+    const dacm_which which = {.version = u->version};
     if (u->state != COMMITTING)
         upload_drop(u);
     else if (status->code != RPC_OK) {
@@ -344,7 +331,7 @@ static void audited(void *arg, const rpc_status *status)
         upload_drop(u);
     } else
         dacm_object_load(
-            u->service->objects, u->call, u->asset_id, u->uid, u->version, recorded_object, u);
+            u->service->objects, u->call, u->asset_id, u->uid, &which, recorded_object, u);
 }
 
 static void recorded(void *arg, const rpc_status *status, uint64_t generation)

@@ -3,6 +3,7 @@
 #ifndef DACM_INTERNAL_H
 #define DACM_INTERNAL_H
 
+#include "adaptations.h"
 #include "assemble.h"
 #include "bearer.h"
 #include "config.h"
@@ -29,6 +30,8 @@ typedef struct dacm_service {
     rpc_pool *verify_pool, *upload_pool;
     rpc_pool *sign_pool; /* waits for signatures of the SKM-S; NULL: keys are here */
     dacm_objects *objects;
+    dacm_variants *variants;
+    dacm_adaptations *adaptations; /* NULL: media is not adapted */
     dacm_running *running;
     dacm_uploads *uploads;
     dacm_ring *ring;

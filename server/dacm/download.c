@@ -6,10 +6,13 @@
  * view is held between pull and pulled, never over a wait.
  *
  *   REQUEST ─▶ DECIDING ─▶ LOADING ─▶ LIST ─▶ CHUNKS ─▶ OVER
- *                                      └── decided again on a change; a denial ends it */
+ *                          │    ▲        └── decided again on a change; a denial ends it
+ *                          ▼    │
+ *                        ADAPTING: a variant that is not kept is being made */
 #include "dacm_internal.h"
 #include "object.h"
 #include "plan.h"
+#include "recipe.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -23,6 +26,7 @@ enum state {
     REQUEST,  /* waiting for the request */
     DECIDING, /* token and profile */
     LOADING,  /* version, list, manifest */
+    ADAPTING, /* a variant that was not there */
     LIST,     /* pages of the list */
     CHUNKS,   /* runs of chunks */
     OVER,     /* finish was called or the call has ended */
@@ -39,6 +43,9 @@ typedef struct download {
     dacm_access access;
     rpc_arena *recheck_arena;
     dacm_running_entry running;
+    dacm_wanted *wanted; /* of a request with a recipe */
+    dacm_adapt_waiter waiter;
+    bool adapted; /* it was waited for */
     dacm_object *object;
     dacm_plan plan;
     char *manifest;
@@ -73,6 +80,7 @@ static void drop(download *d)
     dacm_object_unref(d->object);
     dacm_plan_done(&d->plan);
     rpc_arena_free(d->recheck_arena);
+    free(d->wanted);
     if (d->message)
         rpc_message_release(d->message);
     free(d->manifest);
@@ -86,6 +94,7 @@ static void over(download *d)
     if (d->registered)
         dacm_running_remove(d->service->running, &d->running);
     d->registered = false;
+    dacm_adaptations_leave(d->service->adaptations, &d->waiter);
 }
 
 static void end_with(download *d, const rpc_status *status)
@@ -94,6 +103,14 @@ static void end_with(download *d, const rpc_status *status)
         return;
     over(d);
     dacm_access_finish(&d->access, status);
+}
+
+/* With when to ask again, where that is known. */
+static void refuse_recipe(download *d, const rpc_status *status)
+{
+    if (d->waiter.retry_ms > 0)
+        (void)rpc_call_retry_pushback(d->call, d->waiter.retry_ms);
+    end_with(d, status);
 }
 
 static void fail(download *d, rpc_code code, const char *text)
@@ -472,22 +489,18 @@ static void have_held_object(void *arg, dacm_object *held, const rpc_status *sta
     drop(d);
 }
 
-/* The record of a manifest digest is the version, 8 bytes, big-endian. */
 static void have_manifest_digest(download *d)
 {
-    rpc_bytes value = d->op.view.bytes;
-    uint64_t version = 0;
-    if (d->op.status.code == RPC_OK && value.size == 8)
-        for (int i = 0; i < 8; i++)
-            version = version << 8 | value.data[i];
+    dacm_which which;
+    const bool known = d->op.status.code == RPC_OK && dacm_which_read(d->op.view.bytes, &which);
     store_view_release(&d->op.view);
     if (d->state != LOADING)
         drop(d);
-    else if (version == 0) {
+    else if (!known) {
         begin(d);
         drop(d);
     } else
-        dacm_object_load(d->service->objects, d->call, d->object->asset_id, d->object->uid, version,
+        dacm_object_load(d->service->objects, d->call, d->object->asset_id, d->object->uid, &which,
             have_held_object, d);
 }
 
@@ -507,12 +520,44 @@ static void find_held(download *d, const Dacm__V1__Have *have)
         have_manifest_digest(d);
 }
 
+static void load_object(download *d, const uint8_t *uid, const dacm_which *which);
+
+/* Strand; d was held for it. */
+static void adapted(void *arg)
+{
+    download *d = arg;
+    if (d->state == ADAPTING && d->waiter.status.code == RPC_OK) {
+        d->state = LOADING;
+        load_object(d, d->wanted->uid, &d->wanted->which);
+        return; /* have_object drops what this reference was */
+    }
+    if (d->state == ADAPTING)
+        refuse_recipe(d, &d->waiter.status);
+    drop(d);
+}
+
+/* A variant that is not kept: made now, for whoever else asks as well. */
+static void adapt(download *d)
+{
+    rpc_status status = {.code = RPC_OK};
+    d->adapted = true;
+    d->state = ADAPTING;
+    d->waiter = (dacm_adapt_waiter){.call = d->call, .hold = hold, .fn = adapted, .arg = d};
+    if (dacm_adaptations_join(
+            d->service->adaptations, &d->waiter, d->wanted, d->access.gpsi, &status) != RPC_OK)
+        refuse_recipe(d, &status);
+}
+
 static void have_object(void *arg, dacm_object *object, const rpc_status *status)
 {
     download *d = arg;
     d->object = object;
     rpc_status failure = *status;
-    if (d->state == LOADING && object) {
+    if (d->state == LOADING && object && d->wanted)
+        dacm_variants_used(d->service->variants, object->uid, &object->which);
+    if (d->state == LOADING && d->wanted && !d->adapted && failure.code == RPC_NOT_FOUND)
+        adapt(d);
+    else if (d->state == LOADING && object) {
         const Dacm__V1__ByteRange *range = d->request->range;
         const Dacm__V1__Have *have = d->request->have;
         rpc_code code = dacm_plan_init(&d->plan, &object->list, range ? range->offset : 0,
@@ -530,6 +575,25 @@ static void have_object(void *arg, dacm_object *object, const rpc_status *status
     drop(d);
 }
 
+/* What d was held for goes to have_object. */
+static void load_object(download *d, const uint8_t *uid, const dacm_which *which)
+{
+    dacm_object_load(d->service->objects, d->call, d->access.asset_id, uid, which, have_object, d);
+}
+
+static void load_version(download *d, const Dacm__Records__Profile *profile, uint64_t version)
+{
+    const dacm_which original = {.version = version};
+    if (!d->wanted) {
+        load_object(d, profile->uid.data, &original);
+        return;
+    }
+    d->wanted->which.version = version;
+    memcpy(d->wanted->uid, profile->uid.data, STORE_UID_BYTES);
+    memcpy(d->wanted->asset_id, d->access.asset_id, sizeof d->wanted->asset_id);
+    load_object(d, d->wanted->uid, &d->wanted->which);
+}
+
 static void decided(void *arg, const rpc_status *status)
 {
     download *d = arg;
@@ -542,9 +606,6 @@ static void decided(void *arg, const rpc_status *status)
     d->state = LOADING;
     if (status->code != RPC_OK)
         end_with(d, status);
-    else if (request->recipe)
-        fail(d, RPC_UNIMPLEMENTED,
-            "recipe: this server does not adapt media; ask without a recipe for the original");
     else if (!profile)
         fail(d, RPC_NOT_FOUND, "asset_id: there is no such asset");
     else if (profile->version == 0)
@@ -553,8 +614,7 @@ static void decided(void *arg, const rpc_status *status)
              (request->version != 0 && request->version < profile->oldest_version))
         fail(d, RPC_NOT_FOUND, "version: the asset has no such version; 0 asks for the newest");
     else {
-        dacm_object_load(d->service->objects, d->call, d->access.asset_id, profile->uid.data,
-            request->version ? request->version : profile->version, have_object, d);
+        load_version(d, profile, request->version ? request->version : profile->version);
         return; /* have_object drops what this reference was */
     }
     drop(d);
@@ -582,6 +642,25 @@ static rpc_code check_request(const Dacm__V1__DownloadRequest *request, rpc_stat
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "if_none_match: must be a SHA-256, 32 bytes, or empty");
     return request->have ? check_have(request->have, reterr) : RPC_OK;
+}
+
+/* No recipe, or one that asks for the original: nothing is wanted. */
+static rpc_code take_recipe(download *d, rpc_status *reterr)
+{
+    bool original = false;
+    if (!d->request->recipe)
+        return RPC_OK;
+    d->wanted = calloc(1, sizeof *d->wanted);
+    if (!d->wanted)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "download: no memory for a recipe");
+    d->wanted->which.adapted = true;
+    rpc_code code = dacm_recipe_read(
+        d->request->recipe, &original, d->wanted->recipe, d->wanted->which.recipe_sha256, reterr);
+    if (code == RPC_OK && original) {
+        free(d->wanted);
+        d->wanted = NULL;
+    }
+    return code;
 }
 
 static dacm_request access_request(const Dacm__V1__DownloadRequest *request)
@@ -642,7 +721,7 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     }
     d->request = (const Dacm__V1__DownloadRequest *)unpacked;
     dacm_request wanted = access_request(d->request);
-    if (check_request(d->request, &status) != RPC_OK ||
+    if (check_request(d->request, &status) != RPC_OK || take_recipe(d, &status) != RPC_OK ||
         dacm_access_prepare(&d->access, &wanted, &status) != RPC_OK) {
         end_with(d, &status);
         return;

@@ -25,8 +25,7 @@ static void kept(void *arg, const rpc_status *status, uint64_t generation)
     free(k);
 }
 
-static void put_digest(
-    dacm_changes *changes, const char *jws, const uint8_t version[8], bool remove)
+static void put_digest(dacm_changes *changes, const char *jws, rpc_bytes which, bool remove)
 {
     uint8_t sha256[DACM_DIGEST_BYTES];
     trust_sha256(rpc_bytes_str(jws), sha256);
@@ -34,7 +33,7 @@ static void put_digest(
     if (remove)
         dacm_changes_delete(changes, item);
     else
-        dacm_changes_put_bytes(changes, item, rpc_bytes_of(version, 8));
+        dacm_changes_put_bytes(changes, item, which);
 }
 
 /* Apart from the asset's own group, so that signing changes no generation. The digest of the one
@@ -51,21 +50,20 @@ static void keep(dacm_service *service, const dacm_object *object, const char *b
     record.kid = (char *)(uintptr_t)kid;
     record.iat = manifest->issued_at;
     record.exp = manifest->expires_at;
-    uint8_t version[8];
-    for (int i = 0; i < 8; i++)
-        version[i] = (uint8_t)(object->version >> (56 - 8 * i));
+    uint8_t room[DACM_WHICH_BYTES_MAX];
+    const rpc_bytes which = rpc_bytes_of(room, dacm_which_write(&object->which, room));
     dacm_changes changes = {0};
     if (before)
-        put_digest(&changes, before, version, true);
-    put_digest(&changes, jws, version, false);
-    dacm_changes_put(&changes, dacm_key_manifest(object->version), &record.base);
+        put_digest(&changes, before, which, true);
+    put_digest(&changes, jws, which, false);
+    dacm_changes_put(&changes, dacm_key_manifest(&object->which), &record.base);
     dacm_changes_apply(&changes, service->store, NULL, dacm_key_manifests(object->asset_id),
         STORE_ANY_GENERATION, kept, k);
 }
 
 static trust_manifest describe(const dacm_service *service, const dacm_object *object, int64_t now)
 {
-    trust_manifest m = {.version = object->version,
+    trust_manifest m = {.version = object->which.version,
         .size = object->size,
         .issued_at = now,
         .expires_at = now + service->config->manifest_life_s};
@@ -75,6 +73,14 @@ static trust_manifest describe(const dacm_service *service, const dacm_object *o
     rpc_text_copy(m.chunking, sizeof m.chunking, object->chunking);
     memcpy(m.sha256, object->sha256, sizeof m.sha256);
     memcpy(m.chunks_sha256, object->chunks_sha256, sizeof m.chunks_sha256);
+    const dacm_adapted *adapted = object->adapted;
+    m.has_source = adapted != NULL;
+    if (!adapted)
+        return m;
+    rpc_text_copy(m.recipe, sizeof m.recipe, adapted->recipe);
+    rpc_text_copy(m.figures, sizeof m.figures, adapted->figures);
+    rpc_text_copy(m.licence, sizeof m.licence, adapted->licence);
+    memcpy(m.source_sha256, adapted->source_sha256, sizeof m.source_sha256);
     return m;
 }
 

@@ -14,6 +14,9 @@ typedef struct dacm_assets_service {
 void dacm_authorize(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__AuthorizeRequest *request, Dacm__V1__AuthorizeResponse_Closure closure,
     void *call);
+void dacm_list_variants(Dacm__V1__DigitalAssets_Service *self,
+    const Dacm__V1__ListVariantsRequest *request, Dacm__V1__ListVariantsResponse_Closure closure,
+    void *call);
 void dacm_create_profile(Dacm__V1__DigitalAssets_Service *self,
     const Dacm__V1__CreateProfileRequest *request, Dacm__V1__CreateProfileResponse_Closure closure,
     void *call);

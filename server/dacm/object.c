@@ -4,6 +4,7 @@
 #include "object.h"
 
 #include "cleanup.h"
+#include "figures.h"
 
 #include <pthread.h>
 #include <sodium.h>
@@ -40,10 +41,21 @@ dacm_objects *dacm_objects_new(store *db, uint64_t bytes_max)
     return objects;
 }
 
+static void adapted_free(dacm_adapted *adapted)
+{
+    if (!adapted)
+        return;
+    free(adapted->recipe);
+    free(adapted->figures);
+    free(adapted->licence);
+    free(adapted);
+}
+
 static void entry_free(struct entry *entry)
 {
     pthread_mutex_destroy(&entry->manifest_lock);
     dacm_list_done(&entry->object.list);
+    adapted_free(entry->object.adapted);
     free(entry->jws);
     free(entry->kid);
     free(entry);
@@ -91,24 +103,48 @@ void dacm_object_unref(dacm_object *object)
         entry_free(gone);
 }
 
-/* uid is random, so its bytes are a hash already. */
-static size_t slot_of(const uint8_t uid[STORE_UID_BYTES], uint64_t version)
+/* uid is random, and the digest of a recipe as good as that: their bytes are a hash already. */
+static size_t slot_of(const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
 {
-    return (size_t)((uid[0] | (uint32_t)uid[1] << 8) + version) % SLOTS;
+    const uint8_t *recipe = which->recipe_sha256; /* zero of an original */
+    return (size_t)((uid[0] | (uint32_t)uid[1] << 8) + which->version +
+                    (recipe[0] | (uint32_t)recipe[1] << 8)) %
+           SLOTS;
+}
+
+static bool is_of(
+    const struct entry *entry, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    return entry && dacm_which_equal(&entry->object.which, which) &&
+           memcmp(entry->object.uid, uid, STORE_UID_BYTES) == 0;
 }
 
 static dacm_object *find(
-    dacm_objects *objects, const uint8_t uid[STORE_UID_BYTES], uint64_t version)
+    dacm_objects *objects, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
 {
     pthread_mutex_lock(&objects->lock);
-    struct entry *entry = objects->slots[slot_of(uid, version)];
-    if (entry && entry->object.version == version &&
-        memcmp(entry->object.uid, uid, STORE_UID_BYTES) == 0)
+    struct entry *entry = objects->slots[slot_of(uid, which)];
+    if (is_of(entry, uid, which))
         entry->refs++;
     else
         entry = NULL;
     pthread_mutex_unlock(&objects->lock);
     return entry ? &entry->object : NULL;
+}
+
+void dacm_object_forget(
+    dacm_objects *objects, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    struct entry *gone = NULL;
+    pthread_mutex_lock(&objects->lock);
+    struct entry **slot = &objects->slots[slot_of(uid, which)];
+    if (is_of(*slot, uid, which)) {
+        gone = drop_ref(objects, *slot);
+        *slot = NULL;
+    }
+    pthread_mutex_unlock(&objects->lock);
+    if (gone)
+        entry_free(gone);
 }
 
 /* Gives bytes of the budget, dropping cached objects that nobody uses when it is short. */
@@ -144,7 +180,7 @@ static void unreserve(dacm_objects *objects, uint64_t bytes)
 static void insert(dacm_objects *objects, struct entry *entry)
 {
     pthread_mutex_lock(&objects->lock);
-    size_t slot = slot_of(entry->object.uid, entry->object.version);
+    size_t slot = slot_of(entry->object.uid, &entry->object.which);
     struct entry *gone = objects->slots[slot] ? drop_ref(objects, objects->slots[slot]) : NULL;
     objects->slots[slot] = entry;
     entry->refs++;
@@ -231,7 +267,7 @@ static void have_manifest(struct load *load)
 static void load_manifest(struct load *load)
 {
     host_key group = dacm_key_manifests(load->entry->object.asset_id);
-    host_key item = dacm_key_manifest(load->entry->object.version);
+    host_key item = dacm_key_manifest(&load->entry->object.which);
     if (store_get(load->objects->db, host_key_bytes(&group), host_key_bytes(&item),
             start_op(load, have_manifest)) == STORE_READY)
         have_manifest(load);
@@ -308,7 +344,7 @@ static bool digest_field(const ProtobufCBinaryData *field)
     return field->len == DACM_DIGEST_BYTES;
 }
 
-static bool record_is_sound(const Dacm__Records__Version *record)
+static bool record_is_sound(const Dacm__Records__Version *record, bool is_variant)
 {
     uint64_t entries = 0;
     for (size_t i = 0; i < record->n_pages; i++) {
@@ -318,8 +354,22 @@ static bool record_is_sound(const Dacm__Records__Version *record)
     }
     return entries == record->chunk_count && entries <= DACM_LIST_ENTRIES_MAX &&
            digest_field(&record->sha256) && digest_field(&record->chunks_sha256) &&
+           digest_field(&record->source_sha256) == is_variant &&
            strlen(record->media_type) < sizeof((dacm_object *)0)->media_type &&
            strlen(record->chunking) < sizeof((dacm_object *)0)->chunking;
+}
+
+static bool fill_adapted(dacm_object *object, const Dacm__Records__Version *record)
+{
+    dacm_adapted *adapted = calloc(1, sizeof *adapted);
+    object->adapted = adapted;
+    if (!adapted)
+        return false;
+    adapted->recipe = strdup(record->recipe);
+    adapted->figures = dacm_figures_json(record);
+    adapted->licence = strdup(record->licence);
+    memcpy(adapted->source_sha256, record->source_sha256.data, DACM_DIGEST_BYTES);
+    return adapted->recipe && adapted->figures && adapted->licence;
 }
 
 static void fill_object(dacm_object *object, const Dacm__Records__Version *record)
@@ -344,7 +394,7 @@ static void have_version(struct load *load)
         load_end(load, &status);
         return;
     }
-    if (!record_is_sound(load->record)) {
+    if (!record_is_sound(load->record, load->entry->object.which.adapted)) {
         load_fail(load, RPC_DATA_LOSS,
             "store: the record of a version contradicts itself; run dacmd --store-check");
         return;
@@ -365,11 +415,15 @@ static void have_version(struct load *load)
         return;
     }
     fill_object(&load->entry->object, load->record);
+    if (load->entry->object.which.adapted && !fill_adapted(&load->entry->object, load->record)) {
+        load_fail(load, RPC_RESOURCE_EXHAUSTED, "downloads: no memory for a variant");
+        return;
+    }
     next_page(load);
 }
 
 static struct entry *entry_new(dacm_objects *objects, const char *asset_id,
-    const uint8_t uid[STORE_UID_BYTES], uint64_t version)
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
 {
     struct entry *entry = calloc(1, sizeof *entry);
     if (!entry)
@@ -379,7 +433,7 @@ static struct entry *entry_new(dacm_objects *objects, const char *asset_id,
     pthread_mutex_init(&entry->manifest_lock, NULL);
     strncpy(entry->object.asset_id, asset_id, DACM_ASSET_ID_MAX);
     memcpy(entry->object.uid, uid, STORE_UID_BYTES);
-    entry->object.version = version;
+    entry->object.which = *which;
     return entry;
 }
 
@@ -403,14 +457,14 @@ static struct load *load_new(dacm_objects *objects, rpc_call *call, struct entry
 }
 
 void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
-    const uint8_t uid[STORE_UID_BYTES], uint64_t version, dacm_object_fn *fn, void *arg)
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg)
 {
-    dacm_object *object = find(objects, uid, version);
+    dacm_object *object = find(objects, uid, which);
     if (object) {
         fn(arg, object, &(rpc_status){.code = RPC_OK});
         return;
     }
-    struct load *load = load_new(objects, call, entry_new(objects, asset_id, uid, version));
+    struct load *load = load_new(objects, call, entry_new(objects, asset_id, uid, which));
     if (!load) {
         rpc_status status;
         rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "downloads: no memory to begin another");
@@ -419,7 +473,8 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
     }
     load->fn = fn;
     load->arg = arg;
-    host_key group = dacm_key_asset(asset_id), item = dacm_key_version(version);
+    host_key group = which->adapted ? dacm_key_variants(asset_id) : dacm_key_asset(asset_id);
+    host_key item = which->adapted ? dacm_key_variant(which) : dacm_key_version(which->version);
     if (store_get(objects->db, host_key_bytes(&group), host_key_bytes(&item),
             start_op(load, have_version)) == STORE_READY)
         have_version(load);

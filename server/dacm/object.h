@@ -12,10 +12,20 @@
 #include "records.h"
 #include "rpc.h"
 
+/** What a variant's manifest says besides. Strings are NUL-terminated and never NULL. */
+typedef struct dacm_adapted {
+    char *recipe;  /* canonical */
+    char *figures; /* what was reached, a JSON object */
+    char *licence; /* of a VRM, a JSON object; or empty */
+    uint8_t source_sha256[DACM_DIGEST_BYTES];
+} dacm_adapted;
+
 typedef struct dacm_object {
     char asset_id[DACM_ASSET_ID_MAX + 1];
     uint8_t uid[STORE_UID_BYTES];
-    uint64_t version, size;
+    dacm_which which;
+    uint64_t size;
+    dacm_adapted *adapted; /* NULL: the original */
     char media_type[128];
     char chunking[32];
     uint8_t sha256[DACM_DIGEST_BYTES], chunks_sha256[DACM_DIGEST_BYTES];
@@ -33,11 +43,14 @@ void dacm_objects_free(dacm_objects *objects);
 /** object is borrowed until dacm_object_unref(); NULL with a status otherwise. */
 typedef void dacm_object_fn(void *arg, dacm_object *object, const rpc_status *status);
 
-/** Finds or loads a version; fn runs once on the strand of call, possibly inside this function.
- *  NOT_FOUND, DATA_LOSS, RESOURCE_EXHAUSTED (lists in use take all of bytes_max), and what the
- *  store says. */
+/** Finds or loads a version or a variant of one; fn runs once on the strand of call, possibly
+ * inside this function. NOT_FOUND, DATA_LOSS, RESOURCE_EXHAUSTED (lists in use take all of
+ * bytes_max), and what the store says. */
 void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
-    const uint8_t uid[STORE_UID_BYTES], uint64_t version, dacm_object_fn *fn, void *arg);
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg);
+/** Is loaded anew from now on: its record is gone. */
+void dacm_object_forget(
+    dacm_objects *objects, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which);
 dacm_object *dacm_object_ref(dacm_object *object);
 void dacm_object_unref(dacm_object *object);
 

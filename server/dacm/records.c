@@ -36,11 +36,63 @@ host_key dacm_key_version(uint64_t version)
     return host_key_of("v/", name);
 }
 
-host_key dacm_key_manifest(uint64_t version)
+static host_key key_of_which(const char *prefix, const dacm_which *which)
 {
-    char name[17];
-    snprintf(name, sizeof name, "%016llx", (unsigned long long)version);
-    return host_key_of("", name);
+    char name[16 + 1 + 64 + 1];
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)which->version);
+    if (which->adapted) {
+        name[16] = '/';
+        rpc_hex(rpc_bytes_of(which->recipe_sha256, sizeof which->recipe_sha256), name + 17);
+    }
+    return host_key_of(prefix, name);
+}
+
+host_key dacm_key_variants(const char *asset_id)
+{
+    return host_key_of("w/", asset_id);
+}
+
+host_key dacm_key_variant(const dacm_which *which)
+{
+    return key_of_which("v/", which);
+}
+
+host_key dacm_key_given_up(const dacm_which *which)
+{
+    return key_of_which("x/", which);
+}
+
+host_key dacm_key_manifest(const dacm_which *which)
+{
+    return key_of_which("", which);
+}
+
+size_t dacm_which_write(const dacm_which *which, uint8_t ret[DACM_WHICH_BYTES_MAX])
+{
+    for (int i = 0; i < 8; i++)
+        ret[i] = (uint8_t)(which->version >> (56 - 8 * i));
+    if (which->adapted)
+        memcpy(ret + 8, which->recipe_sha256, sizeof which->recipe_sha256);
+    return which->adapted ? DACM_WHICH_BYTES_MAX : 8;
+}
+
+bool dacm_which_read(rpc_bytes bytes, dacm_which *ret)
+{
+    if (bytes.size != 8 && bytes.size != DACM_WHICH_BYTES_MAX)
+        return false;
+    *ret = (dacm_which){.adapted = bytes.size > 8};
+    for (int i = 0; i < 8; i++)
+        ret->version = ret->version << 8 | bytes.data[i];
+    if (ret->adapted)
+        memcpy(ret->recipe_sha256, bytes.data + 8, sizeof ret->recipe_sha256);
+    return ret->version != 0;
+}
+
+bool dacm_which_equal(const dacm_which *a, const dacm_which *b)
+{
+    return a->version == b->version && a->adapted == b->adapted &&
+           (!a->adapted ||
+               memcmp(a->recipe_sha256, b->recipe_sha256, sizeof a->recipe_sha256) == 0);
 }
 
 host_key dacm_key_manifest_digest(const uint8_t sha256[32])

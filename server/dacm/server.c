@@ -3,6 +3,7 @@
  * not made yet is NULL, so one function unmakes a half-made server too. */
 #include "server.h"
 
+#include "beside.h"
 #include "dacm_internal.h"
 #include "peers.h"
 #include "program.h"
@@ -243,12 +244,55 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
     service->uploads = dacm_uploads_new();
     service->ring = dacm_ring_new(RING_ENTRIES);
     service->lists = dacm_lists_new();
-    if (!service->objects || !service->running || !service->uploads || !service->ring ||
-        !service->lists)
+    const dacm_variants_links links = {.store = service->store,
+        .objects = service->objects,
+        .log = server->log,
+        .metrics = server->metrics,
+        .clock = service->clock,
+        .bytes_max = (uint64_t)host_int(values, "media.variants_bytes_max")};
+    service->variants = service->objects ? dacm_variants_new(&links) : NULL;
+    if (!service->objects || !service->variants || !service->running || !service->uploads ||
+        !service->ring || !service->lists)
         return no_memory(reterr);
     code = store_watch(service->store, on_change, server, reterr);
     server->watching = code == RPC_OK;
+    if (code == RPC_OK)
+        code = dacm_variants_load(service->variants, reterr);
     return code == RPC_OK ? load_revocations(server, reterr) : code;
+}
+
+static rpc_code open_media(dacm_server *server, rpc_status *reterr)
+{
+    const host_values *v = values_of(server);
+    dacm_service *service = &server->service;
+    char beside[4096];
+    const char *path = host_string(v, "media.program");
+    if (!host_bool(v, "media.adapt"))
+        return RPC_OK;
+    if (!path[0] && !rpc_path_beside("dacm-media", beside, sizeof beside))
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "'media.program': cannot find this program's own folder; say where dacm-media is");
+    dacm_adaptations_links links = {.store = service->store,
+        .variants = service->variants,
+        .runtime = service->runtime,
+        .log = server->log,
+        .metrics = server->metrics,
+        .clock = service->clock,
+        .workers = media_workers_defaults(),
+        .threads = (unsigned)host_int(v, "threads.media")};
+    links.workers.program = path[0] ? path : beside;
+    if (host_int(v, "media.workers") > 0)
+        links.workers.workers = (unsigned)host_int(v, "media.workers");
+    links.workers.queue_length = (unsigned)host_int(v, "media.queue");
+    links.workers.share_jobs = (unsigned)host_int(v, "media.jobs_per_user");
+    links.workers.deadline_ms = (uint32_t)host_int(v, "media.deadline_ms");
+    links.workers.memory_bytes = (uint64_t)host_int(v, "media.memory_bytes");
+    links.workers.source_bytes_max = (uint64_t)host_int(v, "media.source_bytes_max");
+    rpc_status why;
+    const rpc_code code = dacm_adaptations_start(&links, &service->adaptations, &why);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code,
+                                "%.400s (media.adapt: false serves originals only)", why.message);
 }
 
 /* ---- the RPC server
@@ -259,6 +303,7 @@ static void fill_tables(dacm_server *server)
     server->assets.base = (Dacm__V1__DigitalAssets_Service){
         .base = DACM__V1__DIGITAL_ASSETS__BASE_INIT,
         .authorize = dacm_authorize,
+        .list_variants = dacm_list_variants,
         .get_profile = dacm_get_profile,
         .create_profile = dacm_create_profile,
         .update_profile = dacm_update_profile,
@@ -540,6 +585,8 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
         code = dacm_skms_open(
             &server->service, values_of(server), server->metrics, server->health, reterr);
     if (code == RPC_OK)
+        code = open_media(server, reterr);
+    if (code == RPC_OK)
         code = open_rpc(server, reterr);
     if (code == RPC_OK) {
         host_metrics_gauge(server->metrics, "dacm_connections", "Open connections.", NULL,
@@ -653,6 +700,8 @@ static void close_service(dacm_server *server)
     rpc_pool_free(service->verify_pool);
     rpc_pool_free(service->upload_pool);
     dacm_skms_close(service);
+    dacm_adaptations_stop(service->adaptations);
+    dacm_variants_free(service->variants);
     dacm_objects_free(service->objects);
     if (service->store)
         store_close(service->store);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include "media_worker.h"
 #include "program.h"
 #include "skmc.h"
 #include "sims.h"
@@ -99,6 +100,21 @@ const host_setting dacm_settings[] = {
         "how often chunks that no version lists are looked for"),
     NUMBER("store.sweep_grace_s", "s", 1, 31536000, "86400", "how long such chunks are kept"),
     NUMBER("store.versions_max", NULL, 1, 1000000, "100", "versions kept per asset"),
+    FLAG("media.adapt", "true", "adapts avatars to a recipe; needs the program dacm-media"),
+    TEXT("media.program", 0, "", "path of dacm-media; empty: beside this program"),
+    NUMBER("media.workers", NULL, 0, MEDIA_WORKERS_MAX, "0",
+        "adaptations at a time; 0: half of the processors, at least 1"),
+    NUMBER("media.queue", NULL, 1, MEDIA_QUEUE_MAX, "64", "adaptations that may wait"),
+    NUMBER("media.jobs_per_user", NULL, 1, MEDIA_QUEUE_MAX, "16",
+        "of them, and of those that run, by one user"),
+    NUMBER("media.deadline_ms", "ms", 100, MEDIA_WORKERS_DEADLINE_MAX, "20000",
+        "an adaptation that takes longer is ended"),
+    NUMBER("media.memory_bytes", "bytes", 134217728, 68719476736, "1073741824",
+        "an adaptation that wants more is ended"),
+    NUMBER("media.source_bytes_max", "bytes", 1, 1073741824, "268435456",
+        "larger assets are not adapted"),
+    NUMBER("media.variants_bytes_max", "bytes", 0, INT64_MAX, "10737418240",
+        "what variants may take; those used longest ago go"),
     PROGRAM_AUDIT_SETTINGS,
     PROGRAM_STRANGERS_SETTING,
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING) HOST_HTTPS_LIMITS(HOST_RPC_LIMIT_SETTING)
@@ -114,6 +130,8 @@ const host_setting dacm_settings[] = {
     NUMBER("threads.sign", NULL, 1, 64, "4",
         "threads that wait for signatures of the SKM-S, of keys that do not leave it"),
     NUMBER("threads.upload", NULL, 1, 64, "2", "threads that hash uploads"),
+    NUMBER("threads.media", NULL, 1, 64, "2",
+        "threads that read what is to be adapted and store what was"),
     PROGRAM_LOG_SETTINGS,
 };
 const size_t dacm_settings_count = COUNT(dacm_settings);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chunks have no reference counts: an asset's versions are read, and what none of them lists goes
- * after a grace time. An upload puts (or touches) every chunk that it relies on, so a chunk that
- * is about to be listed is younger than the grace time; uploads that run longer than that are
- * known by their uid and spared. */
+/* Chunks have no reference counts: an asset's versions and variants are read, and what none of them
+ * lists goes after a grace time. An upload puts (or touches) every chunk that it relies on, so a
+ * chunk that is about to be listed is younger than the grace time; uploads that run longer than
+ * that are known by their uid and spared. */
 #include "sweep.h"
 
 #include "changes.h"
@@ -104,7 +104,10 @@ static rpc_code walk_versions(struct listed *l, store_walk_fn *fn, rpc_status *r
     char asset_id[2 * STORE_UID_BYTES + 1];
     dacm_asset_id_of(l->uid, asset_id);
     host_key group = dacm_key_asset(asset_id);
+    host_key variants = dacm_key_variants(asset_id);
     rpc_code code = dacm_walk_items(l->db, &group, "v/", fn, l, reterr);
+    if (code == RPC_OK && l->status.code == RPC_OK)
+        code = dacm_walk_items(l->db, &variants, "", fn, l, reterr); /* given up ones as well */
     if (code == RPC_OK && l->status.code != RPC_OK) {
         *reterr = l->status;
         code = l->status.code;
@@ -194,7 +197,8 @@ static rpc_code sweep_asset(dacm_service *service, const uint8_t uid[STORE_UID_B
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
     memcpy(l.uid, uid, sizeof l.uid);
     rpc_code code = RPC_OK;
-    if (!dacm_uploads_has_uid(service->uploads, uid))
+    if (!dacm_uploads_has_uid(service->uploads, uid) &&
+        !dacm_adaptations_has_uid(service->adaptations, uid))
         code = sweep_parts(&l, older_ms, swept, reterr);
     free(l.digests);
     rpc_arena_free(l.arena);
@@ -313,7 +317,14 @@ rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *ret
 {
     *ret = (dacm_swept){0};
     rpc_status damaged = {.code = RPC_OK};
-    rpc_code code = sweep_chunks(service, ret, &damaged, reterr);
+    rpc_code code = dacm_variants_sweep(
+        service->variants, rpc_clock_wall_ms(service->clock) / 1000, &ret->variants, reterr);
+    if (code == RPC_DATA_LOSS) { /* those of the assets before it are swept; the rest stays */
+        damaged = *reterr;
+        code = RPC_OK;
+    }
+    if (code == RPC_OK)
+        code = sweep_chunks(service, ret, &damaged, reterr);
     if (code == RPC_OK)
         code = sweep_records(service, false, &ret->uploads, reterr);
     if (code == RPC_OK)
@@ -350,9 +361,10 @@ static void *run(void *arg)
         rpc_status status;
         if (dacm_sweep_once(sweep->service, &swept, &status) != RPC_OK)
             dacm_log_store_failure(sweep->service, "sweep", &status);
-        else if (swept.chunks + swept.uploads + swept.revocations > 0)
+        else if (swept.chunks + swept.uploads + swept.revocations + swept.variants > 0)
             HOST_LOG(sweep->service->log, HOST_INFO, "swept",
                 host_number("chunks", (int64_t)swept.chunks),
+                host_number("variants", (int64_t)swept.variants),
                 host_number("uploads", (int64_t)swept.uploads),
                 host_number("revocations", (int64_t)swept.revocations));
     }

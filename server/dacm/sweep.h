@@ -14,7 +14,7 @@ RPC_MUST_USE rpc_code dacm_sweep_start(dacm_service *service, dacm_sweep **ret, 
 void dacm_sweep_stop(dacm_sweep *sweep);
 
 typedef struct dacm_swept {
-    uint64_t chunks, uploads, revocations;
+    uint64_t chunks, uploads, revocations, variants;
 } dacm_swept;
 /** One sweep, now; blocks. DATA_LOSS: versions of an asset cannot be read; nothing of it was
  *  dropped, everything else was swept. Other errors are the store's and end the sweep. reterr is

@@ -19,12 +19,12 @@ typedef struct checking {
     store *db;
     bool json;
     rpc_arena *arena;
-    uint64_t assets, versions, chunks, faults;
+    uint64_t assets, versions, variants, chunks, faults;
     /* of one asset */
     char asset_id[DACM_ASSET_ID_MAX + 1];
     uint8_t uid[STORE_UID_BYTES];
     bool has_profile, deleted, newest_seen;
-    uint64_t newest, grants, grants_seen, asset_versions, asset_chunks, length;
+    uint64_t newest, grants, grants_seen, asset_versions, asset_variants, asset_chunks, length;
     char sha256[2 * DACM_DIGEST_BYTES + 1];
     uint64_t size;
     char fault[256];
@@ -79,17 +79,17 @@ static bool check_digest(void *ctx, const uint8_t *digest, uint32_t length)
     return c->status.code == RPC_OK;
 }
 
-static bool check_version(checking *c, rpc_bytes value)
+/* Of a version or a variant; NULL: it cannot be read. */
+static Dacm__Records__Version *check_listed(checking *c, rpc_bytes value)
 {
     Dacm__Records__Version *version = NULL;
     rpc_status status = {0};
     if (host_record_unpack(&dacm__records__version__descriptor, value, c->arena,
             (ProtobufCMessage **)&version, &status) != RPC_OK) {
         note(c, "the record of a version cannot be read");
-        return true;
+        return NULL;
     }
     c->length = 0;
-    c->asset_versions++;
     rpc_code code = dacm_walk_version(c->db, c->uid, version, check_digest, c, &status);
     if (code == RPC_DATA_LOSS)
         note(c, status.message);
@@ -97,6 +97,15 @@ static bool check_version(checking *c, rpc_bytes value)
         c->status = status;
     else if (c->length != version->size)
         note(c, "the chunks of a version do not add up to its size");
+    return version;
+}
+
+static bool check_version(checking *c, rpc_bytes value)
+{
+    const Dacm__Records__Version *version = check_listed(c, value);
+    if (!version)
+        return true;
+    c->asset_versions++;
     if (version->version == c->newest) {
         c->newest_seen = true;
         c->size = version->size;
@@ -104,6 +113,14 @@ static bool check_version(checking *c, rpc_bytes value)
                     version->sha256.len == DACM_DIGEST_BYTES ? DACM_DIGEST_BYTES : 0),
             c->sha256);
     }
+    return c->status.code == RPC_OK;
+}
+
+static bool check_variant(void *ctx, const store_entry *entry)
+{
+    checking *c = ctx;
+    rpc_arena_reset(c->arena);
+    c->asset_variants += check_listed(c, entry->value) != NULL;
     return c->status.code == RPC_OK;
 }
 
@@ -152,7 +169,8 @@ static rpc_code generation_of(checking *c, const host_key *group, uint64_t *ret)
 static void begin_asset(checking *c)
 {
     c->has_profile = c->deleted = c->newest_seen = false;
-    c->size = c->newest = c->grants = c->grants_seen = c->asset_versions = c->asset_chunks = 0;
+    c->size = c->newest = c->grants = c->grants_seen = c->asset_versions = c->asset_variants =
+        c->asset_chunks = 0;
     c->sha256[0] = c->fault[0] = '\0';
 }
 
@@ -166,6 +184,7 @@ static void end_asset(checking *c)
         tell_fault(c, c->fault);
     c->assets += !c->deleted;
     c->versions += c->asset_versions;
+    c->variants += c->asset_variants;
     c->chunks += c->asset_chunks;
     if (c->json && c->has_profile && !c->deleted)
         program_print_json(json_pack("{s:s, s:I, s:I, s:s}", "asset_id", c->asset_id, "version",
@@ -175,13 +194,15 @@ static void end_asset(checking *c)
 /* Beside a server an asset may change while it is looked at: then it is looked at again. */
 static rpc_code check_asset(checking *c)
 {
-    host_key group = dacm_key_asset(c->asset_id);
+    const host_key group = dacm_key_asset(c->asset_id), variants = dacm_key_variants(c->asset_id);
     uint64_t before = 0, after = 1;
     for (int i = 0; i < TRIES_MAX && before != after; i++) {
         begin_asset(c);
         if (generation_of(c, &group, &before) != RPC_OK)
             return c->status.code;
         rpc_code code = dacm_walk_items(c->db, &group, "", check_item, c, &c->status);
+        if (code == RPC_OK && c->status.code == RPC_OK && c->has_profile && !c->deleted)
+            code = dacm_walk_items(c->db, &variants, "v/", check_variant, c, &c->status);
         if (code == RPC_OK)
             code = c->status.code;
         if (code == RPC_OK)
@@ -233,12 +254,13 @@ int dacm_tool_check(const char *directory, bool json)
     if (code == RPC_OK && check_records(&c, directory, &status) != RPC_OK)
         return program_tool_failed("dacmd", json, &status);
     if (json)
-        program_print_json(json_pack("{s:I, s:I, s:I, s:I}", "assets", (json_int_t)c.assets,
-            "versions", (json_int_t)c.versions, "listed_chunks", (json_int_t)c.chunks, "faults",
-            (json_int_t)c.faults));
+        program_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I}", "assets", (json_int_t)c.assets,
+            "versions", (json_int_t)c.versions, "variants", (json_int_t)c.variants, "listed_chunks",
+            (json_int_t)c.chunks, "faults", (json_int_t)c.faults));
     else
-        printf("%" PRIu64 " assets, %" PRIu64 " versions, %" PRIu64 " listed chunks: %s\n",
-            c.assets, c.versions, c.chunks,
+        printf("%" PRIu64 " assets, %" PRIu64 " versions, %" PRIu64 " variants, %" PRIu64
+               " listed chunks: %s\n",
+            c.assets, c.versions, c.variants, c.chunks,
             c.faults ? "FAULTS were found; restore from a backup" : "clean");
     return c.faults ? 1 : 0;
 }

@@ -342,16 +342,30 @@ static const Dacm__V1__DeleteProfileRequest *delete_request(const unary *u)
 
 static void delete_decided(unary *u);
 
-static void manifests_deleted(void *arg, const rpc_status *status, uint64_t generation)
+/* What is left of them is worth nothing without the asset: the sweep looks again. */
+static void variants_deleted(void *arg, const rpc_status *status, uint64_t generation)
 {
     (void)generation;
-    (void)status; /* what is left of them is worth nothing without the asset, and is small */
+    (void)status;
     unary *u = arg;
     Dacm__V1__DeleteProfileResponse response = DACM__V1__DELETE_PROFILE_RESPONSE__INIT;
+    if (u->access.facts.profile)
+        dacm_variants_forget(u->service->variants, u->access.facts.profile->uid.data);
     if (rpc_call_cancelled(u->call))
         unary_fail_text(u, RPC_CANCELLED, "the call ended before its answer");
     else
         unary_reply(u, &response.base);
+}
+
+static void manifests_deleted(void *arg, const rpc_status *status, uint64_t generation)
+{
+    (void)generation;
+    (void)status; /* likewise, and they are small */
+    unary *u = arg;
+    dacm_changes changes = {0};
+    dacm_changes_delete_prefix(&changes, dacm_key_profile());
+    dacm_changes_apply(&changes, u->service->store, &u->executor,
+        dacm_key_variants(u->access.asset_id), STORE_ANY_GENERATION, variants_deleted, u);
 }
 
 static void delete_manifests(void *arg, const rpc_status *status)

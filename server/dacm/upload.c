@@ -74,7 +74,7 @@ static void send_answer(upload *u, const dacm_object *object, char *manifest)
     char asset_id[DACM_ASSET_ID_MAX + 1];
     rpc_text_copy(asset_id, sizeof asset_id, object->asset_id);
     response.asset_id = asset_id;
-    response.version = object->version;
+    response.version = object->which.version;
     response.manifest = manifest;
     if (rpc_call_send_packed(u->call, &response.base) == RPC_SENT_OK)
         upload_end(u, &(rpc_status){.code = RPC_OK});
@@ -205,35 +205,6 @@ static rpc_code feed_batch(upload *u, rpc_status *reterr)
     return RPC_OK;
 }
 
-/* The list is kept as chunks of the asset, page by page. */
-static rpc_code put_pages(upload *u, rpc_status *reterr)
-{
-    size_t count = u->assembler.count;
-    u->page_count = (count + DACM_PAGE_ENTRIES - 1) / DACM_PAGE_ENTRIES;
-    u->pages = calloc(u->page_count + 1, sizeof *u->pages);
-    if (!u->pages)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory for its list");
-    for (size_t i = 0; i < u->page_count; i++) {
-        size_t first = i * DACM_PAGE_ENTRIES;
-        size_t entries = count - first < DACM_PAGE_ENTRIES ? count - first : DACM_PAGE_ENTRIES;
-        size_t size = entries * DACM_ENTRY_BYTES;
-        uint8_t *copy = malloc(size);
-        if (!copy)
-            return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "upload: no memory for its list");
-        memcpy(copy, u->assembler.entries + first * DACM_ENTRY_BYTES, size);
-        u->pages[i].entries = (uint32_t)entries;
-        rpc_code code = dacm_sha256(rpc_bytes_of(copy, size), u->pages[i].sha256, reterr);
-        if (code != RPC_OK) {
-            free(copy);
-            return code;
-        }
-        code = put_chunk(u, copy, size, u->pages[i].sha256, reterr);
-        if (code != RPC_OK)
-            return code;
-    }
-    return RPC_OK;
-}
-
 static rpc_code finish_object(upload *u, rpc_status *reterr)
 {
     uint8_t sha256[DACM_DIGEST_BYTES];
@@ -247,7 +218,7 @@ static rpc_code finish_object(upload *u, rpc_status *reterr)
     if (memcmp(sha256, u->sha256, sizeof sha256) != 0)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "sha256: what came has another digest than was declared; nothing was stored");
-    return put_pages(u, reterr);
+    return dacm_assembler_put_pages(&u->assembler, &u->pages, &u->page_count, reterr);
 }
 
 static void job_done(void *arg)

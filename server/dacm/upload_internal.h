@@ -29,11 +29,6 @@ struct held {
     struct held *next;
 };
 
-struct page {
-    uint8_t sha256[DACM_DIGEST_BYTES];
-    uint32_t entries;
-};
-
 typedef struct upload {
     atomic_uint refs;
     enum upload_state state;
@@ -66,7 +61,7 @@ typedef struct upload {
     dacm_assembler assembler;
     rpc_status worker_failure;
     uint8_t chunks_sha256[DACM_DIGEST_BYTES];
-    struct page *pages;
+    dacm_page *pages;
     size_t page_count;
 } upload;
 

@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 class Chromium:
-    def __init__(self):
+    def __init__(self, more_flags=()):
         if not shutil.which("chromedriver") or not shutil.which("chromium"):
             raise AssertionError(
                 "Chromium is missing: apt-get install chromium chromium-driver (scripts/test does)")
@@ -44,9 +44,9 @@ class Chromium:
         answer = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "acceptInsecureCerts": True,
             "goog:loggingPrefs": {"browser": "ALL"},
-            "goog:chromeOptions": {"args": FLAGS + [f"--user-data-dir={self.home.name}/profile"]}}}})
+            "goog:chromeOptions": {"args": FLAGS + list(more_flags) + [f"--user-data-dir={self.home.name}/profile"]}}}})
         self.session = "/session/" + answer["sessionId"]
-        self.call("POST", "/timeouts", {"implicit": 30000})  # find() waits for its element
+        self.call("POST", "/timeouts", {"implicit": 30000, "script": 110000})  # find() waits for its element
 
     def close(self):
         try:
@@ -103,6 +103,15 @@ class Chromium:
 
     def script(self, text):
         return self.call("POST", "/execute/sync", {"script": text, "args": []})
+
+    def promise(self, expression):
+        """What a promise of the page comes to."""
+        told = self.call("POST", "/execute/async", {"args": [], "script": (
+            f"const end = arguments[0]; Promise.resolve().then(() => {expression})"
+            ".then(value => end({value}), error => end({error: String(error)}))")})
+        if "error" in told:
+            raise Refused(told["error"])
+        return told.get("value")
 
     def screenshot(self, name):
         ARTEFACTS.mkdir(parents=True, exist_ok=True)

@@ -65,8 +65,9 @@ class Download(unittest.TestCase):
             request, metadata=bearer(token, "dacm-token"), timeout=60))
         self.assertEqual(content, self.content)
 
-    def test_recipe_is_unimplemented_not_the_original(self):
-        self.refused(grpc.StatusCode.UNIMPLEMENTED, self.asset, listed, recipe=da.Recipe())
+    def test_recipe_for_what_is_no_avatar_is_unimplemented_not_the_original(self):
+        self.refused(grpc.StatusCode.UNIMPLEMENTED, self.asset, listed,
+                     recipe=da.Recipe(preset=da.PRESET_LOW))
 
     def test_second_version_is_what_is_downloaded_next(self):
         changed = self.content[:300_000] + b"changed" + self.content[300_000:]

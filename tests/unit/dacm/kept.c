@@ -23,6 +23,22 @@ static void open_store(kept *k)
         fail_msg("%s", status.message);
 }
 
+void kept_open_variants(kept *k, uint64_t bytes_max)
+{
+    dacm_variants_free(k->service.variants);
+    host_metrics_free(k->metrics);
+    k->metrics = host_metrics_new();
+    const dacm_variants_links links = {.store = k->db,
+        .objects = k->service.objects,
+        .metrics = k->metrics,
+        .clock = &k->clock,
+        .bytes_max = bytes_max};
+    k->service.variants = dacm_variants_new(&links);
+    assert_non_null(k->service.variants);
+    rpc_status status;
+    assert_int_equal(dacm_variants_load(k->service.variants, &status), RPC_OK);
+}
+
 void kept_open(kept *k)
 {
     memset(k, 0, sizeof *k);
@@ -37,6 +53,9 @@ void kept_open(kept *k)
     k->service = (dacm_service){
         .config = &k->config, .clock = &k->clock, .store = k->db, .uploads = dacm_uploads_new()};
     assert_non_null(k->service.uploads);
+    k->metrics = host_metrics_new();
+    k->service.objects = dacm_objects_new(k->db, 1 << 20);
+    kept_open_variants(k, UINT64_MAX);
 }
 
 void kept_close_store(kept *k)
@@ -47,6 +66,9 @@ void kept_close_store(kept *k)
 
 void kept_close(kept *k)
 {
+    dacm_variants_free(k->service.variants);
+    dacm_objects_free(k->service.objects);
+    host_metrics_free(k->metrics);
     kept_close_store(k);
     dacm_uploads_free(k->service.uploads);
 }
@@ -229,6 +251,42 @@ void kept_put_version(kept *k, kept_version *v)
     kept_asset_id(v->asset, id);
     kept_put(k, dacm_key_asset(id), dacm_key_version(v->version), &record.base);
     free(entries);
+}
+
+dacm_which kept_which(uint64_t version, const char *recipe)
+{
+    dacm_which which = {.version = version, .adapted = true};
+    trust_sha256(rpc_bytes_str(recipe), which.recipe_sha256);
+    return which;
+}
+
+void kept_put_variant(kept *k, uint8_t asset, uint64_t version, const char *recipe, unsigned n)
+{
+    Dacm__Records__Version record = DACM__RECORDS__VERSION__INIT;
+    uint8_t uid[STORE_UID_BYTES], entry[DACM_ENTRY_BYTES], list[32], digest[32], source[32] = {7};
+    char id[2 * STORE_UID_BYTES + 1];
+    rpc_status status = {0};
+    const size_t size = kept_chunk(n, digest, NULL);
+    kept_put_chunk(k, asset, n);
+    dacm_entry_write(entry, (uint32_t)size, digest);
+    dacm_page page = {.entries = 1};
+    kept_put_bytes(k, asset, entry, sizeof entry, page.sha256);
+    trust_sha256(rpc_bytes_of(entry, sizeof entry), list);
+    uid_of(asset, uid);
+    kept_asset_id(asset, id);
+    record.version = version;
+    record.size = size;
+    record.media_type = (char *)(uintptr_t) "model/gltf-binary";
+    record.chunking = (char *)(uintptr_t) "gear-64k";
+    record.sha256 = binary(digest, 32);
+    record.chunks_sha256 = binary(list, 32);
+    record.chunk_count = 1;
+    record.recipe = (char *)(uintptr_t)recipe;
+    record.source_sha256 = binary(source, 32);
+    const dacm_which which = kept_which(version, recipe);
+    if (dacm_variants_put(k->service.variants, id, uid, &which, &record, &page, 1, &status) !=
+        RPC_OK)
+        fail_msg("%s", status.message);
 }
 
 void kept_put_profile(kept *k, uint8_t asset, uint64_t newest, uint64_t grants)

@@ -19,12 +19,15 @@ typedef struct kept {
     rpc_clock clock;
     dacm_config config;
     dacm_service service; /* what sweeps need */
+    host_metrics *metrics;
 } kept;
 
 void kept_open(kept *k);
 /** Closes the store only: for tools, which want it alone. */
 void kept_close_store(kept *k);
 void kept_close(kept *k);
+/** As after a start, with a budget; what stands in the store is loaded. */
+void kept_open_variants(kept *k, uint64_t bytes_max);
 void kept_pass(kept *k, int64_t ms);
 
 /** Chunk n: 1000 + n bytes. */
@@ -53,6 +56,9 @@ typedef struct kept_version {
 } kept_version;
 /** Chunks, pages and the version's record; no profile. */
 void kept_put_version(kept *k, kept_version *version);
+/** dacm_variants_put() of one chunk, n, by a recipe of that text. */
+void kept_put_variant(kept *k, uint8_t asset, uint64_t version, const char *recipe, unsigned n);
+dacm_which kept_which(uint64_t version, const char *recipe);
 void kept_put_profile(kept *k, uint8_t asset, uint64_t newest, uint64_t grants);
 void kept_put_grant(kept *k, uint8_t asset, const char *gpsi);
 

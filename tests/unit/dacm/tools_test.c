@@ -70,7 +70,7 @@ TEST(store_check_of_an_empty_store_is_clean)
 {
     kept k;
     kept_open(&k);
-    is_clean(&k, "\"assets\":0,\"versions\":0,\"listed_chunks\":0,\"faults\":0");
+    is_clean(&k, "\"assets\":0,\"versions\":0,\"variants\":0,\"listed_chunks\":0,\"faults\":0");
 }
 
 TEST(store_check_finds_a_missing_chunk)

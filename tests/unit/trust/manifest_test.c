@@ -170,6 +170,8 @@ static void same_manifest(const trust_manifest *a, const trust_manifest *b)
     assert_string_equal(a->media_type, b->media_type);
     assert_string_equal(a->chunking, b->chunking);
     assert_string_equal(a->recipe, b->recipe);
+    assert_string_equal(a->figures, b->figures);
+    assert_string_equal(a->licence, b->licence);
     assert_int_equal(a->version, b->version);
     assert_int_equal(a->size, b->size);
     assert_memory_equal(a->sha256, b->sha256, 32);
@@ -212,6 +214,9 @@ TEST(manifest_of_a_variant_comes_back_with_recipe_and_source)
     manifest.has_source = true;
     memset(manifest.source_sha256, 3, 32);
     comes_back(&manifest);
+    snprintf(manifest.figures, sizeof manifest.figures, "{\"triangles\":3}");
+    snprintf(manifest.licence, sizeof manifest.licence, "{\"modification\":\"prohibited\"}");
+    comes_back(&manifest);
 }
 
 TEST(manifest_with_every_member_at_its_limit_comes_back)
@@ -232,7 +237,7 @@ TEST(manifest_with_every_member_at_its_limit_comes_back)
 TEST(manifest_that_verify_would_not_take_is_not_signed)
 {
     manifest_fixture fixture = make_fixture();
-    trust_manifest bad[13];
+    trust_manifest bad[16];
     for (size_t i = 0; i < COUNT(bad); i++)
         bad[i] = make_manifest();
     bad[0].issuer[0] = '\0';
@@ -249,6 +254,9 @@ TEST(manifest_that_verify_would_not_take_is_not_signed)
     bad[11].expires_at = NOW + TRUST_MANIFEST_LIFE_S_MAX + 1;
     /* Each control character takes six in JSON: together more than verify takes. */
     memset(bad[12].recipe, '\x01', sizeof bad[12].recipe - 1);
+    snprintf(bad[13].figures, sizeof bad[13].figures, "[]");
+    snprintf(bad[14].figures, sizeof bad[14].figures, "{\"a\":");
+    snprintf(bad[15].licence, sizeof bad[15].licence, "{\"a\":1,\"a\":2}");
     for (size_t i = 0; i < COUNT(bad); i++) {
         char *jws = NULL;
         rpc_status status = {0};
@@ -321,6 +329,26 @@ TEST(manifest_recipe_and_source_may_be_absent)
     assert_false(manifest.has_source);
     assert_string_equal(manifest.recipe, "{}");
     assert_true(replaced_is_valid("recipe", NULL).has_source);
+}
+
+TEST(manifest_figures_and_licence_are_objects_of_at_most_1023_bytes)
+{
+    static const char *const names[] = {"figures", "licence"};
+    static const char *const bad[] = {"null", "true", "7", "[]", "\"{}\""};
+    char payload[8192], text[1100];
+    for (size_t i = 0; i < COUNT(names); i++)
+        for (size_t j = 0; j < COUNT(bad) + 2; j++) {
+            /* {"a":"…"} of 1,023 bytes, then of 1,024 */
+            snprintf(text, sizeof text, "{\"a\":\"%0*d\"}", (int)(1023 - 8 + j - COUNT(bad)), 0);
+            write_payload(payload, sizeof payload, "", NULL);
+            const size_t at = strlen(payload) - 1;
+            snprintf(payload + at, sizeof payload - at, ",\"%s\":%s}", names[i],
+                j < COUNT(bad) ? bad[j] : text);
+            if (j == COUNT(bad))
+                valid(payload);
+            else
+                invalid(payload, names[i]);
+        }
 }
 
 TEST(manifest_claim_of_another_type_is_invalid)
