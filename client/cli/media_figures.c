@@ -110,6 +110,12 @@ static void print_extensions(const media_figures *figures, const char *name, siz
     printf("\n");
 }
 
+/** A worker's word: a key that would steer a terminal is none that it may print. */
+static bool is_shown(const char *key)
+{
+    return strcmp(key, "vrm") != 0 && rpc_printable_run(rpc_bytes_str(key)) == strlen(key);
+}
+
 /* What the author permits, as it stands in the file. */
 static void print_licence(const media_figures *figures, const char *name, size_t count)
 {
@@ -120,7 +126,7 @@ static void print_licence(const media_figures *figures, const char *name, size_t
     for (void *at = json_object_iter(licence); at; at = json_object_iter_next(licence, at)) {
         RPC_AUTOFREE char *value = json_dumps(
             json_object_iter_value(at), JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
-        if (value && strcmp(json_object_iter_key(at), "vrm") != 0)
+        if (value && is_shown(json_object_iter_key(at)))
             printf(" %s=%s", json_object_iter_key(at), value);
     }
     printf("\n");

@@ -86,7 +86,8 @@ RPC_MUST_USE rpc_code media_source_seal(int source, rpc_status *reterr);
 /* ---- jobs ------------------------------------------------------------------------------------
  */
 
-/** What a job made. The numbers are a child's word: of a hostile source they may be lies. */
+/** What a job made. Numbers and texts are a child's word: of a hostile source they may be lies, and
+ *  figures.licence need not be JSON; each text is printable ASCII, why is UTF-8. */
 typedef struct media_made {
     rpc_bytes bytes; /* the variant, read-only; inspecting: none */
     char media_type[MEDIA_TYPE_ROOM];

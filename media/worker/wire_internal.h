@@ -18,7 +18,7 @@ enum { MEDIA__FD_SOURCE = 3, MEDIA__FD_RESULT = 4, MEDIA__FD_ANSWER = 5 };
 enum { MEDIA__EXIT_NOT_BEGUN = 3 };
 
 /** Grows with every change of the structs. */
-#define MEDIA__WIRE_VERSION 1
+#define MEDIA__WIRE_VERSION 2
 
 typedef enum media__kind {
     MEDIA__HELLO = 0x64610001, /* program: ready */
