@@ -42,7 +42,7 @@ static double determinant(const double *m, size_t stride)
 static double node_volume(const json_t *node)
 {
     const json_t *matrix = json_object_get(node, "matrix"), *scale = json_object_get(node, "scale");
-    double m[16];
+    double m[16] = {0};
     for (size_t i = 0; matrix && i < 16; i++)
         m[i] = number_at(matrix, i, 0);
     return matrix ? determinant(m, 4)
@@ -61,7 +61,7 @@ static double world_scale(const media__gltf *gltf, const size_t *parents, size_t
 static size_t *parents_of(const media__gltf *gltf)
 {
     const size_t count = media__gltf_count(gltf, "nodes");
-    size_t *parents = malloc((count + 1) * sizeof *parents);
+    size_t *parents = calloc(count + 1, sizeof *parents);
     if (!parents)
         return NULL;
     for (size_t i = 0; i < count; i++)

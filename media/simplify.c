@@ -466,7 +466,7 @@ static bool work_room(work *w)
     w->target = malloc(count * sizeof *w->target);
     w->cost = calloc(count, sizeof *w->cost);
     w->held = calloc(count, sizeof *w->held);
-    w->queue = malloc(count * sizeof *w->queue);
+    w->queue = calloc(count, sizeof *w->queue);
     w->place = malloc(count * sizeof *w->place);
     if (!w->mark || !w->target || !w->cost || !w->held || !w->queue || !w->place)
         return false;
