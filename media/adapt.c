@@ -67,6 +67,8 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
         code = media__gltf_keep_morph_targets(gltf, &now, reterr);
     if (code == RPC_OK && p->triangles && p->triangles < ret->source.triangles)
         code = media__gltf_simplify(gltf, p->triangles, &done, reterr);
+    if (code == RPC_OK && !p->meshopt)
+        code = media__gltf_sparse_targets(gltf, reterr);
     if (code == RPC_OK)
         code = media__gltf_adapt_textures(gltf, &now, reterr);
     if (code == RPC_OK)

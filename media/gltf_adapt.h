@@ -38,6 +38,12 @@ typedef struct media__simplified {
 rpc_code media__gltf_simplify(
     media__gltf *gltf, uint64_t asked, media__simplified *ret, rpc_status *reterr);
 
+/* ---- gltf_sparse.c ---- */
+
+/** Morph targets that move few vertices become sparse accessors, with the same elements. Where
+ *  they will not be compressed: that makes less of them. */
+rpc_code media__gltf_sparse_targets(media__gltf *gltf, rpc_status *reterr);
+
 /* ---- gltf_textures.c ---- */
 
 /** Drops channels that the recipe does not keep, resizes and encodes images as it says: colour in

@@ -268,6 +268,63 @@ TEST(animations_stay_by_name)
     }
 }
 
+/* ---- sparse targets ---------------------------------------------------------------------------
+ */
+
+static uint64_t target_sums(const media__gltf *gltf, bool *ret_sparse)
+{
+    uint64_t sum = 14695981039346656037u;
+    for (size_t i = 0; i < media__gltf_count(gltf, "meshes"); i++) {
+        const json_t *list = json_object_get(media__gltf_entry(gltf, "meshes", i), "primitives");
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            const json_t *targets = json_object_get(json_array_get(list, k), "targets");
+            for (size_t t = 0; t < json_array_size(targets); t++) {
+                const size_t accessor = media__get_index(json_array_get(targets, t), "POSITION");
+                const json_t *entry = media__gltf_entry(gltf, "accessors", accessor);
+                media__layout layout;
+                uint8_t *elements = NULL;
+                size_t count = 0;
+                rpc_status status;
+                media__accessor_layout(entry, &layout);
+                *ret_sparse |= json_object_get(entry, "sparse") != NULL;
+                assert_int_equal(
+                    media__accessor_bytes(gltf, accessor, &elements, &count, &status), RPC_OK);
+                for (size_t b = 0; b < count * layout.bytes; b++)
+                    sum = (sum ^ elements[b]) * 1099511628211u;
+                free(elements);
+            }
+        }
+    }
+    return sum;
+}
+
+TEST(targets_that_move_little_are_written_sparse_and_stay_the_same)
+{
+    size_t size = 0;
+    bool before = false, after = false;
+    uint8_t *file = file_bytes(test_data("avatars/vrm1-valid-white-m-1.vrm"), &size);
+    uint8_t *made = NULL;
+    const media__written how = {.meshopt = false};
+    media__gltf gltf, written;
+    rpc_status status;
+    assert_int_equal(media__gltf_read(rpc_bytes_of(file, size), &gltf, &status), RPC_OK);
+    const uint64_t sum = target_sums(&gltf, &before);
+    assert_int_equal(media__gltf_sparse_targets(&gltf, &status), RPC_OK);
+    assert_int_equal(media__gltf_prune(&gltf, &status), RPC_OK);
+    size_t made_size = 0;
+    assert_int_equal(media__gltf_write(&gltf, &how, &made, &made_size, &status), RPC_OK);
+    if (media__gltf_read(rpc_bytes_of(made, made_size), &written, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    assert_true(target_sums(&written, &after) == sum);
+    assert_false(before);
+    assert_true(after);
+    assert_true(made_size < size);
+    media__gltf_done(&written);
+    media__gltf_done(&gltf);
+    free(made);
+    free(file);
+}
+
 /* ---- what clients accept ----------------------------------------------------------------------
  */
 
