@@ -531,7 +531,7 @@ typedef struct trust_manifest {
     bool has_source;           /* of a variant: */
     uint8_t source_sha256[32];
     char figures[1024]; /* of a variant: what was reached, a JSON object; empty: not said */
-    char licence[1024]; /* of a variant of a VRM: the same; empty: not said */
+    char licence[2048]; /* of a variant of a VRM: the same; empty: not said */
     int64_t issued_at, expires_at; /* seconds since 1970 */
 } trust_manifest;
 

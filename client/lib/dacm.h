@@ -231,7 +231,7 @@ typedef struct dacm_manifest {
     bool has_source;               /* of an adapted copy: */
     uint8_t source_sha256[32];
     char figures[1024]; /* what the adaptation reached, a JSON object; or empty */
-    char licence[1024]; /* what a VRM allows, a JSON object; or empty */
+    char licence[2048]; /* what a VRM allows, a JSON object; or empty */
 } dacm_manifest;
 
 typedef struct dacm_download_result {

@@ -252,6 +252,7 @@ rpc_code dacm_make_variant(dacm_variants *variants, store *db, const dacm_wanted
         record.figures = &figures;
         record.made_in_ms = (uint32_t)(made->cpu_us / 1000);
         record.shortfall = (char *)(uintptr_t)made->why;
+        record.licence = (char *)(uintptr_t)made->figures.licence;
         code = dacm_variants_put(variants, wanted->asset_id, wanted->uid, &wanted->which, &record,
             list.pages, list.page_count, reterr);
     }

@@ -101,6 +101,9 @@ class Variants(Case):
         adapted = gltf_of(content)
         self.assertEqual(len(adapted["skins"]), len(source["skins"]))
         self.assertEqual(adapted["extensions"].keys(), source["extensions"].keys())
+        self.assertEqual(claims["licence"]["vrm"], "1.0")
+        meta = source["extensions"]["VRMC_vrm"]["meta"]
+        self.assertEqual(claims["licence"]["licenseUrl"], meta["licenseUrl"])
         original, claims, _ = self.server.download(asset, self.owner)
         self.assertEqual(original, self.source)
         self.assertFalse({"recipe", "source_sha256", "figures"} & claims.keys())

@@ -331,23 +331,27 @@ TEST(manifest_recipe_and_source_may_be_absent)
     assert_true(replaced_is_valid("recipe", NULL).has_source);
 }
 
-TEST(manifest_figures_and_licence_are_objects_of_at_most_1023_bytes)
+TEST(manifest_figures_and_licence_are_objects_of_a_greatest_size)
 {
-    static const char *const names[] = {"figures", "licence"};
+    static const struct {
+        const char *name;
+        int most;
+    } objects[] = {{"figures", 1023}, {"licence", 2047}};
     static const char *const bad[] = {"null", "true", "7", "[]", "\"{}\""};
-    char payload[8192], text[1100];
-    for (size_t i = 0; i < COUNT(names); i++)
+    char payload[8192], text[2100];
+    for (size_t i = 0; i < COUNT(objects); i++)
         for (size_t j = 0; j < COUNT(bad) + 2; j++) {
-            /* {"a":"…"} of 1,023 bytes, then of 1,024 */
-            snprintf(text, sizeof text, "{\"a\":\"%0*d\"}", (int)(1023 - 8 + j - COUNT(bad)), 0);
+            /* {"a":"…"} of as many bytes, then of one more */
+            snprintf(text, sizeof text, "{\"a\":\"%0*d\"}",
+                objects[i].most - 8 + (int)(j - COUNT(bad)), 0);
             write_payload(payload, sizeof payload, "", NULL);
             const size_t at = strlen(payload) - 1;
-            snprintf(payload + at, sizeof payload - at, ",\"%s\":%s}", names[i],
+            snprintf(payload + at, sizeof payload - at, ",\"%s\":%s}", objects[i].name,
                 j < COUNT(bad) ? bad[j] : text);
             if (j == COUNT(bad))
                 valid(payload);
             else
-                invalid(payload, names[i]);
+                invalid(payload, objects[i].name);
         }
 }
 
