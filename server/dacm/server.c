@@ -668,6 +668,7 @@ static rpc_code reload_tls(
 rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, rpc_status *reterr)
 {
     const host_values *values = host_settings_values(settings);
+    const host_https_options https = program_https_options(values, "https");
     rpc_code code = dacm_server_check(values, reterr);
     if (code == RPC_OK)
         code = dacm_skms_judge_reload(&server->service, values, reterr);
@@ -682,7 +683,7 @@ rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, 
     if (code == RPC_OK)
         code = reload_tls(server->peers, "peers", values, reterr);
     if (code == RPC_OK)
-        code = host_https_reload(server->https, reterr);
+        code = host_https_reload(server->https, &https, reterr);
     dacm_running_recheck(server->service.running, NULL);
     return code;
 }

@@ -191,6 +191,10 @@ typedef struct host_https_options {
      *  HTTP, which is taken on a loopback address only. */
     const char *certificate_file, *key_file;
     const char *client_ca_file; /* PEM; with REQUEST and REQUIRE */
+    /** PEM, at most 16 MiB: revocation lists of these authorities. With it a certificate is taken
+     *  only where its authority has a list whose time is not over; it is looked at with each
+     *  request. NULL or empty: revocation is not looked at. */
+    const char *client_crl_file;
     host_client_auth client_auth;
     const host_route *routes; /* copied; what they point to outlives the server */
     size_t route_count;
@@ -218,9 +222,14 @@ RPC_MUST_USE rpc_code host_https_start(
     const host_https_options *options, host_https **ret, rpc_status *reterr);
 /** "https://127.0.0.1:7480" with the real port; lives as long as the server. */
 const char *host_https_url(const host_https *https);
-/** Reads the certificate files again, for connections made from now on. On failure, which is as
- *  host_https_start()'s, the old ones stay. Without certificate it does nothing. */
-RPC_MUST_USE rpc_code host_https_reload(host_https *https, rpc_status *reterr);
+/** Takes certificate, key, client_ca and client_crl_file of options (the rest of it does not
+ *  matter) from now on. Connections that stand keep the server's certificate; a client's that is
+ *  not good by the new files is refused with its next request (403), and the connection ends.
+ *  On failure, which is as host_https_start()'s, the old ones stay. FAILED_PRECONDITION: TLS, or
+ *  clients' certificates, where there were none, or the reverse. Without TLS it does nothing. One
+ *  at a time. */
+RPC_MUST_USE rpc_code host_https_reload(
+    host_https *https, const host_https_options *options, rpc_status *reterr);
 /** Takes no more connections and answers new requests 503, waits limits.drain_ms for those that
  *  are under way, answers 503 for handlers that still have not, and ends all connections. Then it
  *  waits for handlers that run on workers; a request that somebody else still holds may be

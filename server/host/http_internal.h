@@ -20,10 +20,19 @@
 
 /* ---- certificates (https_tls.c) -------------------------------------------------------------- */
 
-/* Counted; each connection holds those that were in use when it began. */
+/* Those of the settings, as they are read; NULL = none. */
+typedef struct https_paths {
+    char *certificate, *key, *client_ca, *client_crl;
+} https_paths;
+
+typedef struct https_crls https_crls;
+
+/* Counted; each connection holds those that were in use when it began, or, where clients have
+ * certificates, when its last request came. */
 typedef struct https_credentials {
     atomic_uint holders;
     gnutls_certificate_credentials_t gnutls;
+    https_crls *crls; /* NULL: revocation is not looked at */
 } https_credentials;
 
 struct host_certificate {
@@ -34,8 +43,9 @@ struct host_certificate {
     char **dns, **uris; /* NULL-terminated */
 };
 
+struct https_connection;
 rpc_code https__credentials_read(
-    const host_https *https, https_credentials **ret, rpc_status *reterr);
+    const https_paths *paths, https_credentials **ret, rpc_status *reterr);
 void https__credentials_unref(https_credentials *held);
 /** Prepares the session of a new connection. */
 void https__tls_begin(host_https *https, gnutls_session_t session, https_credentials **ret_held);
@@ -43,10 +53,22 @@ void https__tls_begin(host_https *https, gnutls_session_t session, https_credent
 int https__no_certificate(gnutls_session_t session, const gnutls_datum_t *authorities, int count,
     const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **pcert,
     unsigned *pcert_count, gnutls_privkey_t *key);
-/** The client's verified certificate; *ret NULL when it gave none. False: memory is short. */
-bool https__certificate_take(gnutls_session_t session, host_certificate **ret);
+/** The client's verified certificate becomes connection->certificate, NULL when it gave none, as
+ *  authorities and revocation lists of now judge it. *ret_refusal: why it is not good (any more),
+ *  or NULL. False: memory is short. */
+bool https__certificate_take(struct https_connection *connection, const char **ret_refusal);
 host_certificate *https__certificate_ref(host_certificate *certificate);
 void https__certificate_unref(host_certificate *certificate);
+
+/* ---- revocation lists (https_crls.c) --------------------------------------------------------- */
+
+/** path is named in errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED. */
+rpc_code https__crls_read(const char *path, rpc_bytes lists_pem, rpc_bytes authorities_pem,
+    https_crls **ret, rpc_status *reterr);
+void https__crls_free(https_crls *crls);
+/** NULL, and until when the lists say so; or why the certificate is not good. */
+const char *https__crls_judge(
+    const https_crls *crls, gnutls_x509_crt_t certificate, int64_t now_ms, int64_t *ret_until_ms);
 
 /* ---- what is counted and logged (https_watch.c) ---------------------------------------------- */
 
@@ -78,8 +100,8 @@ struct host_https {
     struct MHD_Daemon *daemon;
     https_route *routes;
     size_t route_count;
-    https_route unknown;                                /* for what no route was found */
-    char *certificate_file, *key_file, *client_ca_file; /* NULL = none */
+    https_route unknown; /* for what no route was found */
+    https_paths paths;
     host_client_auth client_auth;
     host_https_limits limits;
     size_t arena_bytes;
@@ -121,7 +143,8 @@ typedef struct https_connection {
     gnutls_session_t tls; /* NULL = plain */
     bool certificate_looked_for;
     host_certificate *certificate;
-    host_request *request; /* that is held for it, from its target on; of its polling thread */
+    int64_t listed_until_ms; /* the revocation lists say nothing of it after */
+    host_request *request;   /* that is held for it, from its target on; of its polling thread */
 } https_connection;
 
 /** libmicrohttpd's callbacks. */

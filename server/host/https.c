@@ -108,7 +108,7 @@ static void write_url(host_https *https, int fd)
         NI_NUMERICHOST | NI_NUMERICSERV);
     bool v6 = bound.ss_family == AF_INET6;
     snprintf(https->url, sizeof https->url, "%s://%s%.45s%s:%s",
-        https->certificate_file ? "https" : "http", v6 ? "[" : "", host, v6 ? "]" : "", port);
+        https->paths.certificate ? "https" : "http", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
 /* ---- options -----------------------------------------------------------------------------------
@@ -197,6 +197,9 @@ static rpc_code check_options(const host_https_options *options, rpc_status *ret
     if (ask != given(options->client_ca_file) || (ask && !tls))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "https: clients' certificates need client_ca_file, and TLS; give all of it or none");
+    if (given(options->client_crl_file) && !ask)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "https: client_crl_file is for clients' certificates, and none are asked for");
     if (options->polling_threads > POLLING_THREADS_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "https: %u polling threads; give 1..%u",
             options->polling_threads, POLLING_THREADS_MAX);
@@ -212,6 +215,22 @@ static bool copy_text(const char *text, char **ret)
         return true;
     *ret = strdup(text);
     return *ret != NULL;
+}
+
+static bool copy_paths(const host_https_options *options, https_paths *ret)
+{
+    return copy_text(options->certificate_file, &ret->certificate) &&
+           copy_text(options->key_file, &ret->key) &&
+           copy_text(options->client_ca_file, &ret->client_ca) &&
+           copy_text(options->client_crl_file, &ret->client_crl);
+}
+
+static void paths_done(https_paths *paths)
+{
+    free(paths->certificate);
+    free(paths->key);
+    free(paths->client_ca);
+    free(paths->client_crl);
 }
 
 static bool copy_routes(host_https *https, const host_https_options *options)
@@ -243,10 +262,8 @@ static bool copy_options(host_https *https, const host_https_options *options)
     https->client_auth = options->client_auth;
     https->log = options->log;
     https->metrics = options->metrics;
-    return copy_text(options->certificate_file, &https->certificate_file) &&
-           copy_text(options->key_file, &https->key_file) &&
-           copy_text(options->client_ca_file, &https->client_ca_file) &&
-           copy_routes(https, options) && https__watch_start(https);
+    return copy_paths(options, &https->paths) && copy_routes(https, options) &&
+           https__watch_start(https);
 }
 
 /* ---- start -------------------------------------------------------------------------------------
@@ -323,8 +340,8 @@ static rpc_code start(host_https *https, const host_https_options *options, rpc_
     int fd = -1;
     if (!copy_options(https, options))
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "https: no memory to start");
-    if (https->certificate_file)
-        code = https__credentials_read(https, &https->credentials, reterr);
+    if (https->paths.certificate)
+        code = https__credentials_read(&https->paths, &https->credentials, reterr);
     if (code == RPC_OK && options->workers)
         code = rpc_pool_new(
             NULL, "https", options->workers, https->limits.queue, &https->workers, reterr);
@@ -358,12 +375,30 @@ const char *host_https_url(const host_https *https)
     return https->url;
 }
 
-rpc_code host_https_reload(host_https *https, rpc_status *reterr)
+/* Of TLS and of clients' certificates there is what there was at the start. */
+static rpc_code check_reload(
+    const host_https *https, const host_https_options *options, rpc_status *reterr)
 {
-    if (!https->certificate_file)
+    if (given(options->certificate_file) == (https->paths.certificate != NULL) &&
+        given(options->key_file) == (https->paths.key != NULL) &&
+        given(options->client_ca_file) == (https->paths.client_ca != NULL))
         return RPC_OK;
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "https: whether %s speaks TLS, and asks for clients' certificates, is read at the start "
+        "only; restart",
+        https->url);
+}
+
+rpc_code host_https_reload(host_https *https, const host_https_options *options, rpc_status *reterr)
+{
+    RPC_CLEANUP(paths_done) https_paths paths = {NULL, NULL, NULL, NULL};
     https_credentials *made = NULL;
-    rpc_code code = https__credentials_read(https, &made, reterr);
+    rpc_code code = check_reload(https, options, reterr);
+    if (code != RPC_OK || !https->paths.certificate)
+        return code;
+    if (!copy_paths(options, &paths))
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "https: no memory for certificates");
+    code = https__credentials_read(&paths, &made, reterr);
     if (code != RPC_OK)
         return code;
     pthread_mutex_lock(&https->lock);
@@ -371,6 +406,9 @@ rpc_code host_https_reload(host_https *https, rpc_status *reterr)
     https->credentials = made;
     pthread_mutex_unlock(&https->lock);
     https__credentials_unref(old);
+    const https_paths before = https->paths;
+    https->paths = paths;
+    paths = before;
     return RPC_OK;
 }
 
@@ -431,8 +469,6 @@ void host_https_stop(host_https *https)
     pthread_cond_destroy(&https->done);
     pthread_cond_destroy(&https->first);
     pthread_mutex_destroy(&https->lock);
-    free(https->certificate_file);
-    free(https->key_file);
-    free(https->client_ca_file);
+    paths_done(&https->paths);
     free(https);
 }

@@ -460,15 +460,15 @@ static enum MHD_Result on_body(host_request *request, const char *data, size_t s
 /* ---- handlers ----------------------------------------------------------------------------------
  */
 
-static bool take_certificate(host_request *request)
+/* *ret_refusal: why the client's certificate is not good, or NULL. False: memory is short. */
+static bool take_certificate(host_request *request, const char **ret_refusal)
 {
     https_connection *connection = request->connection;
+    *ret_refusal = NULL;
     if (!connection->tls || request->https->client_auth == HOST_CLIENT_NONE)
         return true;
-    if (!connection->certificate_looked_for &&
-        !https__certificate_take(connection->tls, &connection->certificate))
+    if (!https__certificate_take(connection, ret_refusal))
         return false;
-    connection->certificate_looked_for = true;
     request->certificate = https__certificate_ref(connection->certificate);
     return true;
 }
@@ -554,12 +554,12 @@ static enum MHD_Result on_whole(host_request *request, struct MHD_Connection *mh
     if (request->refused)
         return refuse_now(request, mhd, request->refused, request->refusal);
     request->phase = REQUEST_RUNNING;
-    if (!take_certificate(request))
+    const char *refusal = NULL;
+    if (!take_certificate(request, &refusal))
         return refuse_now(request, mhd, 503, "no memory; try again later");
-    if (request->certificate &&
-        request->certificate->ends_ms <= rpc_clock_wall_ms(rpc_clock_system())) {
+    if (refusal) {
         request->ends_connection = true;
-        return refuse_now(request, mhd, 403, "the client's certificate has expired");
+        return refuse_now(request, mhd, 403, refusal);
     }
     https__give_time(request->connection, 0);
     return request->route->route.in_place ? call_in_place(request, mhd)

@@ -2,7 +2,8 @@
 /* Certificates, ours and those of clients.
  *
  * The credentials in use are counted; each connection takes hold of those that are in use when it
- * begins and gives them to its TLS session, so that a reload touches no connection that stands.
+ * begins and gives them to its TLS session. A reload touches no connection that stands, but for its
+ * client's certificate: with its next request that is judged by the new ones.
  * libmicrohttpd's own credentials have no certificate at all: a connection that could not be given
  * ours fails its handshake. https->lock guards https->credentials. */
 #include "http_internal.h"
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 
 #define PEM_BYTES_MAX (64 << 10)
+#define CRL_BYTES_MAX (16 << 20)
 
 /* ---- ours --------------------------------------------------------------------------------------
  */
@@ -25,6 +27,7 @@ void https__credentials_unref(https_credentials *held)
     if (!held || atomic_fetch_sub(&held->holders, 1) != 1)
         return;
     gnutls_certificate_free_credentials(held->gnutls);
+    https__crls_free(held->crls);
     free(held);
 }
 RPC_DEFINE_FREEP(credentials_unrefp, https_credentials *, https__credentials_unref)
@@ -38,32 +41,40 @@ static rpc_code file_error(const char *path, rpc_status *reterr)
 }
 
 typedef struct pem {
-    unsigned char data[PEM_BYTES_MAX];
-    unsigned size;
+    unsigned char *data;
+    size_t size;
 } pem;
 
 /* It may hold the key. */
-static void pem_wipep(pem **held)
+static void pem_wipe(pem *held)
 {
-    if (*held)
-        explicit_bzero(*held, sizeof **held);
-    free(*held);
+    if (held->data)
+        explicit_bzero(held->data, held->size);
+    free(held->data);
+}
+
+static gnutls_datum_t datum_of(const pem *text)
+{
+    return (gnutls_datum_t){text->data, (unsigned)text->size};
 }
 
 /* O_NONBLOCK: a FIFO in the file's place is refused instead of waited for. */
-static rpc_code pem_read(const char *path, pem *ret, rpc_status *reterr)
+static rpc_code pem_read(const char *path, size_t most, pem *ret, rpc_status *reterr)
 {
     RPC_AUTOCLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
         return file_error(path, reterr);
-    if (!S_ISREG(st.st_mode) || st.st_size >= PEM_BYTES_MAX)
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size >= most)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "https: '%s' is no file of less than %d bytes", path, PEM_BYTES_MAX);
-    ret->size = 0;
+            "https: '%s' is no file of less than %zu bytes", path, most);
+    const size_t room = (size_t)st.st_size + 1;
+    ret->data = malloc(room);
+    if (!ret->data)
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "https: no memory for certificates");
     ssize_t got;
-    while ((got = read(fd, ret->data + ret->size, sizeof ret->data - ret->size)) > 0)
-        ret->size += (unsigned)got;
+    while ((got = read(fd, ret->data + ret->size, room - ret->size)) > 0)
+        ret->size += (size_t)got;
     return got == 0 ? RPC_OK : file_error(path, reterr);
 }
 
@@ -89,56 +100,60 @@ static bool key_is_of_certificate(gnutls_certificate_credentials_t gnutls)
     return read && certificate_size == key_size && memcmp(of_certificate, of_key, key_size) == 0;
 }
 
-static rpc_code trust_clients(
-    const char *path, gnutls_certificate_credentials_t gnutls, rpc_status *reterr)
+static rpc_code read_crls(
+    const https_paths *paths, const pem *authorities, https_crls **ret, rpc_status *reterr)
 {
-    RPC_CLEANUP(pem_wipep) pem *authorities = malloc(sizeof *authorities);
-    if (!authorities)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "https: no memory for certificates");
-    rpc_code code = pem_read(path, authorities, reterr);
+    RPC_CLEANUP(pem_wipe) pem lists = {NULL, 0};
+    const rpc_code code = pem_read(paths->client_crl, CRL_BYTES_MAX, &lists, reterr);
+    return code == RPC_OK
+               ? https__crls_read(paths->client_crl, rpc_bytes_of(lists.data, lists.size),
+                     rpc_bytes_of(authorities->data, authorities->size), ret, reterr)
+               : code;
+}
+
+static rpc_code trust_clients(const https_paths *paths, https_credentials *into, rpc_status *reterr)
+{
+    RPC_CLEANUP(pem_wipe) pem authorities = {NULL, 0};
+    rpc_code code = pem_read(paths->client_ca, PEM_BYTES_MAX, &authorities, reterr);
     if (code != RPC_OK)
         return code;
-    gnutls_datum_t text = {authorities->data, authorities->size};
-    int count = gnutls_certificate_set_x509_trust_mem(gnutls, &text, GNUTLS_X509_FMT_PEM);
+    const gnutls_datum_t text = datum_of(&authorities);
+    int count = gnutls_certificate_set_x509_trust_mem(into->gnutls, &text, GNUTLS_X509_FMT_PEM);
     if (count > 0)
-        return RPC_OK;
+        return paths->client_crl ? read_crls(paths, &authorities, &into->crls, reterr) : RPC_OK;
     return rpc_status_set(reterr,
         count == GNUTLS_E_MEMORY_ERROR ? RPC_RESOURCE_EXHAUSTED : RPC_INVALID_ARGUMENT,
         "https: client CA file '%.200s' is not taken: %s; it must be PEM with the certificates of "
         "the authorities that clients' certificates are from",
-        path, count == 0 ? "no certificate is in it" : gnutls_strerror(count));
+        paths->client_ca, count == 0 ? "no certificate is in it" : gnutls_strerror(count));
 }
 
 static rpc_code credentials_fill(
-    const host_https *https, gnutls_certificate_credentials_t gnutls, rpc_status *reterr)
+    const https_paths *paths, https_credentials *into, rpc_status *reterr)
 {
-    RPC_CLEANUP(pem_wipep) pem *certificate = malloc(sizeof *certificate);
-    RPC_CLEANUP(pem_wipep) pem *key = malloc(sizeof *key);
-    if (!certificate || !key)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "https: no memory for certificates");
-    rpc_code code = pem_read(https->certificate_file, certificate, reterr);
+    RPC_CLEANUP(pem_wipe) pem certificate = {NULL, 0};
+    RPC_CLEANUP(pem_wipe) pem key = {NULL, 0};
+    rpc_code code = pem_read(paths->certificate, PEM_BYTES_MAX, &certificate, reterr);
     if (code == RPC_OK)
-        code = pem_read(https->key_file, key, reterr);
+        code = pem_read(paths->key, PEM_BYTES_MAX, &key, reterr);
     if (code != RPC_OK)
         return code;
-    gnutls_datum_t certificate_pem = {certificate->data, certificate->size};
-    gnutls_datum_t key_pem = {key->data, key->size};
+    const gnutls_datum_t certificate_pem = datum_of(&certificate), key_pem = datum_of(&key);
     int result = gnutls_certificate_set_x509_key_mem(
-        gnutls, &certificate_pem, &key_pem, GNUTLS_X509_FMT_PEM);
-    if (result >= 0 && key_is_of_certificate(gnutls))
-        return https->client_ca_file ? trust_clients(https->client_ca_file, gnutls, reterr)
-                                     : RPC_OK;
+        into->gnutls, &certificate_pem, &key_pem, GNUTLS_X509_FMT_PEM);
+    if (result >= 0 && key_is_of_certificate(into->gnutls))
+        return paths->client_ca ? trust_clients(paths, into, reterr) : RPC_OK;
     if (result >= 0)
         result = GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
     return rpc_status_set(reterr,
         result == GNUTLS_E_MEMORY_ERROR ? RPC_RESOURCE_EXHAUSTED : RPC_INVALID_ARGUMENT,
         "https: certificate '%.100s' and key '%.100s' are not taken: %s; both must be PEM, the key "
         "not encrypted and of that certificate",
-        https->certificate_file, https->key_file, gnutls_strerror(result));
+        paths->certificate, paths->key, gnutls_strerror(result));
 }
 
 rpc_code https__credentials_read(
-    const host_https *https, https_credentials **ret, rpc_status *reterr)
+    const https_paths *paths, https_credentials **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(credentials_unrefp) https_credentials *made = calloc(1, sizeof *made);
     if (made)
@@ -147,7 +162,7 @@ rpc_code https__credentials_read(
         free(RPC_TAKE(made));
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "https: no memory for certificates");
     }
-    rpc_code code = credentials_fill(https, made->gnutls, reterr);
+    rpc_code code = credentials_fill(paths, made, reterr);
     if (code == RPC_OK)
         *ret = RPC_TAKE(made);
     return code;
@@ -273,27 +288,89 @@ static bool take_subject(gnutls_x509_crt_t crt, char **ret)
     return *ret != NULL;
 }
 
-bool https__certificate_take(gnutls_session_t session, host_certificate **ret)
+/* The certificate that the client gave; *ret stays NULL where it gave none. False: no memory. */
+static bool peer_of(
+    gnutls_session_t session, gnutls_x509_crt_t *ret, const gnutls_datum_t **ret_der)
 {
     unsigned count = 0;
-    const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
-    if (!chain || count == 0)
+    *ret_der = gnutls_certificate_get_peers(session, &count);
+    if (!*ret_der || count == 0)
         return true;
+    return gnutls_x509_crt_init(ret) == 0 &&
+           gnutls_x509_crt_import(*ret, *ret_der, GNUTLS_X509_FMT_DER) == 0;
+}
+
+static bool read_certificate(
+    gnutls_x509_crt_t crt, const gnutls_datum_t *der, host_certificate **ret)
+{
     RPC_CLEANUP(certificate_unrefp) host_certificate *made = calloc(1, sizeof *made);
-    RPC_CLEANUP(crt_freep) gnutls_x509_crt_t crt = NULL;
     size_t size = sizeof made->sha256;
     if (!made)
         return false;
     atomic_init(&made->holders, 1);
-    if (gnutls_x509_crt_init(&crt) != 0 ||
-        gnutls_x509_crt_import(crt, &chain[0], GNUTLS_X509_FMT_DER) != 0 ||
-        gnutls_fingerprint(GNUTLS_DIG_SHA256, &chain[0], made->sha256, &size) != 0 ||
+    if (gnutls_fingerprint(GNUTLS_DIG_SHA256, der, made->sha256, &size) != 0 ||
         !take_subject(crt, &made->subject) || !take_names(crt, GNUTLS_SAN_DNSNAME, &made->dns) ||
         !take_names(crt, GNUTLS_SAN_URI, &made->uris))
         return false;
     /* Its last second counts, as in GnuTLS. */
     made->ends_ms = ((int64_t)gnutls_x509_crt_get_expiration_time(crt) + 1) * 1000;
     *ret = RPC_TAKE(made);
+    return true;
+}
+
+/* The session has those that are in use now, and *ret_other says whether it had others before.
+ * False: no memory. */
+static bool renew_credentials(https_connection *connection, bool *ret_other)
+{
+    https_credentials *now = credentials_ref(connection->https), *before = connection->credentials;
+    *ret_other = now && now != before;
+    if (!*ret_other ||
+        gnutls_credentials_set(connection->tls, GNUTLS_CRD_CERTIFICATE, now->gnutls) != 0) {
+        https__credentials_unref(now);
+        return !*ret_other;
+    }
+    connection->credentials = now;
+    https__credentials_unref(before);
+    return true;
+}
+
+/* anew: files were read since the handshake; by these its chain has to hold as well. */
+static bool judge(https_connection *connection, bool anew, int64_t now_ms, const char **ret_refusal)
+{
+    RPC_CLEANUP(crt_freep) gnutls_x509_crt_t crt = NULL;
+    const gnutls_datum_t *der = NULL;
+    if (!peer_of(connection->tls, &crt, &der))
+        return false;
+    if (!crt)
+        return true;
+    if (!connection->certificate && !read_certificate(crt, der, &connection->certificate))
+        return false;
+    connection->listed_until_ms = INT64_MAX;
+    if (anew && verify_client(connection->tls) != 0)
+        *ret_refusal = "the client's certificate is of no authority that is trusted here";
+    else if (connection->credentials->crls)
+        *ret_refusal = https__crls_judge(
+            connection->credentials->crls, crt, now_ms, &connection->listed_until_ms);
+    return true;
+}
+
+bool https__certificate_take(https_connection *connection, const char **ret_refusal)
+{
+    const int64_t now_ms = rpc_clock_wall_ms(rpc_clock_system());
+    bool anew = false;
+    *ret_refusal = NULL;
+    if (!renew_credentials(connection, &anew))
+        return false;
+    if ((anew || !connection->certificate_looked_for) &&
+        !judge(connection, anew, now_ms, ret_refusal))
+        return false;
+    connection->certificate_looked_for = true;
+    if (!connection->certificate || *ret_refusal)
+        return true;
+    if (connection->certificate->ends_ms <= now_ms)
+        *ret_refusal = "the client's certificate has expired";
+    else if (connection->listed_until_ms <= now_ms)
+        *ret_refusal = "there is no revocation list of now for the client's certificate";
     return true;
 }
 

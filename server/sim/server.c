@@ -239,17 +239,23 @@ static rpc_code open_https(sim_server *server, rpc_status *reterr)
     return serve(server, &options, false, &server->https, reterr);
 }
 
-/* The endpoints for clients that prove who they are by a certificate. */
-static rpc_code open_mtls(sim_server *server, rpc_status *reterr)
+static host_https_options mtls_options(const host_values *values)
 {
-    const host_values *values = values_of(server);
     host_https_options options = program_https_options(values, "https");
-    if (!*server->mtls_url)
-        return RPC_OK;
     options.address = host_string(values, "listen.mtls.address");
     options.port = (unsigned)host_int(values, "listen.mtls.port");
     options.client_ca_file = host_string(values, "listen.mtls.client_ca");
+    options.client_crl_file = host_string(values, "listen.mtls.client_crl");
     options.client_auth = HOST_CLIENT_REQUEST;
+    return options;
+}
+
+/* The endpoints for clients that prove who they are by a certificate. */
+static rpc_code open_mtls(sim_server *server, rpc_status *reterr)
+{
+    host_https_options options = mtls_options(values_of(server));
+    if (!*server->mtls_url)
+        return RPC_OK;
     return serve(server, &options, true, &server->mtls, reterr);
 }
 
@@ -420,15 +426,15 @@ static rpc_code judge_tls(const rpc_tls_options *tls, const char *setting, rpc_s
                           : rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
 }
 
-/* Of a side server; client_ca: who signs clients' certificates, or NULL. */
-static rpc_code check_tls(const host_values *values, const char *listener, const char *client_ca,
-    const char *setting, rpc_status *reterr)
+/* Of a side server. */
+static rpc_code check_tls(const host_https_options *https, const char *setting, rpc_status *reterr)
 {
-    const host_https_options https = program_https_options(values, listener);
-    const rpc_tls_options tls = {.certificate_file = https.certificate_file,
-        .key_file = https.key_file,
-        .ca_file = client_ca,
-        .client_auth = client_ca ? RPC_CLIENT_AUTH_REQUEST : RPC_CLIENT_AUTH_NONE};
+    const char *crl = https->client_crl_file;
+    const rpc_tls_options tls = {.certificate_file = https->certificate_file,
+        .key_file = https->key_file,
+        .ca_file = https->client_ca_file,
+        .crl_file = crl && crl[0] ? crl : NULL,
+        .client_auth = https->client_ca_file ? RPC_CLIENT_AUTH_REQUEST : RPC_CLIENT_AUTH_NONE};
     return tls.certificate_file ? judge_tls(&tls, setting, reterr) : RPC_OK; /* plain text */
 }
 
@@ -448,14 +454,16 @@ static rpc_code check_dacm_files(const host_values *values, size_t index, rpc_st
 rpc_code sim_server_check(const host_values *values, rpc_status *reterr)
 {
     char mtls_url[SIM_ISSUER_MAX + 1];
+    const host_https_options https = program_https_options(values, "https"),
+                             mtls = mtls_options(values),
+                             ops = program_https_options(values, "ops");
     rpc_code code = check_key_files(values, reterr);
     if (code == RPC_OK)
-        code = check_tls(values, "https", NULL, "listen.https", reterr);
+        code = check_tls(&https, "listen.https", reterr);
     if (code == RPC_OK && sim_settings_mtls_url(values, mtls_url, sizeof mtls_url) && mtls_url[0])
-        code = check_tls(
-            values, "https", host_string(values, "listen.mtls.client_ca"), "listen.mtls", reterr);
+        code = check_tls(&mtls, "listen.mtls", reterr);
     if (code == RPC_OK)
-        code = check_tls(values, "ops", NULL, "listen.ops", reterr);
+        code = check_tls(&ops, "listen.ops", reterr);
     for (size_t i = 0; code == RPC_OK && i < host_list_count(values, "dacms"); i++)
         code = check_dacm_files(values, i, reterr);
     return code;
@@ -473,18 +481,26 @@ static rpc_code renew_dacms(sim_server *server, rpc_status *reterr)
     return code;
 }
 
+static rpc_code reload_https(sim_server *server, const host_values *values, rpc_status *reterr)
+{
+    const host_https_options https = program_https_options(values, "https"),
+                             mtls = mtls_options(values),
+                             ops = program_https_options(values, "ops");
+    rpc_code code = host_https_reload(server->https, &https, reterr);
+    if (code == RPC_OK && server->mtls)
+        code = host_https_reload(server->mtls, &mtls, reterr);
+    return code == RPC_OK ? host_https_reload(server->ops, &ops, reterr) : code;
+}
+
 rpc_code sim_server_reload(sim_server *server, const host_settings *settings, rpc_status *reterr)
 {
-    rpc_code code = sim_server_check(host_settings_values(settings), reterr);
+    const host_values *values = host_settings_values(settings);
+    rpc_code code = sim_server_check(values, reterr);
     if (code == RPC_OK)
-        code = reload_keys(server, host_settings_values(settings), reterr);
+        code = reload_keys(server, values, reterr);
     if (code == RPC_OK)
         code = renew_dacms(server, reterr);
-    if (code == RPC_OK)
-        code = host_https_reload(server->https, reterr);
-    if (code == RPC_OK && server->mtls)
-        code = host_https_reload(server->mtls, reterr);
-    return code == RPC_OK ? host_https_reload(server->ops, reterr) : code;
+    return code == RPC_OK ? reload_https(server, values, reterr) : code;
 }
 
 const char *sim_server_url(const sim_server *server)

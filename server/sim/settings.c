@@ -39,6 +39,7 @@ const host_setting sim_settings[] = {
         "address for clients that come with a certificate (RFC 8705); empty: none"),
     NUMBER("listen.mtls.port", NULL, 0, 65535, "7544", "its port; 0: none"),
     RELOADED("listen.mtls.client_ca", 0, "", "who may have signed client certificates, PEM"),
+    RELOADED("listen.mtls.client_crl", 0, "", "revocation lists of these CAs, PEM; empty: none"),
     TEXT("listen.mtls.url", 0, "",
         "base of its endpoints as clients see them; empty: the issuer with this port"),
     TEXT("listen.ops.address", 0, "127.0.0.1", "address for metrics and health"),

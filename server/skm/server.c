@@ -187,11 +187,23 @@ static void get_health(void *ctx, host_request *request)
     host_health_handle(server->health, request);
 }
 
+/* Without routes. Whom it asks for a certificate is one question with the other listener's. */
+static host_https_options https_options(const host_values *values)
+{
+    host_https_options options = program_https_options(values, "https");
+    if (options.certificate_file) {
+        options.client_ca_file = host_string(values, "listen.keys.client_ca");
+        options.client_crl_file = host_string(values, "listen.keys.client_crl");
+        options.client_auth = HOST_CLIENT_REQUEST;
+    }
+    return options;
+}
+
 static rpc_code open_https(skm_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     host_route routes[SKM_HTTPS_ROUTES + 2];
-    host_https_options options = program_https_options(values, "https");
+    host_https_options options = https_options(values);
     skm_https_routes(&server->service, routes);
     routes[SKM_HTTPS_ROUTES] = (host_route){.path = "/metrics",
         .handle = host_metrics_handle,
@@ -201,10 +213,6 @@ static rpc_code open_https(skm_server *server, rpc_status *reterr)
         .path = "/healthz", .handle = get_health, .ctx = server, .in_place = true};
     options.routes = routes;
     options.route_count = SKM_HTTPS_ROUTES + 2;
-    if (options.certificate_file) {
-        options.client_ca_file = host_string(values, "listen.keys.client_ca");
-        options.client_auth = HOST_CLIENT_REQUEST;
-    }
     program_http_workers(values, &options);
     options.log = server->service.log;
     options.metrics = server->service.metrics;
@@ -273,10 +281,11 @@ static rpc_code judge_tls(const rpc_tls_options *tls, const char *setting, rpc_s
 rpc_code skm_server_check(const host_values *values, rpc_status *reterr)
 {
     const rpc_tls_options keys = skm_signing_keys_tls(values);
-    const host_https_options https = program_https_options(values, "https");
+    const host_https_options https = https_options(values);
     const rpc_tls_options tls = {.certificate_file = https.certificate_file,
         .key_file = https.key_file,
         .ca_file = keys.ca_file,
+        .crl_file = keys.crl_file,
         .client_auth = RPC_CLIENT_AUTH_REQUEST};
     rpc_code code = skm_master_check(values, reterr);
     if (code == RPC_OK)
@@ -289,13 +298,14 @@ rpc_code skm_server_check(const host_values *values, rpc_status *reterr)
 rpc_code skm_server_reload(skm_server *server, const host_settings *settings, rpc_status *reterr)
 {
     const host_values *values = host_settings_values(settings);
+    const host_https_options https = https_options(values);
     rpc_code code = skm_server_check(values, reterr);
     if (code == RPC_OK)
         code = skm_tokens_reload(server->service.tokens, values, reterr);
     if (code == RPC_OK)
         code = skm_signing_keys_reload(server->keys, values, reterr);
     if (code == RPC_OK)
-        code = host_https_reload(server->https, reterr);
+        code = host_https_reload(server->https, &https, reterr);
     if (code == RPC_OK)
         skm_course_confirm(&server->service.course);
     return code;

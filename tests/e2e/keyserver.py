@@ -3,6 +3,7 @@
 with a key pair of their own, and verifiers that hold the root."""
 import ctypes
 import ctypes.util
+import datetime
 import hashlib
 import json
 import os
@@ -19,8 +20,12 @@ import urllib.error
 import urllib.request
 
 import grpc
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey, Ed25519PublicKey)
 
+import configured
 import harness
 from harness import b64url, unb64url
 from skms.v1 import admin_pb2 as admin
@@ -31,6 +36,24 @@ from skms.v1 import signing_keys_pb2_grpc as keys_grpc
 DACM = "https://dacm.example/"
 SECRET = "correct horse battery staple"
 sodium = ctypes.CDLL(ctypes.util.find_library("sodium") or "libsodium.so.23")
+
+
+def revocation_list(pki, *names):
+    """ca.crl in a folder of dacm pki, with the certificates of these names in it."""
+    issuer = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
+    key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
+    now = datetime.datetime.utcnow()
+    made = (x509.CertificateRevocationListBuilder().issuer_name(issuer.subject)
+            .last_update(now - datetime.timedelta(minutes=1))
+            .next_update(now + datetime.timedelta(days=1)))
+    for name in names:
+        certificate = x509.load_pem_x509_certificate((pki / f"{name}.crt").read_bytes())
+        made = made.add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+            .revocation_date(now).build())
+    digest = None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256()
+    (pki / "ca.crl").write_bytes(made.sign(key, digest).public_bytes(serialization.Encoding.PEM))
+    return pki / "ca.crl"
 
 
 class Skms:
@@ -128,6 +151,13 @@ class Skms:
         self.process.send_signal(signal.SIGTERM)
         _, told = self.process.communicate(timeout=60)
         return self.process.returncode, told.decode()
+
+    def reload(self, said="reloaded"):
+        """SIGHUP; returns once the log says how it went."""
+        self.config_file.write_text(json.dumps(self.config, indent=1))
+        before = self.log().count(said)
+        self.process.send_signal(signal.SIGHUP)
+        configured.wait_until(said, lambda: self.log().count(said) > before)
 
     def kill(self):
         self.process.kill()

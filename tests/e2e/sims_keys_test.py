@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import configured
 import issued
+import keyserver
 from harness import b64url, bearer, unb64url
 from issued import ANNA, UNAUTHENTICATED
 from sims import rsa_jwk
@@ -258,6 +259,27 @@ class MustBeBound(Case):
             self.assertEqual(client.exchange(code).json["error"], "invalid_request")
         finally:
             client.certificate = "val"
+        self.assertIn("cnf", self.world.body(client.exchange(code).json["access_token"]))
+
+    def configured_anew(self):
+        self.world.config_file.write_text(json.dumps(self.world.config))
+        said = self.world.read_log().count("reload")
+        self.world.daemon.send_signal(signal.SIGHUP)
+        configured.wait_until("an answer to SIGHUP",
+                              lambda: self.world.read_log().count("reload") > said)
+
+    def test_simsd_gives_no_token_for_a_certificate_that_was_revoked(self):
+        client, code = self.world.login(client=self.world.native)
+        crl = keyserver.revocation_list(self.world.dir / "pki", "val")
+        self.world.config["listen"]["mtls"]["client_crl"] = str(crl)
+        self.configured_anew()
+        try:
+            reply = client.exchange(code)
+            self.assertEqual(reply.status, 403, reply.text)
+            self.assertIn("was revoked", reply.text)
+        finally:
+            keyserver.revocation_list(self.world.dir / "pki")
+            self.configured_anew()
         self.assertIn("cnf", self.world.body(client.exchange(code).json["access_token"]))
 
 

@@ -4,10 +4,11 @@ is another one, health, metrics, SIGHUP."""
 import json
 import os
 import re
-import signal
 import subprocess
 import threading
 import unittest
+
+import grpc
 
 import harness
 import keygiver
@@ -211,21 +212,43 @@ class SkmsProgram(unittest.TestCase):
                 ["openssl", "s_client", "-connect", server.address, "-alpn", "h2"], input="",
                 capture_output=True, text=True, timeout=60)
             return done.stdout[done.stdout.index("-----BEGIN"):done.stdout.index("-----END")]
-
-        def reload(expected):
-            before = server.log().count(expected)
-            server.process.send_signal(signal.SIGHUP)
-            wait_until(expected, lambda: server.log().count(expected) > before)
         first = serial()
         server.certificate("skmsd")
-        reload("reloaded certificates")
+        server.reload("reloaded certificates")
         second = serial()
         self.assertNotEqual(first, second)
         good = certificate.read_text()
         certificate.write_text("no certificate")
-        reload("listen.keys")
+        server.reload("listen.keys")
         self.assertEqual(serial(), second)
         certificate.write_text(good)
+        self.assertEqual(server.stop()[0], 0)
+
+    def test_revoked_certificate_gets_nothing_by_either_listener(self):
+        server = self.server()
+        server.add(keyserver.DACM)
+        gone, other = (server.client(name) for name in ("gone.example", "other.example"))
+        path = f"/ss-kir/v1/key-records?val-service-id={keyserver.DACM}"
+        for client in (gone, other):
+            client.keys()
+            self.assertEqual(server.get(path, client.name)[0], 200)
+        crl = keyserver.revocation_list(server.pki, "gone.example")
+        server.config["listen"]["keys"]["client_crl"] = str(crl)
+        server.reload("reloaded certificates")
+        status, _, body = server.get(path, "gone.example")
+        self.assertEqual(status, 403, body)
+        self.assertIn(b"was revoked", body)
+        files = [(server.pki / f"gone.example.{kind}").read_bytes() for kind in ("crt", "key")]
+        with self.assertRaises(grpc.RpcError) as error:
+            server.stub(tuple(files)).GetSigningKey(
+                keys.GetSigningKeyRequest(purpose=keys.PURPOSE_MANIFESTS), timeout=60)
+        self.assertEqual(error.exception.code(), grpc.StatusCode.UNAVAILABLE)  # no handshake
+        other.keys()
+        self.assertEqual(server.get(path, "other.example")[0], 200)
+        self.assertEqual(server.get("/healthz")[0], 200)
+        crl.write_text("no list")
+        server.reload("listen.keys")
+        self.assertEqual(server.get(path, "gone.example")[0], 403)
         self.assertEqual(server.stop()[0], 0)
 
     def test_watchers_are_bounded_and_counted(self):

@@ -78,3 +78,27 @@ void test_cert_free(test_cert *cert)
     X509_free(cert->cert);
     EVP_PKEY_free(cert->key);
 }
+
+char *test_crl(const test_cert *ca, const test_cert *cert, long from, long to)
+{
+    X509_CRL *crl = X509_CRL_new();
+    ASN1_TIME *since = X509_gmtime_adj(NULL, from), *until = X509_gmtime_adj(NULL, to);
+    X509_CRL_set_version(crl, 1);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->cert));
+    X509_CRL_set1_lastUpdate(crl, since);
+    X509_CRL_set1_nextUpdate(crl, until);
+    if (cert) {
+        X509_REVOKED *entry = X509_REVOKED_new();
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(cert->cert));
+        X509_REVOKED_set_revocationDate(entry, since);
+        X509_CRL_add0_revoked(crl, entry);
+    }
+    assert_true(X509_CRL_sign(crl, ca->key, NULL) > 0);
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509_CRL(bio, crl);
+    char *text = bio_text(bio);
+    X509_CRL_free(crl);
+    ASN1_TIME_free(since);
+    ASN1_TIME_free(until);
+    return text;
+}

@@ -20,5 +20,8 @@ test_cert test_intermediate(const test_cert *ca, const char *name);
 test_cert test_cert_issue(
     const test_cert *ca, const char *name, const char *san, long valid_from, long valid_to);
 void test_cert_free(test_cert *cert);
+/** The CA's revocation list (PEM, free()) with cert in it, unless that is NULL; good from and to,
+ *  seconds from now. */
+char *test_crl(const test_cert *ca, const test_cert *cert, long from, long to);
 
 #endif

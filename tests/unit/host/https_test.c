@@ -380,7 +380,8 @@ TEST(https_reload_serves_the_new_certificate_to_new_connections)
     https_issue(&with, "two");
     https_has(curl_tls(https, &old, ""), "HTTP/1.1 200 "); /* not before the reload */
     rpc_status status;
-    assert_int_equal(host_https_reload(https, &status), RPC_OK);
+    const host_https_options options = options_for(with.certificate, with.key);
+    assert_int_equal(host_https_reload(https, &options, &status), RPC_OK);
     https_has(curl_tls(https, &with, ""), "HTTP/1.1 200 ");
     https_has(curl_tls(https, &old, ""), "curl: 60"); /* not verified */
     host_https_stop(https);
@@ -393,12 +394,13 @@ TEST(https_reload_that_fails_keeps_the_old_certificate)
     https_issue(&other, "two");
     host_https *https = start_tls(&with);
     rpc_status status;
+    const host_https_options options = options_for(with.certificate, with.key);
     assert_int_equal(rename(other.key, with.key), 0);
-    assert_int_equal(host_https_reload(https, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(host_https_reload(https, &options, &status), RPC_INVALID_ARGUMENT);
     https_has(status.message, with.key);
     https_has(curl_tls(https, &with, ""), "HTTP/1.1 200 ");
     assert_int_equal(unlink(with.certificate), 0);
-    assert_int_equal(host_https_reload(https, &status), RPC_NOT_FOUND);
+    assert_int_equal(host_https_reload(https, &options, &status), RPC_NOT_FOUND);
     https_has(status.message, with.certificate);
     https_has(curl_tls(https, &with, ""), "HTTP/1.1 200 ");
     host_https_stop(https);
@@ -408,8 +410,27 @@ TEST(https_reload_without_certificate_does_nothing)
 {
     host_https *https = start_plain();
     rpc_status status;
-    assert_int_equal(host_https_reload(https, &status), RPC_OK);
+    const host_https_options options = options_for(NULL, "");
+    assert_int_equal(host_https_reload(https, &options, &status), RPC_OK);
     https_has(https_curl(https, "", "/hello"), "200 ");
+    host_https_stop(https);
+}
+
+TEST(https_reload_takes_files_of_other_names)
+{
+    https_files with = https_new_files(), other = https_new_files();
+    https_issue(&with, "one");
+    https_issue(&other, "two");
+    host_https *https = start_tls(&with);
+    rpc_status status;
+    host_https_options options = options_for(other.certificate, other.key);
+    assert_int_equal(host_https_reload(https, &options, &status), RPC_OK);
+    https_has(curl_tls(https, &other, ""), "HTTP/1.1 200 ");
+    https_has(curl_tls(https, &with, ""), "curl: 60");
+    options = options_for(NULL, NULL);
+    assert_int_equal(host_https_reload(https, &options, &status), RPC_FAILED_PRECONDITION);
+    https_has(status.message, "restart");
+    https_has(curl_tls(https, &other, ""), "HTTP/1.1 200 ");
     host_https_stop(https);
 }
 

@@ -4,7 +4,9 @@
 #include "https_client.h"
 #include "test.h"
 
+#include <openssl/pem.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,8 +39,9 @@ static const host_route routes[] = {
 /* A server, and CAs of clients. */
 typedef struct fixture {
     https_files files;
-    char client_ca[300], cert[300], key[300];
+    char client_ca[300], client_crl[300], cert[300], key[300];
     test_cert ca;
+    host_https_options options;
     host_https *https;
 } fixture;
 
@@ -48,16 +51,17 @@ static void clients_of(fixture *it, const char *name)
     https_write_file(it->client_ca, it->ca.cert_pem);
 }
 
-static void set_up(fixture *it, host_client_auth auth, unsigned request_s)
+static void prepare(fixture *it, host_client_auth auth, unsigned request_s)
 {
     const char *dir = test_tmpdir();
+    snprintf(it->client_crl, sizeof it->client_crl, "%s/clients.crl", dir);
     snprintf(it->client_ca, sizeof it->client_ca, "%s/clients.pem", dir);
     snprintf(it->cert, sizeof it->cert, "%s/client.pem", dir);
     snprintf(it->key, sizeof it->key, "%s/client-key.pem", dir);
     it->files = https_new_files();
     https_issue(&it->files, "server");
     clients_of(it, "clients");
-    const host_https_options options = {.address = "127.0.0.1",
+    it->options = (host_https_options){.address = "127.0.0.1",
         .certificate_file = it->files.certificate,
         .key_file = it->files.key,
         .client_ca_file = auth == HOST_CLIENT_NONE ? NULL : it->client_ca,
@@ -66,7 +70,12 @@ static void set_up(fixture *it, host_client_auth auth, unsigned request_s)
         .route_count = sizeof routes / sizeof *routes,
         .workers = 1,
         .limits = {.connections_per_address = 200, .idle_s = 60, .request_s = request_s}};
-    it->https = https_start(&options);
+}
+
+static void set_up(fixture *it, host_client_auth auth, unsigned request_s)
+{
+    prepare(it, auth, request_s);
+    it->https = https_start(&it->options);
 }
 
 static void tear_down(fixture *it)
@@ -202,16 +211,191 @@ TEST(https_reload_takes_the_clients_ca_too)
     https_has(curl_with(&it, true, ""), "subject CN=old\n");
     clients_of(&it, "new clients");
     rpc_status status;
-    assert_int_equal(host_https_reload(it.https, &status), RPC_OK);
+    assert_int_equal(host_https_reload(it.https, &it.options, &status), RPC_OK);
     https_lacks(curl_with(&it, true, ""), "HTTP/1.1");
     become(&it, &it.ca, "new", -60, 3600);
     https_has(curl_with(&it, true, ""), "subject CN=new\n");
     https_write_file(it.client_ca, "none\n");
-    assert_int_equal(host_https_reload(it.https, &status), RPC_INVALID_ARGUMENT);
+    assert_int_equal(host_https_reload(it.https, &it.options, &status), RPC_INVALID_ARGUMENT);
     https_has(status.message, it.client_ca);
     https_has(curl_with(&it, true, ""), "subject CN=new\n");
     test_cert_free(&old);
     tear_down(&it);
+}
+
+/* ---- revocation --------------------------------------------------------------------------------
+ */
+
+/* A list by ca, with the fixture's client in it where it is revoked. */
+static void list(const fixture *it, const test_cert *ca, bool revoked, long from, long to)
+{
+    test_cert cert = {.cert_pem = NULL};
+    if (revoked) {
+        FILE *file = fopen(it->cert, "r");
+        assert_non_null(file);
+        cert.cert = PEM_read_X509(file, NULL, NULL, NULL);
+        fclose(file);
+    }
+    char *text = test_crl(ca, revoked ? &cert : NULL, from, to);
+    https_write_file(it->client_crl, text);
+    free(text);
+    X509_free(cert.cert);
+}
+
+static void set_up_listed(fixture *it)
+{
+    prepare(it, HOST_CLIENT_REQUEST, 30);
+    become(it, &it->ca, "client", -60, 3600);
+    list(it, &it->ca, false, -60, 3600);
+    it->options.client_crl_file = it->client_crl;
+    it->https = https_start(&it->options);
+}
+
+static void reload(fixture *it)
+{
+    rpc_status status;
+    if (host_https_reload(it->https, &it->options, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+}
+
+TEST(https_client_certificate_that_was_revoked_is_refused)
+{
+    static const char *const versions[] = {"--tlsv1.3", "--tls-max 1.2"};
+    fixture it;
+    set_up_listed(&it);
+    for (size_t i = 0; i < 2; i++)
+        https_has(curl_with(&it, true, versions[i]), "subject CN=client\n");
+    list(&it, &it.ca, true, -60, 3600);
+    reload(&it);
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = curl_with(&it, true, versions[i]);
+        https_has(text, "HTTP/1.1 403 ");
+        https_has(text, "was revoked");
+        https_has(curl_with(&it, false, versions[i]), "sha256 none\n");
+    }
+    become(&it, &it.ca, "another", -60, 3600);
+    https_has(curl_with(&it, true, ""), "subject CN=another\n");
+    tear_down(&it);
+}
+
+TEST(https_client_certificate_of_whom_no_list_says_anything_now_is_refused)
+{
+    fixture it;
+    set_up_listed(&it);
+    list(&it, &it.ca, false, -7200, -3600);
+    reload(&it);
+    https_has(curl_with(&it, true, ""), "there is no revocation list of now");
+    list(&it, &it.ca, false, 3600, 7200);
+    reload(&it);
+    https_has(curl_with(&it, true, ""), "there is no revocation list of now");
+    list(&it, &it.ca, false, -60, 3600);
+    reload(&it);
+    https_has(curl_with(&it, true, ""), "subject CN=client\n");
+    /* two authorities, a list of one */
+    test_cert other = test_ca("other clients");
+    char both[8000];
+    snprintf(both, sizeof both, "%s%s", it.ca.cert_pem, other.cert_pem);
+    https_write_file(it.client_ca, both);
+    reload(&it);
+    https_has(curl_with(&it, true, ""), "subject CN=client\n");
+    become(&it, &other, "client", -60, 3600);
+    https_has(curl_with(&it, true, ""), "there is no revocation list of now");
+    test_cert_free(&other);
+    tear_down(&it);
+}
+
+TEST(https_revocation_lists_that_are_none_or_of_strangers_are_not_taken)
+{
+    fixture it;
+    rpc_status status;
+    set_up_listed(&it);
+    test_cert stranger = test_ca("clients"); /* the name alone is the same */
+    list(&it, &stranger, false, -60, 3600);
+    assert_int_equal(host_https_reload(it.https, &it.options, &status), RPC_INVALID_ARGUMENT);
+    https_has(status.message, it.client_crl);
+    static const char *const wrong[] = {"", "none\n", "-----BEGIN X509 CRL-----\nAAAA\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        https_write_file(it.client_crl, wrong[i]);
+        assert_int_equal(host_https_reload(it.https, &it.options, &status), RPC_INVALID_ARGUMENT);
+        https_has(status.message, it.client_crl);
+    }
+    https_has(curl_with(&it, true, ""), "subject CN=client\n"); /* by the list of before */
+    test_cert_free(&stranger);
+    tear_down(&it);
+}
+
+/* A connection that is kept open, by somebody who has a certificate. */
+typedef struct kept {
+    FILE *in, *out;
+    pid_t pid;
+} kept;
+
+static kept keep_open(const fixture *it)
+{
+    int to[2], from[2];
+    char address[40];
+    kept made;
+    snprintf(address, sizeof address, "127.0.0.1:%u", https_port(it->https));
+    assert_int_equal(pipe(to), 0);
+    assert_int_equal(pipe(from), 0);
+    made.pid = fork();
+    assert_true(made.pid >= 0);
+    if (made.pid == 0) {
+        dup2(to[0], 0);
+        dup2(from[1], 1);
+        close(to[1]);
+        close(from[0]);
+        execlp("openssl", "openssl", "s_client", "-quiet", "-connect", address, "-CAfile",
+            it->files.ca, "-cert", it->cert, "-key", it->key, (char *)NULL);
+        _exit(127);
+    }
+    close(to[0]);
+    close(from[1]);
+    made.in = fdopen(to[1], "w");
+    made.out = fdopen(from[0], "r");
+    return made;
+}
+
+/* The first line of the answer; reads what it is told is the last line. */
+static void ask(kept *k, const char *last, char ret[100])
+{
+    char line[1000];
+    fputs("GET /who HTTP/1.1\r\nHost: x\r\n\r\n", k->in);
+    assert_int_equal(fflush(k->in), 0);
+    assert_non_null(fgets(ret, 100, k->out));
+    do
+        assert_non_null(fgets(line, sizeof line, k->out));
+    while (!strstr(line, last));
+}
+
+TEST(https_client_certificate_that_is_revoked_while_connected_ends_its_connection)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        fixture it;
+        char line[100];
+        set_up_listed(&it);
+        kept k = keep_open(&it);
+        ask(&k, "uri ", line);
+        https_has(line, "HTTP/1.1 200 ");
+        reload(&it);
+        ask(&k, "uri ", line);
+        https_has(line, "HTTP/1.1 200 ");
+        if (i == 0) {
+            list(&it, &it.ca, true, -60, 3600);
+        } else { /* the authority is trusted no more */
+            test_cert_free(&it.ca);
+            clients_of(&it, "new clients");
+            list(&it, &it.ca, false, -60, 3600);
+        }
+        reload(&it);
+        ask(&k, i == 0 ? "was revoked" : "no authority that is trusted", line);
+        https_has(line, "HTTP/1.1 403 ");
+        assert_null(fgets(line, sizeof line, k.out)); /* the end */
+        fclose(k.in);
+        fclose(k.out);
+        assert_int_equal(waitpid(k.pid, NULL, 0), k.pid);
+        tear_down(&it);
+    }
 }
 
 TEST(https_handshakes_that_are_never_finished_are_ended_and_keep_nobody_out)

@@ -304,44 +304,13 @@ TEST(a_connection_ends_when_its_certificate_expires)
     fixture_stop(&f);
 }
 
-/* A list of the fixture's CA, with cert in it unless that is NULL. */
-static char *make_crl(const test_cert *ca, const test_cert *cert)
-{
-    X509_CRL *crl = X509_CRL_new();
-    ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *later = X509_gmtime_adj(NULL, 86400);
-    X509_CRL_set_version(crl, 1);
-    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->cert));
-    X509_CRL_set1_lastUpdate(crl, now);
-    X509_CRL_set1_nextUpdate(crl, later);
-    if (cert) {
-        X509_REVOKED *entry = X509_REVOKED_new();
-        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(cert->cert));
-        X509_REVOKED_set_revocationDate(entry, now);
-        X509_CRL_add0_revoked(crl, entry);
-    }
-    assert_true(X509_CRL_sign(crl, ca->key, NULL) > 0);
-    BIO *bio = BIO_new(BIO_s_mem());
-    PEM_write_bio_X509_CRL(bio, crl);
-    char *data;
-    long size = BIO_get_mem_data(bio, &data);
-    char *text = malloc((size_t)size + 1); /* the BIO's bytes do not end with a NUL */
-    assert_non_null(text);
-    memcpy(text, data, (size_t)size);
-    text[size] = '\0';
-    BIO_free(bio);
-    X509_CRL_free(crl);
-    ASN1_TIME_free(now);
-    ASN1_TIME_free(later);
-    return text;
-}
-
 TEST(a_revoked_certificate_is_refused_and_one_that_is_not_is_taken)
 {
     fixture f;
     fixture_init(&f);
     fixture_start(&f);
     test_cert other = test_cert_issue(&f.ca, "other", "URI:https://other.example", -60, 3600);
-    char *crl = make_crl(&f.ca, &other);
+    char *crl = test_crl(&f.ca, &other, -60, 86400);
     rpc_tls_options tls = tls_of(&f, crl);
     rpc_status status = {0};
     if (rpc_listener_set_tls(f.listener, &tls, &status) != RPC_OK)
@@ -370,7 +339,7 @@ TEST(a_running_connection_ends_when_its_certificate_is_revoked)
     client_call call = {0};
     client_start(&call, &f, "/rpctest.Echo/Chat", NULL);
     flag_wait(&f.started, 1);
-    char *crl = make_crl(&f.ca, &f.client_cert);
+    char *crl = test_crl(&f.ca, &f.client_cert, -60, 86400);
     rpc_tls_options tls = tls_of(&f, crl);
     rpc_status status = {0};
     assert_int_equal(rpc_listener_set_tls(f.listener, &tls, &status), RPC_OK);
@@ -400,7 +369,7 @@ static void refuse_crl(const char *crl, const char *word)
 TEST(a_revocation_list_of_another_ca_is_refused)
 {
     test_cert stranger = test_ca("test CA"); /* its name is the same, its key is not */
-    char *crl = make_crl(&stranger, NULL);
+    char *crl = test_crl(&stranger, NULL, -60, 86400);
     refuse_crl(crl, "not signed by a CA of the ca_file");
     free(crl);
     test_cert_free(&stranger);
