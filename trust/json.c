@@ -109,7 +109,9 @@ uint8_t *trust__base64url_decode(rpc_bytes text, size_t *ret_size)
         *ret_size = 0;
         return bytes;
     }
-    if (sodium_base642bin(bytes, room, (const char *)text.data, text.size, NULL, ret_size, NULL,
+    /* libsodium 1.0.18 takes the bytes AD and DF for '-' and '_' */
+    if (rpc_printable_run(text) != text.size ||
+        sodium_base642bin(bytes, room, (const char *)text.data, text.size, NULL, ret_size, NULL,
             sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0) {
         free(bytes);
         return NULL;

@@ -135,6 +135,8 @@ bool sim__token_read(const sim__keys *keys, sim__use use, const char *text,
     const char *end = NULL;
     if (chars == SIM_CODE_MAX || strncmp(text, prefixes[use], PREFIX_CHARS) != 0)
         return false;
+    if (rpc_printable_run(rpc_bytes_of(text, chars)) != chars) /* libsodium takes DF for '_' */
+        return false;
     if (sodium_base642bin(raw, sizeof raw, text + PREFIX_CHARS, chars - PREFIX_CHARS, NULL, &size,
             &end, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         size != sizeof raw || end != text + chars)

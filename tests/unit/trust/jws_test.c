@@ -90,6 +90,40 @@ TEST(jws_that_we_sign_verifies_and_every_changed_byte_does_not)
     trust_signer_free(signer);
 }
 
+/* Of a signature the bytes count that it stands for, so each of its letters must have one form. */
+TEST(letters_of_a_signature_have_one_form)
+{
+    trust_signer *signer;
+    rpc_status status;
+    assert_int_equal(trust_signer_generate(TRUST_FOR_TOKENS, &signer, &status), RPC_OK);
+    char *jwks = trust_signer_public_jwks(signer), *jws = NULL, payload[32];
+    trust_keyring *ring = ring_of(jwks);
+    trust_jws verified;
+    for (unsigned i = 0; !jws || !strchr(strrchr(jws, '.'), '-') || !strchr(strrchr(jws, '.'), '_');
+         i++) {
+        free(jws);
+        snprintf(payload, sizeof payload, "{\"a\":%u}", i);
+        assert_int_equal(
+            trust_jws_sign(signer, "at+jwt", rpc_bytes_str(payload), &jws, &status), RPC_OK);
+    }
+    const size_t size = strlen(jws);
+    for (size_t i = (size_t)(strrchr(jws, '.') - jws); i < size; i++) {
+        const char was = jws[i];
+        for (unsigned value = 0; value < 256; value++) {
+            jws[i] = (char)value;
+            if (jws[i] != was)
+                assert_int_not_equal(trust_jws_verify(rpc_bytes_of(jws, size), 4096, ring, at_jwt,
+                                         &verified, &status),
+                    TRUST_VALID);
+        }
+        jws[i] = was;
+    }
+    free(jws);
+    free(jwks);
+    trust_keyring_unref(ring);
+    trust_signer_free(signer);
+}
+
 TEST(jws_under_an_unknown_kid_is_no_key_and_not_invalid)
 {
     trust_signer *a, *b;
