@@ -146,7 +146,8 @@ static rpc_code open_service(skm_server *server, rpc_status *reterr)
         server->health, &service->tokens, reterr);
     if (code != RPC_OK)
         return code;
-    service->watchers = skm_watchers_new(service, (size_t)host_int(values, "keysets.watchers_max"));
+    service->watchers = skm_watchers_new(service, (size_t)host_int(values, "keysets.watchers_max"),
+        (size_t)host_int(values, "keysets.watchers_per_peer"));
     if (!service->watchers)
         return no_memory(reterr);
     return skm_tender_start(

@@ -66,7 +66,10 @@ const host_setting skm_settings[] = {
         "revoked"),
     NUMBER("keysets.max_age_s", "s", 0, 3600, "300", "caches may keep /.well-known/jwks.json"),
     NUMBER("keysets.watchers_max", NULL, 1, 1000000, "10000",
-        "calls of WatchKeys at a time; more are told to come later"),
+        "calls of WatchKeys at a time of callers without a certificate, and as many of those with "
+        "one; more are told to come later"),
+    NUMBER("keysets.watchers_per_peer", NULL, 1, 1000000, "1000",
+        "of these, of one certificate, or without one of one address (of IPv6: a /64)"),
     NUMBER("enrolments.token_life_s", "s", 60, 604800, "3600", "an enrolment's token is good"),
     NUMBER("signing.count_interval_s", "s", 1, 3600, "60",
         "how often the audit trail is told what delegated keys signed"),

@@ -67,7 +67,7 @@ const char *skm_caller_name(const rpc_call *call);
 /* ---- WatchKeys (watch.c) ---- */
 
 /** At most max at a time. NULL when memory is short. */
-RPC_MUST_USE skm_watchers *skm_watchers_new(skm_service *service, size_t max);
+RPC_MUST_USE skm_watchers *skm_watchers_new(skm_service *service, size_t max, size_t per_peer_max);
 /** Ends each call with UNAVAILABLE, and refuses new ones: they would otherwise run until the server
  *  has waited for them (limits.drain_ms). */
 void skm_watchers_stop(skm_watchers *watchers);

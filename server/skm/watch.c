@@ -2,12 +2,18 @@
 /* WatchKeys: each call is sent the newest set whenever there is one that it does not have. What a
  * slow reader missed in between it is never sent. */
 #include "skm_internal.h"
+#include "watch_peers.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #define SEND_ARENA (1u << 20)
+#define NO_MEMORY  "WatchKeys: no memory; try again later"
 #define STOPPING   "WatchKeys: the server stops; watch again"
+#define TOO_MANY   "WatchKeys: too many watch already (keysets.watchers_max); ask with GetKeySet"
+#define PEER_HAS_TOO_MANY                                                                          \
+    "WatchKeys: this certificate, or without one this address, watches too often already "         \
+    "(keysets.watchers_per_peer); ask with GetKeySet"
 
 typedef struct watch {
     atomic_uint refs; /* of the call, the list, and each post that is under way */
@@ -18,16 +24,19 @@ typedef struct watch {
     uint64_t have_root;
     uint64_t sent; /* serial */
     bool asked, over;
-    bool listed; /* under the lock of the list, as the two that follow */
+    bool listed; /* under the lock of the list, as what follows */
+    skm_watch_peer *peer;
     struct watch *next, **link;
 } watch;
 
-/* The lock is held for posting only. */
+/* The lock is held for posting only. Strangers and those with a certificate have `max` places each,
+ * so that strangers keep no SKM-C out. */
 struct skm_watchers {
     skm_service *service;
     pthread_mutex_t lock;
     watch *first;
-    size_t count, max;
+    size_t counts[2], max, per_peer_max; /* counts: without and with a certificate */
+    skm_watch_peers peers;
     bool stopping; /* under the lock */
     host_counter *refused;
 };
@@ -46,24 +55,44 @@ static void drop_context(void *arg)
 /* ---- the list ----------------------------------------------------------------------------------
  */
 
-static rpc_code list_add(skm_watchers *watchers, watch *w)
+/* (lock) NULL: there is room. */
+static const char *objection(const skm_watchers *watchers, const skm_watch_peer *peer)
+{
+    if (watchers->stopping)
+        return STOPPING;
+    if (!peer)
+        return NO_MEMORY;
+    if (watchers->counts[peer->certified] >= watchers->max)
+        return TOO_MANY;
+    return peer->count < watchers->per_peer_max ? NULL : PEER_HAS_TOO_MANY;
+}
+
+/* (lock) */
+static void insert(skm_watchers *watchers, watch *w)
+{
+    atomic_fetch_add(&w->refs, 1);
+    watchers->counts[w->peer->certified]++;
+    w->peer->count++;
+    w->listed = true;
+    w->next = watchers->first;
+    w->link = &watchers->first;
+    if (w->next)
+        w->next->link = &w->next;
+    watchers->first = w;
+}
+
+/* NULL: it is listed; or why it cannot be. */
+static const char *list_add(skm_watchers *watchers, watch *w)
 {
     pthread_mutex_lock(&watchers->lock);
-    const rpc_code code = watchers->stopping                ? RPC_UNAVAILABLE
-                          : watchers->count < watchers->max ? RPC_OK
-                                                            : RPC_RESOURCE_EXHAUSTED;
-    if (code == RPC_OK) {
-        atomic_fetch_add(&w->refs, 1);
-        watchers->count++;
-        w->listed = true;
-        w->next = watchers->first;
-        w->link = &watchers->first;
-        if (w->next)
-            w->next->link = &w->next;
-        watchers->first = w;
-    }
+    w->peer = skm_watch_peers_get(&watchers->peers, rpc_call_peer(w->call));
+    const char *why = objection(watchers, w->peer);
+    if (!why)
+        insert(watchers, w);
+    else
+        skm_watch_peers_put(&watchers->peers, w->peer);
     pthread_mutex_unlock(&watchers->lock);
-    return code;
+    return why;
 }
 
 static void list_remove(skm_watchers *watchers, watch *w)
@@ -75,7 +104,9 @@ static void list_remove(skm_watchers *watchers, watch *w)
         if (w->next)
             w->next->link = w->link;
         w->listed = false;
-        watchers->count--;
+        watchers->counts[w->peer->certified]--;
+        w->peer->count--;
+        skm_watch_peers_put(&watchers->peers, w->peer);
     }
     pthread_mutex_unlock(&watchers->lock);
     if (listed)
@@ -98,7 +129,7 @@ static void send_set(watch *w, const skm_keyset *set)
     rpc_arena *arena = rpc_arena_new(SEND_ARENA);
     Skms__V1__KeySet *message = arena ? skm_tell_set(w->service, set, w->have_root, arena) : NULL;
     if (!message)
-        fail(w, RPC_RESOURCE_EXHAUSTED, "WatchKeys: no memory; try again later");
+        fail(w, RPC_RESOURCE_EXHAUSTED, NO_MEMORY);
     else if (rpc_call_send_packed(w->call, &message->base) == RPC_SENT_OK)
         w->sent = skm_keyset_serial(set);
     rpc_arena_free(arena); /* busy: on_writable comes */
@@ -149,7 +180,7 @@ static void on_start(rpc_call *call, void *user)
 {
     watch *w = calloc(1, sizeof *w);
     if (!w) {
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "WatchKeys: no memory; try again later");
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, NO_MEMORY);
         return;
     }
     atomic_init(&w->refs, 1);
@@ -161,13 +192,12 @@ static void on_start(rpc_call *call, void *user)
 static void join(watch *w, uint64_t have_root)
 {
     skm_watchers *watchers = w->service->watchers;
-    const rpc_code code = list_add(watchers, w);
-    if (code == RPC_UNAVAILABLE) {
-        fail(w, code, STOPPING);
-    } else if (code != RPC_OK) {
+    const char *why = list_add(watchers, w);
+    if (why && strcmp(why, STOPPING) == 0) {
+        fail(w, RPC_UNAVAILABLE, why);
+    } else if (why) {
         host_counter_add(watchers->refused, 1);
-        fail(w, code,
-            "WatchKeys: too many watch already (keysets.watchers_max); ask with GetKeySet");
+        fail(w, RPC_RESOURCE_EXHAUSTED, why);
     } else {
         w->have_root = have_root;
         w->asked = true;
@@ -246,18 +276,19 @@ static double count_of(void *ctx)
 {
     skm_watchers *watchers = ctx;
     pthread_mutex_lock(&watchers->lock);
-    const size_t count = watchers->count;
+    const size_t count = watchers->counts[0] + watchers->counts[1];
     pthread_mutex_unlock(&watchers->lock);
     return (double)count;
 }
 
-skm_watchers *skm_watchers_new(skm_service *service, size_t max)
+skm_watchers *skm_watchers_new(skm_service *service, size_t max, size_t per_peer_max)
 {
     skm_watchers *watchers = calloc(1, sizeof *watchers);
     if (!watchers)
         return NULL;
     watchers->service = service;
     watchers->max = max;
+    watchers->per_peer_max = per_peer_max;
     pthread_mutex_init(&watchers->lock, NULL);
     watchers->refused = host_metrics_counter(service->metrics, "skm_watchers_refused_total",
         "Calls of WatchKeys refused because there were too many.", NULL);

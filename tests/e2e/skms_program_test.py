@@ -268,6 +268,44 @@ class SkmsProgram(unittest.TestCase):
         first.cancel()
         wait_until("room for a watcher", lambda: b"skm_watchers 0" in server.get("/metrics")[2])
 
+    def test_strangers_who_watch_keep_no_skm_c_out_and_nobody_takes_all_places(self):
+        def few(_, config):
+            config["keysets"] = {"watchers_max": 6, "watchers_per_peer": 4}
+        server = self.server(few)
+        server.add()
+        request = keys.GetKeySetRequest(
+            val_service=keyserver.DACM, purpose=keys.PURPOSE_TOKENS)
+        running = []
+
+        def watch(stub):
+            """Kept; the reason, where it is refused."""
+            call = stub.WatchKeys(request, timeout=120)
+            try:
+                next(call)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                return error.details()
+            running.append(call)
+            return None
+
+        strangers = [server.stub() for _ in range(5)]  # connections of one address
+        first, second = (server.client(f"{name}.example") for name in ("dacm", "val"))
+        for stub in strangers[:4]:
+            self.assertIsNone(watch(stub))
+        self.assertIn("watchers_per_peer", watch(strangers[4]))
+        for _ in range(4):
+            self.assertIsNone(watch(first.stub))
+        self.assertIn("watchers_per_peer", watch(first.stub))
+        for _ in range(2):
+            self.assertIsNone(watch(second.stub))
+        self.assertIn("watchers_max", watch(second.stub))
+        self.assertIn(b"skm_watchers 10\n", server.get("/metrics")[2])
+        for call in running:
+            call.cancel()
+        wait_until("room", lambda: b"skm_watchers 0\n" in server.get("/metrics")[2])
+        for stub in (strangers[4], first.stub, second.stub):
+            self.assertIsNone(watch(stub))
+
     def test_watchers_are_told_that_the_server_stops_and_do_not_hold_it_up(self):
         def one(_, config):
             config["limits"] = {"drain_ms": 600000}  # longer than stop() waits
