@@ -158,7 +158,7 @@ static bool take(void *ctx, const store_entry *entry)
     ProtobufCMessage *message = NULL;
     skm__barred key = {.service = NULL};
     rpc_arena_reset(l->arena);
-    if (host_record_unpack(&skm__records__barred__descriptor, entry->value, l->arena, &message,
+    if (skm__unpack(state, entry, &skm__records__barred__descriptor, l->arena, &message,
             &l->status) != RPC_OK)
         return false;
     const Skm__Records__Barred *record = (const Skm__Records__Barred *)message;

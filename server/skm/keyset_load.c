@@ -39,6 +39,7 @@ void skm__set_free(skm__set *set)
 }
 
 typedef struct loading {
+    const skm_state *state;
     skm__set *set;
     rpc_arena *arena;
     rpc_status status;
@@ -93,9 +94,9 @@ static bool take(void *ctx, const store_entry *entry)
     ProtobufCMessage *record = NULL;
     const bool main_record = entry->item.size == 0;
     rpc_arena_reset(l->arena);
-    rpc_code code = host_record_unpack(
-        main_record ? &skm__records__key_set__descriptor : &skm__records__key__descriptor,
-        entry->value, l->arena, &record, &l->status);
+    rpc_code code = skm__unpack(l->state, entry,
+        main_record ? &skm__records__key_set__descriptor : &skm__records__key__descriptor, l->arena,
+        &record, &l->status);
     if (code == RPC_OK)
         code = main_record ? take_set(l, (const Skm__Records__KeySet *)record)
                            : take_key(l, (const Skm__Records__Key *)record);
@@ -125,7 +126,7 @@ void skm__set_sort(skm__set *set)
 
 static rpc_code load(skm_state *state, skm__set *set, rpc_status *reterr)
 {
-    loading l = {.set = set, .arena = rpc_arena_new(SKM__RECORD_ARENA)};
+    loading l = {.state = state, .set = set, .arena = rpc_arena_new(SKM__RECORD_ARENA)};
     const store_scan_request request = {.group = host_key_bytes(&set->group)};
     store_wait wait;
     if (!l.arena)

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records as the store has them: read one, write those of a group. */
+/* Records as the store has them: read one, write those of a group. The last field of each is its
+ * tag, over the bytes before; but for the vault's own, without which there is no key for tags: it
+ * opens with the right secret only. */
 #include "state_internal.h"
 
+#include <sodium.h>
 #include <stdlib.h>
+
+#define TAG_FIELD_BYTES (2u + SKM_TAG_BYTES)
+
+static const uint8_t tag_field[2] = {15 << 3 | 2, SKM_TAG_BYTES}; /* how the field `tag` begins */
 
 const rpc_bytes skm__main = {NULL, 0};
 
@@ -16,6 +23,37 @@ host_key skm__key_of_set(const char *service, skm_purpose purpose)
     return host_key_of(purpose == SKM_FOR_TOKENS ? "t/" : "m/", service);
 }
 
+static bool is_tagged(rpc_bytes group)
+{
+    return !rpc_bytes_equal(group, skm__vault_group);
+}
+
+static rpc_code changed(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_DATA_LOSS,
+        "a record of the store is damaged, or was not written by this server: see who can write "
+        "the store, and restore a backup");
+}
+
+rpc_code skm__unpack(const skm_state *state, const store_entry *entry,
+    const ProtobufCMessageDescriptor *descriptor, rpc_arena *arena, ProtobufCMessage **ret,
+    rpc_status *reterr)
+{
+    const size_t size = entry->value.size;
+    uint8_t tag[SKM_TAG_BYTES];
+    if (is_tagged(entry->group)) {
+        if (size < TAG_FIELD_BYTES)
+            return changed(reterr);
+        const uint8_t *field = entry->value.data + size - TAG_FIELD_BYTES;
+        skm_tag(state->vault, entry->group, entry->item,
+            rpc_bytes_of(entry->value.data, size - TAG_FIELD_BYTES), tag);
+        if (memcmp(field, tag_field, sizeof tag_field) != 0 ||
+            sodium_memcmp(field + sizeof tag_field, tag, sizeof tag) != 0)
+            return changed(reterr);
+    }
+    return host_record_unpack(descriptor, entry->value, arena, ret, reterr);
+}
+
 rpc_code skm__read(skm_state *state, rpc_bytes group, rpc_bytes item,
     const ProtobufCMessageDescriptor *descriptor, rpc_arena *arena, ProtobufCMessage **ret,
     uint64_t *ret_generation, rpc_status *reterr)
@@ -25,8 +63,9 @@ rpc_code skm__read(skm_state *state, rpc_bytes group, rpc_bytes item,
     *ret = NULL;
     if (ret_generation)
         *ret_generation = wait.op.generation;
+    const store_entry entry = {group, item, wait.op.view.bytes};
     if (code == RPC_OK)
-        code = host_record_unpack(descriptor, wait.op.view.bytes, arena, ret, reterr);
+        code = skm__unpack(state, &entry, descriptor, arena, ret, reterr);
     else if (code == RPC_NOT_FOUND)
         code = RPC_OK;
     else if (reterr)
@@ -73,10 +112,26 @@ void skm__changes_done(skm__changes *changes)
         free((void *)(uintptr_t)changes->list[i].value.data);
 }
 
-rpc_code skm__write(skm_state *state, rpc_bytes group, const skm__changes *changes,
-    uint64_t *generation, rpc_status *reterr)
+static bool add_tag(const skm_state *state, rpc_bytes group, store_change *change)
+{
+    const size_t size = change->value.size;
+    uint8_t *value = realloc((void *)(uintptr_t)change->value.data, size + TAG_FIELD_BYTES);
+    if (!value)
+        return false;
+    memcpy(value + size, tag_field, sizeof tag_field);
+    skm_tag(state->vault, group, change->item, rpc_bytes_of(value, size),
+        value + size + sizeof tag_field);
+    change->value = rpc_bytes_of(value, size + TAG_FIELD_BYTES);
+    return true;
+}
+
+rpc_code skm__write(skm_state *state, rpc_bytes group, skm__changes *changes, uint64_t *generation,
+    rpc_status *reterr)
 {
     store_wait wait;
+    for (size_t i = 0; i < changes->count && is_tagged(group); i++)
+        if (changes->list[i].kind == STORE_PUT && !changes->failed)
+            changes->failed = !add_tag(state, group, &changes->list[i]);
     if (changes->failed)
         return skm__no_memory(reterr);
     const rpc_code code = store_wait_update(

@@ -7,13 +7,20 @@
 #define TAG_BYTES   crypto_aead_xchacha20poly1305_ietf_ABYTES
 _Static_assert(NONCE_BYTES + TAG_BYTES == SKM_SEAL_BYTES, "what sealing adds");
 _Static_assert(crypto_aead_xchacha20poly1305_ietf_KEYBYTES == SKM_VAULT_KEY_BYTES, "a key");
+_Static_assert(crypto_kdf_KEYBYTES == SKM_VAULT_KEY_BYTES, "a key");
 _Static_assert(crypto_pwhash_argon2id_SALTBYTES == SKM_SALT_BYTES, "a salt");
 
 static const char vault_identity[] = "skmsd vault 1";
 
 struct skm_vault { /* in locked memory, read-only once it is made */
-    uint8_t key[SKM_VAULT_KEY_BYTES];
+    uint8_t key[SKM_VAULT_KEY_BYTES], tag_key[SKM_VAULT_KEY_BYTES];
 };
+
+static void make_ready(skm_vault *vault)
+{
+    crypto_kdf_derive_from_key(vault->tag_key, sizeof vault->tag_key, 1, "skmd tag", vault->key);
+    sodium_mprotect_readonly(vault);
+}
 
 static rpc_code no_memory(rpc_status *reterr)
 {
@@ -85,7 +92,7 @@ rpc_code skm_vault_make(rpc_bytes secret, skm_vault_lock *lock, skm_vault **ret,
     if (!vault)
         return no_memory(reterr);
     rpc_random(vault->key, sizeof vault->key);
-    sodium_mprotect_readonly(vault);
+    make_ready(vault);
     const rpc_code code = skm_vault_seal_again(vault, secret, lock, reterr);
     if (code == RPC_OK)
         *ret = vault;
@@ -114,7 +121,7 @@ rpc_code skm_vault_open(
         sodium_free(vault);
         return code;
     }
-    sodium_mprotect_readonly(vault);
+    make_ready(vault);
     *ret = vault;
     return RPC_OK;
 }
@@ -132,4 +139,21 @@ void skm_seal(const skm_vault *vault, const char *identity, rpc_bytes plain, uin
 bool skm_unseal(const skm_vault *vault, const char *identity, rpc_bytes sealed, uint8_t *ret)
 {
     return unseal_with(vault->key, identity, sealed, ret);
+}
+
+/* Sizes first: no two places and values are the same bytes. */
+void skm_tag(const skm_vault *vault, rpc_bytes group, rpc_bytes item, rpc_bytes value,
+    uint8_t ret[SKM_TAG_BYTES])
+{
+    crypto_generichash_state state;
+    const uint64_t sizes[] = {group.size, item.size, value.size};
+    crypto_generichash_init(&state, vault->tag_key, sizeof vault->tag_key, SKM_TAG_BYTES);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (unsigned byte = 0; byte < sizeof sizes[i]; byte++)
+            crypto_generichash_update(&state, &(uint8_t){(uint8_t)(sizes[i] >> (8 * byte))}, 1);
+    crypto_generichash_update(&state, group.data, group.size);
+    crypto_generichash_update(&state, item.data, item.size);
+    crypto_generichash_update(&state, value.data, value.size);
+    crypto_generichash_final(&state, ret, SKM_TAG_BYTES);
+    sodium_memzero(&state, sizeof state);
 }

@@ -3,13 +3,15 @@
  *  locked memory; the store has it sealed under the operator's secret (Argon2id), so that a new
  *  secret seals one record again and not all. Everything else is sealed under the vault's key with
  *  XChaCha20-Poly1305 and bound to an identity: a record that is moved to another place does not
- *  open there. */
+ *  open there. What is no secret is tagged: who can write the store, or a copy that is restored,
+ *  and has not the secret can put nothing of his own there. */
 #ifndef SKM_SEAL_H
 #define SKM_SEAL_H
 
 #include "base.h"
 
 #define SKM_SEAL_BYTES       40u /* that sealing adds: nonce and tag */
+#define SKM_TAG_BYTES        32u
 #define SKM_SALT_BYTES       16u
 #define SKM_VAULT_KEY_BYTES  32u
 #define SKM_SECRET_BYTES_MIN 16u
@@ -43,5 +45,10 @@ void skm_seal(const skm_vault *vault, const char *identity, rpc_bytes plain, uin
 /** ret has sealed.size - SKM_SEAL_BYTES bytes. False: sealed by another vault or for another
  *  identity, or damaged; ret holds nothing then. Any thread. */
 bool skm_unseal(const skm_vault *vault, const char *identity, rpc_bytes sealed, uint8_t *ret);
+
+/** What shows that who has the vault wrote value there: BLAKE2b under a key that is made of the
+ *  vault's, over place and value. Any thread. */
+void skm_tag(const skm_vault *vault, rpc_bytes group, rpc_bytes item, rpc_bytes value,
+    uint8_t ret[SKM_TAG_BYTES]);
 
 #endif

@@ -121,9 +121,9 @@ static bool take(void *ctx, const store_entry *entry)
         (l->service && !rpc_bytes_equal(host_key_bytes(&l->service->group), entry->group)))
         l->service = NULL;
     rpc_arena_reset(l->arena);
-    rpc_code code = host_record_unpack(
+    rpc_code code = skm__unpack(l->state, entry,
         main_record ? &skm__records__service__descriptor : &skm__records__enrolment__descriptor,
-        entry->value, l->arena, &record, &l->status);
+        l->arena, &record, &l->status);
     if (code == RPC_OK)
         code = main_record ? take_service(l, (const Skm__Records__Service *)record)
                            : take_enrolment(l, (const Skm__Records__Enrolment *)record);

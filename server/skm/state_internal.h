@@ -143,8 +143,13 @@ trust_purpose skm__trust_purpose(skm_purpose purpose);
 
 /* ---- the store (records.c) ---- */
 
-extern const rpc_bytes skm__main; /* the empty item */
+extern const rpc_bytes skm__main;        /* the empty item */
+extern const rpc_bytes skm__vault_group; /* the one group whose record has no tag */
 host_key skm__key_of_set(const char *service, skm_purpose purpose);
+/** DATA_LOSS: its tag is not of this server, or it is no such record. */
+rpc_code skm__unpack(const skm_state *state, const store_entry *entry,
+    const ProtobufCMessageDescriptor *descriptor, rpc_arena *arena, ProtobufCMessage **ret,
+    rpc_status *reterr);
 /** *ret stays NULL when there is no such record, which is RPC_OK; ret_generation may be NULL. */
 rpc_code skm__read(skm_state *state, rpc_bytes group, rpc_bytes item,
     const ProtobufCMessageDescriptor *descriptor, rpc_arena *arena, ProtobufCMessage **ret,
@@ -160,9 +165,9 @@ typedef struct skm__changes {
 void skm__put(skm__changes *changes, const host_key *item, const ProtobufCMessage *message);
 void skm__delete(skm__changes *changes, const host_key *item);
 void skm__changes_done(skm__changes *changes);
-/** *generation is what the group has, and gets what it has then. */
-rpc_code skm__write(skm_state *state, rpc_bytes group, const skm__changes *changes,
-    uint64_t *generation, rpc_status *reterr);
+/** Once for the same changes. *generation is what the group has, and gets what it has then. */
+rpc_code skm__write(skm_state *state, rpc_bytes group, skm__changes *changes, uint64_t *generation,
+    rpc_status *reterr);
 
 /* ---- loading and finding ---- */
 

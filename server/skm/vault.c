@@ -3,7 +3,7 @@
  * written anew for another secret. */
 #include "state_internal.h"
 
-static const rpc_bytes group = {(const uint8_t *)"h", 1};
+const rpc_bytes skm__vault_group = {(const uint8_t *)"h", 1};
 
 static rpc_code write_lock(
     skm_state *state, skm_vault_lock *lock, uint64_t generation, rpc_status *reterr)
@@ -15,7 +15,7 @@ static rpc_code write_lock(
     record.memory_bytes = lock->memory_bytes;
     record.sealed_key = (ProtobufCBinaryData){sizeof lock->sealed_key, lock->sealed_key};
     skm__put(&changes, NULL, &record.base);
-    const rpc_code code = skm__write(state, group, &changes, &generation, reterr);
+    const rpc_code code = skm__write(state, skm__vault_group, &changes, &generation, reterr);
     skm__changes_done(&changes);
     return code;
 }
@@ -28,8 +28,8 @@ static rpc_code read_lock(skm_state *state, skm_vault_lock *ret, bool *ret_found
     rpc_arena *arena = rpc_arena_new(SKM__RECORD_ARENA);
     if (!arena)
         return skm__no_memory(reterr);
-    rpc_code code = skm__read(state, group, skm__main, &skm__records__master__descriptor, arena,
-        &message, ret_generation, reterr);
+    rpc_code code = skm__read(state, skm__vault_group, skm__main, &skm__records__master__descriptor,
+        arena, &message, ret_generation, reterr);
     const Skm__Records__Master *record = (const Skm__Records__Master *)message;
     *ret_found = code == RPC_OK && record;
     if (*ret_found &&

@@ -231,6 +231,23 @@ class SkmsRestore(Case):
             for secret in secrets:
                 self.assertNotIn(secret, path.read_bytes() if path.is_file() else b"", path)
 
+    def test_copy_in_which_a_thief_has_put_himself_is_not_served(self):
+        """He can write the copy, and has a certificate and no secret: no key is sealed to him."""
+        owner = self.skms.client("owner.example")
+        owner.keys()
+        thief = keyserver.Client(self.skms, "thief.example")
+        self.backup()
+        self.restore()
+        changed = 0
+        for path in (self.skms.dir / "store").rglob("data.mdb"):
+            before = path.read_bytes()
+            changed += before.count(owner.public.raw)
+            path.write_bytes(before.replace(owner.public.raw, thief.public.raw)
+                             .replace(b"owner.example", b"thief.example"))
+        self.assertGreater(changed, 0)
+        with self.assertRaisesRegex(AssertionError, "was not written by this server"):
+            self.skms.start()
+
 
 class BroughtKeys(Case):
     """Of VAL servers: the copy knows some, and was made before the others."""
