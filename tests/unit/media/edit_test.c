@@ -214,6 +214,12 @@ TEST(without_targets_nothing_moves_weights)
     media__gltf_done(&gltf);
 }
 
+static void add_word(char *words, size_t size, const char *word)
+{
+    const size_t end = strlen(words);
+    snprintf(words + end, size - end, "%s%s", end ? " " : "", word);
+}
+
 TEST(groups_name_what_tools_know)
 {
     static const struct {
@@ -230,8 +236,7 @@ TEST(groups_name_what_tools_know)
         keep_targets(&gltf, cases[i].recipe);
         const size_t count = json_array_size(at(&gltf, "meshes/0/primitives/0/targets"));
         for (size_t t = 0; t < count; t++) {
-            strcat(left, t ? " " : "");
-            strcat(left, media__morph_name(&gltf, 0, t));
+            add_word(left, sizeof left, media__morph_name(&gltf, 0, t));
         }
         assert_string_equal(left, cases[i].left);
         media__gltf_done(&gltf);
@@ -250,17 +255,17 @@ TEST(animations_stay_by_name)
 {
     static const struct {
         const char *recipe, *left;
-    } cases[] = {{"{\"lod\":0}", "talk blink "}, {"{\"animations\":[\"blink\"]}", "blink "},
-        {"{\"animations\":[]}", ""}, {"{\"animations\":[\"run\",\"talk\"]}", "talk "},
+    } cases[] = {{"{\"lod\":0}", "talk blink"}, {"{\"animations\":[\"blink\"]}", "blink"},
+        {"{\"animations\":[]}", ""}, {"{\"animations\":[\"run\",\"talk\"]}", "talk"},
         {"{\"base\":true}", ""}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         media__gltf gltf = read_json(face);
         char left[200] = "";
         keep_animations(&gltf, cases[i].recipe);
         for (size_t k = 0; k < media__gltf_count(&gltf, "animations"); k++) {
-            strcat(left, json_string_value(
-                             json_object_get(media__gltf_entry(&gltf, "animations", k), "name")));
-            strcat(left, " ");
+            add_word(left, sizeof left,
+                json_string_value(
+                    json_object_get(media__gltf_entry(&gltf, "animations", k), "name")));
         }
         assert_string_equal(left, cases[i].left);
         again(&gltf, "face");
