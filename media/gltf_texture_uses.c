@@ -1,53 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gltf_textures.h"
 #include "gltf_get.h"
+#include "image_codec.h"
+#include "image_kinds.h"
 
 #include <stdlib.h>
 
 #define WEBP "EXT_texture_webp"
 
-/* ---- what a slot is for ------------------------------------------------------------------------
- */
+#define KTX2 "KHR_texture_basisu"
 
-/* Slots of extensions by a part of their names: colours of KHR_materials_* and of MToon. */
-static media__image_use use_of_slot(const char *name)
+/* ---- what a slot is for ---- */
+
+/* Colours of the core, of KHR_materials_* and of MToon; the alpha of some says what shows. */
+static const struct {
+    const char *name;
+    bool shows;
+} colors[] = {
+    {"baseColorTexture", true},
+    {"diffuseTexture", true},
+    {"shadeMultiplyTexture", true},
+    {"emissiveTexture", false},
+    {"specularColorTexture", false},
+    {"specularGlossinessTexture", false},
+    {"sheenColorTexture", false},
+    {"diffuseTransmissionColorTexture", false},
+    {"multiscatterColorTexture", false},
+    {"matcapTexture", false},
+    {"rimMultiplyTexture", false},
+    /* properties of Unity's shaders, as VRM 0.x has them */
+    {"_MainTex", true},
+    {"_ShadeTexture", true},
+    {"_EmissionMap", false},
+    {"_SphereAdd", false},
+    {"_RimTexture", false},
+};
+
+static media__image_use use_of(const char *slot, bool opaque)
 {
-    static const char *const colors[] = {"Color", "diffuse", "specularGlossiness", "emissive",
-        "shadeMultiply", "matcap", "rimMultiply"};
-    if (strstr(name, "Normal") || strstr(name, "normal"))
+    if (strstr(slot, "ormalTexture") || strcmp(slot, "_BumpMap") == 0)
         return MEDIA__IMAGE_NORMAL;
     for (size_t i = 0; i < sizeof colors / sizeof *colors; i++)
-        if (strstr(name, colors[i]))
-            return MEDIA__IMAGE_COLOR;
-    return MEDIA__IMAGE_DATA;
-}
-
-/* Properties of Unity's shaders, as VRM 0.x has them. */
-static media__image_use use_of_property(const char *name)
-{
-    static const char *const colors[] = {
-        "_MainTex", "_ShadeTexture", "_EmissionMap", "_SphereAdd", "_RimTexture"};
-    if (strcmp(name, "_BumpMap") == 0)
-        return MEDIA__IMAGE_NORMAL;
-    for (size_t i = 0; i < sizeof colors / sizeof *colors; i++)
-        if (strcmp(name, colors[i]) == 0)
-            return MEDIA__IMAGE_COLOR;
+        if (strcmp(slot, colors[i].name) == 0)
+            return colors[i].shows && !opaque ? MEDIA__IMAGE_COLOR : MEDIA__IMAGE_COLOR_APART;
     return MEDIA__IMAGE_DATA;
 }
 
 typedef struct uses {
     const media__gltf *gltf;
-    media__image_use *list;
-    bool *known;
+    media__texture_use *list;
     size_t count;
 } uses;
+
+/* Two uses: what shows is the stricter of colours, plain numbers are it of all else. */
+static media__image_use both(media__image_use a, media__image_use b)
+{
+    if (a == b)
+        return a;
+    return media__image_is_color(a) && media__image_is_color(b) ? MEDIA__IMAGE_COLOR
+                                                                : MEDIA__IMAGE_DATA;
+}
 
 static void use_image(uses *u, size_t image, media__image_use use)
 {
     if (image >= u->count)
         return;
-    u->list[image] = !u->known[image] || u->list[image] == use ? use : MEDIA__IMAGE_DATA;
-    u->known[image] = true;
+    u->list[image].use = u->list[image].known ? both(u->list[image].use, use) : use;
+    u->list[image].known = true;
 }
 
 static void use_texture(uses *u, size_t texture, media__image_use use)
@@ -60,54 +79,68 @@ static void use_texture(uses *u, size_t texture, media__image_use use)
         use_image(u, media__get_index(extension, "source"), use);
 }
 
+static bool is_opaque(const json_t *material)
+{
+    const char *mode = json_string_value(json_object_get(material, "alphaMode"));
+    return !mode || strcmp(mode, "OPAQUE") == 0;
+}
+
 /* Members that are textureInfos. */
-static void use_slots(uses *u, json_t *owner)
+static void use_slots(uses *u, json_t *owner, bool opaque)
 {
     const char *name;
     json_t *slot;
     json_object_foreach(owner, name, slot) if (media__get_index(slot, "index") != MEDIA__NO_INDEX)
-        use_texture(u, media__get_index(slot, "index"), use_of_slot(name));
+        use_texture(u, media__get_index(slot, "index"), use_of(name, opaque));
 }
 
 static void use_material(uses *u, json_t *material)
 {
     const char *name;
     json_t *extension;
-    use_slots(u, material);
-    use_slots(u, json_object_get(material, "pbrMetallicRoughness"));
+    const bool opaque = is_opaque(material);
+    use_slots(u, material, opaque);
+    use_slots(u, json_object_get(material, "pbrMetallicRoughness"), opaque);
     json_object_foreach(json_object_get(material, "extensions"), name, extension)
-        use_slots(u, extension);
+        use_slots(u, extension, opaque);
 }
 
-static void use_properties(uses *u)
+/* VRM 0.x: shaders of the materials, and the thumbnail, a texture. */
+static void use_vrm0(uses *u)
 {
-    const json_t *list = json_object_get(
-        media__get_extension(u->gltf->json, "VRM"), "materialProperties");
+    const json_t *vrm = media__get_extension(u->gltf->json, "VRM");
+    const json_t *list = json_object_get(vrm, "materialProperties");
     for (size_t i = 0; i < json_array_size(list); i++) {
+        const bool opaque = is_opaque(media__gltf_entry(u->gltf, "materials", i));
         const char *name;
         json_t *texture;
         json_object_foreach(json_object_get(json_array_get(list, i), "textureProperties"), name,
             texture) if (json_is_integer(texture) && json_integer_value(texture) >= 0)
-            use_texture(u, (size_t)json_integer_value(texture), use_of_property(name));
+            use_texture(u, (size_t)json_integer_value(texture), use_of(name, opaque));
     }
+    use_texture(u, media__get_index(json_object_get(vrm, "meta"), "texture"), MEDIA__IMAGE_COLOR);
 }
 
-rpc_code media__textures_uses(const media__gltf *gltf, media__image_use **ret, rpc_status *reterr)
+/* VRM 1.0: the thumbnail, an image that is PNG or JPEG. */
+static void use_vrm1(uses *u)
+{
+    const json_t *meta = json_object_get(media__get_extension(u->gltf->json, "VRMC_vrm"), "meta");
+    const size_t image = media__get_index(meta, "thumbnailImage");
+    use_image(u, image, MEDIA__IMAGE_COLOR);
+    if (image < u->count)
+        u->list[image].plain = true;
+}
+
+rpc_code media__textures_uses(const media__gltf *gltf, media__texture_use **ret, rpc_status *reterr)
 {
     uses u = {.gltf = gltf, .count = media__gltf_count(gltf, "images")};
-    u.list = calloc(u.count + 1, sizeof *u.list); /* a thumbnail, say, is a colour */
-    u.known = calloc(u.count + 1, sizeof *u.known);
-    if (u.list && u.known) {
-        for (size_t i = 0; i < media__gltf_count(gltf, "materials"); i++)
-            use_material(&u, media__gltf_entry(gltf, "materials", i));
-        use_properties(&u);
-    }
-    const bool ok = u.list && u.known;
-    free(u.known);
-    if (!ok) {
-        free(u.list);
+    u.list = calloc(u.count + 1, sizeof *u.list);
+    if (!u.list)
         return media__no_memory(reterr);
-    }
+    for (size_t i = 0; i < media__gltf_count(gltf, "materials"); i++)
+        use_material(&u, media__gltf_entry(gltf, "materials", i));
+    use_vrm0(&u);
+    use_vrm1(&u);
     *ret = u.list;
     return RPC_OK;
 }
@@ -117,9 +150,10 @@ rpc_code media__textures_uses(const media__gltf *gltf, media__image_use **ret, r
 
 static const struct {
     unsigned channel;
-    const char *parent, *slot, *property; /* property: of VRM 0.x */
+    const char *parent, *slot, *property; /* parent: an extension, too; property: of VRM 0.x */
 } slots[] = {
     {MEDIA_CHANNEL_BASE_COLOR, "pbrMetallicRoughness", "baseColorTexture", "_MainTex"},
+    {MEDIA_CHANNEL_BASE_COLOR, "VRMC_materials_mtoon", "shadeMultiplyTexture", "_ShadeTexture"},
     {MEDIA_CHANNEL_METALLIC_ROUGHNESS, "pbrMetallicRoughness", "metallicRoughnessTexture", NULL},
     {MEDIA_CHANNEL_NORMAL, NULL, "normalTexture", "_BumpMap"},
     {MEDIA_CHANNEL_OCCLUSION, NULL, "occlusionTexture", NULL},
@@ -128,8 +162,12 @@ static const struct {
 
 static rpc_code drop_slot(json_t *material, size_t slot, rpc_status *reterr)
 {
-    json_t *owner = slots[slot].parent ? json_object_get(material, slots[slot].parent) : material;
+    json_t *owner = material;
     int failed = 0;
+    if (slots[slot].parent)
+        owner = json_object_get(material, slots[slot].parent);
+    if (!owner)
+        owner = media__get_extension(material, slots[slot].parent);
     if (!json_object_get(owner, slots[slot].slot))
         return RPC_OK;
     json_object_del(owner, slots[slot].slot);
@@ -185,12 +223,28 @@ static int name_plain(json_t *texture, size_t image)
     return json_object_set_new(texture, "source", json_integer((json_int_t)image));
 }
 
-static bool any_webp(const media__gltf *gltf)
+/* Of a texture with a picture in plain glTF and another for those who have an extension. */
+static void choose(json_t *texture, const media_recipe *recipe, const char *extension, bool taken)
 {
-    for (size_t i = 0; i < media__gltf_count(gltf, "textures"); i++)
-        if (media__get_extension(media__gltf_entry(gltf, "textures", i), WEBP))
-            return true;
-    return false;
+    json_t *extensions = json_object_get(texture, "extensions");
+    if (!json_object_get(extensions, extension) || !json_object_get(texture, "source"))
+        return;
+    if (!taken)
+        json_object_del(extensions, extension);
+    else if (recipe->accepts_some)
+        json_object_del(texture, "source");
+    if (json_object_size(extensions) == 0)
+        json_object_del(texture, "extensions");
+}
+
+void media__textures_choose(media__gltf *gltf, const media_recipe *recipe)
+{
+    const bool webp = media__takes_texture(recipe, MEDIA__IMAGE_WEBP);
+    const bool ktx2 = media__takes_texture(recipe, MEDIA__IMAGE_KTX2);
+    for (size_t i = 0; i < media__gltf_count(gltf, "textures"); i++) {
+        choose(media__gltf_entry(gltf, "textures", i), recipe, KTX2, ktx2);
+        choose(media__gltf_entry(gltf, "textures", i), recipe, WEBP, webp);
+    }
 }
 
 rpc_code media__textures_follow(media__gltf *gltf, size_t image, bool is_webp, rpc_status *reterr)
@@ -205,11 +259,32 @@ rpc_code media__textures_follow(media__gltf *gltf, size_t image, bool is_webp, r
         else if (webp && !is_webp)
             failed |= name_plain(texture, image);
     }
-    if (failed)
-        return media__no_memory(reterr);
-    if (!any_webp(gltf)) {
-        media__gltf_drop_extension(gltf, WEBP);
-        return RPC_OK;
+    return failed ? media__no_memory(reterr) : RPC_OK;
+}
+
+/* Some texture has the extension; and none of them has a picture without it. */
+static bool any_named(const media__gltf *gltf, const char *extension, bool *ret_needed)
+{
+    bool any = false;
+    for (size_t i = 0; i < media__gltf_count(gltf, "textures"); i++) {
+        const json_t *texture = media__gltf_entry(gltf, "textures", i);
+        const bool has = media__get_extension(texture, extension);
+        any = any || has;
+        *ret_needed = *ret_needed || (has && !json_object_get(texture, "source"));
     }
-    return media__json_need_extension(gltf->json, WEBP, reterr);
+    return any;
+}
+
+rpc_code media__textures_declare(media__gltf *gltf, rpc_status *reterr)
+{
+    static const char *const names[] = {WEBP, KTX2};
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < sizeof names / sizeof *names; i++) {
+        bool needed = false;
+        if (!any_named(gltf, names[i], &needed))
+            media__gltf_drop_extension(gltf, names[i]);
+        else if (needed)
+            code = media__json_need_extension(gltf->json, names[i], reterr);
+    }
+    return code;
 }

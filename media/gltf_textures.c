@@ -4,18 +4,18 @@
 #include "gltf_adapt.h"
 #include "gltf_get.h"
 #include "gltf_textures.h"
+#include "image_codec.h"
 #include "image_kinds.h"
 
 #include <stdlib.h>
 
-/* ---- one picture
- * ---------------------------------------------------------------------------------- */
+/* ---- one picture ---- */
 
 typedef struct picture {
     media__gltf *gltf;
     const media_recipe *recipe;
     size_t index; /* of /images */
-    media__image_use use;
+    media__texture_use use;
     media__image_info info;
     rpc_bytes bytes;
 } picture;
@@ -26,16 +26,21 @@ static bool is_larger(const picture *p)
     return limit && (p->info.width > limit || p->info.height > limit);
 }
 
-/* What it would be written as; what it is where nothing else is wanted or taken. */
-static media__image_kind kind_for(const picture *p, bool alpha)
+static bool takes(const picture *p, media__image_kind kind)
 {
-    const bool lossless = alpha || p->use != MEDIA__IMAGE_COLOR;
+    return media__takes_texture(p->recipe, kind) && !(p->use.plain && kind == MEDIA__IMAGE_WEBP);
+}
+
+/* What it would be written as; what it is where nothing else is wanted or taken. What had lost
+ * something already may lose it again, numbers not for the first time unless JPEG is asked for. */
+static media__image_kind kind_for(const picture *p, const media__image *image)
+{
+    const bool exact = image->alpha || (!media__image_is_color(p->use.use) && !image->lossy);
     const media__image_kind named = media__kind_of_format(p->recipe->texture_format);
-    const media__image_kind wishes[] = {
-        named, p->info.kind, lossless ? MEDIA__IMAGE_PNG : MEDIA__IMAGE_JPEG, MEDIA__IMAGE_PNG};
+    const media__image_kind wishes[] = {named, p->info.kind, image->alpha ? MEDIA__IMAGE_WEBP : 0,
+        exact ? MEDIA__IMAGE_PNG : MEDIA__IMAGE_JPEG, MEDIA__IMAGE_PNG};
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++)
-        if (wishes[i] && media__takes_texture(p->recipe, wishes[i]) &&
-            !(wishes[i] == MEDIA__IMAGE_JPEG && alpha))
+        if (wishes[i] && takes(p, wishes[i]) && !(wishes[i] == MEDIA__IMAGE_JPEG && image->alpha))
             return wishes[i];
     return p->info.kind;
 }
@@ -49,19 +54,45 @@ static bool is_lossy(media__image_kind kind)
 static bool is_wanted_otherwise(const picture *p)
 {
     const media__image_kind named = media__kind_of_format(p->recipe->texture_format);
-    return is_larger(p) || (named && named != p->info.kind) ||
-           !media__takes_texture(p->recipe, p->info.kind) ||
+    return is_larger(p) || (named && named != p->info.kind) || !takes(p, p->info.kind) ||
            (p->recipe->texture_quality && is_lossy(p->info.kind));
 }
 
-static rpc_code put(
-    const picture *p, media__image_kind kind, uint8_t *bytes, size_t size, rpc_status *reterr)
+/* Nothing else that is known names the view: its bytes may become others. */
+static bool is_its_own(const picture *p, size_t view)
+{
+    for (size_t i = 0; i < media__gltf_count(p->gltf, "images"); i++)
+        if (i != p->index &&
+            media__get_index(media__gltf_entry(p->gltf, "images", i), "bufferView") == view)
+            return false;
+    for (size_t i = 0; i < media__gltf_count(p->gltf, "accessors"); i++) {
+        const json_t *accessor = media__gltf_entry(p->gltf, "accessors", i);
+        const json_t *sparse = json_object_get(accessor, "sparse");
+        if (media__get_index(accessor, "bufferView") == view ||
+            media__get_index(json_object_get(sparse, "indices"), "bufferView") == view ||
+            media__get_index(json_object_get(sparse, "values"), "bufferView") == view)
+            return false;
+    }
+    return true;
+}
+
+static rpc_code put_bytes(const picture *p, uint8_t *bytes, size_t size, rpc_status *reterr)
 {
     json_t *image = media__gltf_entry(p->gltf, "images", p->index);
-    const size_t view = media__get_index(image, "bufferView");
-    const rpc_code code = media__view_set(p->gltf, view, bytes, size, reterr);
+    size_t view = media__get_index(image, "bufferView");
+    if (is_its_own(p, view))
+        return media__view_set(p->gltf, view, bytes, size, reterr);
+    const rpc_code code = media__gltf_add_view(p->gltf, bytes, size, 0, 0, &view, reterr);
     if (code != RPC_OK)
         return code;
+    return json_object_set_new(image, "bufferView", json_integer((json_int_t)view)) == 0
+               ? RPC_OK
+               : media__no_memory(reterr);
+}
+
+static rpc_code name_kind(const picture *p, media__image_kind kind, rpc_status *reterr)
+{
+    json_t *image = media__gltf_entry(p->gltf, "images", p->index);
     if (json_object_set_new(image, "mimeType", json_string(media__image_type(kind))) != 0)
         return media__no_memory(reterr);
     return media__textures_follow(p->gltf, p->index, kind == MEDIA__IMAGE_WEBP, reterr);
@@ -69,24 +100,25 @@ static rpc_code put(
 
 static rpc_code rewrite(const picture *p, media__image *image, rpc_status *reterr)
 {
-    const media__image_kind kind = kind_for(p, image->alpha);
+    const media__image_kind kind = kind_for(p, image);
     const unsigned quality = p->recipe->texture_quality ? p->recipe->texture_quality
                                                         : MEDIA_QUALITY_DEFAULT;
-    const bool must = is_larger(p) || !media__takes_texture(p->recipe, p->info.kind);
+    const bool must = is_larger(p) || !takes(p, p->info.kind);
     uint8_t *bytes = NULL;
     size_t size = 0;
     rpc_code code = RPC_OK;
     if (is_larger(p))
-        code = media__image_fit(image, p->recipe->texture_size_limit, p->use, reterr);
+        code = media__image_fit(image, p->recipe->texture_size_limit, p->use.use, reterr);
     if (code == RPC_OK)
-        code = media__image_write(image, kind, quality, p->use, &bytes, &size, reterr);
+        code = media__image_write(image, kind, quality, p->use.use, &bytes, &size, reterr);
     if (code != RPC_OK)
         return code;
     if (!must && size >= p->bytes.size) {
         free(bytes);
         return RPC_OK;
     }
-    return put(p, kind, bytes, size, reterr);
+    code = put_bytes(p, bytes, size, reterr);
+    return code == RPC_OK ? name_kind(p, kind, reterr) : code;
 }
 
 static rpc_code adapt_picture(picture *p, rpc_status *reterr)
@@ -105,19 +137,19 @@ static rpc_code adapt_picture(picture *p, rpc_status *reterr)
     return code;
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------------------ */
+/* ---- all of them ---- */
 
 rpc_code media__gltf_adapt_textures(
     media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr)
 {
-    media__image_use *uses = NULL;
+    media__texture_use *uses = NULL;
     rpc_code code = media__textures_drop(gltf, recipe, reterr);
+    media__textures_choose(gltf, recipe);
     if (code == RPC_OK)
         code = media__textures_uses(gltf, &uses, reterr);
     for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "images"); i++) {
         const size_t view = media__get_index(media__gltf_entry(gltf, "images", i), "bufferView");
-        if (view == MEDIA__NO_INDEX) /* a file beside it: nothing is fetched */
+        if (view == MEDIA__NO_INDEX || !uses[i].known) /* no view: nothing is fetched */
             continue;
         picture p = {.gltf = gltf,
             .recipe = recipe,
@@ -127,5 +159,5 @@ rpc_code media__gltf_adapt_textures(
         code = adapt_picture(&p, reterr);
     }
     free(uses);
-    return code;
+    return code == RPC_OK ? media__textures_declare(gltf, reterr) : code;
 }

@@ -11,9 +11,21 @@
  *  wrong without them: nothing glows that glowed in places, nothing is metal that was so in places.
  */
 rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+typedef struct media__texture_use {
+    media__image_use use;
+    bool known; /* a material or a VRM says what it is for; otherwise it stays as it is */
+    bool plain; /* PNG or JPEG, whatever else is taken: a thumbnail */
+} media__texture_use;
+
 /** What each image is for. free() it. */
-rpc_code media__textures_uses(const media__gltf *gltf, media__image_use **ret, rpc_status *reterr);
+rpc_code media__textures_uses(
+    const media__gltf *gltf, media__texture_use **ret, rpc_status *reterr);
+/** Where a texture names a picture by an extension and another without it, only that which the
+ * client takes stays; both, where it says nothing. */
+void media__textures_choose(media__gltf *gltf, const media_recipe *recipe);
 /** The textures of an image name it as its kind wants it: WebP by EXT_texture_webp. */
 rpc_code media__textures_follow(media__gltf *gltf, size_t image, bool is_webp, rpc_status *reterr);
+/** Extensions of textures are declared if, and only if, some texture has them. */
+rpc_code media__textures_declare(media__gltf *gltf, rpc_status *reterr);
 
 #endif

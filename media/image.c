@@ -59,6 +59,8 @@ rpc_code media__image_read(rpc_bytes file, bool oriented, media__image *ret, rpc
         media__image_done(&image);
         return code;
     }
+    image.lossy = info.kind == MEDIA__IMAGE_JPEG ||
+                  (info.kind == MEDIA__IMAGE_WEBP && !media__webp_chunk(file, "VP8L").data);
     image.alpha = info.kind != MEDIA__IMAGE_JPEG && some_alpha(&image);
     *ret = image;
     return RPC_OK;

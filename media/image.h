@@ -32,14 +32,16 @@ typedef struct media__image {
     uint8_t *pixels;
     uint32_t width, height;
     bool alpha;       /* some pixel is not opaque */
+    bool lossy;       /* its file had lost something already: numbers too may be written so */
     uint8_t *profile; /* ICC, of an avatar whose colours are not sRGB; NULL: they are */
     size_t profile_size;
 } media__image;
 
 typedef enum media__image_use {
-    MEDIA__IMAGE_COLOR,  /* sRGB: averaged in linear light, weighted by alpha */
-    MEDIA__IMAGE_DATA,   /* numbers, each channel by itself */
-    MEDIA__IMAGE_NORMAL, /* vectors, unit length again afterwards */
+    MEDIA__IMAGE_COLOR,       /* sRGB: averaged in linear light, weighted by alpha */
+    MEDIA__IMAGE_COLOR_APART, /* the same where alpha does not say what shows: by itself */
+    MEDIA__IMAGE_DATA,        /* numbers, each channel by itself */
+    MEDIA__IMAGE_NORMAL,      /* vectors, unit length again afterwards */
 } media__image_use;
 
 /** What the bytes say of themselves; reads headers only. */
@@ -57,7 +59,9 @@ rpc_code media__image_fit(
     media__image *image, uint32_t limit, media__image_use use, rpc_status *reterr);
 
 /** The same picture gives the same bytes. JPEG of a picture with alpha: INVALID_ARGUMENT.
- *  quality  1 to 100; not used by PNG. WebP of DATA and NORMAL is lossless. */
+ *  quality  1 to 100; not used by PNG. DATA and NORMAL lose half as much of 100 as is asked, and
+ *           have colours as fine as light. WebP of them is lossy where the source was, otherwise
+ *           at 100 exact and below within 2 of 255. */
 rpc_code media__image_write(const media__image *image, media__image_kind kind, unsigned quality,
     media__image_use use, uint8_t **ret, size_t *ret_size, rpc_status *reterr);
 

@@ -34,6 +34,7 @@ rpc_code media__image_take_profile(media__image *image, rpc_bytes profile, rpc_s
 typedef struct media__jpeg_layout {
     uint32_t width, height;
     unsigned bits, components, scans;
+    size_t end;              /* behind the end marker, of a whole file */
     rpc_bytes exif, profile; /* data NULL: there is none; a profile in one segment only */
 } media__jpeg_layout;
 
@@ -57,6 +58,23 @@ rpc_code media__jpeg_write(const media__image *image, unsigned quality, media__i
     uint8_t **ret, size_t *ret_size, rpc_status *reterr);
 rpc_code media__webp_write(const media__image *image, unsigned quality, media__image_use use,
     uint8_t **ret, size_t *ret_size, rpc_status *reterr);
+
+/** The same picture without metadata but for its colours, where that takes no decoder: a file that
+ *  was read whole. An animation of PNG keeps its first picture. ret: free() it. False: it does not
+ *  work, or there is no memory; write it anew. */
+bool media__image_strip(
+    rpc_bytes file, const media__image_info *info, uint8_t **ret, size_t *ret_size);
+
+/** Averaged in linear light. */
+static inline bool media__image_is_color(media__image_use use)
+{
+    return use == MEDIA__IMAGE_COLOR || use == MEDIA__IMAGE_COLOR_APART;
+}
+/** The quality that numbers are written at where colours have this one. */
+static inline unsigned media__image_quality(unsigned quality, media__image_use use)
+{
+    return media__image_is_color(use) ? quality : 100 - (100 - quality) / 2;
+}
 
 /** Red, green and blue are equal everywhere. */
 bool media__image_is_gray(const media__image *image);

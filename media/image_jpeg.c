@@ -70,16 +70,17 @@ static rpc_code add_profile(
 rpc_code media__jpeg_write(const media__image *image, unsigned quality, media__image_use use,
     uint8_t **ret, size_t *ret_size, rpc_status *reterr)
 {
-    int sampling = use != MEDIA__IMAGE_COLOR || quality >= 90 ? TJSAMP_444 : TJSAMP_420;
+    int sampling = !media__image_is_color(use) || quality >= 90 ? TJSAMP_444 : TJSAMP_420;
     if (!image->profile && media__image_is_gray(image))
         sampling = TJSAMP_GRAY;
     unsigned long size = tjBufSize((int)image->width, (int)image->height, sampling);
     uint8_t *bytes = malloc(size);
     tjhandle handle = tjInitCompress();
     rpc_code code = bytes && handle ? RPC_OK : media__image_no_memory(reterr);
-    if (code == RPC_OK && tjCompress2(handle, image->pixels, (int)image->width, 0,
-                              (int)image->height, TJPF_RGBX, &bytes, &size, sampling, (int)quality,
-                              TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC | TJFLAG_PROGRESSIVE))
+    if (code == RPC_OK &&
+        tjCompress2(handle, image->pixels, (int)image->width, 0, (int)image->height, TJPF_RGBX,
+            &bytes, &size, sampling, (int)media__image_quality(quality, use),
+            TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC | TJFLAG_PROGRESSIVE))
         code = rpc_status_set(
             reterr, RPC_INTERNAL, "image: JPEG is not written: %s", tjGetErrorStr2(handle));
     if (handle)

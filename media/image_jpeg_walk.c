@@ -77,6 +77,7 @@ rpc_code media__jpeg_walk(rpc_bytes file, bool whole, media__jpeg_layout *ret, r
             return media__image_bad(
                 reterr, "JPEG: byte %zu: its picture begins or ends before a frame header", at);
         if (marker == 0xd9 || (marker == 0xda && !whole)) {
+            layout.end = at;
             *ret = layout;
             return RPC_OK;
         }

@@ -188,6 +188,12 @@ static void on_write(png_structp png, png_bytep data, size_t size)
     w->size += size;
 }
 
+static void on_note(png_structp png, const char *text)
+{
+    (void)png;
+    (void)text;
+}
+
 static void on_flush(png_structp png)
 {
     (void)png;
@@ -217,6 +223,7 @@ static bool write_picture(png_structp png, png_infop info, writer *w)
                       (image->alpha ? PNG_COLOR_MASK_ALPHA : 0);
     png_set_IHDR(png, info, image->width, image->height, 8, color, PNG_INTERLACE_NONE,
         PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_benign_errors(png, 1); /* a profile that libpng finds damaged is left out */
     if (image->profile)
         png_set_iCCP(png, info, "profile", PNG_COMPRESSION_TYPE_BASE, image->profile,
             (png_uint_32)image->profile_size);
@@ -234,16 +241,19 @@ rpc_code media__png_write(
 {
     writer w = {.image = image, .gray = !image->profile && media__image_is_gray(image)};
     w.row = malloc((size_t)image->width * 4);
-    png_structp png = w.row
-                          ? png_create_write_struct(PNG_LIBPNG_VER_STRING, &w.fault, on_error, NULL)
-                          : NULL;
+    png_structp png = w.row ? png_create_write_struct(
+                                  PNG_LIBPNG_VER_STRING, &w.fault, on_error, on_note)
+                            : NULL;
     png_infop info = png ? png_create_info_struct(png) : NULL;
     const bool whole = info && write_picture(png, info, &w);
     png_destroy_write_struct(&png, &info);
     free(w.row);
     if (!whole) {
         free(w.bytes);
-        return media__image_no_memory(reterr);
+        return w.fault.text[0] && !strstr(w.fault.text, "memory")
+                   ? rpc_status_set(
+                         reterr, RPC_INTERNAL, "image: PNG is not written: %s", w.fault.text)
+                   : media__image_no_memory(reterr);
     }
     *ret = w.bytes;
     *ret_size = w.size;

@@ -4,6 +4,7 @@
  * step alone would give the same picture at several times the cost. */
 #include "image_codec.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stb/stb_image_resize.h>
 #include <stdlib.h>
@@ -100,10 +101,11 @@ static void write_row(
     for (uint32_t x = 0; x < b->width; x++, sum += 4, ret += 4) {
         const uint32_t left = b->image->width - x * b->side_x;
         const uint64_t count = (uint64_t)(left < b->side_x ? left : b->side_x) * rows;
+        assert(count > 0); /* no block is empty */
         const uint64_t weight = weighted ? (sum[3] << 16) + count : count;
         for (int c = 0; c < 3; c++) {
             const uint64_t mean = (sum[c] + weight / 2) / weight;
-            ret[c] = use == MEDIA__IMAGE_COLOR ? srgb_of(&b->srgb, mean) : (uint8_t)mean;
+            ret[c] = media__image_is_color(use) ? srgb_of(&b->srgb, mean) : (uint8_t)mean;
         }
         ret[3] = (uint8_t)((sum[3] + count / 2) / count);
     }
@@ -131,7 +133,7 @@ static rpc_code average_blocks(
             const uint8_t *p = image->pixels + ((size_t)y * side_y + row) * image->width * 4;
             if (weighted)
                 add_row_weighted(&b, p);
-            else if (use == MEDIA__IMAGE_COLOR)
+            else if (media__image_is_color(use))
                 add_row_light(&b, p);
             else
                 add_row_numbers(&b, p);
@@ -151,10 +153,12 @@ static rpc_code average_blocks(
 static bool filter(const media__image *image, double part_x, double part_y, media__image_use use,
     media__image *smaller)
 {
-    const bool color = use == MEDIA__IMAGE_COLOR;
+    const bool color = media__image_is_color(use);
+    const bool apart = use == MEDIA__IMAGE_COLOR_APART;
     return stbir_resize_region(image->pixels, (int)image->width, (int)image->height, 0,
         smaller->pixels, (int)smaller->width, (int)smaller->height, 0, STBIR_TYPE_UINT8, 4,
-        color && image->alpha ? 3 : STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP, STBIR_EDGE_CLAMP,
+        color && image->alpha ? 3 : STBIR_ALPHA_CHANNEL_NONE,
+        apart ? STBIR_FLAG_ALPHA_PREMULTIPLIED : 0, STBIR_EDGE_CLAMP, STBIR_EDGE_CLAMP,
         STBIR_FILTER_DEFAULT, STBIR_FILTER_DEFAULT,
         color ? STBIR_COLORSPACE_SRGB : STBIR_COLORSPACE_LINEAR, NULL, 0, 0, (float)part_x,
         (float)part_y);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What pictures say of themselves: real ones, and headers cut, bent and lying. */
-#include "image_files.h"
-#include "test.h"
+#include "files.h"
 
 #include "image.h"
 
@@ -54,8 +53,9 @@ TEST(headers_of_real_pictures_are_read)
         media__image_info info = {0};
         const media__image_info *wanted = &pictures[i].info;
         snprintf(name, sizeof name, "images/%s", pictures[i].name);
-        file_bytes_t file = file_read(test_data(name));
-        if (media__image_probe(file_view(&file), &info, &status))
+        size_t size = 0;
+        uint8_t *bytes = file_bytes(test_data(name), &size);
+        if (media__image_probe(rpc_bytes_of(bytes, size), &info, &status))
             fail_msg("%s: %s", name, status.message);
         if (info.kind != wanted->kind || info.width != wanted->width ||
             info.height != wanted->height || info.orientation != wanted->orientation ||
@@ -65,7 +65,7 @@ TEST(headers_of_real_pictures_are_read)
                 "%s: kind %d, %u × %u, orientation %u, alpha %d, gray %d, animated %d, %u bits",
                 name, info.kind, info.width, info.height, info.orientation, info.alpha, info.gray,
                 info.animated, info.bits);
-        file_done(&file);
+        free(bytes);
     }
 }
 
@@ -146,6 +146,14 @@ static void assert_refused(rpc_bytes file, rpc_code code, const char *why)
     assert_int_equal(info.width, 0);
 }
 
+static void assert_file_refused(const char *name, const char *why)
+{
+    size_t size = 0;
+    uint8_t *bytes = file_bytes(test_data(name), &size);
+    assert_refused(rpc_bytes_of(bytes, size), RPC_RESOURCE_EXHAUSTED, why);
+    free(bytes);
+}
+
 TEST(header_cut_at_any_byte_is_refused)
 {
     static const struct {
@@ -212,10 +220,6 @@ TEST(too_large_is_refused_before_anything_is_decoded)
     assert_refused(
         BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x20\0\0\0\x20\x01\x08\x06\0\0\0\0\0\0\0"),
         RPC_RESOURCE_EXHAUSTED, "67108864 px in all");
-    file_bytes_t bomb = file_read(test_data("broken/made/png-bomb-12000x12000.png"));
-    assert_refused(file_view(&bomb), RPC_RESOURCE_EXHAUSTED, "12000 × 12000 px");
-    file_done(&bomb);
-    file_bytes_t liar = file_read(test_data("broken/made/png-declares-2147483647.png"));
-    assert_refused(file_view(&liar), RPC_RESOURCE_EXHAUSTED, "2147483647");
-    file_done(&liar);
+    assert_file_refused("broken/made/png-bomb-12000x12000.png", "12000 × 12000 px");
+    assert_file_refused("broken/made/png-declares-2147483647.png", "2147483647");
 }

@@ -2,72 +2,9 @@
 /* Pictures drawn here: made smaller, written, and read again. */
 #include "test.h"
 
-#include "image.h"
+#include "drawn.h"
 
 #include <math.h>
-
-/* ---- drawing --------------------------------------------------------------------------------- */
-
-typedef void draw_fn(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret);
-
-static media__image drawn(uint32_t width, uint32_t height, draw_fn *draw)
-{
-    media__image image = {.width = width, .height = height};
-    image.pixels = malloc((size_t)width * height * 4);
-    for (uint32_t y = 0; y < height; y++)
-        for (uint32_t x = 0; x < width; x++) {
-            uint8_t *p = image.pixels + ((size_t)y * width + x) * 4;
-            draw(x, y, width, height, p);
-            image.alpha |= p[3] != 0xff;
-        }
-    return image;
-}
-
-static void set(uint8_t *p, uint8_t r, uint8_t g, uint8_t b, uint8_t a)
-{
-    p[0] = r;
-    p[1] = g;
-    p[2] = b;
-    p[3] = a;
-}
-
-static void board(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *p)
-{
-    (void)width;
-    (void)height;
-    const uint8_t value = (x + y) % 2 ? 255 : 0;
-    set(p, value, value, value, 255);
-}
-
-/* A red disc on green that does not show. */
-static void disc(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *p)
-{
-    const double dx = x - width / 2.0, dy = y - height / 2.0;
-    if (sqrt(dx * dx + dy * dy) < width / 3.0)
-        set(p, 200, 16, 16, 255);
-    else
-        set(p, 0, 255, 0, 0);
-}
-
-static void gradient(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *p)
-{
-    set(p, (uint8_t)(x * 255 / width), (uint8_t)(y * 255 / height), (uint8_t)((x + y) & 255), 255);
-}
-
-static void see_through(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *p)
-{
-    gradient(x, y, width, height, p);
-    p[3] = (uint8_t)(y * 255 / height);
-}
-
-/* The inside of a bowl, as a normal map. */
-static void bowl(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *p)
-{
-    const double nx = 1.4 * x / width - 0.7, ny = 1.4 * y / height - 0.7;
-    const double nz = sqrt(fmax(0, 1 - nx * nx - ny * ny));
-    set(p, (uint8_t)lrint((nx + 1) * 127.5), (uint8_t)lrint((ny + 1) * 127.5),
-        (uint8_t)lrint((nz + 1) * 127.5), 255);
-}
 
 static const uint8_t *at(const media__image *image, uint32_t x, uint32_t y)
 {
@@ -86,7 +23,7 @@ static void fit(media__image *image, uint32_t limit, media__image_use use)
 static void assert_fits(
     uint32_t width, uint32_t height, uint32_t limit, uint32_t new_width, uint32_t new_height)
 {
-    media__image image = drawn(width, height, gradient);
+    media__image image = drawn(width, height, draw_gradient);
     fit(&image, limit, MEDIA__IMAGE_COLOR);
     assert_int_equal(image.width, new_width);
     assert_int_equal(image.height, new_height);
@@ -108,7 +45,7 @@ TEST(longer_side_meets_the_limit_and_nothing_is_enlarged)
 TEST(colour_is_averaged_in_linear_light)
 {
     for (uint32_t size = 64; size <= 1024; size *= 2) {
-        media__image image = drawn(size, size, board);
+        media__image image = drawn(size, size, draw_board);
         fit(&image, 16, MEDIA__IMAGE_COLOR);
         for (uint32_t i = 0; i < 256; i++)
             assert_in_range(image.pixels[i * 4], 187, 189);
@@ -119,7 +56,7 @@ TEST(colour_is_averaged_in_linear_light)
 TEST(data_is_averaged_as_numbers)
 {
     for (uint32_t size = 64; size <= 1024; size *= 2) {
-        media__image image = drawn(size, size, board);
+        media__image image = drawn(size, size, draw_board);
         fit(&image, 16, MEDIA__IMAGE_DATA);
         for (uint32_t i = 0; i < 256; i++)
             assert_in_range(image.pixels[i * 4], 127, 128);
@@ -131,7 +68,7 @@ TEST(data_is_averaged_as_numbers)
 TEST(edges_of_what_shows_keep_its_colour)
 {
     for (uint32_t limit = 16; limit <= 256; limit *= 2) {
-        media__image image = drawn(512, 512, disc);
+        media__image image = drawn(512, 512, draw_disc);
         unsigned soft = 0;
         fit(&image, limit, MEDIA__IMAGE_COLOR);
         for (uint32_t i = 0; i < image.width * image.height; i++) {
@@ -150,7 +87,7 @@ TEST(edges_of_what_shows_keep_its_colour)
 
 TEST(what_shows_nowhere_keeps_its_colour)
 {
-    media__image image = drawn(512, 512, disc);
+    media__image image = drawn(512, 512, draw_disc);
     fit(&image, 16, MEDIA__IMAGE_COLOR);
     assert_int_equal(at(&image, 0, 0)[1], 255);
     assert_int_equal(at(&image, 0, 0)[3], 0);
@@ -160,7 +97,7 @@ TEST(what_shows_nowhere_keeps_its_colour)
 TEST(normals_are_of_unit_length_and_point_where_they_did)
 {
     for (uint32_t limit = 16; limit <= 256; limit *= 2) {
-        media__image image = drawn(512, 512, bowl), wanted = drawn(limit, limit, bowl);
+        media__image image = drawn(512, 512, draw_bowl), wanted = drawn(limit, limit, draw_bowl);
         fit(&image, limit, MEDIA__IMAGE_NORMAL);
         for (uint32_t i = 0; i < limit * limit; i++) {
             const uint8_t *p = image.pixels + (size_t)i * 4, *q = wanted.pixels + (size_t)i * 4;
@@ -179,7 +116,7 @@ TEST(normals_are_of_unit_length_and_point_where_they_did)
 /* A picture whose size is no multiple of the blocks is not shifted. */
 TEST(size_that_does_not_divide_does_not_move_the_picture)
 {
-    media__image image = drawn(1023, 1023, gradient);
+    media__image image = drawn(1023, 1023, draw_gradient);
     fit(&image, 100, MEDIA__IMAGE_DATA);
     for (uint32_t x = 2; x < 98; x++) {
         const double wanted = (x + 0.5) * 10.23 * 255 / 1023;
@@ -197,7 +134,7 @@ static media__image again(
     rpc_status status = {0};
     uint8_t *bytes = NULL, *same = NULL;
     size_t size = 0, same_size = 0;
-    media__image_info info;
+    media__image_info info = {.width = 0};
     media__image read = {.pixels = NULL};
     if (media__image_write(image, kind, quality, use, &bytes, &size, &status) ||
         media__image_write(image, kind, quality, use, &same, &same_size, &status) ||
@@ -224,7 +161,8 @@ static void assert_exact(const media__image *image, media__image_kind kind, medi
 
 TEST(png_is_exact)
 {
-    static draw_fn *const draws[] = {board, disc, gradient, see_through, bowl};
+    static draw_fn *const draws[] = {
+        draw_board, draw_disc, draw_gradient, draw_see_through, draw_bowl};
     for (size_t i = 0; i < sizeof draws / sizeof *draws; i++) {
         media__image image = drawn(61, 47, draws[i]);
         assert_exact(&image, MEDIA__IMAGE_PNG, MEDIA__IMAGE_COLOR);
@@ -247,7 +185,7 @@ static void assert_near(
 
 TEST(jpeg_and_webp_are_near)
 {
-    media__image image = drawn(200, 120, gradient), alpha = drawn(200, 120, see_through);
+    media__image image = drawn(200, 120, draw_gradient), alpha = drawn(200, 120, draw_see_through);
     assert_near(&image, MEDIA__IMAGE_JPEG, MEDIA__IMAGE_COLOR, 3);
     assert_near(&image, MEDIA__IMAGE_WEBP, MEDIA__IMAGE_COLOR, 3);
     assert_near(&alpha, MEDIA__IMAGE_WEBP, MEDIA__IMAGE_COLOR, 3);
@@ -260,12 +198,33 @@ TEST(alpha_is_never_lost_to_jpeg)
     rpc_status status = {0};
     uint8_t *bytes = NULL;
     size_t size = 0;
-    media__image image = drawn(8, 8, disc);
+    media__image image = drawn(8, 8, draw_disc);
     assert_int_equal(media__image_write(
                          &image, MEDIA__IMAGE_JPEG, 80, MEDIA__IMAGE_COLOR, &bytes, &size, &status),
         RPC_INVALID_ARGUMENT);
     assert_string_equal(
         status.message, "image: JPEG: the picture has alpha, which JPEG cannot hold");
     assert_null(bytes);
+    media__image_done(&image);
+}
+
+static int worst(const media__image *image, unsigned quality)
+{
+    media__image read = again(image, MEDIA__IMAGE_WEBP, quality, MEDIA__IMAGE_DATA);
+    int most = 0;
+    for (size_t i = 0; i < (size_t)image->width * image->height * 4; i++)
+        if (abs(read.pixels[i] - image->pixels[i]) > most)
+            most = abs(read.pixels[i] - image->pixels[i]);
+    media__image_done(&read);
+    return most;
+}
+
+TEST(webp_of_numbers_is_exact_or_near_unless_they_had_lost_before)
+{
+    media__image image = drawn(200, 120, draw_bowl);
+    assert_int_equal(worst(&image, 100), 0);
+    assert_in_range(worst(&image, 80), 0, 2);
+    image.lossy = true;
+    assert_true(worst(&image, 80) > 2);
     media__image_done(&image);
 }
