@@ -313,8 +313,12 @@ class Signing(Case):
         old = self.sign(client).kid
         self.world.skms.admin().RotateKey(admin.RotateKeyRequest(
             val_service=service, purpose=MANIFESTS))
-        wait_until("the next key signs", lambda: self.states(service)[old] not in (
-            keys.KEY_STATE_ACTIVE, keys.KEY_STATE_PRE_PUBLISHED))
+        def turned():  # and the one after it was made: nothing changes later by itself
+            states = self.states(service)
+            return states.pop(old) not in (
+                keys.KEY_STATE_ACTIVE, keys.KEY_STATE_PRE_PUBLISHED) and (
+                keys.KEY_STATE_PRE_PUBLISHED in states.values())
+        wait_until("the next key signs", turned)
         return client, service, old
 
     def signs_on_without(self, client, kid):
