@@ -18,6 +18,8 @@ typedef struct walk {
     const media__gltf *gltf;
     rpc_status *reterr;
     char place[64];
+    size_t bytes;             /* of all pictures until now */
+    bool webp, ktx2, strange; /* EXT_texture_webp, KHR_texture_basisu, an unknown one is used */
     media__image_kind *kinds; /* of images */
 } walk;
 
@@ -45,9 +47,14 @@ static const char *type_of_kind(media__image_kind kind)
 
 /* ---- what its bytes are ---------------------------------------------------------------------- */
 
-/* The message of a probe, with the place instead of its "image: ". */
+/* The message of a probe, with the place instead of its "image: ". Many pictures may be made of the
+ * same bytes, and each is looked at: they count each time. */
 static rpc_code probe(walk *w, rpc_bytes bytes, media__image_kind *ret)
 {
+    if (bytes.size > MEDIA__FILE_BYTES_MAX - w->bytes)
+        return rpc_status_set(w->reterr, RPC_RESOURCE_EXHAUSTED,
+            "gltf: %s: pictures have more than %u bytes together", w->place, MEDIA__FILE_BYTES_MAX);
+    w->bytes += bytes.size;
     media__image_info info;
     rpc_status status = {0};
     rpc_code code = media__image_probe(bytes, &info, &status);
@@ -118,21 +125,11 @@ static rpc_code probe_uri(walk *w, const char *uri, const char *type, media__ima
                : code;
 }
 
-/* An extension that nobody here knows may bring pictures of its own. */
-static bool has_strange_extension(const walk *w)
-{
-    const json_t *used = list_of(w, "extensionsUsed");
-    for (size_t i = 0; i < json_array_size(used); i++)
-        if (!media__extension_known(json_string_value(json_array_get(used, i))))
-            return true;
-    return false;
-}
-
 static rpc_code check_kind(walk *w, media__image_kind kind)
 {
-    if (kind == MEDIA__IMAGE_WEBP && !media__gltf_uses(w->gltf->json, "EXT_texture_webp"))
+    if (kind == MEDIA__IMAGE_WEBP && !w->webp)
         return BAD(w, "is image/webp, and /extensionsUsed has no EXT_texture_webp");
-    if (kind == MEDIA__IMAGE_KTX2 && !media__gltf_uses(w->gltf->json, "KHR_texture_basisu"))
+    if (kind == MEDIA__IMAGE_KTX2 && !w->ktx2)
         return BAD(w, "is image/ktx2, and /extensionsUsed has no KHR_texture_basisu");
     return RPC_OK;
 }
@@ -142,8 +139,7 @@ static rpc_code check_image(walk *w, const json_t *image, media__image_kind *ret
     const char *uri = json_string_value(json_object_get(image, "uri"));
     const char *type = json_string_value(json_object_get(image, "mimeType"));
     if (type && kind_of_type(type) == UNKNOWN)
-        return has_strange_extension(w) ? RPC_OK
-                                        : BAD(w, "'%.40s' is no type of glTF's images", type);
+        return w->strange ? RPC_OK : BAD(w, "'%.40s' is no type of glTF's images", type);
     rpc_code code = uri ? probe_uri(w, uri, type, ret) : probe_view(w, image, ret);
     if (code == RPC_OK && type && kind_of_type(type) != *ret)
         code = BAD(w, "says %s, and is %s", type, type_of_kind(*ret));
@@ -204,10 +200,22 @@ static rpc_code check_all(walk *w)
     return code;
 }
 
+/* An extension that nobody here knows may bring pictures of its own. */
+static bool has_strange_extension(const json_t *used)
+{
+    for (size_t i = 0; i < json_array_size(used); i++)
+        if (!media__extension_known(json_string_value(json_array_get(used, i))))
+            return true;
+    return false;
+}
+
 rpc_code media__gltf_check_images(const media__gltf *gltf, rpc_status *reterr)
 {
     walk w = {.gltf = gltf,
         .reterr = reterr,
+        .webp = media__gltf_uses(gltf->json, "EXT_texture_webp"),
+        .ktx2 = media__gltf_uses(gltf->json, "KHR_texture_basisu"),
+        .strange = has_strange_extension(json_object_get(gltf->json, "extensionsUsed")),
         .kinds = calloc(
             json_array_size(json_object_get(gltf->json, "images")) + 1, sizeof *w.kinds)};
     const rpc_code code = w.kinds

@@ -213,9 +213,13 @@ static rpc_code check_string(media__place *p, const media__property *as, const j
     return json_is_string(value) ? RPC_OK : BAD(p, "is no string");
 }
 
+#define TEXTS_MAX 4096 /* names of extensions, which others look up one after the other */
+
 static rpc_code check_texts(media__place *p, const media__property *as, const json_t *value)
 {
     rpc_code code = check_each(p, as, value, check_string);
+    if (code == RPC_OK)
+        code = check_count(p, value, 0, TEXTS_MAX);
     if (code != RPC_OK || as->loose)
         return code;
     json_t *seen = json_object();

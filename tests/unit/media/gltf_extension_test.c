@@ -280,3 +280,44 @@ TEST(more_scenes_than_are_read_are_refused)
     assert_int_equal(paper_read(&p, &status), RPC_RESOURCE_EXHAUSTED);
     assert_non_null(strstr(status.message, "at most 64"));
 }
+
+TEST(pictures_of_the_same_bytes_count_each_time)
+{
+    paper p = {NULL, 0, 0};
+    char text[64];
+    rpc_status status = {0};
+    const size_t size = 1 << 20; /* a PNG is looked at as a whole */
+    put(&p, "{\"asset\":{\"version\":\"2.0\"},\"bufferViews\":[{\"buffer\":0,\"byteLength\":");
+    snprintf(text, sizeof text, "%zu", size);
+    put(&p, text);
+    put(&p, "}],\"images\":[{\"bufferView\":0,\"mimeType\":\"image/png\"}");
+    for (size_t i = 0; i < MEDIA__FILE_BYTES_MAX / size; i++)
+        put(&p, ",{\"bufferView\":0,\"mimeType\":\"image/png\"}");
+    put(&p, "],\"buffers\":[{\"byteLength\":");
+    put(&p, text);
+    put(&p, ",\"uri\":\"data:application/octet-stream;base64,");
+    /* whole; what follows its last chunk is nobody's */
+    put(&p, PNG_1);
+    const size_t head = strlen(PNG_1);
+    for (size_t i = head; i < (size + 2) / 3 * 4; i += 4)
+        put(&p, "AAAA");
+    put(&p, "\"}]}");
+    assert_int_equal(paper_read(&p, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_string_equal(
+        status.message, "gltf: /images/256: pictures have more than 268435456 bytes together");
+}
+
+TEST(more_names_of_extensions_than_are_read_are_refused)
+{
+    paper p = {NULL, 0, 0};
+    char text[32];
+    rpc_status status = {0};
+    put(&p, "{\"asset\":{\"version\":\"2.0\"},\"extensionsUsed\":[\"ACME_hair\"");
+    for (unsigned i = 0; i < 4096; i++) {
+        snprintf(text, sizeof text, ",\"ACME_%u\"", i);
+        put(&p, text);
+    }
+    put(&p, "]}");
+    assert_int_equal(paper_read(&p, &status), RPC_INVALID_ARGUMENT);
+    assert_string_equal(status.message, "gltf: /extensionsUsed: has 4097 entries");
+}
