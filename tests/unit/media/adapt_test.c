@@ -250,6 +250,41 @@ static void refused(rpc_bytes source, const char *text, rpc_code code, const cha
     media_recipe_done(&recipe);
 }
 
+/* ---- a budget of bytes ------------------------------------------------------------------------
+ */
+
+TEST(a_budget_costs_nothing_that_compression_saves_where_the_client_decodes_it)
+{
+    media_result result = adapted("mannequiny.glb",
+        "{\"max_bytes\":1400000,\"accept\":{\"extensions\":[\"EXT_meshopt_compression\"]}}");
+    assert_int_equal(result.figures.triangles, result.source.triangles);
+    assert_int_equal(result.figures.extensions_required.count, 1);
+    assert_in_range(result.size, 1, 1400000);
+    media_result_done(&result);
+}
+
+TEST(a_budget_of_who_decodes_plain_gltf_costs_triangles_and_no_more_than_it_must)
+{
+    media_result result = adapted("mannequiny.glb", "{\"max_bytes\":1400000,\"accept\":{}}");
+    assert_int_equal(result.figures.extensions_required.count, 0);
+    assert_in_range(
+        result.figures.triangles, result.source.triangles / 2, result.source.triangles - 1);
+    assert_int_equal(result.figures.animations, result.source.animations);
+    assert_in_range(result.size, 1400000 * 9 / 10, 1400000);
+    media_result_done(&result);
+}
+
+TEST(a_budget_below_what_animations_take_is_refused_with_their_number)
+{
+    size_t size = 0;
+    uint8_t *file = file_bytes(test_data("avatars/godot-platformer-robot.glb"), &size);
+    refused(rpc_bytes_of(file, size), "{\"max_bytes\":100000}", RPC_FAILED_PRECONDITION,
+        "of which animations take");
+    refused(rpc_bytes_of(file, size), "{\"max_bytes\":100000}", RPC_FAILED_PRECONDITION,
+        "max_bytes: 100000");
+    free(file);
+}
+
 TEST(what_is_no_avatar_is_refused)
 {
     refused(rpc_bytes_str("no avatar"), "{\"lod\":1}", RPC_UNIMPLEMENTED, "image");
