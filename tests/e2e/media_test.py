@@ -181,6 +181,43 @@ class Refusing(Media):
                     self.assertIn(f"'{file}'", error["message"])
         self.assertEqual(kept.read_bytes(), b"earlier")
 
+    def test_every_broken_kind_that_is_drawn_is_refused_for_its_fault(self):
+        listed = subprocess.run([SOURCE / "tests/data/make-avatar", "--list"], check=True, text=True,
+                                capture_output=True).stdout.split("\n")
+        broken = [line.split()[0] for line in listed if line.endswith(" broken")]
+        places = {
+            "truncated": "GLB: its header says", "length-lies": "GLB: its header says",
+            "json-deep": "JSON: is nested deeper", "accessor-huge": "/accessors/0/count",
+            "node-cycle": "/nodes/0: is its own ancestor", "texture-damaged": "/images/0: PNG: byte",
+            "text": "neither PNG, JPEG", "extension-undeclared": "VRMC_vrm: is used, and",
+            "extension-misplaced": "/scenes/0/extensions/VRMC_vrm: does not belong here",
+            "vrm-no-hips": "/humanBones/hips: is missing", "vrm-no-meta": "/meta: is missing",
+            "vrm-bone-nowhere": "/humanBones/head/node: 99999",
+            "vrm-target-nowhere": "/morphTargetBinds/0: morph target 2",
+            "picture-of-another-kind": "/images/0: says image/jpeg, and is image/png",
+            "index-beyond": "/indices: an index is 60000", "joint-beyond": "bound to joint 200",
+            "number-none": "/accessors/1: element 2 is no finite number",
+            "position-beyond": "/accessors/0: element 1 has 1e+06",
+            "times-fall": "/samplers/0/input: time 2"}
+        self.assertEqual(set(broken), set(places))
+        for kind, place in places.items():
+            with self.subTest(kind=kind):
+                file = self.made(kind)
+                for arguments in (["inspect", file], ["adapt", file, "-o", self.dir / "never",
+                                                      "--lod", "1"]):
+                    error = self.refused(1 if kind == "text" else 11, *arguments)
+                    self.assertIn(place, error["message"])
+        self.assertFalse((self.dir / "never").exists())
+
+    def test_an_avatar_whose_licence_prohibits_it_is_shown_and_not_adapted(self):
+        file = self.made("prohibited")
+        shown, = self.objects("inspect", file)
+        licence = shown["figures"]["licence"]
+        self.assertEqual(licence["modification"], "prohibited")
+        error = self.refused(9, "adapt", file, "-o", self.dir / "never", "--lod", "1")
+        self.assertIn("(modification: prohibited): only the original", error["message"])
+        self.assertFalse((self.dir / "never").exists())
+
     def test_output_that_cannot_be_written(self):
         error = self.refused(11, "adapt", self.avatar, "-o", "/nowhere/out.glb", "--preset", "low")
         self.assertIn("/nowhere/out.glb", error["message"])
