@@ -3,7 +3,10 @@
 #include "drawn.h"
 #include "files.h"
 
+#include "image_codec.h"
+
 #include <dirent.h>
+#include <unistd.h>
 
 /* ---- beside Pillow --------------------------------------------------------------------------- */
 
@@ -279,4 +282,54 @@ TEST(gamma_of_a_png_is_undone_for_an_avatar_and_not_for_a_texture)
     assert_true(differs);
     media__image_done(&avatar);
     media__image_done(&texture);
+}
+
+/* EXIF, tag 0x0112: where row 0 and column 0 of what is stored are when it is shown. */
+TEST(each_orientation_turns_and_mirrors_as_exif_says)
+{
+    /* stored: a b c / d e f */
+    static const char *const shown[] = {
+        "abcdef", "cbafed", "fedcba", "defabc", "adbecf", "daebfc", "fcebda", "cfbead"};
+    for (uint32_t orientation = 1; orientation <= 8; orientation++) {
+        rpc_status status = {0};
+        media__image image = {.width = 3, .height = 2, .pixels = calloc(6, 4)};
+        for (size_t i = 0; i < 6; i++)
+            image.pixels[i * 4] = (uint8_t)('a' + i);
+        assert_int_equal(media__image_orient(&image, orientation, &status), RPC_OK);
+        assert_int_equal(image.width, orientation >= 5 ? 2 : 3);
+        assert_int_equal(image.height, orientation >= 5 ? 3 : 2);
+        for (size_t i = 0; i < 6; i++)
+            if (image.pixels[i * 4] != (uint8_t)shown[orientation - 1][i])
+                fail_msg("orientation %u, pixel %zu: %c", orientation, i, image.pixels[i * 4]);
+        media__image_done(&image);
+    }
+}
+
+/* What libraries would say of damaged data goes into statuses, not to standard error. */
+TEST(libraries_say_nothing_by_themselves)
+{
+    static const char *const names[] = {"broken/made/png-bad-crc.png",
+        "broken/made/jpeg-truncated.jpg", "broken/images/oss-fuzz-36829.jpeg",
+        "broken/img-small-palette-4.png"};
+    char path[4096];
+    snprintf(path, sizeof path, "%s/stderr", test_tmpdir());
+    FILE *said = fopen(path, "w+");
+    const int before = dup(STDERR_FILENO);
+    assert_true(said && before >= 0 && dup2(fileno(said), STDERR_FILENO) >= 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        rpc_status status = {0};
+        media__image image = {.pixels = NULL};
+        size_t size = 0;
+        uint8_t *bytes = file_bytes(test_data(names[i]), &size);
+        const rpc_code code = media__image_read(rpc_bytes_of(bytes, size), true, &image, &status);
+        free(bytes);
+        if (code == RPC_OK)
+            media__image_done(&image);
+    }
+    fflush(stderr);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_int_equal(fseek(said, 0, SEEK_END), 0);
+    assert_int_equal(ftell(said), 0);
+    fclose(said);
 }
