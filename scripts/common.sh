@@ -62,6 +62,14 @@ install_node() {
     install_packages nodejs npm
 }
 
+# install_node_packages FOLDER… what package-lock.json names there.
+install_node_packages() {
+    local folder
+    for folder in "$@"; do
+        (cd "$root/$folder" && quietly 'npm ci' npm ci --no-audit --no-fund)
+    done
+}
+
 # build PRESET [cmake option…]
 build() {
     local preset=$1; shift
