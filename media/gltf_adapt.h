@@ -46,9 +46,11 @@ rpc_code media__gltf_sparse_targets(media__gltf *gltf, rpc_status *reterr);
 
 /* ---- gltf_textures.c ---- */
 
-/** Drops channels that the recipe does not keep, resizes and encodes images as it says: colour in
- *  linear light with proper alpha, normal maps renormalised, data (metallic-roughness, occlusion)
- *  as numbers. An image that would grow by it, and KTX2, stay as they are. */
+/** Drops channels that the recipe does not keep, resizes and encodes images as it says, by what
+ *  materials use them for: colour in linear light with proper alpha, normal maps renormalised, data
+ *  (metallic-roughness, occlusion) as numbers. The size limit always holds; a change of format
+ *  alone that would make an image larger is not done unless its type is not accepted. KTX2, and
+ *  what no material and no VRM is known to use, stay as they are. */
 rpc_code media__gltf_adapt_textures(
     media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
 

@@ -49,8 +49,9 @@ rpc_code media__image_probe(rpc_bytes file, media__image_info *ret, rpc_status *
 /** Is it whole, as far as that shows without decoding? PNG has its chunks up to the last; of others
  *  only what media__image_probe() sees. Errors are those of media__image_probe(). */
 rpc_code media__image_whole(rpc_bytes file, rpc_status *reterr);
-/** Every byte is read and checked; an animation gives its first picture. oriented: turned and
- *  mirrored as EXIF says (avatars; never textures of glTF). */
+/** Every byte is read and checked; an animation gives its first picture. oriented: as an avatar is
+ *  shown: turned and mirrored as EXIF says, gamma of PNG undone, an ICC profile kept with it (never
+ *  textures of glTF, which ignores all three). */
 rpc_code media__image_read(rpc_bytes file, bool oriented, media__image *ret, rpc_status *reterr);
 void media__image_done(media__image *image);
 
