@@ -21,7 +21,8 @@
             "its key set is where ISSUER/.well-known/openid-configuration says (OpenID "           \
             "Discovery)"),                                                                         \
         PROGRAM_FLAG("jwks_skms", "false",                                                         \
-            "its key set is watched at the SKM-S (skms.*), where its keys come from"),             \
+            "its key set is that of the SKM-S, where its keys come from: watched there (skms.*), " \
+            "or at the SKM-S its own"),                                                            \
         PROGRAM_TEXT("jwks_ca_file", 0, "",                                                        \
             "who may sign the certificate there, PEM; empty: the system's"),                       \
         PROGRAM_FLAG("jwks_allow_http", "false", "http:// too, on loopback only"),                 \

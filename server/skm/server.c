@@ -138,18 +138,27 @@ static rpc_code open_state(skm_server *server, rpc_status *reterr)
     return code;
 }
 
+/* On whichever thread replaced it. */
+static void set_changed(void *ctx, const char *name, skm_purpose purpose)
+{
+    const skm_service *service = ctx;
+    skm_tokens_set_changed(service->tokens, name, purpose);
+    skm_watchers_changed(service->watchers, name, purpose);
+}
+
 static rpc_code open_service(skm_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
     skm_service *service = &server->service;
-    const rpc_code code = skm_tokens_start(values, service->clock, service->log, service->metrics,
-        server->health, &service->tokens, reterr);
+    const rpc_code code = skm_tokens_start(values, service->state, service->clock, service->log,
+        service->metrics, server->health, &service->tokens, reterr);
     if (code != RPC_OK)
         return code;
     service->watchers = skm_watchers_new(service, (size_t)host_int(values, "keysets.watchers_max"),
         (size_t)host_int(values, "keysets.watchers_per_peer"));
     if (!service->watchers)
         return no_memory(reterr);
+    skm_keysets_watch(service->state, set_changed, service);
     return skm_tender_start(
         service, host_int(values, "signing.count_interval_s"), &server->tender, reterr);
 }
@@ -331,6 +340,8 @@ void skm_server_stop(skm_server *server)
     host_rpc_free(server->calls);
     host_rpc_free(server->admin_calls);
     skm_tender_stop(server->tender);
+    if (service->state)
+        skm_keysets_watch(service->state, NULL, NULL);
     skm_tokens_stop(service->tokens);
     skm_watchers_free(service->watchers);
     skm_state_close(service->state);

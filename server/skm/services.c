@@ -270,13 +270,14 @@ static rpc_code add_service(skm_state *state, const skm_service_view *view, rpc_
         code = make_service(state, view, &policy, &service, reterr);
     if (code != RPC_OK)
         return code;
-    for (skm_purpose p = SKM_FOR_TOKENS; code == RPC_OK && p <= SKM_FOR_MANIFESTS; p++)
-        if (service->sets[p])
-            code = skm__set_change(state, service->sets[p], NULL, reterr);
-    /* it stands in the store: what is missing is made by the next tending */
+    /* it stands in the store: what is missing below is made by the next tending, and who is told of
+     * a set finds it */
     pthread_rwlock_wrlock(&state->lock);
     insert(state, service);
     pthread_rwlock_unlock(&state->lock);
+    for (skm_purpose p = SKM_FOR_TOKENS; code == RPC_OK && p <= SKM_FOR_MANIFESTS; p++)
+        if (service->sets[p])
+            code = skm__set_change(state, service->sets[p], NULL, reterr);
     return code;
 }
 

@@ -143,10 +143,6 @@ static rpc_code check_admin(const host_values *values, rpc_status *reterr)
 /* A token without an audience would be good for any server. */
 static rpc_code check_tokens(const host_values *values, rpc_status *reterr)
 {
-    for (size_t i = 0; i < host_list_count(values, "issuers"); i++)
-        if (issuers_watched(host_map_list(values, "issuers", i)))
-            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-                "'issuers[%zu].jwks_skms': this server is the SKM-S; use jwks_url or discovery", i);
     return host_list_count(values, "issuers") > 0 && !host_string(values, "resource")[0]
                ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
                      "'resource': tokens of 'issuers' are for a resource; say what this server is "

@@ -72,6 +72,9 @@ RPC_MUST_USE skm_watchers *skm_watchers_new(skm_service *service, size_t max, si
  *  has waited for them (limits.drain_ms). */
 void skm_watchers_stop(skm_watchers *watchers);
 
+/** Tells those who watch that set: it was replaced. */
+void skm_watchers_changed(skm_watchers *watchers, const char *service, skm_purpose purpose);
+
 /** When none is left. NULL is allowed. */
 void skm_watchers_free(skm_watchers *watchers);
 /** Its user is the skm_service. */

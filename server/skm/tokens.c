@@ -2,12 +2,15 @@
 #include "tokens.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct skm_tokens {
     pthread_rwlock_t lock; /* guards which issuers there are */
     issuers_set *issuers;
     issuers_fetcher *fetcher;
+    skm_state *state;
+    atomic_bool behind;   /* issuers may have keys that are no more */
     const char *audience; /* as the server was started */
     const rpc_clock *clock;
 };
@@ -35,19 +38,69 @@ static issuers_set *issuers_of(skm_tokens *tokens)
     return issuers;
 }
 
-/* On the fetcher's thread. Without memory the old keys stay until the next fetch. */
+/* Of the issuer's set here, those keys that may verify; none before it has one. NULL: no memory. */
+static trust_keyring *own_ring(skm_state *state, const char *issuer)
+{
+    skm_keyset *set = NULL;
+    trust_keyring *ring = NULL;
+    rpc_status why;
+    if (skm_keyset_get(state, issuer, SKM_FOR_TOKENS, &set, &why) != RPC_OK)
+        return issuers_no_keys();
+    if (trust_keyring_parse(rpc_bytes_str(skm_keyset_jwks(set)), TRUST_FOR_TOKENS,
+            issuers_next_version(), &ring, &why) != RPC_OK)
+        ring = issuers_no_keys(); /* all are revoked */
+    skm_keyset_unref(set);
+    return ring;
+}
+
+/* Keys of now into a snapshot that is not published yet; locked for writing, so that none that
+ * comes meanwhile is missed. False: no memory. */
+static bool apply_keys(const skm_tokens *tokens, issuers_set *issuers)
+{
+    issuers_fetcher_apply(tokens->fetcher, issuers);
+    for (size_t i = 0; i < issuers->count; i++) {
+        if (!issuers->rules[i].watched)
+            continue;
+        trust_keyring *ring = own_ring(tokens->state, issuers->issuers[i].issuer);
+        if (!ring)
+            return false;
+        issuers_set_keys(issuers, i, ring);
+    }
+    return true;
+}
+
+/* On the thread of whoever changed them. Without memory no token is taken until there is some: the
+ * old keys may have been revoked. */
 static void keys_changed(void *ctx)
 {
     skm_tokens *tokens = ctx;
     pthread_rwlock_wrlock(&tokens->lock);
     issuers_set *old = tokens->issuers, *renewed = issuers_copy(old);
-    if (renewed) {
-        issuers_fetcher_apply(tokens->fetcher, renewed);
+    const bool ok = renewed && apply_keys(tokens, renewed);
+    if (ok)
         tokens->issuers = renewed;
-    }
+    atomic_store(&tokens->behind, !ok);
     pthread_rwlock_unlock(&tokens->lock);
-    if (renewed)
-        issuers_unref(old);
+    issuers_unref(ok ? old : renewed);
+}
+
+static rpc_code catch_up(skm_tokens *tokens, rpc_status *reterr)
+{
+    if (atomic_load(&tokens->behind))
+        keys_changed(tokens);
+    return atomic_load(&tokens->behind) ? rpc_status_set(reterr, RPC_UNAUTHENTICATED,
+                                              "token: there is no memory for the keys of issuers")
+                                        : RPC_OK;
+}
+
+void skm_tokens_set_changed(skm_tokens *tokens, const char *service, skm_purpose purpose)
+{
+    issuers_set *issuers = issuers_of(tokens);
+    const size_t i = issuers_find(issuers, service);
+    const bool ours = purpose == SKM_FOR_TOKENS && i < issuers->count && issuers->rules[i].watched;
+    issuers_unref(issuers);
+    if (ours)
+        keys_changed(tokens);
 }
 
 static rpc_code load(
@@ -75,22 +128,25 @@ rpc_code skm_tokens_reload(skm_tokens *tokens, const host_values *settings, rpc_
         return code;
     }
     pthread_rwlock_wrlock(&tokens->lock);
-    issuers_fetcher_apply(tokens->fetcher, issuers); /* here: none that is fetched is missed */
     issuers_set *old = tokens->issuers;
-    tokens->issuers = issuers;
+    const bool ok = apply_keys(tokens, issuers);
+    if (ok)
+        tokens->issuers = issuers;
     pthread_rwlock_unlock(&tokens->lock);
-    issuers_unref(old);
-    return RPC_OK;
+    issuers_unref(ok ? old : issuers);
+    return ok ? RPC_OK
+              : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the issuers' keys");
 }
 
-rpc_code skm_tokens_start(const host_values *settings, const rpc_clock *clock, host_log *log,
-    host_metrics *metrics, host_health *health, skm_tokens **ret, rpc_status *reterr)
+rpc_code skm_tokens_start(const host_values *settings, skm_state *state, const rpc_clock *clock,
+    host_log *log, host_metrics *metrics, host_health *health, skm_tokens **ret, rpc_status *reterr)
 {
     skm_tokens *tokens = calloc(1, sizeof *tokens);
     if (!tokens)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "skmsd: no memory to start");
     pthread_rwlock_init(&tokens->lock, NULL);
     tokens->clock = clock;
+    tokens->state = state;
     tokens->audience = host_string(settings, "resource");
     const issuers_fetcher_links links = {.clock = clock,
         .log = log,
@@ -142,9 +198,12 @@ static rpc_code check_binding(const trust_token *token, const rpc_call *call, rp
 
 static rpc_code verify(skm_tokens *tokens, rpc_bytes text, trust_token **ret, rpc_status *reterr)
 {
+    rpc_code code = catch_up(tokens, reterr);
+    if (code != RPC_OK)
+        return code;
     issuers_set *issuers = issuers_of(tokens);
     size_t index = 0;
-    const rpc_code code = issuers_verify(
+    code = issuers_verify(
         issuers, text, rpc_clock_wall_ms(tokens->clock) / 1000, &index, ret, reterr);
     if (code != RPC_OK && index < issuers->count && issuers->rules[index].fetched &&
         trust_token_key_unknown(text, issuers->issuers[index].keys))

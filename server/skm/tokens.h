@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** Access tokens of VAL servers at the SKM-S (TS 33.434 5.3, 5.8): whose are taken, and what one
- *  must say. No revocation reaches this server: issuers[].token_life_s_max bounds how long a token
- *  is good. Any thread. */
+ *  must say. No revocation of a token reaches this server: issuers[].token_life_s_max bounds how
+ * long a token is good. Any thread. */
 #ifndef SKM_TOKENS_H
 #define SKM_TOKENS_H
 
 #include "issuers.h"
+#include "state.h"
 
 #define SKM_SCOPE_RETRIEVAL    "seal.km"
 #define SKM_SCOPE_PROVISIONING "seal.kp"
 
 typedef struct skm_tokens skm_tokens;
 
-/** Reads key files and begins to fetch key sets. health outlives it. The errors of
+/** Reads key files and begins to fetch key sets; those of issuers whose keys this server has
+ *  itself (jwks_skms) are the state's of now. state and health outlive it. The errors of
  *  issuers_load(). */
-RPC_MUST_USE rpc_code skm_tokens_start(const host_values *settings, const rpc_clock *clock,
-    host_log *log, host_metrics *metrics, host_health *health, skm_tokens **ret,
-    rpc_status *reterr);
+RPC_MUST_USE rpc_code skm_tokens_start(const host_values *settings, skm_state *state,
+    const rpc_clock *clock, host_log *log, host_metrics *metrics, host_health *health,
+    skm_tokens **ret, rpc_status *reterr);
+/** A set of the state was replaced. What is revoked in it counts when this has returned. */
+void skm_tokens_set_changed(skm_tokens *tokens, const char *service, skm_purpose purpose);
 /** NULL is allowed. */
 void skm_tokens_stop(skm_tokens *tokens);
 /** Reads the same files and forgets them. */

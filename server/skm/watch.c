@@ -161,9 +161,8 @@ static void stopped(void *arg)
     drop(w);
 }
 
-static void changed(void *ctx, const char *service, skm_purpose purpose)
+void skm_watchers_changed(skm_watchers *watchers, const char *service, skm_purpose purpose)
 {
-    skm_watchers *watchers = ctx;
     pthread_mutex_lock(&watchers->lock);
     for (watch *w = watchers->first; w; w = w->next)
         if (w->purpose == purpose && strcmp(w->name, service) == 0) {
@@ -294,7 +293,6 @@ skm_watchers *skm_watchers_new(skm_service *service, size_t max, size_t per_peer
         "Calls of WatchKeys refused because there were too many.", NULL);
     host_metrics_gauge(
         service->metrics, "skm_watchers", "Calls of WatchKeys that run.", NULL, count_of, watchers);
-    skm_keysets_watch(service->state, changed, watchers);
     return watchers;
 }
 
@@ -313,7 +311,6 @@ void skm_watchers_free(skm_watchers *watchers)
 {
     if (!watchers)
         return;
-    skm_keysets_watch(watchers->service->state, NULL, NULL);
     pthread_mutex_destroy(&watchers->lock);
     free(watchers);
 }

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """simsd whose token keys come from the SKM-S."""
 import json
+import signal
 import subprocess
 import unittest
 import urllib.error
 import urllib.request
 
+import grpc
+
 import harness
+import keygiver
 import keyserver
 import provisioned
 import sims
@@ -164,6 +168,82 @@ class Provisioned(unittest.TestCase):
                                   capture_output=True, text=True, timeout=60)
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn(setting, done.stderr)
+
+
+class Own(World):
+    """Whose tokens for VAL servers the SKM-S takes by the key set that it has of it itself, and
+    did before it had one."""
+
+    def provision(self, _, config):
+        skms = self.skms
+        skms.stop()
+        both = skms.dir / "both.pem"
+        both.write_bytes(skms.ca + (self.dir / "pki" / "ca.crt").read_bytes())
+        skms.config["listen"]["keys"]["client_ca"] = str(both)
+        skms.config["resource"] = keygiver.RESOURCE
+        skms.config["issuers"] = [{"issuer": self.issuer, "jwks_skms": True}]
+        skms.start()
+        config = super().provision(_, config)
+        config["skms"]["resources"] = [keygiver.RESOURCE]
+        return config
+
+
+class GivingWorld(keygiver.World):
+    def __init__(self, own):
+        self.sims, self.skms = own, own.skms
+
+
+class OwnTokens(unittest.TestCase):
+    MAPS = "https://maps.example"
+
+    def setUp(self):
+        self.skms = keyserver.Skms()
+        self.addCleanup(self.skms.close)
+        self.world = GivingWorld(Own(self.skms, published_before_s=1))
+        self.addCleanup(lambda: self.assertEqual(self.world.sims.stop(), 0))
+        self.server = keygiver.Server(self.world, "maps", [self.MAPS])
+        self.world.service(self.MAPS, self.server)
+
+    def test_revoked_token_key_counts_at_once_and_the_next_one_as_well(self):
+        jwk, lost = keygiver.private_jwk(), self.world.sims.signer()
+        token = self.server.token(scope="seal.kp")
+        self.assertEqual(kid_of(token), lost)
+        made = self.server.provision(self.MAPS, jwk, token=token)
+        self.world.sims.revoke(lost)
+        with self.assertRaises(grpc.RpcError) as error:  # nothing is waited for
+            self.server.provision(self.MAPS, jwk, token=token)
+        self.assertEqual(harness.code_of(error), grpc.StatusCode.UNAUTHENTICATED)
+        wait_until("a token of another key", lambda: self.world.sims.signed_by() not in (None, lost))
+        fresh = self.server.token(scope="seal.kp")
+        self.assertEqual(self.server.provision(self.MAPS, jwk, token=fresh), made)
+
+    def test_it_takes_the_keys_of_its_store_after_a_restart_and_a_reload(self):
+        jwk, token = keygiver.private_jwk(), self.server.token(scope="seal.kp")
+        made = self.server.provision(self.MAPS, jwk, token=token)
+        self.skms.process.send_signal(signal.SIGHUP)
+        wait_until("the reload", lambda: "reloaded certificates and issuers" in self.skms.log())
+        self.assertEqual(self.server.provision(self.MAPS, jwk, token=token), made)
+        self.skms.kill()
+        self.skms.start()
+        self.server.stub = self.skms.stub(self.server.certificate)
+        self.assertEqual(self.server.provision(self.MAPS, jwk, token=token), made)
+
+    def test_token_keys_that_it_makes_itself_are_brought_for_nothing_else(self):
+        """The SIM-S has the private half of its own token keys and could bring it as another."""
+        kid = self.world.sims.signer()
+        self.assertIn(kid, self.world.sims.published())
+        folder = self.world.sims.folder / "kept"
+        client = keyserver.Client(self.skms, "opener.example")
+        client.private.raw = unb64url((folder / "sealing.key").read_text())
+        client.public.raw = provisioned.x25519(client.private.raw)
+        sealed = json.loads((folder / "kept.json").read_text())["sealed"]
+        opened = [client.opened(unb64url(entry["jwk"])) for entry in sealed]
+        jwk = next(jwk for jwk in opened if jwk["kid"] == kid)
+        own = {name: jwk[name] for name in ("kty", "crv", "x", "d")}
+        with self.assertRaises(grpc.RpcError) as error:
+            self.server.provision(self.MAPS, own)
+        self.assertEqual(harness.code_of(error), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertIn("there for something else", error.exception.details())
 
 
 if __name__ == "__main__":
