@@ -188,8 +188,8 @@ rpc_code trust_manifest_sign(
             "manifest: this key is not for manifests; one key has one purpose");
     RPC_CLEANUP(json_freep) json_t *claims = make_claims(manifest);
     if (!claims)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "manifest: a member is not UTF-8 or not JSON, or no memory");
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "manifest: a member is not UTF-8 or not JSON, or no memory");
     trust_manifest again;
     const char *wrong = read_claims(claims, &again);
     if (wrong)

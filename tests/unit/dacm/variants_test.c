@@ -172,4 +172,3 @@ TEST(forgotten_asset_frees_its_part_of_the_budget)
     assert_true(is_kept(&k, 2, 1, "a") && is_kept(&k, 2, 1, "b"));
     kept_close(&k);
 }
-
