@@ -52,8 +52,7 @@ static plan first_plan(const media_recipe *recipe, const media_figures *source)
     };
 }
 
-/* ---- one attempt --------------------------------------------------------------------------------
- */
+/* ---- one attempt ---- */
 
 static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *p,
     media_result *ret, rpc_status *reterr)
@@ -114,9 +113,7 @@ static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan
     return code;
 }
 
-/* ---- a budget of bytes
- * ---------------------------------------------------------------------------
- */
+/* ---- a budget of bytes ---- */
 
 static uint32_t half_size(uint32_t size)
 {
@@ -219,8 +216,7 @@ static rpc_code adapt_gltf(
         recipe->max_bytes, least, animations);
 }
 
-/* ---- either kind -------------------------------------------------------------------------------
- */
+/* ---- either kind ---- */
 
 rpc_code media_adapt(
     rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr)

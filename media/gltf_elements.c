@@ -22,8 +22,7 @@ rpc_bytes media__view_bytes(const media__gltf *gltf, size_t view)
         media__get_index(json, "byteLength"));
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static uint32_t uint_at(const uint8_t *at, size_t bytes)
 {
@@ -173,8 +172,7 @@ rpc_code media__accessor_uints(
     return RPC_OK;
 }
 
-/* ---- buffers and views ------------------------------------------------------------------------
- */
+/* ---- buffers and views ---- */
 
 void media__gltf_drop_extension(media__gltf *gltf, const char *name)
 {
@@ -265,8 +263,7 @@ rpc_code media__gltf_add_view(media__gltf *gltf, uint8_t *bytes, size_t size, si
     return json_array_append_new(list, view) == 0 ? RPC_OK : media__no_memory(reterr);
 }
 
-/* ---- replacing --------------------------------------------------------------------------------
- */
+/* ---- replacing ---- */
 
 typedef struct bounds {
     double min, max;

@@ -8,8 +8,7 @@
 #define STRIDE_MAX 256
 #define TRIANGLES  4
 
-/* ---- what views are used for -------------------------------------------------------------------
- */
+/* ---- what views are used for ---- */
 
 static void use_view(media__packing *plan, size_t view, media__packing_kind kind, size_t stride)
 {
@@ -112,8 +111,7 @@ rpc_code media__pack_plan(const media__gltf *gltf, media__packing **ret, rpc_sta
     return RPC_OK;
 }
 
-/* ---- packing ------------------------------------------------------------------------------------
- */
+/* ---- packing ---- */
 
 static size_t pack_vertices(
     const media__packing *plan, rpc_bytes bytes, size_t count, uint8_t **ret)

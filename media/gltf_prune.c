@@ -54,8 +54,7 @@ static bool move(void *ctx, media__list list, json_t *slot)
     return true;
 }
 
-/* ---- /materials/3/… of KHR_animation_pointer ----------------------------------------------------
- */
+/* ---- /materials/3/… of KHR_animation_pointer ---- */
 
 typedef struct pointer {
     json_t *extension;
@@ -120,8 +119,7 @@ static rpc_code each_channel(pruning *p,
     return ok ? RPC_OK : RPC_RESOURCE_EXHAUSTED;
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------ */
+/* ---- all of it ---- */
 
 static void mark_all(pruning *p)
 {

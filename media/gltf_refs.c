@@ -73,8 +73,7 @@ static const char *const known[] = {"KHR_materials_*", "KHR_texture_transform",
     "VRMC_springBone_extended_collider", "VRMC_node_constraint", "VRMC_materials_mtoon",
     "VRMC_materials_hdr_emissiveMultiplier"};
 
-/* ---- walking ------------------------------------------------------------------------------------
- */
+/* ---- walking ---- */
 
 static bool walk(json_t *at, const char *path, media__list list, media__ref_fn *fn, void *ctx)
 {

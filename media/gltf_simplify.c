@@ -23,8 +23,7 @@ static void pieces_done(media__pieces *pieces)
     *pieces = (media__pieces){.list = NULL};
 }
 
-/* ---- how large things are ---------------------------------------------------------------------
- */
+/* ---- how large things are ---- */
 
 static double number_at(const json_t *array, size_t index, double otherwise)
 {

@@ -145,8 +145,7 @@ rpc_code media__textures_uses(const media__gltf *gltf, media__texture_use **ret,
     return RPC_OK;
 }
 
-/* ---- channels that go -------------------------------------------------------------------------
- */
+/* ---- channels that go ---- */
 
 static const struct {
     unsigned channel;
@@ -202,8 +201,7 @@ rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc
     return code;
 }
 
-/* ---- how a texture names its picture -----------------------------------------------------------
- */
+/* ---- how a texture names its picture ---- */
 
 static int name_webp(json_t *texture, size_t image)
 {

@@ -26,8 +26,7 @@ static size_t padded(size_t size)
     return (size + 3) / 4 * 4;
 }
 
-/* ---- the binary chunk --------------------------------------------------------------------------
- */
+/* ---- the binary chunk ---- */
 
 typedef struct binary {
     uint8_t *data;
@@ -131,8 +130,7 @@ static rpc_code put_views(
     return code;
 }
 
-/* ---- the document ------------------------------------------------------------------------------
- */
+/* ---- the document ---- */
 
 static rpc_code set_buffers(json_t *json, const binary *b, rpc_status *reterr)
 {

@@ -7,8 +7,7 @@
 
 #include <stdlib.h>
 
-/* ---- pictures -----------------------------------------------------------------------------------
- */
+/* ---- pictures ---- */
 
 static void count_picture(const media__image_info *info, media_figures *ret)
 {
@@ -45,8 +44,7 @@ static void count_images(const media__gltf *gltf, media_figures *ret)
     }
 }
 
-/* ---- geometry
- * ------------------------------------------------------------------------------------ */
+/* ---- geometry ---- */
 
 static uint64_t count_of(const media__gltf *gltf, size_t accessor)
 {
@@ -116,9 +114,7 @@ static rpc_code count_joints(const media__gltf *gltf, media_figures *ret, rpc_st
     return RPC_OK;
 }
 
-/* ---- bytes
- * ----------------------------------------------------------------------------------------
- */
+/* ---- bytes ---- */
 
 /* What a view takes in the file. */
 static uint64_t cost_of(const media__gltf *gltf, size_t view)
@@ -165,8 +161,7 @@ static rpc_code count_bytes(const media__gltf *gltf, media_figures *ret, rpc_sta
     return RPC_OK;
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------ */
+/* ---- all of it ---- */
 
 static int by_text(const void *a, const void *b)
 {

@@ -9,8 +9,7 @@
 
 #include "media_recipe.h"
 
-/* ---- the variant ------------------------------------------------------------------------------
- */
+/* ---- the variant ---- */
 
 /** A made variant. Freed by media_result_done(). */
 typedef struct media_result {

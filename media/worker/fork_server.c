@@ -26,8 +26,7 @@ typedef struct fork_server {
     } children[MEDIA_WORKERS_MAX];
 } fork_server;
 
-/* ---- the end of children ---------------------------------------------------------------------
- */
+/* ---- the end of children ---- */
 
 static void tell_exited(uint64_t id, int wait_status, const struct rusage *cost)
 {
@@ -64,8 +63,7 @@ static void end_children(const fork_server *server, const uint64_t *id)
             kill(server->children[i].pid, SIGKILL);
 }
 
-/* ---- what the pool says ----------------------------------------------------------------------
- */
+/* ---- what the pool says ---- */
 
 static bool is_job(const media__job_packet *job, size_t size, const int *files)
 {
@@ -119,8 +117,7 @@ static bool hear(fork_server *server)
     return true;
 }
 
-/* ---- start and end ---------------------------------------------------------------------------
- */
+/* ---- start and end ---- */
 
 /** Does the sandbox work here? A child tries. */
 static void try_sandbox(const fork_server *server, media__hello *hello)

@@ -83,8 +83,7 @@ RPC_MUST_USE rpc_code media_source_write(int source, rpc_bytes bytes, rpc_status
 /** From now on nobody can change it, which children insist on. */
 RPC_MUST_USE rpc_code media_source_seal(int source, rpc_status *reterr);
 
-/* ---- jobs ------------------------------------------------------------------------------------
- */
+/* ---- jobs ---- */
 
 /** What a job made. Numbers and texts are a child's word: of a hostile source they may be lies, and
  *  figures.licence need not be JSON; each text is printable ASCII, why is UTF-8. */

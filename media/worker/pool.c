@@ -26,8 +26,7 @@ static void tell(const media_workers *w, bool warning, const char *line)
         w->options.log(w->options.ctx, warning, line);
 }
 
-/* ---- the end of jobs -------------------------------------------------------------------------
- */
+/* ---- the end of jobs ---- */
 
 static void count_end(media_workers *w, const media__task *task, rpc_code code, int64_t cpu_us,
     int64_t waited_us, int64_t ran_us)
@@ -84,8 +83,7 @@ static void stop_running(media_workers *w, const media__task *task)
     task->share->running--;
 }
 
-/* ---- the program -----------------------------------------------------------------------------
- */
+/* ---- the program ---- */
 
 /** What ran begins anew once: most likely it was not to blame. */
 static void lose_program(media_workers *w, const char *why)
@@ -283,8 +281,7 @@ static int64_t next_look(const media_workers *w)
     return next;
 }
 
-/* ---- the thread ------------------------------------------------------------------------------
- */
+/* ---- the thread ---- */
 
 static media__task *take_next(media_workers *w)
 {

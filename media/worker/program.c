@@ -129,8 +129,7 @@ rpc_code media__program_start(const char *path, media__program *ret, rpc_status 
     return code;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------
- */
+/* ---- the end ---- */
 
 /** Waits a little for it to end its children by itself, which is tidier: they are reaped. */
 static bool ends_itself(pid_t pid)

@@ -147,8 +147,7 @@ void media_workers_stop(media_workers *w)
     free_workers(w);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------
- */
+/* ---- jobs ---- */
 
 /** How long until there is room, if jobs go on as they did; under the lock. */
 static uint32_t estimate_ms(const media_workers *w)

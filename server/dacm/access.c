@@ -69,8 +69,7 @@ void dacm_access_done(dacm_access *access)
     dacm_bearer_done(&access->bearer);
 }
 
-/* ---- syntax -----------------------------------------------------------------------------------
- */
+/* ---- syntax ---- */
 
 static rpc_code prepare_user(dacm_access *access, const dacm_request *request, rpc_status *reterr)
 {
@@ -112,8 +111,7 @@ rpc_code dacm_access_prepare(dacm_access *access, const dacm_request *request, r
     return code;
 }
 
-/* ---- what remains of a decision ----------------------------------------------------------------
- */
+/* ---- what remains of a decision ---- */
 
 static void explain(dacm_access *access, rpc_code outcome, const char *reason, const char *detail,
     const char *fault)
@@ -241,8 +239,7 @@ static void audit(dacm_access *access, trust_audit_class class, const char *asse
     trust_audit_common_unref(common);
 }
 
-/* ---- the decision
- * ---------------------------------------------------------------------------------- */
+/* ---- the decision ---- */
 
 static void set_outcome(dacm_access *access, rpc_code code)
 {
@@ -272,8 +269,7 @@ static void set_outcome(dacm_access *access, rpc_code code)
     }
 }
 
-/* ---- decisions remembered
- * ----------------------------------------------------------------------- */
+/* ---- decisions remembered ---- */
 
 static dacm_grounds grounds_of(dacm_access *access, uint64_t trust)
 {
@@ -481,8 +477,7 @@ void dacm_access_expired(dacm_access *access, rpc_status *ret)
     explain(access, ret->code, "expired", "the token expired while the call ran", "");
 }
 
-/* ---- changes, and the end
- * ----------------------------------------------------------------------------- */
+/* ---- changes, and the end ---- */
 
 void dacm_access_record(dacm_access *access, const char *asset_id, rpc_code outcome,
     const char *what, dacm_access_fn *fn, void *arg)
@@ -520,8 +515,7 @@ void dacm_access_finish(dacm_access *access, const rpc_status *status)
     rpc_call_finish(access->call, status->code, status->message);
 }
 
-/* ---- failures of the store
- * ---------------------------------------------------------------------------- */
+/* ---- failures of the store ---- */
 
 void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_status *status)
 {

@@ -52,8 +52,7 @@ struct dacm_adaptations {
     failure failures[FAILURES]; /* by a hash; a newcomer replaces */
 };
 
-/* ---- the table; under the lock ------------------------------------------------------------------
- */
+/* ---- the table; under the lock ---- */
 
 static adaptation **bucket_of(dacm_adaptations *a, const uint8_t uid[STORE_UID_BYTES])
 {
@@ -118,8 +117,7 @@ static failure *failure_of(dacm_adaptations *a, const dacm_wanted *wanted)
     return &a->failures[(wanted->uid[0] ^ wanted->which.recipe_sha256[0]) % FAILURES];
 }
 
-/* ---- its end ------------------------------------------------------------------------------------
- */
+/* ---- its end ---- */
 
 /* What would be the same if it were tried again at once. */
 static bool lasts(rpc_code code)
@@ -175,8 +173,7 @@ static void blame_asset(rpc_status *status)
             "recipe: the asset cannot be adapted, its adaptation broke down; ask for the original");
 }
 
-/* ---- its states ---------------------------------------------------------------------------------
- */
+/* ---- its states ---- */
 
 /* Pool. */
 static void store_made(void *arg)
@@ -283,8 +280,7 @@ static void gather(void *arg)
     pthread_mutex_unlock(&a->lock);
 }
 
-/* ---- who waits ----------------------------------------------------------------------------------
- */
+/* ---- who waits ---- */
 
 static rpc_code failed_before(dacm_adaptations *a, const dacm_wanted *wanted, rpc_status *reterr)
 {
@@ -375,8 +371,7 @@ bool dacm_adaptations_has_uid(dacm_adaptations *a, const uint8_t uid[STORE_UID_B
     return has;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void log_line(void *ctx, bool warning, const char *line)
 {

@@ -60,8 +60,7 @@ static void take(dacm_bearer *bearer, trust_token *token, const issuers_set *iss
     bearer->version = issuers->version;
 }
 
-/* ---- verifying
- * ------------------------------------------------------------------------------------ */
+/* ---- verifying ---- */
 
 /* Strand. */
 static void verified(void *arg)

@@ -12,8 +12,7 @@
 #define RECORD_ARENA  (256u << 10)
 #define IN_FLIGHT_MAX (4u << 20) /* as much as the store commits at once */
 
-/* ---- the source ---------------------------------------------------------------------------------
- */
+/* ---- the source ---- */
 
 typedef struct gathering {
     store *db;
@@ -101,9 +100,7 @@ rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, uint64_t bytes_m
     return code;
 }
 
-/* ---- the variant
- * ----------------------------------------------------------------------------------
- */
+/* ---- the variant ---- */
 
 /* Puts under way: the store takes them in groups. */
 typedef struct putting {

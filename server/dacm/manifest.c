@@ -112,8 +112,7 @@ static void keep_signed(signing *s)
     free(before);
 }
 
-/* ---- where signing waits for the SKM-S ----------------------------------------------------------
- */
+/* ---- where signing waits for the SKM-S ---- */
 
 static void signing_free(signing *s)
 {
@@ -204,8 +203,7 @@ static void begin_elsewhere(signing *from)
     signing_free(s);
 }
 
-/* ---- the manifest -------------------------------------------------------------------------------
- */
+/* ---- the manifest ---- */
 
 static void nobody_signs(signing *s)
 {

@@ -36,8 +36,7 @@ static int64_t now_us(const dacm_reports *reports)
     return rpc_clock_monotonic_us(reports->links.clock);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 dacm_reports *dacm_reports_new(const dacm_reports_links *links)
 {
@@ -68,8 +67,7 @@ void dacm_reports_free(dacm_reports *reports)
     free(reports);
 }
 
-/* ---- issuers ----------------------------------------------------------------------------------
- */
+/* ---- issuers ---- */
 
 /* Locked. */
 static dacm_reported *find(const dacm_reports *reports, const char *issuer)
@@ -186,8 +184,7 @@ rpc_code dacm_reports_restore(dacm_reports *reports, const char *issuer, const c
                : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for what was reported");
 }
 
-/* ---- silence ----------------------------------------------------------------------------------
- */
+/* ---- silence ---- */
 
 /* Locked. */
 static void warn(const dacm_reports *reports)
@@ -298,8 +295,7 @@ void dacm_reports_stop(dacm_reports *reports)
     reports->started = false;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------
- */
+/* ---- streams ---- */
 
 /* Locked. */
 static void post(dacm_report_stream *stream, rpc_task_fn *fn)

@@ -55,8 +55,7 @@ static rpc_code no_memory(rpc_status *reterr)
     return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "dacmd: no memory to start");
 }
 
-/* ---- configuration ------------------------------------------------------------------------------
- */
+/* ---- configuration ---- */
 
 static rpc_code read_config(dacm_server *server, rpc_status *reterr)
 {
@@ -85,8 +84,7 @@ static rpc_code read_config(dacm_server *server, rpc_status *reterr)
     return code;
 }
 
-/* ---- what decisions stand on
- * --------------------------------------------------------------------- */
+/* ---- what decisions stand on ---- */
 
 static bool keys_acceptable(void *ctx, const trust_keyring *ring, rpc_status *reterr)
 {
@@ -210,8 +208,7 @@ static rpc_code load_revocations(dacm_server *server, rpc_status *reterr)
     return code;
 }
 
-/* ---- store
- * ------------------------------------------------------------------------------------------ */
+/* ---- store ---- */
 
 static void on_change(void *ctx, rpc_bytes group, uint64_t generation)
 {
@@ -295,8 +292,7 @@ static rpc_code open_media(dacm_server *server, rpc_status *reterr)
                                 "%.400s (media.adapt: false serves originals only)", why.message);
 }
 
-/* ---- the RPC server
- * -------------------------------------------------------------------------------- */
+/* ---- the RPC server ---- */
 
 static void fill_tables(dacm_server *server)
 {
@@ -440,8 +436,7 @@ static rpc_code open_rpc(dacm_server *server, rpc_status *reterr)
     return code;
 }
 
-/* ---- HTTPS: metrics, health, public keys
- * ------------------------------------------------------------ */
+/* ---- HTTPS: metrics, health, public keys ---- */
 
 static void get_health(void *ctx, host_request *request)
 {
@@ -534,9 +529,7 @@ static rpc_code open_watching(dacm_server *server, rpc_status *reterr)
     return RPC_OK;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static rpc_code open_runtime(dacm_server *server, rpc_status *reterr)
 {

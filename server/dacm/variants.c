@@ -77,8 +77,7 @@ void dacm_variants_free(dacm_variants *v)
     free(v);
 }
 
-/* ---- the table; under the lock ------------------------------------------------------------------
- */
+/* ---- the table; under the lock ---- */
 
 /* By asset alone: what is of one goes together. */
 static variant **bucket_of(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES])
@@ -140,8 +139,7 @@ static bool add(
     return true;
 }
 
-/* ---- what is kept -------------------------------------------------------------------------------
- */
+/* ---- what is kept ---- */
 
 void dacm_variants_used(
     dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
@@ -289,8 +287,7 @@ rpc_code dacm_variants_put(dacm_variants *v, const char *asset_id,
     return RPC_OK;
 }
 
-/* ---- the start ---------------------------------------------------------------------------------
- */
+/* ---- the start ---- */
 
 static bool asset_of_group(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1])
 {
@@ -366,8 +363,7 @@ rpc_code dacm_variants_load(dacm_variants *v, rpc_status *reterr)
     return walk_all(v, load_one, 0, NULL, reterr);
 }
 
-/* ---- the sweep ---------------------------------------------------------------------------------
- */
+/* ---- the sweep ---- */
 
 /* Does the asset still have that version? */
 static rpc_code version_is_kept(

@@ -37,8 +37,7 @@ uint64_t dacm_lists_now(const dacm_lists *lists, const char *asset_id)
     return atomic_load(&lists->changes[place_of(asset_id)]);
 }
 
-/* ---- verdicts ---------------------------------------------------------------------------------
- */
+/* ---- verdicts ---- */
 
 struct dacm_kept_verdict {
     dacm_grounds grounds; /* its strings stand in text */

@@ -146,8 +146,7 @@ TEST(too_many_names_are_refused_before_they_are_copied)
     free(names);
 }
 
-/* ---- random recipes ------------------------------------------------------------------------------
- */
+/* ---- random recipes ---- */
 
 typedef struct random_recipe {
     Dacm__V1__Recipe message;
@@ -220,4 +219,3 @@ TEST(recipes_have_one_digest_exactly_when_they_ask_for_the_same)
         }
     assert_true(equal > 100);
 }
-

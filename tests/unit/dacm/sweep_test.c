@@ -209,7 +209,8 @@ TEST(sweep_touches_no_other_records)
     char id[2 * STORE_UID_BYTES + 1];
     kept_asset_id(1, id);
     kept_put(&k, dacm_key_user("msisdn-4915110000001"), dacm_key_version(1), &indexed.base);
-    kept_put(&k, dacm_key_manifests(id), dacm_key_manifest(&(dacm_which){.version = 1}), &manifest.base);
+    kept_put(
+        &k, dacm_key_manifests(id), dacm_key_manifest(&(dacm_which){.version = 1}), &manifest.base);
     kept_pass(&k, INT64_C(1000) * 366 * 86400000);
     dacm_swept swept = sweep(&k);
     assert_int_equal(swept.chunks + swept.uploads + swept.revocations, 0);
@@ -217,7 +218,8 @@ TEST(sweep_touches_no_other_records)
     assert_true(kept_has(&k, dacm_key_asset(id), dacm_key_grant("msisdn-4915110000001")));
     assert_true(kept_has(&k, dacm_key_asset(id), dacm_key_version(1)));
     assert_true(kept_has(&k, dacm_key_user("msisdn-4915110000001"), dacm_key_version(1)));
-    assert_true(kept_has(&k, dacm_key_manifests(id), dacm_key_manifest(&(dacm_which){.version = 1})));
+    assert_true(
+        kept_has(&k, dacm_key_manifests(id), dacm_key_manifest(&(dacm_which){.version = 1})));
     kept_close(&k);
 }
 

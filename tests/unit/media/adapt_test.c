@@ -41,8 +41,7 @@ static media_recipe recipe_of(const char *text, size_t source_size)
     return recipe;
 }
 
-/* ---- names of what has to stay ----------------------------------------------------------------
- */
+/* ---- names of what has to stay ---- */
 
 static void same_names(
     const media__gltf *a, const media__gltf *b, const char *list, const char *what)
@@ -117,8 +116,7 @@ static void nothing_is_lost(
     media__gltf_done(&b);
 }
 
-/* ---- one file, one recipe -----------------------------------------------------------------------
- */
+/* ---- one file, one recipe ---- */
 
 static void reaches_what_was_asked(
     const media_recipe *recipe, const media_result *result, const char *what)
@@ -187,8 +185,7 @@ TEST(real_avatars_are_adapted_and_lose_nothing_that_was_asked_for)
     assert_true(count >= sizeof some_files / sizeof *some_files);
 }
 
-/* ---- morph targets and animations by name
- * -------------------------------------------------------- */
+/* ---- morph targets and animations by name ---- */
 
 static media_result adapted(const char *name, const char *text)
 {
@@ -236,8 +233,7 @@ TEST(vrm_expressions_keep_what_they_bind)
     media_result_done(&some);
 }
 
-/* ---- what cannot be
- * -------------------------------------------------------------------------------- */
+/* ---- what cannot be ---- */
 
 static void refused(rpc_bytes source, const char *text, rpc_code code, const char *word)
 {
@@ -250,8 +246,7 @@ static void refused(rpc_bytes source, const char *text, rpc_code code, const cha
     media_recipe_done(&recipe);
 }
 
-/* ---- a budget of bytes ------------------------------------------------------------------------
- */
+/* ---- a budget of bytes ---- */
 
 TEST(a_budget_costs_nothing_that_compression_saves_where_the_client_decodes_it)
 {

@@ -46,8 +46,7 @@ static void again(media__gltf *gltf, const char *name)
     free(file);
 }
 
-/* ---- a drawn face -----------------------------------------------------------------------------
- */
+/* ---- a drawn face ---- */
 
 /* One triangle with three targets, in a VRM of both kinds, with two animations of which one moves
  * weights: two keys, three targets. */
@@ -273,8 +272,7 @@ TEST(animations_stay_by_name)
     }
 }
 
-/* ---- sparse targets ---------------------------------------------------------------------------
- */
+/* ---- sparse targets ---- */
 
 static uint64_t target_sums(const media__gltf *gltf, bool *ret_sparse)
 {
@@ -330,8 +328,7 @@ TEST(targets_that_move_little_are_written_sparse_and_stay_the_same)
     free(file);
 }
 
-/* ---- what clients accept ----------------------------------------------------------------------
- */
+/* ---- what clients accept ---- */
 
 static rpc_code accepts(const char *document, const char *json, rpc_status *ret)
 {
@@ -371,8 +368,7 @@ TEST(what_a_client_does_not_decode_is_refused_by_name)
     assert_non_null(strstr(status.message, "image/png"));
 }
 
-/* ---- fewer triangles --------------------------------------------------------------------------
- */
+/* ---- fewer triangles ---- */
 
 static uint64_t triangles_of(const media__gltf *gltf)
 {

@@ -191,8 +191,7 @@ TEST(what_is_known_may_be_required)
     }
 }
 
-/* ---- hostile amounts --------------------------------------------------------------------------
- */
+/* ---- hostile amounts ---- */
 
 /* Text that grows. */
 typedef struct paper {

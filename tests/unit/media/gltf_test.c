@@ -18,8 +18,7 @@ TEST(a_file_that_ends_anywhere_is_refused)
     free(bytes);
 }
 
-/* ---- one thing at a time ----------------------------------------------------------------------
- */
+/* ---- one thing at a time ---- */
 
 /* 36 bytes of positions, 6 of indices, 2 of padding. */
 static const char good[] =

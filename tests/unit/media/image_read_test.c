@@ -179,8 +179,7 @@ TEST(png_with_any_byte_changed_is_refused)
     free((void *)(uintptr_t)whole.data);
 }
 
-/* ---- drawn by another encoder (tests/fuzz/corpus/make-corpus) ---------------------------------
- */
+/* ---- drawn by another encoder (tests/fuzz/corpus/make-corpus) ---- */
 
 #define CORPUS DACM_SOURCE_DIR "/tests/fuzz/corpus/image/"
 

@@ -88,8 +88,7 @@ static media__simplify_result simplified(media__part *parts, size_t count, uint6
     return result;
 }
 
-/* ---- what is looked at ------------------------------------------------------------------------
- */
+/* ---- what is looked at ---- */
 
 static const float *place(const media__part *part, size_t index)
 {
@@ -153,8 +152,7 @@ static size_t holes(const media__part *parts, size_t count)
     return open;
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------
- */
+/* ---- numbers ---- */
 
 TEST(reaches_the_number_that_was_asked_for)
 {
@@ -206,8 +204,7 @@ TEST(the_same_input_gives_the_same_triangles)
     surface_done(&b);
 }
 
-/* ---- looks ------------------------------------------------------------------------------------
- */
+/* ---- looks ---- */
 
 TEST(a_seam_does_not_tear_open)
 {
@@ -303,8 +300,7 @@ TEST(both_sides_of_a_card_stay)
     surface_done(&back);
 }
 
-/* ---- what no tool would write -----------------------------------------------------------------
- */
+/* ---- what no tool would write ---- */
 
 TEST(numbers_that_are_none_do_no_harm)
 {

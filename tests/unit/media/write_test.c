@@ -191,8 +191,7 @@ TEST(pruning_what_is_pruned_changes_nothing)
     assert_true(count >= 28);
 }
 
-/* ---- names survive a move ---------------------------------------------------------------------
- */
+/* ---- names survive a move ---- */
 
 /* Each entry of the lists below gets a name by its number, so that it is known wherever it goes. */
 static void name_all(document *d)
