@@ -71,7 +71,9 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
     if (code == RPC_OK)
         code = media__gltf_adapt_textures(gltf, &now, reterr);
     if (code == RPC_OK)
-        code = media__gltf_prune(gltf, reterr);
+        code = media__gltf_prune(gltf, reterr); /* what is left over costs no work below */
+    if (code == RPC_OK)
+        code = media__gltf_gather(gltf, reterr);
     if (code == RPC_OK)
         code = media__gltf_accept(gltf, &now, reterr);
     memcpy(ret->why, done.why, sizeof ret->why);

@@ -66,12 +66,20 @@ static void undo_filter(const compressed *c, uint8_t *data)
         meshopt_decodeFilterExp(data, c->count, c->stride);
 }
 
+/* An object without its part of the extension. */
+static void forget(json_t *object)
+{
+    json_t *extensions = json_object_get(object, "extensions");
+    json_object_del(extensions, MEDIA__MESHOPT);
+    if (extensions && json_object_size(extensions) == 0)
+        json_object_del(object, "extensions");
+}
+
 static rpc_code decode_view(
     media__gltf *gltf, json_t *view, size_t index, size_t *total, rpc_status *reterr)
 {
     char where[64];
-    json_t *extensions = json_object_get(view, "extensions");
-    json_t *extension = json_object_get(extensions, MEDIA__MESHOPT);
+    json_t *extension = media__get_extension(view, MEDIA__MESHOPT);
     snprintf(where, sizeof where, "/bufferViews/%zu", index);
     const compressed c = read_compressed(gltf, extension);
     rpc_code code = check_filter(&c, where, reterr);
@@ -92,9 +100,7 @@ static rpc_code decode_view(
     undo_filter(&c, data);
     const rpc_bytes stream = rpc_bytes_of(c.data, c.size);
     json_t *kept = json_incref(extension);
-    json_object_del(extensions, MEDIA__MESHOPT);
-    if (json_object_size(extensions) == 0)
-        json_object_del(view, "extensions");
+    forget(view);
     code = media__view_set(gltf, index, data, size, reterr);
     if (code != RPC_OK) {
         json_decref(kept);
@@ -114,7 +120,10 @@ rpc_code media__gltf_decode(media__gltf *gltf, rpc_status *reterr)
         if (media__get_extension(view, MEDIA__MESHOPT))
             code = decode_view(gltf, view, i, &total, reterr);
     }
-    if (code == RPC_OK)
-        media__gltf_drop_extension(gltf, MEDIA__MESHOPT);
-    return code;
+    if (code != RPC_OK)
+        return code;
+    for (size_t i = 0; i < gltf->buffer_count; i++) /* fallbacks: nothing lies in them any more */
+        forget(media__gltf_entry(gltf, "buffers", i));
+    media__gltf_drop_extension(gltf, MEDIA__MESHOPT);
+    return RPC_OK;
 }

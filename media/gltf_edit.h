@@ -32,6 +32,9 @@ rpc_code media__accessor_uints(const media__gltf *gltf, size_t accessor, uint32_
 rpc_code media__accessor_bytes(
     const media__gltf *gltf, size_t accessor, uint8_t **ret, size_t *ret_count, rpc_status *reterr);
 
+/** The same without what a sparse accessor replaces. */
+rpc_code media__accessor_base(
+    const media__gltf *gltf, size_t accessor, uint8_t **ret, size_t *ret_count, rpc_status *reterr);
 /** Of a decoded document: floats are finite and within min and max, sparse indices grow, indices
  *  name vertices and joints that are there and restart nothing, times grow from zero on, bind
  *  matrices are affine. Lengths of normals and rotations, sums of weights and ranges of colours are
@@ -65,19 +68,29 @@ rpc_code media__accessor_copy(
 
 /* ---- removal (gltf_prune.c) ---- */
 
-/** Removes accessors, views, buffers, images, textures, samplers, materials, meshes, skins and
- *  animations that nothing reaches any more, and sets every index anew. Nodes and scenes stay as
- *  they are. An extension that is not known here may hold indices that nobody knows: what is in
- *  such a document keeps its index, its data is emptied only where that is safe. */
+/** Removes accessors, views, images, textures, samplers, materials, meshes and skins that nothing
+ *  reaches any more, and sets every index anew, those of extensions included (gltf_refs.c). Nodes,
+ *  scenes and animations stay as they are. An extension that is not known here may hold indices
+ *  that nobody knows: what it may name (media__refs_foreign()) stays and keeps its index. */
 rpc_code media__gltf_prune(media__gltf *gltf, rpc_status *reterr);
+/** Lays the accessors of one use (vertices, triangles, times of animations …) into one view each,
+ *  without gaps, equal bytes once; equal accessors become one. Then prunes. Values stay as they
+ *  are; sparse accessors stay sparse. RESOURCE_EXHAUSTED also where accessors that overlap are
+ *  more than a file may have. (gltf_gather.c) */
+rpc_code media__gltf_gather(media__gltf *gltf, rpc_status *reterr);
 
 /* ---- writing (gltf_write.c) ---- */
 
 typedef struct media__written {
-    bool meshopt; /* compress geometry and animations by EXT_meshopt_compression */
+    bool meshopt; /* compress geometry and animations by EXT_meshopt_compression, without a loss:
+                   * every number comes back bit for bit; a triangle may begin at another of its
+                   * corners. Views that media__gltf_gather() laid compress best. */
 } media__written;
 
-/** A GLB file with one buffer; every view aligned, vertex and index data packed.
+/** A GLB file with one buffer: the views in their order, each at a multiple of four, the same bytes
+ *  of several views once. Members of the first buffer that are not about bytes stay.
+ *  RESOURCE_EXHAUSTED: it would be larger than MEDIA__FILE_BYTES_MAX. UNIMPLEMENTED: an unknown
+ *  extension of a view or a buffer says where bytes lie, which nobody here can move.
  *  ret  free() it. */
 rpc_code media__gltf_write(const media__gltf *gltf, const media__written *how, uint8_t **ret,
     size_t *ret_size, rpc_status *reterr);

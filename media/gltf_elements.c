@@ -92,16 +92,15 @@ static rpc_code apply_sparse(const media__gltf *gltf, size_t accessor, const jso
     return RPC_OK;
 }
 
-rpc_code media__accessor_bytes(
+rpc_code media__accessor_base(
     const media__gltf *gltf, size_t accessor, uint8_t **ret, size_t *ret_count, rpc_status *reterr)
 {
     media__layout layout;
     const json_t *json = media__gltf_entry(gltf, "accessors", accessor);
-    const json_t *sparse = json_object_get(json, "sparse");
     const size_t count = media__get_index(json, "count");
     const size_t view = media__get_index(json, "bufferView");
     media__accessor_layout(json, &layout);
-    RPC_AUTOFREE uint8_t *elements = calloc(count + 1, layout.bytes);
+    uint8_t *elements = calloc(count + 1, layout.bytes);
     if (!elements)
         return media__no_memory(reterr);
     if (view != MEDIA__NO_INDEX) {
@@ -111,12 +110,25 @@ rpc_code media__accessor_bytes(
             zero_if_none(media__get_index(json, "byteOffset")),
             stride == MEDIA__NO_INDEX ? layout.bytes : stride, count, &layout, elements);
     }
-    if (sparse) {
-        const rpc_code code = apply_sparse(
-            gltf, accessor, sparse, count, &layout, elements, reterr);
-        if (code != RPC_OK)
-            return code;
-    }
+    *ret = elements;
+    *ret_count = count;
+    return RPC_OK;
+}
+
+rpc_code media__accessor_bytes(
+    const media__gltf *gltf, size_t accessor, uint8_t **ret, size_t *ret_count, rpc_status *reterr)
+{
+    media__layout layout;
+    const json_t *json = media__gltf_entry(gltf, "accessors", accessor);
+    const json_t *sparse = json_object_get(json, "sparse");
+    RPC_AUTOFREE uint8_t *elements = NULL;
+    size_t count = 0;
+    rpc_code code = media__accessor_base(gltf, accessor, &elements, &count, reterr);
+    media__accessor_layout(json, &layout);
+    if (code == RPC_OK && sparse)
+        code = apply_sparse(gltf, accessor, sparse, count, &layout, elements, reterr);
+    if (code != RPC_OK)
+        return code;
     *ret = RPC_TAKE(elements);
     *ret_count = count;
     return RPC_OK;

@@ -44,7 +44,8 @@ static void use_sparse(media__packing *plan, const json_t *accessor)
             MEDIA__PACK_NOTHING, 0);
 }
 
-/* An index buffer fills its view: the codec has no other way to say where it begins. */
+/* A view of triangles is one buffer of them for the codec, from whole triangle to whole triangle.
+ */
 static void use_indices(const media__gltf *gltf, media__packing *plan, size_t index, bool triangles)
 {
     media__layout layout;
@@ -54,15 +55,16 @@ static void use_indices(const media__gltf *gltf, media__packing *plan, size_t in
         return;
     media__accessor_layout(accessor, &layout);
     const size_t count = media__get_index(accessor, "count");
-    const size_t offset = media__get_index(accessor, "byteOffset");
+    const size_t at = media__get_index(accessor, "byteOffset");
+    const size_t offset = at == MEDIA__NO_INDEX ? 0 : at;
     const size_t length = media__get_index(
         media__gltf_entry(gltf, "bufferViews", view), "byteLength");
-    const bool fills = (offset == MEDIA__NO_INDEX || offset == 0) &&
-                       count * layout.bytes == length && layout.bytes > 1;
+    const bool whole = triangles && count % 3 == 0 && offset % (3 * layout.bytes) == 0 &&
+                       length % (3 * layout.bytes) == 0;
     use_view(plan, view,
-        !fills                        ? MEDIA__PACK_NOTHING
-        : triangles && count % 3 == 0 ? MEDIA__PACK_TRIANGLES
-                                      : MEDIA__PACK_INDICES,
+        layout.bytes == 1 || length % layout.bytes != 0 ? MEDIA__PACK_NOTHING
+        : whole                                         ? MEDIA__PACK_TRIANGLES
+                                                        : MEDIA__PACK_INDICES,
         layout.bytes);
 }
 

@@ -35,6 +35,45 @@ static bool mark(void *ctx, media__list list, json_t *slot)
     return true;
 }
 
+/* What an extension may name that nobody here knows. */
+static void mark_foreign(pruning *p)
+{
+    const size_t foreign = media__refs_foreign(p->gltf);
+    for (int list = 0; list < MEDIA__LISTS; list++)
+        for (size_t i = 0; i < foreign && i < p->count[list]; i++)
+            mark_one(p, (media__list)list, i);
+}
+
+/* Expressions of VRM 0.x name materials by their names. */
+static rpc_code mark_named(pruning *p, rpc_status *reterr)
+{
+    const json_t *master = json_object_get(
+        media__get_extension(p->gltf->json, "VRM"), "blendShapeMaster");
+    const json_t *groups = json_object_get(master, "blendShapeGroups");
+    if (json_array_size(groups) == 0)
+        return RPC_OK;
+    json_t *numbers = json_object();
+    int failed = numbers ? 0 : -1;
+    for (size_t i = 0; !failed && i < p->count[MEDIA__MATERIALS]; i++) {
+        const char *name = json_string_value(
+            json_object_get(media__gltf_entry(p->gltf, "materials", i), "name"));
+        if (name && !json_object_get(numbers, name))
+            failed = json_object_set_new(numbers, name, json_integer((json_int_t)i));
+    }
+    for (size_t i = 0; !failed && i < json_array_size(groups); i++) {
+        const json_t *values = json_object_get(json_array_get(groups, i), "materialValues");
+        for (size_t j = 0; j < json_array_size(values); j++) {
+            const char *name = json_string_value(
+                json_object_get(json_array_get(values, j), "materialName"));
+            const json_t *number = name ? json_object_get(numbers, name) : NULL;
+            if (number)
+                mark_one(p, MEDIA__MATERIALS, (size_t)json_integer_value(number));
+        }
+    }
+    json_decref(numbers);
+    return failed ? media__no_memory(reterr) : RPC_OK;
+}
+
 /* Indices of what stays, in the order in which it stood. */
 static void place_all(pruning *p)
 {
@@ -78,7 +117,7 @@ static bool read_pointer(const pruning *p, const json_t *channel, pointer *ret)
         ret->list = lists[i];
         ret->index = strtoull(text + size + 2, &end, 10);
         ret->rest = end;
-        return *end == '/' && ret->index < p->count[lists[i]];
+        return (*end == '/' || *end == '\0') && ret->index < p->count[lists[i]];
     }
     return false;
 }
@@ -140,16 +179,32 @@ static void move_all(pruning *p)
                 media__refs_of(p->gltf, (media__list)list, i, move, p);
 }
 
-static void remove_all(pruning *p)
+/* Entries of a list stay where they have a place; those beyond count are beside nothing. */
+static int keep_placed(json_t *entries, const size_t *place, size_t count)
+{
+    json_t *kept = json_array();
+    int failed = kept ? 0 : -1;
+    for (size_t i = 0; !failed && i < json_array_size(entries); i++)
+        if (i >= count || place[i] != GONE)
+            failed = json_array_append(kept, json_array_get(entries, i));
+    if (!failed && json_array_size(kept) < json_array_size(entries))
+        failed = json_array_clear(entries) || json_array_extend(entries, kept);
+    json_decref(kept);
+    return failed;
+}
+
+static rpc_code remove_all(pruning *p, rpc_status *reterr)
 {
     for (int list = 0; list < MEDIA__LISTS; list++) {
         json_t *entries = json_object_get(p->gltf->json, media__list_names[list]);
-        for (size_t i = p->count[list]; i-- > 0;)
-            if (p->place[list][i] == GONE)
-                json_array_remove(entries, i);
+        json_t *beside = media__refs_beside(p->gltf, (media__list)list);
+        if ((entries && keep_placed(entries, p->place[list], p->count[list])) ||
+            (beside && keep_placed(beside, p->place[list], p->count[list])))
+            return media__no_memory(reterr);
         if (entries && json_array_size(entries) == 0)
             json_object_del(p->gltf->json, media__list_names[list]);
     }
+    return RPC_OK;
 }
 
 static rpc_code prepare(pruning *p, rpc_status *reterr)
@@ -169,17 +224,18 @@ static rpc_code prepare(pruning *p, rpc_status *reterr)
 rpc_code media__gltf_prune(media__gltf *gltf, rpc_status *reterr)
 {
     pruning p = {.gltf = gltf};
-    if (media__refs_unknown(gltf)) /* what it may name keeps its place */
-        return RPC_OK;
     rpc_code code = prepare(&p, reterr);
+    if (code == RPC_OK)
+        code = mark_named(&p, reterr);
     if (code == RPC_OK) {
+        mark_foreign(&p);
         mark_all(&p);
         place_all(&p);
         code = each_channel(&p, move_pointer, reterr);
     }
     if (code == RPC_OK) {
         move_all(&p);
-        remove_all(&p);
+        code = remove_all(&p, reterr);
     }
     for (int list = 0; list < MEDIA__LISTS; list++)
         free(p.place[list]);

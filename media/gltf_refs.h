@@ -30,7 +30,13 @@ bool media__refs_of(
     const media__gltf *gltf, media__list list, size_t index, media__ref_fn *fn, void *ctx);
 /** Every index that anything else has: nodes, animations, extensions of the document. */
 bool media__refs_of_rest(const media__gltf *gltf, media__ref_fn *fn, void *ctx);
-/** The name of an extension that the document uses and the table does not know; NULL: none. */
-const char *media__refs_unknown(const media__gltf *gltf);
+/** An extension that the table does not know may name anything by an index: entries below this
+ *  number, of every list, must keep theirs. 0: nothing in the document is unknown. It is one more
+ *  than the greatest integer, also of those in strings (JSON pointers), and than the longest list
+ *  (which may stand beside one of the document's) in any such extension. */
+size_t media__refs_foreign(const media__gltf *gltf);
+/** A list of an extension whose entries belong to those of a list by their place: they go where
+ *  those go. NULL: there is none. */
+json_t *media__refs_beside(const media__gltf *gltf, media__list list);
 
 #endif

@@ -156,6 +156,82 @@ static void comes_back(const char *path, void *ctx)
     ++*(unsigned *)ctx;
 }
 
+/* ---- laid together ---- */
+
+/* What each user of accessors finds in them, one after the other. */
+typedef struct contents {
+    const media__gltf *gltf;
+    uint64_t sum;
+    size_t count;
+} contents;
+
+static bool add_contents(void *ctx, media__list list, json_t *slot)
+{
+    contents *c = ctx;
+    uint8_t *bytes = NULL;
+    size_t count = 0;
+    rpc_status status = {0};
+    media__layout layout;
+    if (list != MEDIA__ACCESSORS)
+        return true;
+    const size_t index = (size_t)json_integer_value(slot);
+    media__accessor_layout(media__gltf_entry(c->gltf, "accessors", index), &layout);
+    if (media__accessor_bytes(c->gltf, index, &bytes, &count, &status) != RPC_OK)
+        fail_msg("/accessors/%zu: %s", index, status.message);
+    c->sum = c->sum * 31 + (uint64_t)layout.component_type * 100 + layout.components;
+    for (size_t i = 0; i < count * layout.bytes; i++)
+        c->sum = (c->sum ^ bytes[i]) * 0x100000001b3u;
+    c->count++;
+    free(bytes);
+    return true;
+}
+
+static contents contents_of(const document *d)
+{
+    contents c = {.gltf = &d->gltf};
+    media__refs_of_rest(&d->gltf, add_contents, &c);
+    for (size_t i = 0; i < media__gltf_count(&d->gltf, "meshes"); i++)
+        media__refs_of(&d->gltf, MEDIA__MESHES, i, add_contents, &c);
+    for (size_t i = 0; i < media__gltf_count(&d->gltf, "skins"); i++)
+        media__refs_of(&d->gltf, MEDIA__SKINS, i, add_contents, &c);
+    return c;
+}
+
+static void is_laid_together(const char *path, void *ctx)
+{
+    rpc_status status = {0};
+    document source = read_path(path);
+    if (is_tried(&source)) {
+        document other = read_path(path);
+        if (media__gltf_prune(&source.gltf, &status) != RPC_OK ||
+            media__gltf_gather(&other.gltf, &status) != RPC_OK)
+            fail_msg("%s: %s", path, status.message);
+        const contents before = contents_of(&source), after = contents_of(&other);
+        if (before.count != after.count || before.sum != after.sum)
+            fail_msg("%s: accessors have other contents", path);
+        document plain = again(&other, false, path), small = again(&other, true, path);
+        same(&other, &plain, path);
+        same(&other, &small, path);
+        assert_int_equal(media__gltf_gather(&other.gltf, &status), RPC_OK);
+        document twice = again(&other, false, path);
+        if (plain.size != twice.size || memcmp(plain.file, twice.file, plain.size) != 0)
+            fail_msg("%s: laid together twice it is another", path);
+        done(&plain);
+        done(&small);
+        done(&twice);
+        done(&other);
+    }
+    done(&source);
+    ++*(unsigned *)ctx;
+}
+
+TEST(accessors_that_are_laid_together_keep_their_values)
+{
+    unsigned count = 0;
+    each_file(test_data("avatars"), false, is_laid_together, &count);
+    assert_true(count >= 28);
+}
+
 TEST(every_real_avatar_comes_back_as_it_was)
 {
     unsigned count = 0;
