@@ -450,8 +450,8 @@ class Explain(Case):
     def test_refusal_before_any_decision_and_failure_after_it(self):
         token = server.token(listed, asset, ["get"], [listed])
         early = self.failure(da.DownloadRequest(asset_id="a b", gpsi=listed), bearer(token))
-        late = self.failure(da.DownloadRequest(asset_id=asset, gpsi=listed, recipe=da.Recipe()),
-                            bearer(token))
+        late = self.failure(
+            da.DownloadRequest(asset_id=asset, gpsi=listed, recipe=da.Recipe(lod=1)), bearer(token))
         self.assertEqual(server.explain(early)["reason"], "request")
         self.assertEqual(server.explain(early)["outcome"], "INVALID_ARGUMENT")
         self.assertEqual(server.explain(late)["reason"], "after the decision")
