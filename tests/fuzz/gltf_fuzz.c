@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* media__gltf_read(): GLB files and glTF in JSON, their extensions, pictures and VRM data; what was
- * taken is written and taken again, decoded, and its numbers are looked at. */
+ * taken is written and taken again, decoded, and its numbers are looked at; pruned, laid together
+ * and written as GLB, compressed and not, it is a document that would be taken again. */
 #include "fuzz.h"
 #include "gltf_adapt.h"
 #include "vrm.h"
@@ -38,6 +39,26 @@ static void look_at_licence(const media__gltf *gltf)
     MUST(rpc_printable_run(rpc_bytes_str(text)) == strlen(text));
 }
 
+/* Of a document whose numbers are good. */
+static void edit_and_write(media__gltf *gltf, bool meshopt)
+{
+    const media__written how = {.meshopt = meshopt};
+    rpc_status status = {0};
+    uint8_t *file = NULL;
+    size_t size = 0;
+    media__gltf again;
+    const rpc_code code = media__gltf_write(gltf, &how, &file, &size, &status);
+    if (code != RPC_OK) { /* an extension that says where bytes lie, or views that overlap */
+        must_be_known(code, &status);
+        return;
+    }
+    MUST(media__gltf_read(rpc_bytes_of(file, size), &again, &status) == RPC_OK);
+    MUST(media__gltf_decode(&again, &status) == RPC_OK);
+    MUST(media__gltf_check_data(&again, &status) == RPC_OK);
+    media__gltf_done(&again);
+    free(file);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     media__gltf gltf;
@@ -54,7 +75,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         code = media__gltf_decode(&gltf, &status);
     if (code == RPC_OK)
         code = media__gltf_check_data(&gltf, &status);
-    if (code != RPC_OK)
+    if (code == RPC_OK) {
+        edit_and_write(&gltf, false);
+        edit_and_write(&gltf, true);
+        code = media__gltf_gather(&gltf, &status);
+    }
+    if (code == RPC_OK) {
+        edit_and_write(&gltf, false);
+        edit_and_write(&gltf, true);
+    } else
         must_be_known(code, &status);
     media__gltf_done(&gltf);
     return 0;
