@@ -288,11 +288,11 @@ static rpc_code lay_accessor(gathering *g, size_t index)
     code = lay_bytes(g, to, rpc_bytes_of(wide ? wide : elements, count * stride), &offset);
     if (code != RPC_OK)
         return code;
+    const size_t view = g->views + (size_t)(to - g->groups);
     json_object_del(accessor, "byteOffset");
     if ((offset > 0 &&
             json_object_set_new(accessor, "byteOffset", json_integer((json_int_t)offset)) != 0) ||
-        json_object_set_new(accessor, "bufferView",
-            json_integer((json_int_t)(g->views + (size_t)(to - g->groups)))) != 0)
+        json_object_set_new(accessor, "bufferView", json_integer((json_int_t)view)) != 0)
         return media__no_memory(g->reterr);
     return RPC_OK;
 }

@@ -276,6 +276,22 @@ static void name_all(document *d)
         for (size_t i = 0; i < media__gltf_count(&d->gltf, media__list_names[list]); i++)
             json_object_set_new(media__gltf_entry(&d->gltf, media__list_names[list], i), "name",
                 json_sprintf("%s %zu", media__list_names[list], i));
+    json_t *beside = media__refs_beside(&d->gltf, MEDIA__MATERIALS);
+    for (size_t i = 0; i < json_array_size(beside); i++)
+        json_object_set_new(json_array_get(beside, i), "name", json_sprintf("materials %zu", i));
+}
+
+/* What belongs to a material by its place is still that of this material. */
+static void stands_beside(const document *d, const char *path)
+{
+    const json_t *beside = media__refs_beside(&d->gltf, MEDIA__MATERIALS);
+    for (size_t i = 0; i < json_array_size(beside); i++) {
+        const char *name = json_string_value(
+            json_object_get(media__gltf_entry(&d->gltf, "materials", i), "name"));
+        const char *other = json_string_value(json_object_get(json_array_get(beside, i), "name"));
+        if (!name || strcmp(name, other) != 0)
+            fail_msg("%s: beside %s stands what was beside %s", path, name, other);
+    }
 }
 
 typedef struct seen {
@@ -341,22 +357,46 @@ static void take_meshes_away(document *d, unsigned seed)
     json_object_del(d->gltf.json, "animations");
 }
 
-/* Random nodes lose their mesh and skin, then the document is pruned: every index that is left
- * leads to what it led to. */
+/* The document's extensions stay, and lead where they led. */
+static void take_materials_away(document *d, unsigned seed)
+{
+    name_all(d);
+    for (size_t i = 0; i < media__gltf_count(&d->gltf, "meshes"); i++) {
+        const json_t *primitives = json_object_get(
+            media__gltf_entry(&d->gltf, "meshes", i), "primitives");
+        for (size_t j = 0; j < json_array_size(primitives); j++)
+            if (rand_r(&seed) % 2) {
+                json_object_del(json_array_get(primitives, j), "material");
+                json_object_del(json_array_get(primitives, j), "indices");
+            }
+    }
+    json_t *animations = json_object_get(d->gltf.json, "animations");
+    for (size_t i = json_array_size(animations); i-- > 1;)
+        if (rand_r(&seed) % 2)
+            json_array_remove(animations, i);
+}
+
+/* Random parts lose what they name, then the document is pruned: every index that is left leads to
+ * what it led to. */
 static void keeps_names(const char *path, void *ctx)
 {
-    rpc_status status = {0};
+    static void (*const take_away[])(document *, unsigned) = {
+        take_meshes_away, take_materials_away};
     const unsigned seed = 33721 + *(unsigned *)ctx;
-    document before = read_path(path), after = read_path(path);
-    take_meshes_away(&before, seed);
-    take_meshes_away(&after, seed);
-    assert_int_equal(media__gltf_prune(&after.gltf, &status), RPC_OK);
-    leads_to_the_same(&before, &after, path);
-    document written = again(&after, true, path);
-    leads_to_the_same(&before, &written, path);
-    done(&written);
-    done(&before);
-    done(&after);
+    for (size_t i = 0; i < 2; i++) {
+        rpc_status status = {0};
+        document before = read_path(path), after = read_path(path);
+        take_away[i](&before, seed);
+        take_away[i](&after, seed);
+        assert_int_equal(media__gltf_prune(&after.gltf, &status), RPC_OK);
+        leads_to_the_same(&before, &after, path);
+        stands_beside(&after, path);
+        document written = again(&after, true, path);
+        leads_to_the_same(&before, &written, path);
+        done(&written);
+        done(&before);
+        done(&after);
+    }
     ++*(unsigned *)ctx;
 }
 
