@@ -25,95 +25,6 @@ Skms__V1__Purpose skmc__wire_purpose(trust_purpose purpose)
                                        : SKMS__V1__PURPOSE__PURPOSE_MANIFESTS;
 }
 
-/* ---- private halves that are held -------------------------------------------------------------
- */
-
-static const skmc__held *find_held(const skmc *s, const char *kid)
-{
-    for (size_t i = 0; i < s->held_count; i++)
-        if (strcmp(s->held[i].kid, kid) == 0)
-            return &s->held[i];
-    return NULL;
-}
-
-/* Takes seed. */
-static void hold(skmc *s, const char *kid, uint8_t *seed)
-{
-    skmc__held *held = (skmc__held *)(uintptr_t)find_held(s, kid);
-    if (!held && s->held_count < SKMC__SEALED_MAX)
-        held = &s->held[s->held_count++];
-    else if (held)
-        sodium_free(held->seed);
-    if (held && rpc_text_copy(held->kid, sizeof held->kid, kid)) {
-        held->seed = seed;
-        return;
-    }
-    sodium_free(seed);
-    if (held) /* a kid that no key of a set has */
-        s->held_count--;
-}
-
-static bool signs_once(const json_t *set, const char *kid, int64_t now)
-{
-    const json_t *keys = json_object_get(set, "keys");
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        const json_t *key = json_array_get(keys, i);
-        if (strcmp(json_string_value(json_object_get(key, "kid")), kid) == 0)
-            return strcmp(json_string_value(json_object_get(key, "dacm_state")), "active") == 0 &&
-                   json_integer_value(json_object_get(key, "exp")) >= now;
-    }
-    return false;
-}
-
-/* Who signs nothing any more has no private half here, in memory and in the file. */
-static void forget_ended(skmc *s)
-{
-    const json_t *set = s->own->set;
-    const int64_t now = skmc__now_s(s);
-    for (size_t i = s->held_count; i-- > 0;)
-        if (!signs_once(set, s->held[i].kid, now)) {
-            sodium_free(s->held[i].seed);
-            s->held[i] = s->held[--s->held_count];
-        }
-    json_t *sealed = json_object_get(s->kept, "sealed");
-    for (size_t i = json_array_size(sealed); i-- > 0;)
-        if (!signs_once(
-                set, json_string_value(json_object_get(json_array_get(sealed, i), "kid")), now)) {
-            json_array_remove(sealed, i);
-            s->unsaved = true;
-        }
-}
-
-static rpc_code unseal_one(skmc *s, const json_t *entry, rpc_status *reterr)
-{
-    uint8_t bytes[SKMC__SEALED_BYTES], *seed = NULL;
-    size_t size = 0;
-    const char *text = json_string_value(json_object_get(entry, "jwk"));
-    if (sodium_base642bin(bytes, sizeof bytes, text, strlen(text), NULL, &size, NULL,
-            sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "it is no base64url");
-    const rpc_code code = skmc__unseal(&s->sealing, rpc_bytes_of(bytes, size), &seed, reterr);
-    if (code == RPC_OK)
-        hold(s, json_string_value(json_object_get(entry, "kid")), seed);
-    return code;
-}
-
-void skmc__own_unseal(skmc *s)
-{
-    json_t *sealed = json_object_get(s->kept, "sealed");
-    for (size_t i = json_array_size(sealed); i-- > 0;) {
-        const json_t *entry = json_array_get(sealed, i);
-        rpc_status why;
-        if (unseal_one(s, entry, &why) == RPC_OK)
-            continue;
-        HOST_LOG(s->options.log, HOST_ERROR,
-            "skms: a key that is kept cannot be opened; it is asked for again",
-            host_text("kid", json_string_value(json_object_get(entry, "kid"))),
-            host_text("why", why.message));
-        json_array_remove(sealed, i);
-    }
-}
-
 /* ---- the snapshot -----------------------------------------------------------------------------
  */
 
@@ -134,15 +45,12 @@ static rpc_code add_signer(skmc *s, const trust_key *key, making *m, rpc_status 
 {
     trust_signer *signer = NULL;
     const trust_purpose purpose = s->options.purpose;
-    const bool remote = json_is_true(json_object_get(s->kept, "delegated"));
-    const skmc__held *held = remote ? NULL : find_held(s, trust_key_kid(key));
-    rpc_status why;
+    const skmc__held *held = skmc__held_find(s, trust_key_kid(key));
     rpc_code code = RPC_OK;
-    if (remote)
+    if (held)
+        code = trust_signer_of_key(key, held->seed, purpose, &signer, reterr);
+    else if (json_is_true(json_object_get(s->kept, "delegated")))
         code = trust_signer_remote(key, purpose, skmc__sign, s, &signer, reterr);
-    else if (held && trust_signer_of_key(key, held->seed, purpose, &signer, &why) != RPC_OK)
-        HOST_LOG(s->options.log, HOST_ERROR, "skms: a private key is not used",
-            host_text("kid", trust_key_kid(key)), host_text("why", why.message));
     if (signer)
         m->signers[m->count++] = signer;
     else if (code == RPC_OK)
@@ -152,9 +60,8 @@ static rpc_code add_signer(skmc *s, const trust_key *key, making *m, rpc_status 
 
 static rpc_code add_signers(skmc *s, const trust_keyring *ring, making *m, rpc_status *reterr)
 {
-    const json_t *set = s->own->set;
-    const int64_t now = skmc__now_s(s);
-    const json_t *keys = json_object_get(set, "keys");
+    const json_t *keys = json_object_get(s->own->set, "keys");
+    uint8_t point[SKMC__POINT_BYTES];
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < json_array_size(keys); i++) {
         const json_t *jwk = json_array_get(keys, i);
@@ -162,7 +69,7 @@ static rpc_code add_signers(skmc *s, const trust_keyring *ring, making *m, rpc_s
         const trust_key *key = trust_keyring_find(ring, rpc_bytes_str(kid));
         const int64_t until = json_integer_value(json_object_get(jwk, "exp"));
         const size_t before = m->count;
-        if (key && signs_once(set, kid, now))
+        if (key && skmc__signs_once(s, kid, point))
             code = add_signer(s, key, m, reterr);
         if (m->count > before && until > m->until)
             m->until = until;
@@ -215,7 +122,7 @@ void skmc__own_publish(skmc *s)
     rpc_status why;
     if (!s->own->set)
         return;
-    forget_ended(s);
+    skmc__held_renew(s);
     if (make_keys(s, &m, &keys, &why) == RPC_OK) {
         s->missing = m.missing;
         put_in_place(s, keys, m.until);
@@ -378,47 +285,30 @@ static void try_enrol(skmc *s)
 /* ---- getting private halves -------------------------------------------------------------------
  */
 
-static rpc_code keep_sealed(skmc *s, const Skms__V1__SealedKey *key, json_t *sealed)
+/* Do all of them stay at the SKM-S? An answer without any says nothing of it. */
+static void note_delegation(skmc *s, const Skms__V1__GetSigningKeyResponse *answer)
 {
-    char text[sodium_base64_ENCODED_LEN(
-        SKMC__SEALED_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
-    uint8_t *seed = NULL;
-    rpc_status why;
-    rpc_code code = skmc__unseal(
-        &s->sealing, rpc_bytes_of(key->sealed_jwk.data, key->sealed_jwk.len), &seed, &why);
-    if (code != RPC_OK) {
-        HOST_LOG(s->options.log, HOST_ERROR, "skms: a key of the SKM-S is not taken",
-            host_text("kid", key->kid), host_text("why", why.message));
-        return code;
-    }
-    hold(s, key->kid, seed);
-    host_counter_add(s->keys_taken, 1);
-    sodium_bin2base64(text, sizeof text, key->sealed_jwk.data, key->sealed_jwk.len,
-        sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    return json_array_append_new(sealed, json_pack("{s:s, s:s}", "kid", key->kid, "jwk", text)) == 0
-               ? RPC_OK
-               : skmc__no_memory(&why);
+    bool delegated = true;
+    for (size_t i = 0; i < answer->n_keys; i++)
+        delegated = delegated && answer->keys[i]->sealed_jwk.len == 0;
+    json_t *flag = json_object_get(s->kept, "delegated");
+    if (answer->n_keys == 0 || json_is_true(flag) == delegated)
+        return;
+    if (json_object_set_new(s->kept, "delegated", json_boolean(delegated)) == 0)
+        s->unsaved = true;
 }
 
-static rpc_code take_keys(
-    skmc *s, const Skms__V1__GetSigningKeyResponse *answer, rpc_status *reterr)
+rpc_code skmc__own_take(skmc *s, const Skms__V1__GetSigningKeyResponse *answer, rpc_status *reterr)
 {
-    RPC_CLEANUP(json_freep) json_t *sealed = json_array();
-    bool delegated = answer->n_keys > 0;
-    if (!sealed)
-        return skmc__no_memory(reterr);
     if (answer->n_keys > SKMC__SEALED_MAX)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "%zu keys; none are taken", answer->n_keys);
-    for (size_t i = 0; i < answer->n_keys; i++)
-        if (answer->keys[i]->sealed_jwk.len > 0) {
-            delegated = false;
-            (void)keep_sealed(s, answer->keys[i], sealed); /* told; the others may do */
-        }
-    if (json_object_set(s->kept, "sealed", sealed) != 0 ||
-        json_object_set_new(s->kept, "delegated", json_boolean(delegated)) != 0)
-        return skmc__no_memory(reterr);
-    s->unsaved = true;
+    for (size_t i = 0; i < answer->n_keys; i++) {
+        const Skms__V1__SealedKey *key = answer->keys[i];
+        if (key->sealed_jwk.len > 0)
+            skmc__held_take(s, key->kid, rpc_bytes_of(key->sealed_jwk.data, key->sealed_jwk.len));
+    }
+    note_delegation(s, answer);
     skmc__own_publish(s);
     skmc__save(s);
     return s->missing ? rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
@@ -437,7 +327,7 @@ static void fetch_keys(skmc *s)
     rpc_code code = skmc__ask(s, "GetSigningKey", &request.base,
         &skms__v1__get_signing_key_response__descriptor, &answer, &memory, &why);
     if (code == RPC_OK)
-        code = take_keys(s, (const Skms__V1__GetSigningKeyResponse *)answer, &why);
+        code = skmc__own_take(s, (const Skms__V1__GetSigningKeyResponse *)answer, &why);
     rpc_message_release(memory);
     set_denied(s, code == RPC_PERMISSION_DENIED);
     s->fetch_due_us = skmc__later(s, &s->fetch_wait_ms);

@@ -384,8 +384,6 @@ static void wait_settled(skmc *s)
 
 rpc_code skmc_start(skmc *s, rpc_status *reterr)
 {
-    if (s->val_service)
-        skmc__own_unseal(s);
     skmc__publish_kept(s);
     pthread_mutex_lock(&s->lock);
     s->answered = false; /* what was kept is no answer */
@@ -448,8 +446,7 @@ void skmc_close(skmc *s)
         pthread_join(s->thread, NULL);
     rpc_channel_free(s->channel);
     skmc_keys_unref(s->keys);
-    for (size_t i = 0; i < s->held_count; i++)
-        sodium_free(s->held[i].seed);
+    skmc__held_done(s);
     skmc__sealing_done(&s->sealing);
     free_watches(s);
     json_decref(s->kept);

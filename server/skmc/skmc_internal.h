@@ -20,6 +20,7 @@
 #define SKMC__SEALED_BYTES    4096u /* of one */
 #define SKMC__TOKEN_BYTES_MAX 1024u
 #define SKMC__SEED_BYTES      32u
+#define SKMC__POINT_BYTES     32u /* the public half: `x` */
 
 /* ---- a snapshot (keys.c) --------------------------------------------------------------------- */
 
@@ -68,8 +69,10 @@ rpc_code skmc__unseal(
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
+/** A private half, of the key that the set has under that kid. */
 typedef struct skmc__held {
     char kid[TRUST_KID_MAX + 1];
+    uint8_t point[SKMC__POINT_BYTES];
     uint8_t *seed; /* locked memory */
 } skmc__held;
 
@@ -147,13 +150,27 @@ rpc_code skmc__ask(skmc *s, const char *method, const ProtobufCMessage *request,
 rpc_code skmc__sign(
     void *ctx, const char *kid, rpc_bytes message, uint8_t ret_signature[64], rpc_status *reterr);
 
+/* ---- private halves (held.c) ----------------------------------------------------------------- */
+
+/** NULL: it is not held. */
+const skmc__held *skmc__held_find(const skmc *s, const char *kid);
+/** Does that key sign at some time from now on, by the set of now? Its public half then. */
+bool skmc__signs_once(const skmc *s, const char *kid, uint8_t ret_point[SKMC__POINT_BYTES]);
+/** Takes one that came, if the set has its public half under that kid and it is not held yet. */
+void skmc__held_take(skmc *s, const char *kid, rpc_bytes sealed);
+/** By the set of now: drops, in memory and of what is kept, those that sign nothing any more, and
+ *  opens the others that are kept. */
+void skmc__held_renew(skmc *s);
+void skmc__held_done(skmc *s);
+
 /* ---- own keys (own.c) ------------------------------------------------------------------------ */
 
 /** What the snapshot of now is made of: the kept set, and the private halves that are held. Makes
  *  and publishes a new one, and tells the owner. Sets s->missing. */
 void skmc__own_publish(skmc *s);
-/** Opens what is kept sealed. */
-void skmc__own_unseal(skmc *s);
+/** Takes what GetSigningKey answered. FAILED_PRECONDITION: there are keys whose private halves are
+ *  still missing; INVALID_ARGUMENT. */
+rpc_code skmc__own_take(skmc *s, const Skms__V1__GetSigningKeyResponse *answer, rpc_status *reterr);
 /** Enrols, or asks for keys, where that is due; returns when the next is (monotonic). */
 int64_t skmc__own_tend(skmc *s);
 

@@ -399,7 +399,7 @@ class Lying(Case):
         fake = self.fake(dacm, key_set=truth, root=root)
         (dacm.folder / "token").write_text("whatever")
         (dacm.folder / "token").chmod(0o600)
-        wait_until("the refusal", lambda: "is not that of key" in dacm.read_log())
+        wait_until("the refusal", lambda: "is not that of the key" in dacm.read_log())
         self.assertGreater(fake.released, 0)
         self.unavailable(self.stored, dacm)
 

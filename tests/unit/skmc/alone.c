@@ -75,6 +75,15 @@ static void read_settings(alone *a)
         fail_msg("%s", status.message);
 }
 
+static void make_key(alone_key *key, int64_t index)
+{
+    *key = (alone_key){.signer = new_signer(TRUST_FOR_MANIFESTS),
+        .state = "active",
+        .from = ALONE_NOW + 1000 * index,
+        .until = ALONE_NOW + 1000 * (index + 1)};
+    assert_true(rpc_text_copy(key->kid, sizeof key->kid, trust_signer_kid(key->signer)));
+}
+
 void alone_start(alone *a)
 {
     *a = (alone){.wall_s = ALONE_NOW, .key_count = 2};
@@ -84,8 +93,7 @@ void alone_start(alone *a)
     assert_int_equal(mkdir(a->kept, 0700), 0);
     a->root = new_signer(TRUST_FOR_KEY_SETS);
     for (size_t i = 0; i < sizeof a->keys / sizeof *a->keys; i++)
-        a->keys[i] = (alone_key){new_signer(TRUST_FOR_MANIFESTS), "active",
-            ALONE_NOW + 1000 * (int64_t)i, ALONE_NOW + 1000 * (int64_t)(i + 1)};
+        make_key(&a->keys[i], (int64_t)i);
     write_root(a);
     write_certificates(a);
     read_settings(a);
@@ -115,8 +123,6 @@ rpc_code alone_open(alone *a, const char *val_service, rpc_status *reterr)
         .changed = changed,
         .ctx = a};
     const rpc_code code = skmc_open(&options, &a->client, reterr);
-    if (code == RPC_OK && val_service)
-        skmc__own_unseal(a->client);
     if (code == RPC_OK)
         skmc__publish_kept(a->client);
     return code;
@@ -151,8 +157,7 @@ char *alone_set(const alone *a, const char *service, uint64_t version)
         snprintf(jwks + strlen(jwks), sizeof jwks - strlen(jwks),
             "%s{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"%s\",\"x\":\"%s\","
             "\"dacm_purpose\":\"manifest\",\"dacm_state\":\"%s\",\"nbf\":%lld,\"exp\":%lld}",
-            i ? "," : "", trust_signer_kid(key->signer), x, key->state, (long long)key->from,
-            (long long)key->until);
+            i ? "," : "", key->kid, x, key->state, (long long)key->from, (long long)key->until);
     }
     snprintf(jwks + strlen(jwks), sizeof jwks - strlen(jwks), "]}");
     trust_keyset set = {.issuer = ALONE_SKMS,
@@ -189,27 +194,41 @@ void alone_take(alone *a, uint64_t version)
     skmc__save(a->client);
 }
 
-void alone_give(alone *a, size_t key, const char *kid)
+/* seed: 32 bytes. Its size. */
+static size_t seal(const alone *a, const uint8_t *seed, uint8_t ret[ALONE_SEALED_MAX])
 {
-    char d[64], jwk[256], text[600];
-    uint8_t sealed[512];
-    sodium_bin2base64(d, sizeof d, trust_signer_seed(a->keys[key].signer), 32,
-        sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    char d[64], jwk[256];
+    sodium_bin2base64(d, sizeof d, seed, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     const int size = snprintf(jwk, sizeof jwk, "{\"kty\":\"OKP\",\"d\":\"%s\"}", d);
-    assert_int_equal(crypto_box_seal(sealed, (const uint8_t *)jwk, (unsigned long long)size,
+    assert_int_equal(crypto_box_seal(ret, (const uint8_t *)jwk, (unsigned long long)size,
                          a->client->sealing.public_key),
         0);
-    sodium_bin2base64(text, sizeof text, sealed, (size_t)size + crypto_box_SEALBYTES,
-        sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    json_t *list = json_object_get(a->client->kept, "sealed");
-    for (size_t i = json_array_size(list); i-- > 0;)
-        if (strcmp(json_string_value(json_object_get(json_array_get(list, i), "kid")), kid) == 0)
-            json_array_remove(list, i);
-    json_array_append_new(list, json_pack("{s:s, s:s}", "kid", kid, "jwk", text));
-    a->client->unsaved = true;
-    skmc__own_unseal(a->client);
-    skmc__own_publish(a->client);
-    skmc__save(a->client);
+    return (size_t)size + crypto_box_SEALBYTES;
+}
+
+rpc_code alone_answer(alone *a, const alone_half *halves, size_t count, rpc_status *reterr)
+{
+    uint8_t sealed[8][ALONE_SEALED_MAX];
+    Skms__V1__SealedKey keys[8], *list[8];
+    Skms__V1__GetSigningKeyResponse answer = SKMS__V1__GET_SIGNING_KEY_RESPONSE__INIT;
+    assert_true(count <= 8);
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = (Skms__V1__SealedKey)SKMS__V1__SEALED_KEY__INIT;
+        keys[i].kid = (char *)(uintptr_t)halves[i].kid;
+        if (halves[i].seed)
+            keys[i].sealed_jwk = (ProtobufCBinaryData){
+                seal(a, halves[i].seed, sealed[i]), sealed[i]};
+        list[i] = &keys[i];
+    }
+    answer.n_keys = count;
+    answer.keys = list;
+    return skmc__own_take(a->client, &answer, reterr);
+}
+
+void alone_give(alone *a, size_t key, const char *kid)
+{
+    const alone_half half = {kid, trust_signer_seed(a->keys[key].signer)};
+    (void)alone_answer(a, &half, 1, NULL); /* there may be more that are missing */
 }
 
 const char *alone_signer(const alone *a, int64_t at)
@@ -218,8 +237,8 @@ const char *alone_signer(const alone *a, int64_t at)
     const trust_signer *signer = keys ? skmc_keys_signer(keys, TRUST_ALG_EDDSA, at) : NULL;
     const char *kid = NULL;
     for (size_t i = 0; signer && i < a->key_count; i++)
-        if (strcmp(trust_signer_kid(a->keys[i].signer), trust_signer_kid(signer)) == 0)
-            kid = trust_signer_kid(a->keys[i].signer);
+        if (strcmp(a->keys[i].kid, trust_signer_kid(signer)) == 0)
+            kid = a->keys[i].kid;
     assert_int_equal(signer != NULL, kid != NULL);
     skmc_keys_unref(keys);
     return kid;

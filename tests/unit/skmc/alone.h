@@ -12,8 +12,11 @@
 #define ALONE_SERVICE "https://dacm.example/"
 #define ALONE_SKMS    "https://skms.example"
 
+#define ALONE_SEALED_MAX 512u
+
 typedef struct alone_key {
     trust_signer *signer;
+    char kid[TRUST_KID_MAX + 1]; /* in sets; its own, unless a test says otherwise */
     const char *state;
     int64_t from, until;
 } alone_key;
@@ -47,7 +50,14 @@ char *alone_set(const alone *a, const char *service, uint64_t version);
 rpc_code alone_say(alone *a, skmc__watch *w, const char *jws, bool *ret_newer, rpc_status *reterr);
 /** Takes set version of the keys, and publishes. */
 void alone_take(alone *a, uint64_t version);
-/** The private half of keys[key], sealed to the client, under that kid: among what is kept. */
+/** One key of an answer of GetSigningKey. seed NULL: its private half stays at the SKM-S. */
+typedef struct alone_half {
+    const char *kid;
+    const uint8_t *seed; /* 32 bytes; sealed to the client */
+} alone_half;
+/** What the SKM-S answers when it is asked for private halves; at most 8. */
+rpc_code alone_answer(alone *a, const alone_half *halves, size_t count, rpc_status *reterr);
+/** An answer with the private half of keys[key] alone, under that kid. */
 void alone_give(alone *a, size_t key, const char *kid);
 /** The kid that signs at that time, or NULL. */
 const char *alone_signer(const alone *a, int64_t at);
