@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LOOK_AGAIN_MS 5000 /* for a token of the operator */
+#define ASK_AGAIN_MS  5000 /* for private halves, because Sign was refused */
 #define BACKOFF_MS    200
 #define NEVER         INT64_MAX
 
@@ -227,10 +228,12 @@ static void complain(skmc *s, bool *told, const char *message, const rpc_status 
     skmc__settle(s);
 }
 
-static void set_denied(skmc *s, bool denied)
+/* What was refused before is asked again at once. */
+static void set_admitted(skmc *s)
 {
     pthread_mutex_lock(&s->lock);
-    s->denied = denied;
+    s->denied = false;
+    s->ask_due_us = 0;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -249,7 +252,7 @@ static void enrolled(skmc *s)
     s->enrol_wait_ms = s->fetch_wait_ms = BACKOFF_MS;
     s->fetch_due_us = 0;
     s->fetch_complained = false;
-    set_denied(s, false);
+    set_admitted(s);
     skmc__own_publish(s); /* it may be delegated now */
 }
 
@@ -316,6 +319,37 @@ rpc_code skmc__own_take(skmc *s, const Skms__V1__GetSigningKeyResponse *answer, 
                       : RPC_OK;
 }
 
+/* Where Sign is refused it may be that our keys are ours to have by now, or that we are enrolled no
+ * more. True: it is asked at this moment. Any thread. */
+static bool ask_again(skmc *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const bool due = skmc__now_us(s) >= s->ask_due_us;
+    s->asked = s->asked || due;
+    if (due)
+        pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    return due;
+}
+
+/* When GetSigningKey is due; INT64_MAX: it is not. */
+static int64_t fetch_due(skmc *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const int64_t asked = s->asked ? s->ask_due_us : NEVER;
+    pthread_mutex_unlock(&s->lock);
+    return s->missing && s->fetch_due_us < asked ? s->fetch_due_us : asked;
+}
+
+static void note_fetched(skmc *s, rpc_code code)
+{
+    pthread_mutex_lock(&s->lock);
+    s->denied = code == RPC_PERMISSION_DENIED;
+    s->asked = s->asked && code != RPC_OK;
+    s->ask_due_us = skmc__now_us(s) + ASK_AGAIN_MS * (int64_t)1000;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void fetch_keys(skmc *s)
 {
     Skms__V1__GetSigningKeyRequest request = SKMS__V1__GET_SIGNING_KEY_REQUEST__INIT;
@@ -329,7 +363,7 @@ static void fetch_keys(skmc *s)
     if (code == RPC_OK)
         code = skmc__own_take(s, (const Skms__V1__GetSigningKeyResponse *)answer, &why);
     rpc_message_release(memory);
-    set_denied(s, code == RPC_PERMISSION_DENIED);
+    note_fetched(s, code);
     s->fetch_due_us = skmc__later(s, &s->fetch_wait_ms);
     if (code != RPC_OK) {
         complain(s, &s->fetch_complained,
@@ -367,14 +401,10 @@ int64_t skmc__own_tend(skmc *s)
 {
     if (wants_enrolment(s) && skmc__now_us(s) >= s->enrol_due_us)
         try_enrol(s);
-    if (s->missing && skmc__now_us(s) >= s->fetch_due_us)
+    if (skmc__now_us(s) >= fetch_due(s))
         fetch_keys(s);
-    int64_t next = NEVER;
-    if (wants_enrolment(s))
-        next = s->enrol_due_us;
-    if (s->missing && s->fetch_due_us < next)
-        next = s->fetch_due_us;
-    return next;
+    const int64_t fetch = fetch_due(s);
+    return wants_enrolment(s) && s->enrol_due_us < fetch ? s->enrol_due_us : fetch;
 }
 
 /* ---- keys that stay at the SKM-S --------------------------------------------------------------
@@ -402,6 +432,17 @@ static rpc_code ask_signature(skmc *s, const char *kid, rpc_bytes message, rpc_a
     return RPC_OK;
 }
 
+rpc_code skmc__sign_refused(skmc *s, const rpc_status *why, rpc_status *reterr)
+{
+    /* its turn is over there already, or it does not sign there any more */
+    if (why->code == RPC_FAILED_PRECONDITION ||
+        (why->code == RPC_PERMISSION_DENIED && ask_again(s)))
+        return rpc_status_set(reterr, RPC_ABORTED, "%.300s", why->message);
+    /* the caller's call is in order, whatever the SKM-S thinks of ours */
+    return rpc_status_set(reterr, RPC_UNAVAILABLE, "the SKM-S does not sign: %s: %.300s",
+        rpc_code_name(why->code), why->message);
+}
+
 rpc_code skmc__sign(
     void *ctx, const char *kid, rpc_bytes message, uint8_t ret_signature[64], rpc_status *reterr)
 {
@@ -412,11 +453,6 @@ rpc_code skmc__sign(
                           : skmc__no_memory(&why);
     rpc_arena_free(arena);
     host_counter_add(code == RPC_OK ? s->signed_total : s->sign_failed, 1);
-    if (code == RPC_OK)
-        return RPC_OK;
-    if (code == RPC_FAILED_PRECONDITION) /* its turn is over there already */
-        return rpc_status_set(reterr, RPC_ABORTED, "%.300s", why.message);
-    /* the caller's call is in order, whatever the SKM-S thinks of ours */
-    return rpc_status_set(reterr, RPC_UNAVAILABLE, "the SKM-S does not sign: %s: %.300s",
-        rpc_code_name(code), why.message);
+    why.code = code;
+    return code == RPC_OK ? RPC_OK : skmc__sign_refused(s, &why, reterr);
 }

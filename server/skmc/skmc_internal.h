@@ -132,7 +132,9 @@ struct skmc {
     skmc_keys *keys;
     int64_t signs_until;       /* the last of our keys that is here; 0: none */
     bool denied, unsaved_told; /* for health */
-    uint64_t own_version;      /* where options.next_version is NULL */
+    bool asked;                /* for private halves, because Sign was refused */
+    int64_t ask_due_us;
+    uint64_t own_version; /* where options.next_version is NULL */
     host_counter *sets_taken, *sets_refused, *keys_taken, *signed_total, *sign_failed;
 };
 
@@ -168,6 +170,9 @@ void skmc__held_done(skmc *s);
 /** What the snapshot of now is made of: the kept set, and the private halves that are held. Makes
  *  and publishes a new one, and tells the owner. Sets s->missing. */
 void skmc__own_publish(skmc *s);
+/** What a refusal of Sign is to who wanted to sign: ABORTED, where other keys may come in a moment;
+ *  after PERMISSION_DENIED they are asked for, once in some seconds. UNAVAILABLE. Any thread. */
+rpc_code skmc__sign_refused(skmc *s, const rpc_status *why, rpc_status *reterr);
 /** Takes what GetSigningKey answered. FAILED_PRECONDITION: there are keys whose private halves are
  *  still missing; INVALID_ARGUMENT. */
 rpc_code skmc__own_take(skmc *s, const Skms__V1__GetSigningKeyResponse *answer, rpc_status *reterr);

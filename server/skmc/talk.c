@@ -414,7 +414,7 @@ static bool has_mail(const skmc *s)
     for (const skmc__watch *w = s->watches; w; w = w->next)
         if (w->news || (w->call && w->ended))
             return true;
-    return s->stopping || s->renewed;
+    return s->stopping || s->renewed || (s->asked && skmc__now_us(s) >= s->ask_due_us);
 }
 
 static void rest(skmc *s, int64_t until_us)

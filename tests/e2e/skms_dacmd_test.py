@@ -330,6 +330,28 @@ class Provisioned(Case):
         wait_until("the SKM-S", lambda: dacm.metric("skmc_connected") == 1)
         self.stored(dacm)
 
+    def test_revoked_enrolment_of_delegated_keys_is_told_and_a_new_token_mends_it(self):
+        dacm = self.dacm({"delegated": True})
+        self.stored(dacm)
+        self.skms.admin().RevokeEnrolment(admin.RevokeEnrolmentRequest(
+            val_service=dacm.audience, certificate_san=dacm.NAME))
+        self.unavailable(self.stored, dacm)
+        wait_until("the warning", lambda: "gives us no keys" in self.warning(dacm))
+        provisioned.put_token(self.skms, dacm.folder, dacm.NAME, dacm.audience)
+        wait_until("the end of the warning", lambda: self.warning(dacm) == "")
+        self.assertEqual(self.kid(dacm, self.stored(dacm)), dacm.active())
+
+    def test_keys_that_are_not_delegated_any_more_are_fetched_by_the_call_that_finds_it(self):
+        dacm = self.dacm()
+        dacm.terminate()
+        kept = dacm.folder / "kept" / "kept.json"
+        kept.write_text(json.dumps(dacm.kept() | {"delegated": True, "sealed": []}))
+        dacm.run()
+        self.assertEqual(self.kid(dacm, self.stored(dacm)), dacm.active())
+        self.assertEqual({key["kid"] for key in dacm.kept()["sealed"]}, set(dacm.listed()))
+        self.assertFalse(dacm.kept()["delegated"])
+        self.assertEqual(dacm.metric("skmc_signatures_failed_total"), 1)
+
 
 class Lying(Case):
     """At the SKM-S's address there is somebody else, with a certificate that is trusted."""

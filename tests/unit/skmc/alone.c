@@ -7,8 +7,8 @@
 
 static int64_t monotonic_us(void *ctx)
 {
-    (void)ctx;
-    return rpc_clock_monotonic_us(rpc_clock_system());
+    const alone *a = ctx;
+    return a->stopped_us ? a->stopped_us : rpc_clock_monotonic_us(rpc_clock_system());
 }
 
 static int64_t wall_ms(void *ctx)

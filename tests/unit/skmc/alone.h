@@ -24,6 +24,7 @@ typedef struct alone_key {
 typedef struct alone {
     char folder[512], kept[600], config[700];
     int64_t wall_s;
+    int64_t stopped_us; /* the monotonic clock stands there; 0: it runs */
     rpc_clock clock;
     rpc_runtime *runtime;
     host_log *log;

@@ -158,3 +158,29 @@ TEST(private_half_goes_when_its_kid_is_another_key_by_a_newer_set)
     assert_false(a.client->missing);
     alone_done(&a);
 }
+
+/* Each refusal of Sign could be the one after which keys are ours to have; a flood of them is one
+ * question. */
+TEST(refusals_of_sign_ask_for_private_halves_once_in_some_seconds)
+{
+    alone a;
+    rpc_status told;
+    const rpc_status denied = {.code = RPC_PERMISSION_DENIED, .message = "not for you"};
+    const rpc_status over = {.code = RPC_FAILED_PRECONDITION, .message = "its turn is over"};
+    const rpc_status other = {.code = RPC_INTERNAL, .message = "no"};
+    start(&a);
+    a.stopped_us = 1000000000;
+    assert_int_equal(skmc__sign_refused(a.client, &over, &told), RPC_ABORTED);
+    assert_int_equal(skmc__sign_refused(a.client, &other, &told), RPC_UNAVAILABLE);
+    assert_false(a.client->asked);
+    assert_int_equal(skmc__sign_refused(a.client, &denied, &told), RPC_ABORTED);
+    assert_int_equal(skmc__sign_refused(a.client, &denied, &told), RPC_ABORTED);
+    assert_true(a.client->asked);
+    skmc__own_tend(a.client); /* nobody is there to answer it */
+    assert_true(a.client->asked);
+    assert_int_equal(skmc__sign_refused(a.client, &denied, &told), RPC_UNAVAILABLE);
+    assert_non_null(strstr(told.message, "not for you"));
+    a.stopped_us += 5000000;
+    assert_int_equal(skmc__sign_refused(a.client, &denied, &told), RPC_ABORTED);
+    alone_done(&a);
+}
