@@ -26,22 +26,26 @@ void trust__thumbprint(const uint8_t public_key[32], char ret[TRUST_KID_MAX + 1]
         ret, TRUST_KID_MAX + 1, digest, sizeof digest, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
-/* seed is wiped by the caller. False: no locked memory. */
-static bool take_seed(trust_signer *signer, const uint8_t seed[32])
-{
-    uint8_t *secret = sodium_malloc(crypto_sign_SECRETKEYBYTES);
-    if (!secret)
-        return false;
-    crypto_sign_seed_keypair(signer->key.ed25519, secret, seed);
-    sodium_mprotect_readonly(secret);
-    signer->secret = secret;
-    return true;
-}
-
 static rpc_code no_memory(rpc_status *reterr)
 {
     return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
         "trust: no locked memory for a private key; raise the limit (ulimit -l)");
+}
+
+/* seed is wiped by the caller. Of zeros is what nobody drew: memory that was wiped, or never
+ * written. */
+static rpc_code take_seed(trust_signer *signer, const uint8_t seed[32], rpc_status *reterr)
+{
+    if (sodium_is_zero(seed, 32))
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "trust: a private key of zeros is everybody's; make another");
+    uint8_t *secret = sodium_malloc(crypto_sign_SECRETKEYBYTES);
+    if (!secret)
+        return no_memory(reterr);
+    crypto_sign_seed_keypair(signer->key.ed25519, secret, seed);
+    sodium_mprotect_readonly(secret);
+    signer->secret = secret;
+    return RPC_OK;
 }
 
 static void signer_freep(trust_signer **signer)
@@ -64,8 +68,9 @@ rpc_code trust_signer_from_seed(
     const uint8_t seed[32], trust_purpose purpose, trust_signer **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(signer_freep) trust_signer *signer = new_signer(purpose, TRUST_ALG_EDDSA);
-    if (!signer || !take_seed(signer, seed))
-        return no_memory(reterr);
+    const rpc_code code = signer ? take_seed(signer, seed, reterr) : no_memory(reterr);
+    if (code != RPC_OK)
+        return code;
     trust__thumbprint(signer->key.ed25519, signer->key.kid);
     *ret = RPC_TAKE(signer);
     return RPC_OK;
@@ -86,8 +91,9 @@ rpc_code trust_signer_of_key(const trust_key *key, const uint8_t seed[32], trust
     trust_signer **ret, rpc_status *reterr)
 {
     RPC_CLEANUP(signer_freep) trust_signer *signer = new_signer(purpose, TRUST_ALG_EDDSA);
-    if (!signer || !take_seed(signer, seed))
-        return no_memory(reterr);
+    const rpc_code code = signer ? take_seed(signer, seed, reterr) : no_memory(reterr);
+    if (code != RPC_OK)
+        return code;
     if (!trust__signer_is_key(signer, key))
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "trust: the private half is not that of key '%.128s'", key->kid);
@@ -167,10 +173,10 @@ static rpc_code read_okp(const json_t *jwk, trust_signer *signer, rpc_status *re
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "trust: key '%.128s' is no private Ed25519 key (OKP, with `x` and `d`)",
             signer->key.kid);
-    const bool taken = take_seed(signer, seed);
+    const rpc_code code = take_seed(signer, seed, reterr);
     sodium_memzero(seed, sizeof seed);
-    if (!taken)
-        return no_memory(reterr);
+    if (code != RPC_OK)
+        return code;
     return memcmp(x, signer->key.ed25519, sizeof x) == 0
                ? RPC_OK
                : rpc_status_set(reterr, RPC_INVALID_ARGUMENT,

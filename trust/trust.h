@@ -162,7 +162,8 @@ RPC_API RPC_MUST_USE rpc_code trust_signer_import(
  *  processes that are sent private keys. Before the first use of JSON. */
 RPC_API void trust_json_overwrite(void);
 /** From the 32 bytes that an Ed25519 key is made of, as a key service keeps them; its kid is its
- *  RFC 7638 thumbprint. Wiping seed is the caller's. RESOURCE_EXHAUSTED: no locked memory. */
+ *  RFC 7638 thumbprint. Wiping seed is the caller's. INVALID_ARGUMENT: it is all zeros, as for each
+ *  key that is read here. RESOURCE_EXHAUSTED: no locked memory. */
 RPC_API RPC_MUST_USE rpc_code trust_signer_from_seed(
     const uint8_t seed[32], trust_purpose purpose, trust_signer **ret, rpc_status *reterr);
 /** The private half of a key that is published: kid, state and window are the key's.

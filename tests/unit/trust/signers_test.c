@@ -455,6 +455,34 @@ TEST(key_kept_as_its_seed_is_the_same_key_again)
     trust_signer_free(again);
 }
 
+/* What memory that nobody filled makes; anybody can sign with it. */
+TEST(seed_of_zeros_makes_no_key_however_it_comes)
+{
+    static const char jwk[] =
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"dacm_purpose\":\"manifest\","
+        "\"x\":\"O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik\","
+        "\"d\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}";
+    static const char brought[] = "{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+                                  "\"x\":\"O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik\","
+                                  "\"d\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}";
+    static const char published[] =
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"dacm_purpose\":\"manifest\","
+        "\"x\":\"O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik\"}";
+    static const uint8_t zero[32] = {0};
+    trust_signer *signer = NULL;
+    rpc_status status;
+    trust_keyring *ring = ring_of(published, TRUST_FOR_MANIFESTS);
+    const rpc_code codes[] = {trust_signer_from_seed(zero, TRUST_FOR_MANIFESTS, &signer, &status),
+        trust_signer_of_key(trust_keyring_at(ring, 0), zero, TRUST_FOR_MANIFESTS, &signer, &status),
+        trust_signer_parse(rpc_bytes_str(jwk), TRUST_FOR_MANIFESTS, &signer, &status),
+        trust_signer_import(rpc_bytes_str(brought), TRUST_FOR_MANIFESTS, &signer, &status)};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        assert_int_equal(codes[i], RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "zeros"));
+    assert_null(signer);
+    trust_keyring_unref(ring);
+}
+
 /* ---- keys whose private halves come from elsewhere, or stay there ------------------------------
  */
 
