@@ -587,15 +587,42 @@ static trust_pins_code copy_set(const json_t *set, trust_pins_kept *ret, rpc_sta
     return TRUST_PINS_OK;
 }
 
-/* ret_kept may be NULL. */
+/* unsaved may be NULL. */
+static trust_pins_code open_newest(
+    const char *folder, const trust_pins_unsaved *unsaved, trust__pins *ret, rpc_status *reterr)
+{
+    const trust_pins_code code = trust__pins_open(folder, true, ret, reterr);
+    if (code != TRUST_PINS_OK || !unsaved || !unsaved->json)
+        return code;
+    json_t *newest = json_deep_copy(unsaved->json); /* what is refused leaves nothing in it */
+    if (!newest)
+        return trust__pins_no_memory(reterr);
+    json_decref(ret->json);
+    ret->json = newest;
+    return TRUST_PINS_OK;
+}
+
+static trust_pins_code save_newest(
+    const trust__pins *pins, trust_pins_unsaved *unsaved, rpc_status *reterr)
+{
+    const trust_pins_code code = trust__pins_save(pins, reterr);
+    if (!unsaved || (code != TRUST_PINS_OK && code != TRUST_PINS_FILE))
+        return code;
+    json_t *before = unsaved->json;
+    unsaved->json = code == TRUST_PINS_FILE ? json_incref(pins->json) : NULL;
+    json_decref(before);
+    return code;
+}
+
+/* unsaved and ret_kept may be NULL. */
 static trust_pins_code change_kept(const char *folder, rpc_bytes text,
-    const trust_pins_asked *asked, int64_t now, trust_pins_change *ret, trust_pins_kept *ret_kept,
-    rpc_status *reterr)
+    const trust_pins_asked *asked, int64_t now, trust_pins_unsaved *unsaved, trust_pins_change *ret,
+    trust_pins_kept *ret_kept, rpc_status *reterr)
 {
     trust__pins pins = {.lock = -1};
     trust_pins_change change = {0};
     update u = {.pins = &pins, .asked = asked, .now = now, .change = &change};
-    trust_pins_code code = trust__pins_open(folder, true, &pins, reterr);
+    trust_pins_code code = open_newest(folder, unsaved, &pins, reterr);
     if (code == TRUST_PINS_OK)
         code = take_all(&u, text, reterr);
     if (code == TRUST_PINS_OK && ret_kept)
@@ -605,7 +632,7 @@ static trust_pins_code change_kept(const char *folder, rpc_bytes text,
     if (code == TRUST_PINS_OK)
         *ret = change;
     if (code == TRUST_PINS_OK && change.roots + change.sets > 0)
-        code = trust__pins_save(&pins, reterr);
+        code = save_newest(&pins, unsaved, reterr);
     trust__pins_close(&pins);
     return code;
 }
@@ -614,16 +641,35 @@ trust_pins_code trust_pins_update(const char *folder, rpc_bytes text, const trus
     int64_t now, trust_pins_change *ret, rpc_status *reterr)
 {
     trust_pins_change change = {0};
-    const trust_pins_code code = change_kept(folder, text, asked, now, &change, NULL, reterr);
+    const trust_pins_code code = change_kept(folder, text, asked, now, NULL, &change, NULL, reterr);
     if (code == TRUST_PINS_OK)
         *ret = change;
     return code;
 }
 
 trust_pins_code trust_pins_take(const char *folder, rpc_bytes text, const trust_pins_asked *asked,
-    int64_t now, trust_pins_change *ret, trust_pins_kept *ret_kept, rpc_status *reterr)
+    int64_t now, trust_pins_unsaved *unsaved, trust_pins_change *ret, trust_pins_kept *ret_kept,
+    rpc_status *reterr)
 {
-    return change_kept(folder, text, asked, now, ret, ret_kept, reterr);
+    return change_kept(folder, text, asked, now, unsaved, ret, ret_kept, reterr);
+}
+
+trust_pins_code trust_pins_save(const char *folder, trust_pins_unsaved *unsaved, rpc_status *reterr)
+{
+    trust__pins pins = {.lock = -1};
+    if (!unsaved->json)
+        return TRUST_PINS_OK;
+    trust_pins_code code = open_newest(folder, unsaved, &pins, reterr);
+    if (code == TRUST_PINS_OK)
+        code = save_newest(&pins, unsaved, reterr);
+    trust__pins_close(&pins);
+    return code;
+}
+
+void trust_pins_unsaved_done(trust_pins_unsaved *unsaved)
+{
+    json_decref(unsaved->json);
+    unsaved->json = NULL;
 }
 
 /* ---- asking ----------------------------------------------------------------------------------

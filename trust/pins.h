@@ -91,13 +91,22 @@ typedef struct trust_pins_kept {
     int64_t issued_at, expires_at;
     char *jwks;
 } trust_pins_kept;
-/** For a server that watches a set. As trust_pins_update() with asked, which then is not NULL, and
- *  *ret_kept is the newest set afterwards. With TRUST_PINS_FILE and jwks set, which it must not be
- *  before, what came is good and could not be written: it counts all the same, since it may say
- * that a key was stolen, and is to be given again until it can be. */
+/** What a folder should have and could not be given. Begins as {NULL}; of one thread at a time. */
+typedef struct trust_pins_unsaved {
+    struct json_t *json; /* of trust/ alone; NULL: the folder has everything */
+} trust_pins_unsaved;
+/** For a server that watches sets, and alone changes the folder. As trust_pins_update() with asked,
+ *  which then is not NULL, and *ret_kept is the newest set afterwards. With TRUST_PINS_FILE and
+ * jwks set, which it must not be before, what came is good and could not be written: it counts all
+ * the same, since it may say that a key was stolen. It is in *unsaved then, from which later calls
+ * go on as they would from the file, so that nothing else is believed in its place. */
 RPC_API RPC_MUST_USE trust_pins_code trust_pins_take(const char *folder, rpc_bytes text,
-    const trust_pins_asked *asked, int64_t now, trust_pins_change *ret, trust_pins_kept *ret_kept,
-    rpc_status *reterr);
+    const trust_pins_asked *asked, int64_t now, trust_pins_unsaved *unsaved, trust_pins_change *ret,
+    trust_pins_kept *ret_kept, rpc_status *reterr);
+/** Writes it; nothing is left of it then. */
+RPC_API RPC_MUST_USE trust_pins_code trust_pins_save(
+    const char *folder, trust_pins_unsaved *unsaved, rpc_status *reterr);
+RPC_API void trust_pins_unsaved_done(trust_pins_unsaved *unsaved);
 /** The newest set that is kept, expired or not. NO_KEY: there is none. */
 RPC_API RPC_MUST_USE trust_pins_code trust_pins_get(const char *folder, const char *service,
     trust_purpose purpose, trust_pins_kept *ret, rpc_status *reterr);

@@ -4,7 +4,6 @@
 #include "skmc_internal.h"
 
 #include "cleanup.h"
-#include "pins.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,7 +26,7 @@ rpc_code skmc__root_judge(const char *root_jwk, const char *fingerprint,
                      ret_fingerprint);
 }
 
-static rpc_code know(skmc *s, const trust_pins_roots *roots, rpc_status *reterr)
+static rpc_code know_root(skmc *s, const trust_pins_roots *roots, rpc_status *reterr)
 {
     if (roots->count > 1)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
@@ -51,7 +50,7 @@ rpc_code skmc__pins_open(skmc *s, rpc_status *reterr)
     if (trust_pins_list(s->folder.path, &roots, &why) != TRUST_PINS_OK)
         return rpc_status_set(
             reterr, RPC_FAILED_PRECONDITION, "'skms.directory': %.300s", why.message);
-    const rpc_code code = know(s, roots, reterr);
+    const rpc_code code = know_root(s, roots, reterr);
     trust_pins_roots_free(roots);
     return code;
 }
@@ -72,11 +71,9 @@ rpc_code skmc__pin(skmc *s, const char *root_jwk, rpc_status *reterr)
 /* ---- sets -------------------------------------------------------------------------------------
  */
 
-static rpc_code know_set(skmc *s, skmc__watch *w, const trust_pins_kept *kept, rpc_status *reterr)
+/* Takes set. */
+static void know_set(skmc *s, skmc__watch *w, const trust_pins_kept *kept, json_t *set)
 {
-    json_t *set = json_loads(kept->jwks, 0, NULL);
-    if (!set)
-        return skmc__no_memory(reterr);
     json_decref(w->set);
     w->set = set;
     w->version = kept->version;
@@ -84,17 +81,19 @@ static rpc_code know_set(skmc *s, skmc__watch *w, const trust_pins_kept *kept, r
     w->issued_at = kept->issued_at;
     w->expires_at = kept->expires_at;
     pthread_mutex_unlock(&s->lock);
-    return RPC_OK;
 }
 
 void skmc__pins_read(skmc *s, skmc__watch *w)
 {
     trust_pins_kept kept = {.jwks = NULL};
-    rpc_status why;
-    if (trust_pins_get(s->folder.path, w->service, w->purpose, &kept, &why) == TRUST_PINS_OK &&
-        know_set(s, w, &kept, &why) != RPC_OK)
-        HOST_LOG(s->options.log, HOST_ERROR, "skms: a key set that is kept is not used",
-            host_text("val_service", w->service), host_text("why", why.message));
+    if (trust_pins_get(s->folder.path, w->service, w->purpose, &kept, NULL) != TRUST_PINS_OK)
+        return;
+    json_t *set = json_loads(kept.jwks, 0, NULL);
+    if (set)
+        know_set(s, w, &kept, set);
+    else
+        HOST_LOG(s->options.log, HOST_ERROR, "skms: no memory for a key set that is kept",
+            host_text("val_service", w->service));
     free(kept.jwks);
 }
 
@@ -115,67 +114,66 @@ static char *join(const Skms__V1__KeySet *message)
     return text;
 }
 
-/* What could not be written, to be given again. */
-static void keep_unsaved(skmc__watch *w, char *text)
+/* The file may be another one than when we saw that. */
+static rpc_code judge_seen(
+    const skmc__watch *w, const trust_pins_kept *kept, const json_t *set, rpc_status *reterr)
 {
-    free(w->unsaved);
-    w->unsaved = text;
+    if (kept->version < w->version)
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "key set %" PRIu64 " is an old one: %" PRIu64 " was seen before", kept->version,
+            w->version);
+    return kept->version > w->version || json_equal(set, w->set)
+               ? RPC_OK
+               : rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+                     "key set %" PRIu64
+                     " was seen with other keys: two histories. Somebody else may have the root "
+                     "of the SKM-S, or its store went back; ask its operator",
+                     kept->version);
 }
 
-static rpc_code take(skmc *s, skmc__watch *w, const char *text, bool *ret_newer, bool *ret_unsaved,
-    rpc_status *reterr)
+static rpc_code know(skmc *s, skmc__watch *w, const trust_pins_kept *kept, rpc_status *reterr)
 {
-    const trust_pins_asked asked = {
-        .issuer = s->issuer, .service = w->service, .purpose = w->purpose};
-    trust_pins_change change = {0};
-    trust_pins_kept kept = {.jwks = NULL};
-    const uint64_t seen = w->version;
-    trust_pins_code taken = trust_pins_take(
-        s->folder.path, rpc_bytes_str(text), &asked, skmc__now_s(s), &change, &kept, reterr);
-    *ret_unsaved = taken == TRUST_PINS_FILE && kept.jwks;
-    rpc_code code = taken == TRUST_PINS_OK || *ret_unsaved ? RPC_OK : reterr->code;
-    /* the file may not know what we have seen */
-    if (code == RPC_OK && kept.version < seen)
-        code = rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-            "key set %" PRIu64 " is an old one: %" PRIu64 " was seen before", kept.version, seen);
+    json_t *set = json_loads(kept->jwks, 0, NULL);
+    const rpc_code code = set ? judge_seen(w, kept, set, reterr) : skmc__no_memory(reterr);
     if (code == RPC_OK)
-        code = know_set(s, w, &kept, reterr);
-    if (code == RPC_OK && change.roots > 0 && !*ret_unsaved)
-        code = skmc__pins_open(s, reterr);
-    free(kept.jwks);
-    *ret_newer = code == RPC_OK && change.sets + change.roots > 0;
+        know_set(s, w, kept, set);
+    else
+        json_decref(set);
     return code;
 }
 
 rpc_code skmc__pins_take(
     skmc *s, skmc__watch *w, const Skms__V1__KeySet *message, bool *ret_newer, rpc_status *reterr)
 {
-    bool unsaved = false;
-    rpc_status why;
-    char *text = join(message);
-    if (!text)
-        return skmc__no_memory(reterr);
-    const rpc_code code = take(s, w, text, ret_newer, &unsaved, &why);
-    if (code != RPC_OK || !unsaved) {
-        free(text);
-        return code == RPC_OK ? code : rpc_status_text(reterr, code, why.message);
-    }
-    keep_unsaved(w, text);
-    s->unsaved = true;
-    return RPC_OK;
-}
-
-rpc_code skmc__pins_save(skmc *s, skmc__watch *w, rpc_status *reterr)
-{
     const trust_pins_asked asked = {
         .issuer = s->issuer, .service = w->service, .purpose = w->purpose};
     trust_pins_change change = {0};
-    if (!w->unsaved)
+    trust_pins_kept kept = {.jwks = NULL};
+    rpc_status why;
+    RPC_AUTOFREE char *text = join(message);
+    if (!text)
+        return skmc__no_memory(reterr);
+    const trust_pins_code taken = trust_pins_take(s->folder.path, rpc_bytes_str(text), &asked,
+        skmc__now_s(s), &s->pins, &change, &kept, &why);
+    rpc_code code = taken == TRUST_PINS_OK || (taken == TRUST_PINS_FILE && kept.jwks)
+                        ? RPC_OK
+                        : rpc_status_text(reterr, why.code, why.message);
+    if (code == RPC_OK)
+        code = know(s, w, &kept, reterr);
+    free(kept.jwks);
+    s->unsaved = s->unsaved || s->pins.json;
+    if (code == RPC_OK && change.roots > 0 && !s->pins.json)
+        code = skmc__pins_open(s, reterr);
+    *ret_newer = code == RPC_OK && change.sets + change.roots > 0;
+    return code;
+}
+
+rpc_code skmc__pins_save(skmc *s, rpc_status *reterr)
+{
+    rpc_status why;
+    if (!s->pins.json)
         return RPC_OK;
-    const trust_pins_code code = trust_pins_update(
-        s->folder.path, rpc_bytes_str(w->unsaved), &asked, skmc__now_s(s), &change, reterr);
-    if (code == TRUST_PINS_FILE)
-        return reterr->code;
-    keep_unsaved(w, NULL); /* or it is too old by now: the next one comes */
-    return code == TRUST_PINS_OK && change.roots > 0 ? skmc__pins_open(s, reterr) : RPC_OK;
+    return trust_pins_save(s->folder.path, &s->pins, &why) == TRUST_PINS_OK
+               ? skmc__pins_open(s, reterr)
+               : rpc_status_text(reterr, why.code, why.message);
 }

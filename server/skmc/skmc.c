@@ -416,7 +416,6 @@ static void free_watches(skmc *s)
         rpc_message_release(w->news);
         trust_keyring_unref(w->ring);
         json_decref(w->set);
-        free(w->unsaved);
         free(w);
     }
 }
@@ -450,6 +449,7 @@ void skmc_close(skmc *s)
     skmc__sealing_done(&s->sealing);
     free_watches(s);
     json_decref(s->kept);
+    trust_pins_unsaved_done(&s->pins);
     skmc__folder_close(&s->folder);
     pthread_cond_destroy(&s->wake);
     pthread_cond_destroy(&s->settled);

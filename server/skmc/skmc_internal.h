@@ -7,6 +7,7 @@
 #ifndef SKMC_INTERNAL_H
 #define SKMC_INTERNAL_H
 
+#include "pins.h"
 #include "skmc.h"
 #include "skms/v1/signing_keys.pb-c.h"
 
@@ -90,7 +91,6 @@ typedef struct skmc__watch {
     /* the thread's */
     json_t *set; /* {"keys": …}, the newest that is believed; NULL: none */
     uint64_t version;
-    char *unsaved; /* what could not be written of it */
     rpc_call *call;
     int64_t due_us, wait_ms, started_us;
     bool complained;
@@ -115,6 +115,7 @@ struct skmc {
     char *issuer;      /* of the SKM-S; NULL: its root is not known yet */
     uint64_t replaced; /* how often we have followed it */
     json_t *kept;
+    trust_pins_unsaved pins;
     bool unsaved; /* what is kept is newer than its files */
     skmc__sealing sealing;
     skmc__held held[SKMC__SEALED_MAX];
@@ -193,7 +194,7 @@ void skmc__pins_read(skmc *s, skmc__watch *w);
 rpc_code skmc__pins_take(
     skmc *s, skmc__watch *w, const Skms__V1__KeySet *message, bool *ret_newer, rpc_status *reterr);
 /** Writes what could not be. */
-rpc_code skmc__pins_save(skmc *s, skmc__watch *w, rpc_status *reterr);
+rpc_code skmc__pins_save(skmc *s, rpc_status *reterr);
 
 /** From now on somebody need not wait for the first answer any more. */
 void skmc__settle(skmc *s);

@@ -61,9 +61,8 @@ void skmc__save(skmc *s)
     rpc_status why;
     if (!s->unsaved)
         return;
-    bool ok = skmc__kept_write(&s->folder, s->kept, &why) == RPC_OK;
-    for (skmc__watch *w = s->watches; ok && w; w = w->next)
-        ok = skmc__pins_save(s, w, &why) == RPC_OK;
+    const bool ok = skmc__kept_write(&s->folder, s->kept, &why) == RPC_OK &&
+                    skmc__pins_save(s, &why) == RPC_OK;
     if (!ok && !s->save_complained)
         HOST_LOG(s->options.log, HOST_ERROR,
             "skms: what the SKM-S says counts, but cannot be kept for a restart",

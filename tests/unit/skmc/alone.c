@@ -143,6 +143,7 @@ void alone_done(alone *a)
     host_health_free(a->health);
     host_settings_free(a->settings);
     trust_signer_free(a->root);
+    free(a->statement);
     for (size_t i = 0; i < sizeof a->keys / sizeof *a->keys; i++)
         trust_signer_free(a->keys[i].signer);
 }
@@ -174,10 +175,25 @@ char *alone_set(const alone *a, const char *service, uint64_t version)
     return jws;
 }
 
+trust_signer *alone_replace_root(alone *a)
+{
+    trust_signer *old = a->root;
+    rpc_status status;
+    a->root = new_signer(TRUST_FOR_KEY_SETS);
+    char *jwk = trust_signer_public_jwks(a->root);
+    free(a->statement);
+    if (trust_root_sign(old, ALONE_SKMS, 1, jwk, a->wall_s, &a->statement, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    free(jwk);
+    return old;
+}
+
 rpc_code alone_say(alone *a, skmc__watch *w, const char *jws, bool *ret_newer, rpc_status *reterr)
 {
     Skms__V1__KeySet message = SKMS__V1__KEY_SET__INIT;
     message.jws = (char *)(uintptr_t)jws;
+    message.n_root_statements = a->statement != NULL;
+    message.root_statements = &a->statement;
     return skmc__pins_take(a->client, w, &message, ret_newer, reterr);
 }
 

@@ -32,6 +32,7 @@ typedef struct alone {
     host_health *health;
     host_settings *settings;
     trust_signer *root;
+    char *statement; /* comes with each set; NULL: none */
     alone_key keys[4];
     size_t key_count;
     skmc *client;
@@ -47,6 +48,8 @@ void alone_close(alone *a);
 
 /** A set of the keys as they are. free() it. */
 char *alone_set(const alone *a, const char *service, uint64_t version);
+/** Another root follows, by the only statement that comes from now on. Returns the one before. */
+trust_signer *alone_replace_root(alone *a);
 /** What the SKM-S says, to a watch. */
 rpc_code alone_say(alone *a, skmc__watch *w, const char *jws, bool *ret_newer, rpc_status *reterr);
 /** Takes set version of the keys, and publishes. */

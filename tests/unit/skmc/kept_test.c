@@ -94,6 +94,100 @@ TEST(set_that_cannot_be_written_counts_and_is_written_later)
     alone_done(&a);
 }
 
+/* Where trust.json would be written. */
+static void fill_disk(const alone *a, bool full)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/trust.json.new", a->kept);
+    assert_int_equal(full ? mkdir(path, 0700) : rmdir(path), 0);
+}
+
+/* As after a restart: the highest version, and what it says of the first key. */
+static void kept_is(alone *a, uint64_t version, bool first_serves)
+{
+    skmc__save(a->client);
+    assert_false(a->client->unsaved_told);
+    alone_close(a);
+    assert_int_equal(alone_open(a, ALONE_SERVICE, NULL), RPC_OK);
+    assert_int_equal(a->client->own->version, version);
+    skmc_keys *keys = skmc_keys_now(a->client);
+    assert_int_equal(skmc_keys_serves(keys, a->keys[0].kid), first_serves);
+    skmc_keys_unref(keys);
+}
+
+/* Who brings it has the root: else a key that was just revoked would be good again. */
+TEST(second_set_of_a_version_that_could_not_be_written_is_refused)
+{
+    alone a;
+    bool newer = true;
+    rpc_status status;
+    alone_start(&a);
+    alone_take(&a, 1);
+    char *other = alone_set(&a, ALONE_SERVICE, 2);
+    fill_disk(&a, true);
+    a.keys[0].state = "compromised";
+    alone_take(&a, 2);
+    char *same = alone_set(&a, ALONE_SERVICE, 2);
+    refused(&a, other, "two histories");
+    assert_int_equal(alone_say(&a, a.client->own, same, &newer, &status), RPC_OK);
+    assert_false(newer);
+    alone_take(&a, 3);
+    fill_disk(&a, false);
+    refused(&a, other, "old one");
+    kept_is(&a, 3, false);
+    free(other);
+    free(same);
+    alone_done(&a);
+}
+
+TEST(second_follower_of_a_root_whose_first_could_not_be_written_is_refused)
+{
+    alone a;
+    alone_start(&a);
+    alone_take(&a, 1);
+    fill_disk(&a, true);
+    trust_signer *first = alone_replace_root(&a), *second = a.root;
+    char *statement = a.statement;
+    alone_take(&a, 2);
+    a.root = first; /* a thief of it */
+    a.statement = NULL;
+    alone_replace_root(&a);
+    char *forged = alone_set(&a, ALONE_SERVICE, 3);
+    refused(&a, forged, "two statements");
+    fill_disk(&a, false);
+    refused(&a, forged, "two statements");
+    trust_signer_free(a.root);
+    free(a.statement);
+    a.root = second;
+    a.statement = statement;
+    kept_is(&a, 2, true);
+    alone_take(&a, 3);
+    trust_signer_free(first);
+    free(forged);
+    alone_done(&a);
+}
+
+/* Somebody restores an old copy of it while the server runs. */
+TEST(set_that_was_seen_is_not_forgotten_with_the_file)
+{
+    alone a;
+    char path[700], copy[700], again[700];
+    alone_start(&a);
+    alone_take(&a, 1);
+    snprintf(path, sizeof path, "%s/trust.json", a.kept);
+    snprintf(copy, sizeof copy, "%s/copy", a.folder);
+    snprintf(again, sizeof again, "%s/again", a.folder);
+    assert_int_equal(link(path, copy), 0); /* it is replaced, not written over */
+    char *other = alone_set(&a, ALONE_SERVICE, 2);
+    a.keys[0].state = "compromised";
+    alone_take(&a, 2);
+    assert_int_equal(link(copy, again), 0);
+    assert_int_equal(rename(again, path), 0);
+    refused(&a, other, "two histories");
+    free(other);
+    alone_done(&a);
+}
+
 typedef struct told {
     pthread_mutex_t lock;
     pthread_cond_t moved;
