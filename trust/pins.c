@@ -207,20 +207,72 @@ trust_pins_code trust_pins_remove(const char *folder, const char *issuer, rpc_st
     return code;
 }
 
+/* ---- one key, one purpose --------------------------------------------------------------------
+ */
+
+static bool has_point(const json_t *keys, const char *x)
+{
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        if (strcmp(text_of(json_array_get(keys, i), "x"), x) == 0)
+            return true;
+    return false;
+}
+
+/* The root of now, or one that we followed to it. */
+static bool is_root(const json_t *entry, const char *x)
+{
+    const json_t *followed = json_object_get(entry, "followed");
+    for (size_t i = 0; i < json_array_size(followed); i++)
+        if (strcmp(text_of(json_object_get(json_array_get(followed, i), "before"), "x"), x) == 0)
+            return true;
+    return strcmp(text_of(json_object_get(entry, "root"), "x"), x) == 0;
+}
+
+/* Is the key a root, or was one, or does it sign something else? */
+static bool crosses(const trust__pins *pins, const char *x, const char *purpose)
+{
+    const json_t *issuers = json_object_get(pins->json, "issuers");
+    for (size_t i = 0; i < json_array_size(issuers); i++) {
+        const json_t *entry = json_array_get(issuers, i);
+        const json_t *sets = json_object_get(entry, "sets");
+        if (is_root(entry, x))
+            return true;
+        for (size_t j = 0; j < json_array_size(sets); j++) {
+            const json_t *set = json_array_get(sets, j);
+            if (strcmp(text_of(set, "purpose"), purpose) != 0 &&
+                has_point(json_object_get(set, "keys"), x))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* ---- root statements -------------------------------------------------------------------------
  */
 
+/* A key that signs something, or was a root before, does not become one. */
+static trust_pins_code judge_new_root(
+    const trust__pins *pins, const char *issuer, const json_t *new_root, rpc_status *reterr)
+{
+    return crosses(pins, text_of(new_root, "x"), "")
+               ? trust__pins_fail(reterr, TRUST_PINS_REFUSED,
+                     "the next root of '%.200s' is a key that is known already; one key has one "
+                     "purpose. Somebody else may have its root; ask its operator",
+                     issuer)
+               : TRUST_PINS_OK;
+}
+
+/* Takes new_root. */
 static trust_pins_code keep_root(
-    json_t *entry, uint64_t sequence, rpc_bytes statement, const char *new_root, rpc_status *reterr)
+    json_t *entry, uint64_t sequence, rpc_bytes statement, json_t *new_root, rpc_status *reterr)
 {
     json_t *followed = json_object_get(entry, "followed");
     json_t *kept = json_pack("{s:I, s:O, s:s%}", "sequence", (json_int_t)sequence, "before",
         json_object_get(entry, "root"), "statement", (const char *)statement.data, statement.size);
-    if (!kept || json_array_append_new(followed, kept) != 0)
-        return trust__pins_no_memory(reterr);
-    if (json_array_size(followed) > TRUST_PINS_STATEMENTS_MAX)
+    const bool appended = kept && json_array_append_new(followed, kept) == 0;
+    if (appended && json_array_size(followed) > TRUST_PINS_STATEMENTS_MAX)
         json_array_remove(followed, 0);
-    const bool kept_all = json_object_set_new(entry, "root", json_loads(new_root, 0, NULL)) == 0 &&
+    const bool kept_all = json_object_set_new(entry, "root", new_root) == 0 && appended &&
                           json_object_set_new(
                               entry, "sequence", json_integer((json_int_t)sequence)) == 0;
     return kept_all ? TRUST_PINS_OK : trust__pins_no_memory(reterr);
@@ -279,8 +331,8 @@ static trust_pins_code refuse_statement(const json_t *entry, const char *issuer,
     return TRUST_PINS_OK; /* how the root that was pinned came to be: it concerns nobody here */
 }
 
-static trust_pins_code take_statement(json_t *entry, const char *issuer, rpc_bytes statement,
-    uint64_t sequence, trust_pins_change *change, rpc_status *reterr)
+static trust_pins_code take_statement(const trust__pins *pins, json_t *entry, const char *issuer,
+    rpc_bytes statement, uint64_t sequence, trust_pins_change *change, rpc_status *reterr)
 {
     RPC_CLEANUP(ring_freep) trust_keyring *root = NULL;
     RPC_AUTOFREE char *new_root = NULL;
@@ -289,7 +341,7 @@ static trust_pins_code take_statement(json_t *entry, const char *issuer, rpc_byt
         change->known++;
         return TRUST_PINS_OK;
     }
-    const trust_pins_code code = root_ring(json_object_get(entry, "root"), &root, reterr);
+    trust_pins_code code = root_ring(json_object_get(entry, "root"), &root, reterr);
     if (code != TRUST_PINS_OK)
         return code;
     /* A root that was pinned after its first replacement: its own number is not known. */
@@ -298,8 +350,14 @@ static trust_pins_code take_statement(json_t *entry, const char *issuer, rpc_byt
     const trust_verdict verdict = trust_root_follow(statement, root, issuer, next, &new_root, &why);
     if (verdict != TRUST_VALID)
         return refuse_statement(entry, issuer, statement, sequence, verdict, &why, reterr);
+    json_t *made = json_loads(new_root, 0, NULL);
+    code = made ? judge_new_root(pins, issuer, made, reterr) : trust__pins_no_memory(reterr);
+    if (code != TRUST_PINS_OK) {
+        json_decref(made);
+        return code;
+    }
     change->roots++;
-    return keep_root(entry, next, statement, new_root, reterr);
+    return keep_root(entry, next, statement, made, reterr);
 }
 
 /* ---- key sets --------------------------------------------------------------------------------
@@ -344,33 +402,6 @@ static trust_pins_code judge_service(
                 set->issuer, set->service, text_of(other, "issuer"));
     }
     return TRUST_PINS_OK;
-}
-
-static bool has_point(const json_t *keys, const char *x)
-{
-    for (size_t i = 0; i < json_array_size(keys); i++)
-        if (strcmp(text_of(json_array_get(keys, i), "x"), x) == 0)
-            return true;
-    return false;
-}
-
-/* Is the key a root, or one that signs something else? */
-static bool crosses(const trust__pins *pins, const char *x, const char *purpose)
-{
-    const json_t *issuers = json_object_get(pins->json, "issuers");
-    for (size_t i = 0; i < json_array_size(issuers); i++) {
-        const json_t *entry = json_array_get(issuers, i);
-        const json_t *sets = json_object_get(entry, "sets");
-        if (strcmp(text_of(json_object_get(entry, "root"), "x"), x) == 0)
-            return true;
-        for (size_t j = 0; j < json_array_size(sets); j++) {
-            const json_t *set = json_array_get(sets, j);
-            if (strcmp(text_of(set, "purpose"), purpose) != 0 &&
-                has_point(json_object_get(set, "keys"), x))
-                return true;
-        }
-    }
-    return false;
 }
 
 static trust_pins_code judge_purposes(
@@ -524,7 +555,7 @@ static trust_pins_code take(update *u, rpc_bytes jws, rpc_status *reterr)
         return trust__pins_fail(reterr, TRUST_PINS_NO_KEY,
             "no root of '%.200s' is pinned; add it with its fingerprint (dacm trust add)", issuer);
     return strcmp(typ, TRUST_ROOT_TYP) == 0
-               ? take_statement(entry, issuer, jws, sequence, u->change, reterr)
+               ? take_statement(u->pins, entry, issuer, jws, sequence, u->change, reterr)
                : take_set(u, entry, issuer, jws, reterr);
 }
 

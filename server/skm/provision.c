@@ -41,9 +41,9 @@ static const skm__key *find(const skm__set *set, const char *kid)
     return NULL;
 }
 
-static bool is_elsewhere(const request *r)
+static bool is_elsewhere(const request *r, const trust_signer *signer)
 {
-    if (strcmp(trust_signer_kid(r->state->root.signer), r->kid) == 0)
+    if (skm__root_was(&r->state->root, signer))
         return true;
     for (size_t i = 0; i < r->state->service_count; i++)
         for (skm_purpose p = SKM_FOR_TOKENS; p <= SKM_FOR_MANIFESTS; p++) {
@@ -130,7 +130,7 @@ static rpc_code provision(
         return again(r, key, ret, reterr);
     if (skm__barred_has(r->state, r->kid))
         return was_revoked(reterr);
-    if (is_elsewhere(r))
+    if (is_elsewhere(r, signer))
         return skm_key_is_elsewhere(reterr);
     rpc_code code = choose_life(r, &edit.add_life, reterr);
     if (code == RPC_OK)

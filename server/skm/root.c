@@ -35,7 +35,25 @@ void skm__root_done(skm__root *root)
     for (uint64_t i = 0; root->statements && i + 1 < root->sequence; i++)
         free(root->statements[i]);
     free(root->statements);
+    free(root->points);
     *root = (skm__root){0};
+}
+
+bool skm__root_was(const skm__root *root, const trust_signer *signer)
+{
+    for (uint64_t i = 0; i < root->sequence; i++)
+        if (memcmp(root->points[i], trust_signer_ed25519(signer), sizeof root->points[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Without any statement or point yet. */
+static rpc_code make_room(skm__root *root, uint64_t sequence, rpc_status *reterr)
+{
+    root->sequence = sequence;
+    root->statements = calloc(sequence, sizeof *root->statements);
+    root->points = calloc(sequence, sizeof *root->points);
+    return root->statements && root->points ? RPC_OK : skm__no_memory(reterr);
 }
 
 /* The public half alone, as one JWK that says whose root it is. */
@@ -93,8 +111,11 @@ static rpc_code read_root(
     if (code != RPC_OK)
         return code;
     const Skm__Records__Root *record = (const Skm__Records__Root *)message;
-    if (!record || record->sequence != sequence || (sequence > 1) == (record->statement[0] == '\0'))
+    if (!record || record->sequence != sequence ||
+        (sequence > 1) == (record->statement[0] == '\0') ||
+        record->public_key.len != sizeof root->points[0])
         return damaged(sequence, reterr);
+    memcpy(root->points[sequence - 1], record->public_key.data, sizeof root->points[0]);
     if (sequence > 1 && !(root->statements[sequence - 2] = strdup(record->statement)))
         return skm__no_memory(reterr);
     return sequence == root->sequence ? unseal_root(state, record, root, reterr) : RPC_OK;
@@ -103,13 +124,9 @@ static rpc_code read_root(
 static rpc_code read_roots(
     skm_state *state, skm__root *root, uint64_t sequence, rpc_arena *arena, rpc_status *reterr)
 {
-    rpc_code code = RPC_OK;
     if (sequence == 0 || sequence > ROOTS_MAX)
         return damaged(sequence, reterr);
-    root->sequence = sequence;
-    root->statements = calloc(sequence, sizeof *root->statements);
-    if (!root->statements)
-        return skm__no_memory(reterr);
+    rpc_code code = make_room(root, sequence, reterr);
     for (uint64_t i = 1; code == RPC_OK && i <= sequence; i++)
         code = read_root(state, root, i, arena, reterr);
     return code;
@@ -122,12 +139,14 @@ static rpc_code read_roots(
 static rpc_code make_root(
     const skm_state *state, uint64_t sequence, skm__root *root, rpc_status *reterr)
 {
-    rpc_code code = trust_signer_generate(TRUST_FOR_KEY_SETS, &root->signer, reterr);
-    root->sequence = sequence;
-    if (code == RPC_OK && (!(root->jwk = jwk_of(state, root->signer)) ||
-                              !(root->statements = calloc(sequence, sizeof *root->statements))))
-        code = skm__no_memory(reterr);
-    return code;
+    rpc_code code = make_room(root, sequence, reterr);
+    if (code == RPC_OK)
+        code = trust_signer_generate(TRUST_FOR_KEY_SETS, &root->signer, reterr);
+    if (code != RPC_OK)
+        return code;
+    memcpy(root->points[sequence - 1], trust_signer_ed25519(root->signer), sizeof root->points[0]);
+    root->jwk = jwk_of(state, root->signer);
+    return root->jwk ? RPC_OK : skm__no_memory(reterr);
 }
 
 static rpc_code write_root(
@@ -191,6 +210,7 @@ static rpc_code state_next(
     for (uint64_t i = 0; i + 1 < old->sequence; i++)
         if (!(next->statements[i] = strdup(old->statements[i])))
             return skm__no_memory(reterr);
+    memcpy(next->points, old->points, old->sequence * sizeof *old->points);
     return trust_root_sign(old->signer, state->issuer, next->sequence - 1, next->jwk,
         skm__now_s(state), &next->statements[next->sequence - 2], reterr);
 }

@@ -77,11 +77,14 @@ struct skm__service {
     skm__enrolment enrolments[SKM_ENROLMENTS_MAX];
 };
 
+typedef uint8_t skm__point[32]; /* the public half of an Ed25519 key */
+
 typedef struct skm__root {
     uint64_t sequence; /* of the one of now */
     trust_signer *signer;
     char *jwk;
-    char **statements; /* sequence - 1 of them */
+    char **statements;  /* sequence - 1 of them */
+    skm__point *points; /* of all roots there were, sequence of them */
     uint64_t generation;
 } skm__root;
 
@@ -174,6 +177,8 @@ rpc_code skm__write(skm_state *state, rpc_bytes group, skm__changes *changes, ui
 rpc_code skm__vault_open(skm_state *state, const skm_state_options *options, rpc_status *reterr);
 rpc_code skm__root_open(skm_state *state, rpc_status *reterr);
 void skm__root_done(skm__root *root);
+/** Is it the root of now, or one before it? */
+bool skm__root_was(const skm__root *root, const trust_signer *signer);
 rpc_code skm__services_load(skm_state *state, rpc_status *reterr);
 void skm__service_free(skm__service *service);
 /** The set of that service and purpose with what the store has of it. */

@@ -419,6 +419,26 @@ TEST(trusted_roots_are_followed_and_old_ones_sign_nothing_any_more)
     assert_string_equal(roots->items[0].fingerprint, fingerprint);
 }
 
+/* A root is replaced because somebody may have it: nothing counts under that key any more. */
+TEST(trusted_key_that_was_a_root_signs_nothing_else_and_no_other_key_becomes_a_root)
+{
+    RPC_CLEANUP(keeper_done) keeper k;
+    open_keeper(&k);
+    RPC_CLEANUP(signer_freep) trust_signer *key = new_signer(TRUST_FOR_MANIFESTS);
+    RPC_CLEANUP(signer_freep) trust_signer *second = new_signer(TRUST_FOR_KEY_SETS);
+    RPC_CLEANUP(signer_freep) trust_signer *first = same_key_for(k.root, TRUST_FOR_MANIFESTS);
+    RPC_CLEANUP(signer_freep) trust_signer *crossed = same_key_for(key, TRUST_FOR_KEY_SETS);
+    RPC_AUTOFREE char *one = statement(k.root, second, 1), *back = statement(second, k.root, 2);
+    RPC_AUTOFREE char *signing = statement(second, crossed, 2);
+    assert_int_equal(bring(&k, one, NULL), DACM_OK);
+    taken(&k, &(set_options){.root = second, .key = key, .version = 1});
+    refused(&k, &(set_options){.root = second, .key = first, .version = 2}, DACM_BAD_SIGNATURE,
+        "one purpose");
+    statement_refused(&k, back, DACM_BAD_SIGNATURE, "known already");
+    statement_refused(&k, signing, DACM_BAD_SIGNATURE, "known already");
+    taken(&k, &(set_options){.root = second, .key = key, .version = 2});
+}
+
 TEST(trusted_root_that_was_pinned_later_follows_from_there)
 {
     RPC_CLEANUP(keeper_done) keeper k;
