@@ -54,7 +54,7 @@ TEST(key_that_is_or_was_the_root_is_brought_by_nobody)
     open_provisioned(&k);
     for (size_t i = 0; i < 3; i++) {
         if (i > 0)
-            OK(skm_root_rotate(k.state, &status));
+            OK(skm_root_rotate(k.state, NULL, NULL, &status));
         memcpy(seeds[i], trust_signer_seed(k.state->root.signer), 32);
         no_root_is_brought(&k, seeds, i + 1);
     }
