@@ -14,20 +14,31 @@
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
+#define BATCH_NICE 10
+
 static bool set_limit(__rlimit_resource_t resource, rlim_t soft, rlim_t hard)
 {
-    const struct rlimit limit = {.rlim_cur = soft, .rlim_max = hard};
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0)
+        return false;
+    /* never more than we were started with (ulimit, a unit's Limit…=): that takes a privilege */
+    limit.rlim_max = hard < limit.rlim_max ? hard : limit.rlim_max;
+    limit.rlim_cur = soft < limit.rlim_max ? soft : limit.rlim_max;
     return setrlimit(resource, &limit) == 0;
 }
 
 static bool yield_to_others(media_priority priority)
 {
     const struct sched_param none = {0};
-    if (priority == MEDIA_PRIORITY_NORMAL)
+    if (priority == MEDIA_PRIORITY_NORMAL || sched_getscheduler(0) == SCHED_IDLE)
         return true;
     if (priority == MEDIA_PRIORITY_IDLE)
         return sched_setscheduler(0, SCHED_IDLE, &none) == 0;
-    return sched_setscheduler(0, SCHED_BATCH, &none) == 0 && setpriority(PRIO_PROCESS, 0, 10) == 0;
+    if (sched_setscheduler(0, SCHED_BATCH, &none) != 0)
+        return false;
+    errno = 0; /* who was started with less (nice -n 15 dacmd) may not take more, and need not */
+    const int now = getpriority(PRIO_PROCESS, 0);
+    return (errno == 0 && now >= BATCH_NICE) || setpriority(PRIO_PROCESS, 0, BATCH_NICE) == 0;
 }
 
 bool media__limit(const media__limits *limits)

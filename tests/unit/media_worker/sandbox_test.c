@@ -125,6 +125,24 @@ TEST(limits_alone_bound_memory_files_and_results)
     assert_holds(within_limits);
 }
 
+/* As `nice -n 15 dacmd` under `ulimit -f 1` starts it: it has no privilege to take more again. */
+static int started_with_less(void)
+{
+    const struct rlimit little = {.rlim_cur = 1024, .rlim_max = 1024};
+    struct rlimit now;
+    if (setpriority(PRIO_PROCESS, 0, 15) != 0 || setrlimit(RLIMIT_FSIZE, &little) != 0 ||
+        !media__renounce() || !media__limit(&small))
+        return 1;
+    if (getrlimit(RLIMIT_FSIZE, &now) != 0 || now.rlim_max != 1024)
+        return 2;
+    return getpriority(PRIO_PROCESS, 0) == 15 ? 0 : 3;
+}
+
+TEST(limits_ask_for_no_more_than_there_is)
+{
+    assert_holds(started_with_less);
+}
+
 static int loops(void)
 {
     if (!media__limit(&small))
