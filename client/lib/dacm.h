@@ -210,8 +210,8 @@ typedef struct dacm_download_options {
         *have_file;   /* optional, with file only: an earlier copy, best with its .chunks beside
                          it (may be file itself); its chunks are verified and not sent again */
     bool resumable;   /* with file only: what was verified before the connection was lost, the
-                         call cancelled or the process killed stays in file.part, and the next
-                         resumable download to file goes on from it */
+                         key set expired, the call cancelled or the process killed stays in
+                         file.part, and the next resumable download to file goes on from it */
     unsigned streams; /* 0 = 1, at most DACM_STREAMS_MAX */
     dacm_progress_fn *progress; /* optional */
     void *progress_ctx;

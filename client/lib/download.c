@@ -330,11 +330,12 @@ static dacm_code prepare(client_download *download, dacm_error *reterr)
     return code;
 }
 
-/** After these another try may go on; after any other nothing is left behind. */
+/** After these another try may go on, FAILED_PRECONDITION once what is in the way is mended: a key
+ *  set that expired. After any other nothing is left behind. */
 static bool is_interruption(dacm_code code)
 {
     return code == DACM_CANCELLED || code == DACM_UNAVAILABLE || code == DACM_DEADLINE_EXCEEDED ||
-           code == DACM_UNAUTHENTICATED;
+           code == DACM_UNAUTHENTICATED || code == DACM_FAILED_PRECONDITION;
 }
 
 static void settle_partial(client_download *download, dacm_code code)

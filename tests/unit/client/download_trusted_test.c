@@ -116,6 +116,76 @@ TEST(download_by_a_key_set_that_expired_is_refused_until_a_new_one_comes)
     stop(&t);
 }
 
+/* All of the object comes; then something happens to its key. */
+typedef struct ending {
+    trusted *t;
+    void (*happens)(trusted *t);
+} ending;
+
+static bool when_all_is_here(void *ctx, const dacm_progress *progress)
+{
+    const ending *e = ctx;
+    if (progress->done == progress->total)
+        e->happens(e->t);
+    return true;
+}
+
+static void expires(trusted *t)
+{
+    t->f.wall_ms += (3600 + TRUST_SKEW_S + 1) * 1000;
+}
+
+static void is_lost(trusted *t)
+{
+    publish(t, 2, "compromised");
+}
+
+static void ends(trusted *t, void (*happens)(trusted *t), dacm_code code)
+{
+    ending e = {t, happens};
+    dacm_download_options options = to_file(&t->f);
+    dacm_download_result result;
+    dacm_error error;
+    options.resumable = true;
+    options.progress = when_all_is_here;
+    options.progress_ctx = &e;
+    assert_int_equal(dacm_download(t->client, &options, &result, &error), code);
+}
+
+/* The file would be one that `dacm verify` refuses in the same second; its bytes are as good as
+ * before. */
+TEST(download_whose_key_set_expired_at_its_end_goes_on_by_a_new_one_and_loads_nothing_twice)
+{
+    trusted t;
+    start(&t, DACM_VERIFY_ALWAYS);
+    publish(&t, 1, "active");
+    ends(&t, expires, DACM_FAILED_PRECONDITION);
+    assert_int_equal(files_in(t.f.dir), 2);      /* the part and its list */
+    ends(&t, expires, DACM_FAILED_PRECONDITION); /* nothing new has come: it stays */
+    assert_int_equal(files_in(t.f.dir), 2);
+    publish(&t, 2, "active");
+    dacm_download_options options = to_file(&t.f);
+    dacm_download_result result;
+    dacm_error error;
+    options.resumable = true;
+    if (dacm_download(t.client, &options, &result, &error) != DACM_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(result.received_bytes, 0);
+    assert_int_equal(result.reused_bytes, t.f.object.size);
+    whole(&t.f, &result);
+    stop(&t);
+}
+
+TEST(download_whose_key_is_compromised_at_its_end_leaves_nothing_behind)
+{
+    trusted t;
+    start(&t, DACM_VERIFY_ALWAYS);
+    publish(&t, 1, "active");
+    ends(&t, is_lost, DACM_BAD_SIGNATURE);
+    assert_int_equal(files_in(t.f.dir), 0);
+    stop(&t);
+}
+
 TEST(client_with_pinned_roots_needs_an_issuer_and_no_other_keys)
 {
     trusted t;
