@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TURN_MS   2000 /* from a turn at the SKM-S until we hear of it, while it is there */
-#define TURNS_MAX 3u
-
 typedef struct keeping {
     dacm_service *service;
 } keeping;
@@ -144,42 +141,24 @@ static void signed_elsewhere(void *arg)
     signing_free(s);
 }
 
-/* Says now, not what it said before the turn: whose turn it is hangs on it. */
-static void describe_again(signing *s)
+/* Says the time of this try: whose turn it is hangs on it. */
+static rpc_code sign_at(void *ctx, const trust_signer *signer, int64_t time, rpc_status *reterr)
 {
-    const int64_t now = rpc_clock_wall_ms(s->service->clock) / 1000;
-    if (now <= s->manifest.issued_at)
-        return;
-    s->manifest.expires_at += now - s->manifest.issued_at;
-    s->manifest.issued_at = now;
-}
-
-/* The SKM-S signs with another key already, and we hear of it in a moment. */
-static void sign_with_others(signing *s)
-{
-    skmc_keys *others = skmc_keys_after(s->service->trust->skms, s->keys, TURN_MS);
-    describe_again(s);
-    const trust_signer *signer = others ? skmc_keys_signer(
-                                              others, TRUST_ALG_EDDSA, s->manifest.issued_at)
-                                        : NULL;
-    if (signer)
-        sign(signer, s);
-    skmc_keys_unref(s->keys);
-    s->keys = others;
+    signing *s = ctx;
+    s->manifest.expires_at += time - s->manifest.issued_at;
+    s->manifest.issued_at = time;
+    sign(signer, s);
+    return s->status.code == RPC_OK ? RPC_OK
+                                    : rpc_status_text(reterr, s->status.code, s->status.message);
 }
 
 /* Pool. */
 static void sign_elsewhere(void *arg)
 {
     signing *s = arg;
-    const trust_signer *signer = skmc_keys_signer(s->keys, TRUST_ALG_EDDSA, s->manifest.issued_at);
-    sign(signer, s);
-    /* a turn may be two sets: of another key, and of one more after it */
-    for (unsigned i = 0; i < TURNS_MAX && s->status.code == RPC_ABORTED; i++)
-        sign_with_others(s);
-    if (s->status.code == RPC_ABORTED)
-        rpc_status_set(&s->status, RPC_UNAVAILABLE,
-            "the SKM-S signs with another key, of which nothing is known yet; try again");
+    rpc_status why = {.code = RPC_OK};
+    why.code = skmc_sign(s->service->trust->skms, s->keys, TRUST_ALG_EDDSA, sign_at, s, &why);
+    s->status = why;
     rpc_call_post(s->call, signed_elsewhere, s);
 }
 

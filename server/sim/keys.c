@@ -106,7 +106,8 @@ static counted_set *set_at(loaded *l, int64_t time)
     set->set = (sim_key_set){.eddsa = signer_at(l, TRUST_ALG_EDDSA, time),
         .rs256 = signer_at(l, TRUST_ALG_RS256, time),
         .ring = l->skms ? skmc_keys_ring(l->skms) : l->ring,
-        .public_jwks = l->skms ? skmc_keys_jwks(l->skms) : l->public_jwks};
+        .public_jwks = l->skms ? skmc_keys_jwks(l->skms) : l->public_jwks,
+        .skms = l->skms};
     return set;
 }
 

@@ -25,6 +25,7 @@ typedef struct sim_key_set {
     const trust_signer *eddsa, *rs256; /* NULL: there is none */
     const trust_keyring *ring;         /* verifies what we issued */
     const char *public_jwks;
+    const skmc_keys *skms; /* they are these of the SKM-S; NULL: a file's, or none */
 } sim_key_set;
 const sim_key_set *sim_keys_now(sim_keys *keys);
 void sim_key_set_unref(const sim_key_set *set);

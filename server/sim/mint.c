@@ -76,21 +76,43 @@ static rpc_code mint_id(sim_oidc *oidc, const trust_signer *signer, const sim_ti
     return trust_id_token_mint(signer, &claims, &tokens->id, reterr);
 }
 
+typedef struct minting {
+    sim_oidc *oidc;
+    const sim_ticket *ticket;
+    sim_tokens *tokens;
+} minting;
+
+static rpc_code mint(void *ctx, const trust_signer *signer, int64_t time, rpc_status *reterr)
+{
+    const minting *m = ctx;
+    const sim_ticket *ticket = m->ticket;
+    const int64_t issued_at = time > ticket->tokens_after ? time : ticket->tokens_after + 1;
+    sim_tokens_done(m->tokens); /* of a try before */
+    rpc_code code = mint_access(m->oidc, signer, ticket, issued_at, m->tokens, reterr);
+    if (code == RPC_OK && ticket->id_token)
+        code = mint_id(m->oidc, signer, ticket, issued_at, m->tokens, reterr);
+    return code;
+}
+
+static rpc_code mint_by(const sim_key_set *keys, minting *m, rpc_status *reterr)
+{
+    const trust_signer *signer = signer_for(keys, m->ticket->client);
+    if (!signer)
+        return no_signer(m->ticket->client, reterr);
+    return trust_signer_is_remote(signer) ? skmc_sign(m->oidc->service->skms, keys->skms,
+                                                trust_signer_alg(signer), mint, m, reterr)
+                                          : mint(m, signer, sim_now_s(m->oidc), reterr);
+}
+
 bool sim_mint(sim_oidc *oidc, host_request *request, const sim_ticket *ticket, sim_tokens *ret,
     sim_error *reterr)
 {
     rpc_status status;
-    int64_t now = sim_now_s(oidc);
-    int64_t issued_at = now > ticket->tokens_after ? now : ticket->tokens_after + 1;
     const sim_key_set *keys = sim_keys_now(oidc->service->keys);
-    const trust_signer *signer = signer_for(keys, ticket->client);
-    rpc_code code = signer ? RPC_OK : no_signer(ticket->client, &status);
+    minting m = {oidc, ticket, ret};
     memset(ret, 0, sizeof *ret);
     draw_jti(ret->jti);
-    if (code == RPC_OK)
-        code = mint_access(oidc, signer, ticket, issued_at, ret, &status);
-    if (code == RPC_OK && ticket->id_token)
-        code = mint_id(oidc, signer, ticket, issued_at, ret, &status);
+    const rpc_code code = mint_by(keys, &m, &status);
     sim_key_set_unref(keys);
     if (code == RPC_OK)
         return true;

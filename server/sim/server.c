@@ -340,6 +340,7 @@ static rpc_code open_keys(sim_server *server, rpc_status *reterr)
     rpc_code code = sim_keys_of_skms(&service->keys, reterr);
     if (code == RPC_OK)
         code = skmc_open(&options, &server->skms, reterr);
+    service->skms = server->skms;
     return code == RPC_OK ? skmc_start(server->skms, reterr) : code;
 }
 

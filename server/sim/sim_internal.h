@@ -34,6 +34,7 @@ typedef struct sim_service {
     rpc_runtime *runtime;
     sim_state *state;
     sim_keys *keys;
+    skmc *skms;      /* where they come from; NULL: a file */
     sim_dacm *dacms; /* the first is the default `aud` */
     size_t dacm_count;
     trust_audit *audit;

@@ -115,6 +115,16 @@ void skmc_close(skmc *client);
 skmc_keys *skmc_keys_now(skmc *client);
 /** Waits for other keys than those, timeout_ms at most; with a reference, NULL: none came. */
 skmc_keys *skmc_keys_after(skmc *client, const skmc_keys *keys, int64_t timeout_ms);
+/** Signs something that is said at that time (seconds since 1970); may be called again after
+ *  ABORTED, with another signer and a later time. */
+typedef rpc_code skmc_sign_fn(
+    void *ctx, const trust_signer *signer, int64_t time, rpc_status *reterr);
+/** Calls fn with who of keys signs with alg now. Where it answers ABORTED, which is a turn of keys
+ *  at the SKM-S that was not heard of here, it is called again with the keys that come, 2 s later
+ * at most each time, three times at most. Any thread that may wait. UNAVAILABLE: none came; else
+ * what fn answers. */
+RPC_MUST_USE rpc_code skmc_sign(skmc *client, const skmc_keys *keys, trust_alg alg,
+    skmc_sign_fn *fn, void *ctx, rpc_status *reterr);
 /** The set of a watched service with a reference; NULL: none has come, or the last one has expired:
  *  whoever verifies believes nobody for longer than the SKM-S said. */
 trust_keyring *skmc_ring(skmc *client, const char *val_service);

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """simsd whose token keys come from the SKM-S."""
+import concurrent.futures
 import json
 import signal
 import subprocess
+import threading
 import unittest
 import urllib.error
 import urllib.request
@@ -157,6 +159,31 @@ class Provisioned(unittest.TestCase):
         self.assertIsNone(world.token())
         self.skms.start()
         wait_until("a token", world.signed_by)
+
+    def test_delegated_keys_turn_and_no_token_fails(self):
+        """In whatever moment of a turn it is asked for, which simsd hears of a moment later."""
+        world = self.world(delegated=True, published_before_s=1)
+        over = threading.Event()
+
+        def ask():
+            kids = set()
+            while not over.is_set():
+                reply = world.val.own()
+                self.assertEqual(reply.status, 200, reply.text)
+                kids.add(kid_of(reply.json["access_token"]))
+            return kids
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            try:
+                for _ in range(6):
+                    before = world.signer()
+                    self.skms.admin().RotateKey(admin.RotateKeyRequest(
+                        val_service=world.issuer, purpose=TOKENS))
+                    wait_until("the next key", lambda: world.signer() != before)  # noqa: B023
+            finally:
+                over.set()
+            self.assertGreater(len(set.union(*(each.result() for each in asking))), 3)
 
     def test_configuration_that_contradicts_itself_is_refused(self):
         world = self.world()
