@@ -230,6 +230,10 @@ const char *host_https_url(const host_https *https);
  *  at a time. */
 RPC_MUST_USE rpc_code host_https_reload(
     host_https *https, const host_https_options *options, rpc_status *reterr);
+/** That FAILED_PRECONDITION alone, and nothing changes: for who reloads more than this, all or
+ *  nothing. No file is read. */
+RPC_MUST_USE rpc_code host_https_reload_check(
+    const host_https *https, const host_https_options *options, rpc_status *reterr);
 /** Takes no more connections and answers new requests 503, waits limits.drain_ms for those that
  *  are under way, answers 503 for handlers that still have not, and ends all connections. Then it
  *  waits for handlers that run on workers; a request that somebody else still holds may be

@@ -376,7 +376,7 @@ const char *host_https_url(const host_https *https)
 }
 
 /* Of TLS and of clients' certificates there is what there was at the start. */
-static rpc_code check_reload(
+rpc_code host_https_reload_check(
     const host_https *https, const host_https_options *options, rpc_status *reterr)
 {
     if (given(options->certificate_file) == (https->paths.certificate != NULL) &&
@@ -393,7 +393,7 @@ rpc_code host_https_reload(host_https *https, const host_https_options *options,
 {
     RPC_CLEANUP(paths_done) https_paths paths = {NULL, NULL, NULL, NULL};
     https_credentials *made = NULL;
-    rpc_code code = check_reload(https, options, reterr);
+    rpc_code code = host_https_reload_check(https, options, reterr);
     if (code != RPC_OK || !https->paths.certificate)
         return code;
     if (!copy_paths(options, &paths))

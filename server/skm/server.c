@@ -310,6 +310,8 @@ rpc_code skm_server_reload(skm_server *server, const host_settings *settings, rp
     const host_values *values = host_settings_values(settings);
     const host_https_options https = https_options(values);
     rpc_code code = skm_server_check(values, reterr);
+    if (code == RPC_OK) /* whatever can be refused is, before anything changes */
+        code = host_https_reload_check(server->https, &https, reterr);
     if (code == RPC_OK)
         code = skm_tokens_reload(server->service.tokens, values, reterr);
     if (code == RPC_OK)

@@ -222,6 +222,14 @@ class SkmsProgram(unittest.TestCase):
         server.reload("listen.keys")
         self.assertEqual(serial(), second)
         certificate.write_text(good)
+        server.certificate("skmsd")  # good, with settings that a reload cannot take
+        https = server.config["listen"]["https"]
+        server.config["listen"]["https"] = {name: https[name] for name in ("address", "port")}
+        server.reload("reload failed")
+        self.assertEqual(serial(), second)
+        server.config["listen"]["https"] = https
+        server.reload("reloaded certificates")
+        self.assertNotEqual(serial(), second)
         self.assertEqual(server.stop()[0], 0)
 
     def test_revoked_certificate_gets_nothing_by_either_listener(self):
