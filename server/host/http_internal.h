@@ -101,7 +101,8 @@ struct host_https {
     https_route *routes;
     size_t route_count;
     https_route unknown; /* for what no route was found */
-    https_paths paths;
+    https_paths paths;   /* of whoever starts and reloads */
+    bool has_tls;        /* never changes */
     host_client_auth client_auth;
     host_https_limits limits;
     size_t arena_bytes;

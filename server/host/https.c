@@ -262,6 +262,7 @@ static bool copy_options(host_https *https, const host_https_options *options)
     https->client_auth = options->client_auth;
     https->log = options->log;
     https->metrics = options->metrics;
+    https->has_tls = given(options->certificate_file);
     return copy_paths(options, &https->paths) && copy_routes(https, options) &&
            https__watch_start(https);
 }

@@ -91,7 +91,7 @@ static void connection_begin(host_https *https, struct MHD_Connection *mhd, void
     connection->fd = info ? info->connect_fd : -1;
     take_address(connection);
     info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    connection->tls = https->paths.certificate && info ? info->tls_session : NULL;
+    connection->tls = https->has_tls && info ? info->tls_session : NULL;
     if (connection->tls)
         https__tls_begin(https, connection->tls, &connection->credentials);
     https__give_time(connection, https->limits.request_s);

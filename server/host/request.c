@@ -155,8 +155,7 @@ static bool add_headers(
            add(response, "X-Content-Type-Options", "nosniff") &&
            add(response, "Referrer-Policy", "no-referrer") &&
            add(response, "X-Request-Id", request->id) &&
-           (!https->paths.certificate ||
-               add(response, "Strict-Transport-Security", "max-age=31536000")) &&
+           (!https->has_tls || add(response, "Strict-Transport-Security", "max-age=31536000")) &&
            (!atomic_load(&https->stopping) || add(response, "Connection", "close"));
 }
 

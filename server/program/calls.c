@@ -13,6 +13,7 @@
 typedef struct job {
     const program_calls *calls;
     rpc_call *call;
+    const char *request_id;
     ProtobufCClosure closure;
     const void *method;
     const ProtobufCMessageDescriptor *request_descriptor;
@@ -103,6 +104,7 @@ static void work(void *arg)
     program_call c = {.service = j->calls->service,
         .method = j->method,
         .call = j->call,
+        .request_id = j->request_id,
         .arena = rpc_arena_new(j->calls->arena_bytes)};
     const rpc_code code = run(j, &c, &status);
     if (code == RPC_OK)
@@ -123,6 +125,7 @@ void program_call_begin(const program_calls *calls, const void *method,
     if (j) {
         *j = (job){.calls = calls,
             .call = rpc_call_ref(call),
+            .request_id = host_rpc_request_id(call), /* here: the call may end at any time */
             .closure = closure,
             .method = method,
             .request_descriptor = request->descriptor,

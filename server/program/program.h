@@ -219,6 +219,7 @@ typedef struct program_call {
     void *service;      /* of program_calls */
     const void *method; /* as it was given to program_call_begin() */
     rpc_call *call;
+    const char *request_id; /* as long as call */
     rpc_arena *arena;
     const ProtobufCMessage *request; /* a copy: the call may be over; its texts and bytes are wiped
                                       * afterwards */

@@ -75,9 +75,8 @@ static rpc_code audit(program_call *c, const char *outcome, rpc_status *reterr)
     const ProtobufCMessage *about =
         client ? *(ProtobufCMessage *const *)(const void *)((const char *)request + client->offset)
                : NULL;
-    return SIM_AUDIT(admin_service(c), host_rpc_request_id(c->call), "admin", reterr,
-        host_text("method", m->name), host_text("outcome", outcome),
-        host_number("uid", peer->has_uid ? (int64_t)peer->uid : -1),
+    return SIM_AUDIT(admin_service(c), c->request_id, "admin", reterr, host_text("method", m->name),
+        host_text("outcome", outcome), host_number("uid", peer->has_uid ? (int64_t)peer->uid : -1),
         host_who("user", field(request, "username")),
         host_text("client_id", field(about ? about : request, "client_id")));
 }

@@ -50,9 +50,8 @@ static rpc_code audit(program_call *c, const char *outcome, rpc_status *reterr)
 {
     const rpc_peer *peer = rpc_call_peer(c->call);
     const method *m = c->method;
-    return SKM_AUDIT(admin_service(c), host_rpc_request_id(c->call), "admin", reterr,
-        host_text("method", m->name), host_text("outcome", outcome),
-        host_number("uid", peer->has_uid ? (int64_t)peer->uid : -1),
+    return SKM_AUDIT(admin_service(c), c->request_id, "admin", reterr, host_text("method", m->name),
+        host_text("outcome", outcome), host_number("uid", peer->has_uid ? (int64_t)peer->uid : -1),
         host_text("val_service", field(c->request, "val_service")),
         host_text("certificate_san", field(c->request, "certificate_san")),
         host_text("kid", field(c->request, "kid")),

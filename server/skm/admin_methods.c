@@ -311,7 +311,7 @@ rpc_code admin_revoke_key(program_call *c, rpc_status *reterr)
         return code;
     HOST_LOG(admin_service(c)->log, HOST_WARNING,
         "a key is compromised: it verifies nothing any more", host_text("kid", request->kid),
-        host_text("request_id", host_rpc_request_id(c->call)));
+        host_text("request_id", c->request_id));
     return reply_key(c, request->kid, reterr);
 }
 
@@ -336,7 +336,7 @@ typedef struct root_change {
 static rpc_code audit_root(
     const root_change *change, uint64_t sequence, const char *outcome, rpc_status *reterr)
 {
-    return SKM_AUDIT(admin_service(change->c), host_rpc_request_id(change->c->call), "root", reterr,
+    return SKM_AUDIT(admin_service(change->c), change->c->request_id, "root", reterr,
         host_text("outcome", outcome), host_number("sequence", (int64_t)sequence));
 }
 

@@ -62,9 +62,9 @@ static rpc_code check_certificate(const rpc_call *call, rpc_status *reterr)
 }
 
 /* With a refusal: by it the operator finds the reason in log and trail. */
-static void name_request(rpc_call *call)
+static void name_request(rpc_call *call, const char *request_id)
 {
-    rpc_call_add_trailer(call, "dacm-request-id", rpc_bytes_str(host_rpc_request_id(call)));
+    rpc_call_add_trailer(call, "dacm-request-id", rpc_bytes_str(request_id));
 }
 
 static skm_service *service_of(const program_call *c)
@@ -88,7 +88,7 @@ static void visitor_done(visitor *v)
 static rpc_code audit(program_call *c, const skm_record *what, rpc_status *reterr)
 {
     skm_record record = *what;
-    record.request_id = host_rpc_request_id(c->call);
+    record.request_id = c->request_id;
     record.client = skm_caller_name(c->call);
     record.certificate_sha256 = rpc_call_peer(c->call)->certificate_sha256;
     return skm_trail(service_of(c), &record, reterr);
@@ -101,8 +101,8 @@ static rpc_code audit(program_call *c, const skm_record *what, rpc_status *reter
 static void log_refusal(const program_call *c, const char *name, const char *why)
 {
     HOST_LOG(service_of(c)->log, HOST_INFO, "a caller was refused", host_text("method", name),
-        host_text("request_id", host_rpc_request_id(c->call)),
-        host_text("client", skm_caller_name(c->call)), host_text("why", why));
+        host_text("request_id", c->request_id), host_text("client", skm_caller_name(c->call)),
+        host_text("why", why));
 }
 
 static rpc_code refuse_token(
@@ -111,8 +111,7 @@ static rpc_code refuse_token(
     log_refusal(c, name, why->message);
     if (why->code == RPC_UNAUTHENTICATED)
         return rpc_status_set(reterr, RPC_UNAUTHENTICATED,
-            "the access token is not good: the operator can look up request %s",
-            host_rpc_request_id(c->call));
+            "the access token is not good: the operator can look up request %s", c->request_id);
     return skm_not_for_you(reterr);
 }
 
@@ -461,7 +460,7 @@ static rpc_code run(program_call *c, rpc_status *reterr)
     if (code == RPC_OK)
         code = m->run(c, reterr);
     if (code != RPC_OK)
-        name_request(c->call);
+        name_request(c->call, c->request_id);
     return code;
 }
 
@@ -616,7 +615,7 @@ static void on_sign(Skms__V1__SigningKeys_Service *self, const Skms__V1__SignReq
     }
     if (code != RPC_OK) {
         host_counter_add(keys->sign_refused, 1);
-        name_request(call);
+        name_request(call, host_rpc_request_id(call));
         rpc_call_fail(call, &status);
         return;
     }
