@@ -80,6 +80,8 @@ TEST(what_a_source_is_told_reaches_its_caller)
 TEST(work_that_decoders_do_is_possible)
 {
     media_workers_options options = options_of_tests();
+    options.priority = MEDIA_PRIORITY_NORMAL; /* beside other tests a sanitizer takes its time */
+    options.deadline_ms = 60000;
     media_workers *workers = start(&options);
     ended_job outcome;
     run_job(workers, "hard", &outcome);
