@@ -57,6 +57,9 @@ rpc_code media__json_need_extension(json_t *document, const char *name, rpc_stat
 rpc_code media__gltf_add_view(media__gltf *gltf, uint8_t *bytes, size_t size, size_t stride,
     int target, size_t *ret_view, rpc_status *reterr);
 
+/** The elements stride bytes apart, zeros between them. free() it. NULL: no memory. */
+uint8_t *media__spread(const uint8_t *elements, size_t count, size_t size, size_t stride);
+
 /** Makes accessor hold these elements (stored form, layout.bytes each; malloc(), taken also when
  *  this fails) in a view of its own: count, bufferView and byteOffset are set, sparse is gone, min
  *  and max are computed anew where it had them or is a POSITION. */

@@ -144,8 +144,22 @@ static const uint8_t *component_at(
            component % layout->rows * layout->component_bytes;
 }
 
-rpc_code media__accessor_floats(
-    const media__gltf *gltf, size_t accessor, float **ret, size_t *ret_count, rpc_status *reterr)
+typedef void put_fn(void *values, size_t at, const uint8_t *component, const media__layout *layout);
+
+static void put_float(
+    void *values, size_t at, const uint8_t *component, const media__layout *layout)
+{
+    ((float *)values)[at] = number_at(component, layout);
+}
+
+static void put_uint(void *values, size_t at, const uint8_t *component, const media__layout *layout)
+{
+    ((uint32_t *)values)[at] = uint_at(component, layout->component_bytes);
+}
+
+/* Every component as four bytes. */
+static rpc_code read_components(const media__gltf *gltf, size_t accessor, put_fn *put, void **ret,
+    size_t *ret_count, rpc_status *reterr)
 {
     media__layout layout;
     RPC_AUTOFREE uint8_t *elements = NULL;
@@ -153,35 +167,35 @@ rpc_code media__accessor_floats(
     if (code != RPC_OK)
         return code;
     media__accessor_layout(media__gltf_entry(gltf, "accessors", accessor), &layout);
-    float *values = calloc(*ret_count * layout.components + 1, sizeof *values);
+    void *values = calloc(*ret_count * layout.components + 1, sizeof(uint32_t));
     if (!values)
         return media__no_memory(reterr);
     for (size_t i = 0; i < *ret_count; i++)
         for (size_t j = 0; j < layout.components; j++)
-            values[i * layout.components + j] = number_at(
+            put(values, i * layout.components + j,
                 component_at(elements + i * layout.bytes, &layout, j), &layout);
     *ret = values;
     return RPC_OK;
 }
 
+rpc_code media__accessor_floats(
+    const media__gltf *gltf, size_t accessor, float **ret, size_t *ret_count, rpc_status *reterr)
+{
+    void *values = NULL;
+    const rpc_code code = read_components(gltf, accessor, put_float, &values, ret_count, reterr);
+    if (code == RPC_OK)
+        *ret = values;
+    return code;
+}
+
 rpc_code media__accessor_uints(
     const media__gltf *gltf, size_t accessor, uint32_t **ret, size_t *ret_count, rpc_status *reterr)
 {
-    media__layout layout;
-    RPC_AUTOFREE uint8_t *elements = NULL;
-    const rpc_code code = media__accessor_bytes(gltf, accessor, &elements, ret_count, reterr);
-    if (code != RPC_OK)
-        return code;
-    media__accessor_layout(media__gltf_entry(gltf, "accessors", accessor), &layout);
-    uint32_t *values = calloc(*ret_count * layout.components + 1, sizeof *values);
-    if (!values)
-        return media__no_memory(reterr);
-    for (size_t i = 0; i < *ret_count; i++)
-        for (size_t j = 0; j < layout.components; j++)
-            values[i * layout.components + j] = uint_at(
-                component_at(elements + i * layout.bytes, &layout, j), layout.component_bytes);
-    *ret = values;
-    return RPC_OK;
+    void *values = NULL;
+    const rpc_code code = read_components(gltf, accessor, put_uint, &values, ret_count, reterr);
+    if (code == RPC_OK)
+        *ret = values;
+    return code;
 }
 
 /* ---- buffers and views ---- */
@@ -334,12 +348,11 @@ static size_t stride_of(const media__layout *layout, int target)
     return target == 34962 && layout->bytes % 4 != 0 ? (layout->bytes + 3) / 4 * 4 : 0;
 }
 
-static uint8_t *spread(
-    const uint8_t *elements, size_t count, const media__layout *layout, size_t stride)
+uint8_t *media__spread(const uint8_t *elements, size_t count, size_t size, size_t stride)
 {
     uint8_t *wide = calloc(count + 1, stride);
     for (size_t i = 0; wide && i < count; i++)
-        memcpy(wide + i * stride, elements + i * layout->bytes, layout->bytes);
+        memcpy(wide + i * stride, elements + i * size, size);
     return wide;
 }
 
@@ -357,7 +370,8 @@ rpc_code media__accessor_replace(media__gltf *gltf, size_t accessor, uint8_t *el
     if (code != RPC_OK)
         return code;
     const size_t stride = stride_of(&layout, target);
-    uint8_t *bytes = stride ? spread(elements, count, &layout, stride) : RPC_TAKE(owned);
+    uint8_t *bytes = stride ? media__spread(elements, count, layout.bytes, stride)
+                            : RPC_TAKE(owned);
     if (!bytes)
         return media__no_memory(reterr);
     code = media__gltf_add_view(

@@ -258,14 +258,6 @@ static rpc_code lay_bytes(gathering *g, group *to, rpc_bytes bytes, size_t *ret_
     return RPC_OK;
 }
 
-static uint8_t *spread(const uint8_t *elements, size_t count, size_t size, size_t stride)
-{
-    uint8_t *wide = calloc(count, stride);
-    for (size_t i = 0; wide && i < count; i++)
-        memcpy(wide + i * stride, elements + i * size, size);
-    return wide;
-}
-
 /* The number of a group stands for its view until that is made. */
 static rpc_code lay_accessor(gathering *g, size_t index)
 {
@@ -282,7 +274,7 @@ static rpc_code lay_accessor(gathering *g, size_t index)
     group *to = group_of(g, as, stride, layout.component_type);
     RPC_AUTOFREE uint8_t *wide = stride == layout.bytes
                                      ? NULL
-                                     : spread(elements, count, layout.bytes, stride);
+                                     : media__spread(elements, count, layout.bytes, stride);
     if (!to || (stride != layout.bytes && !wide))
         return media__no_memory(g->reterr);
     code = lay_bytes(g, to, rpc_bytes_of(wide ? wide : elements, count * stride), &offset);

@@ -288,11 +288,6 @@ static void fill_media(
     profile->media_created_at = now_s;
 }
 
-static ProtobufCBinaryData data_of(const uint8_t *bytes, size_t size)
-{
-    return (ProtobufCBinaryData){size, (uint8_t *)(uintptr_t)bytes};
-}
-
 static void put_version(const upload *u, dacm_changes *changes, int64_t now_s)
 {
     Dacm__Records__Version record = DACM__RECORDS__VERSION__INIT;
@@ -301,11 +296,11 @@ static void put_version(const upload *u, dacm_changes *changes, int64_t now_s)
     record.media_type = u->start->media_type;
     record.size = u->size;
     record.sha256 = u->start->sha256;
-    record.chunks_sha256 = data_of(u->chunks_sha256, DACM_DIGEST_BYTES);
+    record.chunks_sha256 = dacm_data_of(u->chunks_sha256, DACM_DIGEST_BYTES);
     record.chunk_count = (uint32_t)u->assembler.count;
     record.chunking = chunking;
     record.created_at = now_s;
-    record.upload_key = data_of(u->key, DACM_DIGEST_BYTES);
+    record.upload_key = dacm_data_of(u->key, DACM_DIGEST_BYTES);
     dacm_put_version(changes, dacm_key_version(u->version), &record, u->pages, u->page_count);
 }
 
@@ -408,7 +403,7 @@ static void announce(upload *u)
     Dacm__Records__Upload record = DACM__RECORDS__UPLOAD__INIT;
     record.asset_id = u->asset_id;
     record.version = u->version;
-    record.request_sha256 = data_of(u->request_sha256, DACM_DIGEST_BYTES);
+    record.request_sha256 = dacm_data_of(u->request_sha256, DACM_DIGEST_BYTES);
     record.created_at = rpc_clock_wall_ms(u->service->clock) / 1000;
     host_key item = {.size = strlen(u->start->upload_id)};
     memcpy(item.data, u->start->upload_id, item.size);

@@ -204,11 +204,6 @@ static rpc_code put_bytes(
     return code;
 }
 
-static ProtobufCBinaryData data_of(const uint8_t *bytes, size_t size)
-{
-    return (ProtobufCBinaryData){size, (uint8_t *)(uintptr_t)bytes};
-}
-
 /* ret borrows the names. */
 static void fill_figures(const media_figures *from, Dacm__Records__Figures *ret)
 {
@@ -239,13 +234,13 @@ rpc_code dacm_make_variant(dacm_variants *variants, store *db, const dacm_wanted
         record.version = wanted->which.version;
         record.media_type = (char *)(uintptr_t)made->media_type;
         record.size = made->bytes.size;
-        record.sha256 = data_of(list.sha256, DACM_DIGEST_BYTES);
-        record.chunks_sha256 = data_of(list.chunks_sha256, DACM_DIGEST_BYTES);
+        record.sha256 = dacm_data_of(list.sha256, DACM_DIGEST_BYTES);
+        record.chunks_sha256 = dacm_data_of(list.chunks_sha256, DACM_DIGEST_BYTES);
         record.chunk_count = list.chunk_count;
         record.chunking = chunking;
         record.created_at = now_s;
         record.recipe = (char *)(uintptr_t)wanted->recipe;
-        record.source_sha256 = data_of(source_sha256, DACM_DIGEST_BYTES);
+        record.source_sha256 = dacm_data_of(source_sha256, DACM_DIGEST_BYTES);
         record.figures = &figures;
         record.made_in_ms = (uint32_t)(made->cpu_us / 1000);
         record.shortfall = (char *)(uintptr_t)made->why;

@@ -137,13 +137,23 @@ host_key dacm_key_profile(void)
     return (host_key){.size = 0};
 }
 
-bool dacm_key_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1])
+static bool asset_of(rpc_bytes group, const char prefix[3], char *ret)
 {
-    if (group.size <= 2 || group.size - 2 > DACM_ASSET_ID_MAX || memcmp(group.data, "a/", 2) != 0)
+    if (group.size <= 2 || group.size - 2 > DACM_ASSET_ID_MAX || memcmp(group.data, prefix, 2) != 0)
         return false;
     memcpy(ret, group.data + 2, group.size - 2);
     ret[group.size - 2] = '\0';
     return true;
+}
+
+bool dacm_key_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1])
+{
+    return asset_of(group, "a/", ret);
+}
+
+bool dacm_key_variants_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1])
+{
+    return asset_of(group, "w/", ret);
 }
 
 void dacm_asset_id_of(const uint8_t uid[STORE_UID_BYTES], char ret[2 * STORE_UID_BYTES + 1])

@@ -40,6 +40,14 @@ host_key dacm_key_report_position(void);                     /* item p, in group
 host_key dacm_key_profile(void); /* the empty item: first of its group */
 /** The asset ID in a group name a/ASSET; false if it is none. */
 bool dacm_key_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1]);
+/** The same of w/ASSET. */
+bool dacm_key_variants_asset_id(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1]);
+
+/** A field of a record that borrows bytes. */
+static inline ProtobufCBinaryData dacm_data_of(const uint8_t *bytes, size_t size)
+{
+    return (ProtobufCBinaryData){size, (uint8_t *)(uintptr_t)bytes};
+}
 
 /** What the item s/SHA-256 has, and what it says; false: it is damaged. */
 #define DACM_WHICH_BYTES_MAX 40u

@@ -193,32 +193,22 @@ static bool take_oldest(dacm_variants *v, const uint8_t kept_uid[STORE_UID_BYTES
     return one;
 }
 
-typedef struct written {
-    sem_t done;
-    rpc_status status;
-} written;
-
-static void on_written(void *arg, const rpc_status *status, uint64_t generation)
-{
-    (void)generation;
-    written *w = arg;
-    w->status = *status;
-    sem_post(&w->done);
-}
-
 static rpc_code apply(dacm_variants *v, dacm_changes *changes, const char *asset_id,
     uint64_t expected, rpc_status *reterr)
 {
-    written w;
-    sem_init(&w.done, 0, 0);
-    dacm_changes_apply(
-        changes, v->links.store, NULL, dacm_key_variants(asset_id), expected, on_written, &w);
-    while (sem_wait(&w.done) != 0)
-        continue;
-    sem_destroy(&w.done);
-    if (w.status.code != RPC_OK && reterr)
-        *reterr = w.status;
-    return w.status.code;
+    const host_key group = dacm_key_variants(asset_id);
+    store_wait wait;
+    rpc_code code = RPC_RESOURCE_EXHAUSTED;
+    if (changes->failed)
+        rpc_status_set(reterr, code, "variants: no memory for a record");
+    else {
+        code = store_wait_update(
+            v->links.store, host_key_bytes(&group), expected, changes->list, changes->count, &wait);
+        if (code != RPC_OK)
+            *reterr = wait.op.status;
+    }
+    dacm_changes_done(changes);
+    return code;
 }
 
 /* Its record moves to x/, with the time. */
@@ -289,15 +279,6 @@ rpc_code dacm_variants_put(dacm_variants *v, const char *asset_id,
 
 /* ---- the start ---- */
 
-static bool asset_of_group(rpc_bytes group, char ret[DACM_ASSET_ID_MAX + 1])
-{
-    if (group.size <= 2 || group.size - 2 > DACM_ASSET_ID_MAX)
-        return false;
-    memcpy(ret, group.data + 2, group.size - 2);
-    ret[group.size - 2] = '\0';
-    return true;
-}
-
 /* v/WHICH or x/WHICH of a variant. */
 static bool which_of_item(rpc_bytes item, dacm_which *ret)
 {
@@ -328,7 +309,7 @@ static bool load_one(void *ctx, const store_entry *entry)
     dacm_which which;
     Dacm__Records__Version *record = NULL;
     if (entry->item.size < 2 || entry->item.data[0] != 'v' ||
-        !asset_of_group(entry->group, asset_id) ||
+        !dacm_key_variants_asset_id(entry->group, asset_id) ||
         !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
         return true; /* given up, or of a newer server */
     rpc_arena_reset(w->arena);
@@ -408,7 +389,7 @@ static bool sweep_one(void *ctx, const store_entry *entry)
     uint8_t uid[STORE_UID_BYTES];
     dacm_which which;
     bool over = false;
-    if (!asset_of_group(entry->group, asset_id) || !which_of_item(entry->item, &which))
+    if (!dacm_key_variants_asset_id(entry->group, asset_id) || !which_of_item(entry->item, &which))
         return true;
     rpc_arena_reset(w->arena);
     rpc_code code = is_over(w, entry, asset_id, &which, &over, &w->status);

@@ -323,9 +323,11 @@ class Refused(Case):
 
     def test_what_the_client_cannot_decode_is_refused(self):
         asset = self.stored()
-        self.refused(grpc.StatusCode.FAILED_PRECONDITION, asset=asset, recipe=da.Recipe(
-            mesh_compression=da.MESH_COMPRESSION_MESHOPT,
-            accepts=da.Accepts(extensions=["KHR_mesh_quantization"])))
+        recipe = da.Recipe(mesh_compression=da.MESH_COMPRESSION_MESHOPT,
+                           accepts=da.Accepts(extensions=["KHR_mesh_quantization"]))
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, "mesh_compression", asset=asset,
+                     recipe=recipe)
+        self.assertEqual(list(self.variants(asset).variants), [])
 
     def test_budget_of_bytes_that_is_out_of_reach(self):
         self.refused(grpc.StatusCode.FAILED_PRECONDITION, "max_bytes", asset=self.stored(),
