@@ -94,7 +94,8 @@ static void over(download *d)
     if (d->registered)
         dacm_running_remove(d->service->running, &d->running);
     d->registered = false;
-    dacm_adaptations_leave(d->service->adaptations, &d->waiter);
+    if (d->wanted) /* no lock for those that never waited */
+        dacm_adaptations_leave(d->service->adaptations, &d->waiter);
 }
 
 static void end_with(download *d, const rpc_status *status)
