@@ -3,6 +3,7 @@
  * to be, and the same comes out twice. DACM_TEST_FULL=1: every file and every recipe. */
 #include "files.h"
 
+#include "gltf_edit.h"
 #include "gltf_get.h"
 #include "media.h"
 
@@ -244,6 +245,60 @@ static void refused(rpc_bytes source, const char *text, rpc_code code, const cha
     if (!strstr(status.message, word))
         fail_msg("'%s' does not say %s", status.message, word);
     media_recipe_done(&recipe);
+}
+
+/* ---- what nobody here unpacks ---- */
+
+/* The view of the first Draco primitive, or of the first image. */
+static size_t packed_view(const media__gltf *gltf)
+{
+    const json_t *mesh = media__gltf_entry(gltf, "meshes", 0);
+    const json_t *draco = media__get_extension(
+        json_array_get(json_object_get(mesh, "primitives"), 0), "KHR_draco_mesh_compression");
+    const json_t *view = json_object_get(
+        draco ? draco : media__gltf_entry(gltf, "images", 0), "bufferView");
+    assert_non_null(view);
+    return (size_t)json_integer_value(view);
+}
+
+static void goes_through_as_it_is(const char *name, const char *text)
+{
+    media__gltf gltf;
+    size_t size = 0;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", test_data("avatars"), name);
+    uint8_t *file = file_bytes(path, &size);
+    assert_int_equal(media__gltf_read(rpc_bytes_of(file, size), &gltf, NULL), RPC_OK);
+    const rpc_bytes packed = media__view_bytes(&gltf, packed_view(&gltf));
+    media_result result = adapted(name, text);
+    if (!memmem(result.bytes, result.size, packed.data, packed.size))
+        fail_msg("%s %s: other bytes", name, text);
+    media_result_done(&result);
+    media__gltf_done(&gltf);
+    free(file);
+}
+
+TEST(draco_and_ktx2_go_through_as_they_are_to_who_takes_them_and_to_nobody_else)
+{
+    static const struct {
+        const char *name, *extension;
+    } files[] = {{"box-draco.glb", "KHR_draco_mesh_compression"},
+        {"mannequiny-draco.glb", "KHR_draco_mesh_compression"},
+        {"fox-ktx2.glb", "KHR_texture_basisu"}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[512], text[256];
+        size_t size = 0;
+        snprintf(path, sizeof path, "%s/%s", test_data("avatars"), files[i].name);
+        uint8_t *file = file_bytes(path, &size);
+        refused(rpc_bytes_of(file, size),
+            "{\"preset\":\"low\",\"accept\":{\"extensions\":[\"EXT_texture_webp\"]}}",
+            RPC_FAILED_PRECONDITION, files[i].extension);
+        free(file);
+        snprintf(text, sizeof text, "{\"preset\":\"low\",\"accept\":{\"extensions\":[\"%s\"]}}",
+            files[i].extension);
+        goes_through_as_it_is(files[i].name, text);
+        goes_through_as_it_is(files[i].name, "{\"preset\":\"low\"}");
+    }
 }
 
 /* ---- a budget of bytes ---- */
