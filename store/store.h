@@ -299,7 +299,8 @@ typedef struct store_lmdb_options {
 /** Opens or makes a store in a directory. Blocks.
  *  RPC_OK, or: INVALID_ARGUMENT (options), NOT_FOUND (no such directory), FAILED_PRECONDITION
  *  (another server has it open, its pid is in the message; not writable; made by another format
- *  version), RESOURCE_EXHAUSTED (disk, memory, address space), DATA_LOSS (damaged). */
+ *  version), RESOURCE_EXHAUSTED (disk, memory, address space), DATA_LOSS (damaged: a file is cut
+ *  off, emptied, lost or overwritten; nothing was changed). */
 RPC_API RPC_MUST_USE rpc_code store_open_lmdb(
     const store_lmdb_options *options, store **ret_store, rpc_status *reterr);
 
@@ -343,7 +344,8 @@ typedef struct store_check_options {
 } store_check_options;
 
 /** Reads everything, changes nothing. RPC_OK: consistent. DATA_LOSS: faults were found, the
- *  message has their number and the first. Other errors: the check could not be made.
+ *  message has their number and the first; or, where none was told, the store is too damaged to be
+ *  read, and the message says how. Other errors: the check could not be made.
  *  options may be NULL. */
 RPC_API RPC_MUST_USE rpc_code store_check(
     const char *directory, const store_check_options *options, rpc_status *reterr);

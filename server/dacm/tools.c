@@ -249,7 +249,7 @@ int dacm_tool_check(const char *directory, bool json)
     rpc_status status = {0};
     const store_check_options options = {.chunk_is_whole = whole, .fault = tell_fault, .ctx = &c};
     rpc_code code = store_check(directory, &options, &status);
-    if (code != RPC_OK && code != RPC_DATA_LOSS)
+    if (code != RPC_OK && (code != RPC_DATA_LOSS || c.faults == 0)) /* it could not be read */
         return program_tool_failed("dacmd", json, &status);
     if (code == RPC_OK && check_records(&c, directory, &status) != RPC_OK)
         return program_tool_failed("dacmd", json, &status);

@@ -70,7 +70,7 @@ int program_store_check(const char *name, const char *directory, bool json, prog
     rpc_status status = {0};
     const store_check_options options = {.fault = tell_fault, .ctx = &c};
     rpc_code code = store_check(directory, &options, &status);
-    if (code != RPC_OK && code != RPC_DATA_LOSS)
+    if (code != RPC_OK && (code != RPC_DATA_LOSS || c.faults == 0)) /* it could not be read */
         return program_tool_failed(name, json, &status);
     if (code == RPC_OK && check_records(&c, directory, &status) != RPC_OK)
         return program_tool_failed(name, json, &status);

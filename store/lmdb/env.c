@@ -76,10 +76,25 @@ rpc_code lmdb_status(rpc_status *status, const lmdb_env *env, int rc, const char
         return rpc_status_set(status, RPC_FAILED_PRECONDITION,
             "store: %s '%s': %s; give this user the right to write there", action, env->name,
             mdb_strerror(rc));
+    case LMDB_CUT_OFF:
+        return rpc_status_set(status, RPC_DATA_LOSS,
+            "store: %s '%s': its file data.mdb is cut off: pages that it counts are missing; "
+            "restore "
+            "the store from a backup",
+            action, env->name);
+    case LMDB_GONE:
+        return rpc_status_set(status, RPC_DATA_LOSS,
+            "store: %s '%s': its file data.mdb is empty or gone, but the store has been in use; "
+            "restore the store from a backup",
+            action, env->name);
+    case MDB_INVALID: /* no first pages of an LMDB file: nothing can be checked */
+        return rpc_status_set(status, RPC_DATA_LOSS,
+            "store: %s '%s': the start of its file data.mdb is cut off or overwritten; restore the "
+            "store from a backup",
+            action, env->name);
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_PANIC:
-    case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
         return rpc_status_set(status, RPC_DATA_LOSS,
             "store: %s '%s': %s; stop the server, run --store-check, restore from a backup if it "
@@ -180,11 +195,38 @@ static int open_and_prepare(lmdb_env *env, const char *path, const lmdb_env_opti
         rc = mdb_txn_begin(env->env, NULL, options->flags & MDB_RDONLY, &txn);
     if (rc)
         return rc;
-    rc = prepare_tables(env, txn, options);
+    rc = lmdb_check_whole(env->env); /* before the first page is read; the transaction keeps it */
+    if (!rc)
+        rc = prepare_tables(env, txn, options);
     if (!rc)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return rc;
+}
+
+int lmdb_find_file(const char *directory, const char *name, bool *ret_has_bytes)
+{
+    char path[PATH_MAX];
+    struct stat file;
+    *ret_has_bytes = false;
+    if (snprintf(path, sizeof path, "%s/%s/data.mdb", directory, name) >= (int)sizeof path)
+        return ENAMETOOLONG;
+    if (stat(path, &file) != 0)
+        return errno == ENOTDIR ? ENOENT : errno;
+    *ret_has_bytes = file.st_size > 0;
+    return 0;
+}
+
+/* LMDB makes a new environment of a file without bytes. It may do so where none was ever used. */
+static int check_file(const char *name, const lmdb_env_options *options)
+{
+    bool has_bytes;
+    int rc = lmdb_find_file(options->directory, name, &has_bytes);
+    if (has_bytes || (rc && rc != ENOENT))
+        return rc;
+    if (options->flags & MDB_RDONLY)
+        return rc ? rc : LMDB_GONE;
+    return options->in_use ? LMDB_GONE : 0;
 }
 
 rpc_code lmdb_env_open(
@@ -200,7 +242,9 @@ rpc_code lmdb_env_open(
             "store: the directory's name is too long; use a shorter one");
     if (!(options->flags & MDB_RDONLY) && mkdir(path, 0700) != 0 && errno != EEXIST)
         return lmdb_status(reterr, env, errno, "cannot make");
-    int rc = open_and_prepare(env, path, options);
+    int rc = check_file(name, options);
+    if (!rc)
+        rc = open_and_prepare(env, path, options);
     if (rc == MDB_INCOMPATIBLE)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "store: '%s' is no complete store of format '%s'; use another directory, or the "

@@ -79,11 +79,14 @@ typedef struct lmdb_env_options {
     uint64_t map_bytes_max;
     unsigned readers_max;
     unsigned flags;   /* MDB_RDONLY, MDB_NOSYNC */
+    bool in_use;      /* there must be a file: an empty or lost one is refused, not made anew */
     bool copy_target; /* leave out the format record: lmdb_env_seal() writes it */
 } lmdb_env_options;
 
 rpc_code lmdb_env_open(
     lmdb_env *env, const char *name, const lmdb_env_options *options, rpc_status *reterr);
+/** Looks for an environment's file. Returns 0 or an errno number; ENOENT: there is none. */
+int lmdb_find_file(const char *directory, const char *name, bool *ret_has_bytes);
 /** Waits for every pin. A zeroed or half-open environment is allowed. */
 void lmdb_env_close(lmdb_env *env);
 int lmdb_env_seal(lmdb_env *env);
@@ -93,6 +96,17 @@ void lmdb_pin_release(lmdb_pin *pin);
 rpc_code lmdb_status(rpc_status *status, const lmdb_env *env, int rc, const char *action);
 rpc_code lmdb_env_stats(lmdb_env *env, store_map_stats *ret_stats, rpc_status *reterr);
 int lmdb_count(lmdb_env *env, MDB_dbi dbi, uint64_t *ret_count);
+
+/* ---- whole.c ---- */
+
+/** Numbers of ours among LMDB's, for lmdb_status(). */
+#define LMDB_CUT_OFF (-31000) /* pages that it counts are not in the file */
+#define LMDB_GONE    (-31001) /* a file is empty or not there, though the store was in use */
+
+/** Whether all pages that hold something are in the file; nothing is read through the map but
+ *  LMDB's first two pages. The caller has a transaction. Returns 0, LMDB_CUT_OFF, or an LMDB
+ *  number. */
+int lmdb_check_whole(MDB_env *env);
 
 /* ---- writer.c ---- */
 

@@ -199,9 +199,17 @@ static rpc_code open_environments(
         .readers_max = options->readers_max ? options->readers_max : READERS_DEFAULT,
         .flags = options->sync == STORE_SYNC_PROCESS ? MDB_NOSYNC : 0,
     };
+    /* `meta` is durable before there is a file of `chunks`, and both before anything is stored. */
+    bool has_bytes;
+    env.in_use = lmdb_find_file(options->directory, "chunks", &has_bytes) == 0;
     rpc_code code = lmdb_env_open(&self->meta, "meta", &env, reterr);
     if (code)
         return code;
+    uint64_t groups = 0;
+    int rc = lmdb_count(&self->meta, self->meta.generations, &groups);
+    if (rc)
+        return lmdb_status(reterr, &self->meta, rc, "cannot read");
+    env.in_use = groups > 0;
     env.map_bytes_max = map_size(options->chunks_map_bytes_max);
     return lmdb_env_open(&self->chunks, "chunks", &env, reterr);
 }
