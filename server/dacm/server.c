@@ -630,14 +630,11 @@ rpc_code dacm_server_start(
 
 static rpc_code check_tls(const host_values *values, const char *listener, rpc_status *reterr)
 {
+    char setting[32];
     rpc_tls_options tls = tls_of(values, listener);
-    rpc_status why;
-    if (!tls.certificate_file)
-        return RPC_OK; /* plain text, or no such listener */
-    rpc_code code = rpc_tls_check_listener(&tls, &why);
-    return code == RPC_OK
-               ? code
-               : rpc_status_set(reterr, code, "'listen.%s': %.300s", listener, why.message);
+    snprintf(setting, sizeof setting, "listen.%s", listener);
+    /* without a certificate: plain text, or no such listener */
+    return tls.certificate_file ? program_check_tls(&tls, setting, reterr) : RPC_OK;
 }
 
 rpc_code dacm_server_check(const host_values *values, rpc_status *reterr)
@@ -647,6 +644,38 @@ rpc_code dacm_server_check(const host_values *values, rpc_status *reterr)
     for (size_t i = 0; code == RPC_OK && i < sizeof listeners / sizeof *listeners; i++)
         code = check_tls(values, listeners[i], reterr);
     return code;
+}
+
+/* A listener that is left out, or that is new, waits for a restart. */
+static rpc_code check_tls_stays(
+    const dacm_server *server, const char *listener, const host_values *values, rpc_status *reterr)
+{
+    char url[32];
+    snprintf(url, sizeof url, "listen.%s.url", listener);
+    if (!host_string(values_of(server), url)[0] || !host_string(values, url)[0])
+        return RPC_OK;
+    const bool had = tls_of(values_of(server), listener).certificate_file != NULL;
+    if (had == (tls_of(values, listener).certificate_file != NULL))
+        return RPC_OK;
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "'listen.%s': whether it speaks TLS is read at the start only; restart", listener);
+}
+
+/* Whatever can be refused is, before anything changes. */
+static rpc_code check_reload(
+    const dacm_server *server, const host_values *values, rpc_status *reterr)
+{
+    const host_https_options https = program_https_options(values, "https");
+    rpc_code code = dacm_server_check(values, reterr);
+    if (code == RPC_OK)
+        code = dacm_skms_judge_reload(&server->service, values, reterr);
+    if (code == RPC_OK)
+        code = check_tls_stays(server, "users", values, reterr);
+    if (code == RPC_OK)
+        code = check_tls_stays(server, "peers", values, reterr);
+    return code == RPC_OK
+               ? program_check_https_reload(server->https, &https, "listen.https", reterr)
+               : code;
 }
 
 static rpc_code reload_tls(
@@ -662,9 +691,7 @@ rpc_code dacm_server_reload(dacm_server *server, const host_settings *settings, 
 {
     const host_values *values = host_settings_values(settings);
     const host_https_options https = program_https_options(values, "https");
-    rpc_code code = dacm_server_check(values, reterr);
-    if (code == RPC_OK)
-        code = dacm_skms_judge_reload(&server->service, values, reterr);
+    rpc_code code = check_reload(server, values, reterr);
     if (code == RPC_OK)
         code = dacm_trust_load(&server->trust, values, reterr);
     if (code == RPC_OK)

@@ -94,7 +94,9 @@ rpc_code dacm_skms_judge_reload(
 
 rpc_code dacm_skms_reload(dacm_service *service, const host_values *settings, rpc_status *reterr)
 {
-    return service->trust->skms ? skmc_reload(service->trust->skms, settings, reterr) : RPC_OK;
+    skmc *skms =
+        service->trust->skms; /* settings without it, or with a first one: the next start's */
+    return skms && skmc_configured(settings) ? skmc_reload(skms, settings, reterr) : RPC_OK;
 }
 
 void dacm_skms_judge(dacm_service *service)

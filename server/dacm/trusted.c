@@ -129,12 +129,12 @@ rpc_code dacm_trust_load(dacm_trust *trust, const host_values *settings, rpc_sta
         skmc_keys_unref(l.keys);
         l.keys = dacm_trust_keys(trust); /* those of now */
     }
-    if (code == RPC_OK)
-        code = dacm_reports_attach(trust->reports, l.issuers, reterr);
     if (code == RPC_OK) { /* what was fetched before, beside the manifest key of now */
         apply_rings(trust, l.issuers);
         code = check_purposes(&l, reterr);
     }
+    if (code == RPC_OK)
+        code = dacm_reports_attach(trust->reports, l.issuers, reterr);
     if (code == RPC_OK)
         code = issuers_fetcher_configure(trust->fetcher, settings, reterr);
     if (code != RPC_OK)

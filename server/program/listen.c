@@ -112,6 +112,23 @@ rpc_code program_check_https(const host_values *values, const char *name, rpc_st
                : rpc_status_set(reterr, code, "'listen.%s.address': %s", name, why.message);
 }
 
+rpc_code program_check_tls(const rpc_tls_options *tls, const char *setting, rpc_status *reterr)
+{
+    rpc_status why;
+    const rpc_code code = rpc_tls_check_listener(tls, &why);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
+}
+
+rpc_code program_check_https_reload(const host_https *https, const host_https_options *options,
+    const char *setting, rpc_status *reterr)
+{
+    rpc_status why;
+    const rpc_code code = host_https_reload_check(https, options, &why);
+    return code == RPC_OK ? code
+                          : rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
+}
+
 rpc_code program_admin_serve(rpc_runtime *runtime, host_rpc *calls, const host_values *settings,
     ProtobufCService *service, rpc_bytes descriptor_set, rpc_server **ret, rpc_status *reterr)
 {

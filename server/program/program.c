@@ -146,10 +146,10 @@ static void reload(
     rpc_status status = {0};
     host_settings *settings = NULL;
     rpc_code code = load(args, &settings, &status);
+    if (code == RPC_OK) /* first: of this nothing is to be taken back */
+        code = host_log_reopen(log, &status);
     if (code == RPC_OK)
         code = args->program->reload(server, settings, &status);
-    if (code == RPC_OK)
-        code = host_log_reopen(log, &status);
     if (code == RPC_OK) {
         const host_values *values = host_settings_values(settings);
         host_log_set_level(log, (host_level)host_enum(values, "log.level"));

@@ -179,6 +179,13 @@ RPC_MUST_USE rpc_code program_check_url(
 host_https_options program_https_options(const host_values *values, const char *name);
 RPC_MUST_USE rpc_code program_check_https(
     const host_values *values, const char *name, rpc_status *reterr);
+/** What a listener would say of these files; the message names the setting. */
+RPC_MUST_USE rpc_code program_check_tls(
+    const rpc_tls_options *tls, const char *setting, rpc_status *reterr);
+/** host_https_reload_check(), for a reload that is taken as a whole or not at all; the message
+ * names the setting. */
+RPC_MUST_USE rpc_code program_check_https_reload(const host_https *https,
+    const host_https_options *options, const char *setting, rpc_status *reterr);
 
 /* ---- audit records -----------------------------------------------------------------------------
  */

@@ -356,8 +356,9 @@ static rpc_code check_key_files(const host_values *values, rpc_status *reterr)
 
 static rpc_code reload_keys(sim_server *server, const host_values *values, rpc_status *reterr)
 {
-    return server->skms ? skmc_reload(server->skms, values, reterr)
-                        : sim_keys_reload(server->service.keys, reterr);
+    if (server->skms) /* settings without it are for the next start */
+        return skmc_configured(values) ? skmc_reload(server->skms, values, reterr) : RPC_OK;
+    return sim_keys_reload(server->service.keys, reterr);
 }
 
 /* ---- life --------------------------------------------------------------------------------------
@@ -419,14 +420,6 @@ rpc_code sim_server_start(
     return RPC_OK;
 }
 
-static rpc_code judge_tls(const rpc_tls_options *tls, const char *setting, rpc_status *reterr)
-{
-    rpc_status why;
-    const rpc_code code = rpc_tls_check_listener(tls, &why);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
-}
-
 /* Of a side server. */
 static rpc_code check_tls(const host_https_options *https, const char *setting, rpc_status *reterr)
 {
@@ -436,7 +429,8 @@ static rpc_code check_tls(const host_https_options *https, const char *setting, 
         .ca_file = https->client_ca_file,
         .crl_file = crl && crl[0] ? crl : NULL,
         .client_auth = https->client_ca_file ? RPC_CLIENT_AUTH_REQUEST : RPC_CLIENT_AUTH_NONE};
-    return tls.certificate_file ? judge_tls(&tls, setting, reterr) : RPC_OK; /* plain text */
+    return tls.certificate_file ? program_check_tls(&tls, setting, reterr)
+                                : RPC_OK; /* plain text */
 }
 
 /* Both ends of mutual TLS need the same: a pair, and whom to trust. */
@@ -449,7 +443,7 @@ static rpc_code check_dacm_files(const host_values *values, size_t index, rpc_st
         .ca_file = host_string(dacm, "ca"),
         .client_auth = RPC_CLIENT_AUTH_REQUIRE};
     snprintf(setting, sizeof setting, "dacms[%zu]", index);
-    return judge_tls(&tls, setting, reterr);
+    return program_check_tls(&tls, setting, reterr);
 }
 
 rpc_code sim_server_check(const host_values *values, rpc_status *reterr)
@@ -482,23 +476,49 @@ static rpc_code renew_dacms(sim_server *server, rpc_status *reterr)
     return code;
 }
 
+/* Of each HTTPS listener; mtls is none where there is none. */
+typedef struct https_listeners {
+    host_https_options https, mtls, ops;
+} https_listeners;
+
+static https_listeners https_listeners_of(const host_values *values)
+{
+    return (https_listeners){.https = program_https_options(values, "https"),
+        .mtls = mtls_options(values),
+        .ops = program_https_options(values, "ops")};
+}
+
+/* Whatever can be refused is, before anything changes. The DACMs' files are read where they were
+ * at the start. */
+static rpc_code check_reload(sim_server *server, const host_values *values, rpc_status *reterr)
+{
+    const https_listeners to = https_listeners_of(values);
+    rpc_code code = sim_server_check(values, reterr);
+    for (size_t i = 0; code == RPC_OK && i < server->service.dacm_count; i++)
+        code = check_dacm_files(values_of(server), i, reterr);
+    if (code == RPC_OK)
+        code = program_check_https_reload(server->https, &to.https, "listen.https", reterr);
+    if (code == RPC_OK && server->mtls)
+        code = program_check_https_reload(server->mtls, &to.mtls, "listen.mtls", reterr);
+    return code == RPC_OK ? program_check_https_reload(server->ops, &to.ops, "listen.ops", reterr)
+                          : code;
+}
+
 static rpc_code reload_https(sim_server *server, const host_values *values, rpc_status *reterr)
 {
-    const host_https_options https = program_https_options(values, "https"),
-                             mtls = mtls_options(values),
-                             ops = program_https_options(values, "ops");
-    rpc_code code = host_https_reload(server->https, &https, reterr);
+    const https_listeners to = https_listeners_of(values);
+    rpc_code code = host_https_reload(server->https, &to.https, reterr);
     if (code == RPC_OK && server->mtls)
-        code = host_https_reload(server->mtls, &mtls, reterr);
-    return code == RPC_OK ? host_https_reload(server->ops, &ops, reterr) : code;
+        code = host_https_reload(server->mtls, &to.mtls, reterr);
+    return code == RPC_OK ? host_https_reload(server->ops, &to.ops, reterr) : code;
 }
 
 rpc_code sim_server_reload(sim_server *server, const host_settings *settings, rpc_status *reterr)
 {
     const host_values *values = host_settings_values(settings);
-    rpc_code code = sim_server_check(values, reterr);
+    rpc_code code = check_reload(server, values, reterr);
     if (code == RPC_OK)
-        code = reload_keys(server, values, reterr);
+        code = reload_keys(server, values, reterr); /* first: it may refuse, as a whole */
     if (code == RPC_OK)
         code = renew_dacms(server, reterr);
     return code == RPC_OK ? reload_https(server, values, reterr) : code;

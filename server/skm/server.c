@@ -280,14 +280,6 @@ rpc_code skm_server_start(
     return RPC_OK;
 }
 
-static rpc_code judge_tls(const rpc_tls_options *tls, const char *setting, rpc_status *reterr)
-{
-    rpc_status why;
-    const rpc_code code = rpc_tls_check_listener(tls, &why);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code, "'%s': %.300s", setting, why.message);
-}
-
 rpc_code skm_server_check(const host_values *values, rpc_status *reterr)
 {
     const rpc_tls_options keys = skm_signing_keys_tls(values);
@@ -301,8 +293,9 @@ rpc_code skm_server_check(const host_values *values, rpc_status *reterr)
     if (code == RPC_OK)
         code = skm_tokens_check(values, reterr);
     if (code == RPC_OK)
-        code = judge_tls(&keys, "listen.keys", reterr);
-    return code == RPC_OK && tls.certificate_file ? judge_tls(&tls, "listen.https", reterr) : code;
+        code = program_check_tls(&keys, "listen.keys", reterr);
+    return code == RPC_OK && tls.certificate_file ? program_check_tls(&tls, "listen.https", reterr)
+                                                  : code;
 }
 
 rpc_code skm_server_reload(skm_server *server, const host_settings *settings, rpc_status *reterr)
@@ -311,7 +304,7 @@ rpc_code skm_server_reload(skm_server *server, const host_settings *settings, rp
     const host_https_options https = https_options(values);
     rpc_code code = skm_server_check(values, reterr);
     if (code == RPC_OK) /* whatever can be refused is, before anything changes */
-        code = host_https_reload_check(server->https, &https, reterr);
+        code = program_check_https_reload(server->https, &https, "listen.https", reterr);
     if (code == RPC_OK)
         code = skm_tokens_reload(server->service.tokens, values, reterr);
     if (code == RPC_OK)

@@ -9,6 +9,8 @@ import tempfile
 import time
 import unittest
 
+import grpc
+
 import harness
 import ports
 from configured import Server, wait_until
@@ -279,6 +281,44 @@ class Daemon(unittest.TestCase):
         log = self.server.read_log()[before:]
         self.assertIn("limits.streams", log)
         self.assertNotIn('"issuers"', log)
+
+    def test_reload_that_is_refused_changes_nothing(self):
+        """Good issuers and certificates, with settings that a reload cannot take."""
+        server, owner = self.server, self.server.users[0]
+        asset = server.upload(b"bytes", owner).asset_id
+        users = server.config["listen"]["users"]["url"].split("://")[1]
+
+        def certificate():
+            done = subprocess.run(["openssl", "s_client", "-connect", users, "-alpn", "h2"],
+                                  input="", capture_output=True, text=True, timeout=60)
+            return done.stdout[done.stdout.index("-----BEGIN"):done.stdout.index("-----END")]
+        first, good = certificate(), json.dumps(server.config)
+        for kind in "crt", "key":
+            (server.dir / "pki" / f"dacmd.{kind}").unlink()
+        server.cli("pki", "issue", server.dir / "pki", "dacmd", "--dns", "localhost", "--ip",
+                   "127.0.0.1", check=True)
+        plain = {"url": "tcp://" + users, "allow_plain_text": True}
+        for listener, changed in (
+                ("https", {name: server.config["listen"]["https"][name]
+                           for name in ("address", "port")}),
+                ("users", plain)):
+            with self.subTest(listener=listener):
+                server.config = json.loads(good)
+                server.config["issuers"][0]["require_binding"] = True
+                server.config["listen"][listener] = changed
+                server.write_config()
+                self.assertFalse(server.reload())
+                self.assertIn(f"listen.{listener}", server.read_log().splitlines()[-1])
+                self.assertEqual(certificate(), first)
+                self.assertEqual(server.download(asset, owner)[0], b"bytes")
+        server.config = json.loads(good)
+        server.config["issuers"][0]["require_binding"] = True
+        server.write_config()
+        self.assertTrue(server.reload())
+        self.assertNotEqual(certificate(), first)
+        with self.assertRaises(grpc.RpcError) as refused:
+            server.download(asset, owner)
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
 
     def test_reload_into_and_out_of_literal_mode_is_seen_in_the_health(self):
         self.server.terminate()

@@ -3,6 +3,7 @@
 it, and what it tells of its DACM."""
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -178,6 +179,39 @@ class Program(unittest.TestCase):
         self.sims.key_file.write_text("{}")
         self.assertFalse(self.sims.reload())
         self.assertEqual(self.sims.published(), second)
+
+    def test_sighup_that_is_refused_changes_nothing(self):
+        """A good key, with settings and files that a reload cannot take."""
+        pki = self.dev.dir / "pki"
+        for kind in "crt", "key":  # its own pair for the DACM, which may go
+            shutil.copy(pki / f"sims.{kind}", self.sims.dir / f"dacm.{kind}")
+        self.sims.config["dacms"][0].update(
+            certificate=str(self.sims.dir / "dacm.crt"), key=str(self.sims.dir / "dacm.key"))
+        self.sims.start()
+        first, good = self.sims.published(), json.dumps(self.sims.config)
+        self.sims.new_key()
+
+        def plain(config):
+            listen = config["listen"]
+            listen["ops"] = {name: listen["ops"][name] for name in ("address", "port")}
+
+        def moved(config):  # they are read where they were at the start
+            config["dacms"][0].update(certificate=f"{pki}/sims.crt", key=f"{pki}/sims.key")
+            (self.sims.dir / "dacm.key").rename(self.sims.dir / "gone.key")
+
+        for change, named in (plain, "listen.ops"), (moved, "dacms[0]"):
+            with self.subTest(named=named):
+                self.sims.config = json.loads(good)
+                change(self.sims.config)
+                self.sims.write()
+                self.assertFalse(self.sims.reload())
+                self.assertIn(named, self.sims.log_file.read_text().splitlines()[-1])
+                self.assertEqual(self.sims.published(), first)
+        (self.sims.dir / "gone.key").rename(self.sims.dir / "dacm.key")
+        self.sims.config = json.loads(good)
+        self.sims.write()
+        self.assertTrue(self.sims.reload())
+        self.assertEqual(self.sims.published(), self.sims.kids)
 
     def test_sigterm_ends_it_well_and_it_starts_again(self):
         for _ in range(2):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """skmsd as a program: its configuration, where the master secret comes from, what it says when that
 is another one, health, metrics, SIGHUP."""
+import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 import unittest
@@ -15,6 +17,12 @@ import keygiver
 import keyserver
 from configured import wait_until
 from keyserver import admin, keys
+
+
+def certificate_of(server):
+    done = subprocess.run(["openssl", "s_client", "-connect", server.address, "-alpn", "h2"],
+                          input="", capture_output=True, text=True, timeout=60)
+    return done.stdout[done.stdout.index("-----BEGIN"):done.stdout.index("-----END")]
 
 
 class SkmsProgram(unittest.TestCase):
@@ -206,12 +214,7 @@ class SkmsProgram(unittest.TestCase):
     def test_sighup_takes_a_new_certificate_and_keeps_the_old_when_it_is_broken(self):
         server = self.server()
         certificate = server.pki / "skmsd.crt"
-
-        def serial():
-            done = subprocess.run(
-                ["openssl", "s_client", "-connect", server.address, "-alpn", "h2"], input="",
-                capture_output=True, text=True, timeout=60)
-            return done.stdout[done.stdout.index("-----BEGIN"):done.stdout.index("-----END")]
+        serial = functools.partial(certificate_of, server)
         first = serial()
         server.certificate("skmsd")
         server.reload("reloaded certificates")
@@ -231,6 +234,22 @@ class SkmsProgram(unittest.TestCase):
         server.reload("reloaded certificates")
         self.assertNotEqual(serial(), second)
         self.assertEqual(server.stop()[0], 0)
+
+    def test_sighup_that_cannot_open_the_log_again_changes_nothing(self):
+        server = self.server()
+        log, away = server.dir / "skmsd.log", server.dir / "away.log"
+        first = certificate_of(server)
+        server.certificate("skmsd")
+        log.rename(away)
+        log.mkdir()
+        server.process.send_signal(signal.SIGHUP)
+        wait_until("an answer to SIGHUP", lambda: "reload failed" in away.read_text())
+        self.assertIn("reload failed: everything stays as it was", away.read_text())
+        self.assertEqual(certificate_of(server), first)
+        log.rmdir()
+        server.process.send_signal(signal.SIGHUP)  # the log is made anew
+        wait_until("a new log", lambda: log.exists() and "reloaded certificates" in log.read_text())
+        self.assertNotEqual(certificate_of(server), first)
 
     def test_revoked_certificate_gets_nothing_by_either_listener(self):
         server = self.server()
