@@ -95,6 +95,20 @@ typedef struct signing {
     rpc_status status;
 } signing;
 
+/* Of keys and of the SKM-S the operator reads in the log and in the health; whoever wants the
+ * avatar is told what he can do. */
+static void tell_unsigned(signing *s)
+{
+    rpc_status_set(&s->status, RPC_UNAVAILABLE,
+        "the manifest cannot be signed just now; try again in a minute");
+}
+
+static void log_unsigned(const signing *s)
+{
+    HOST_LOG(s->service->log, HOST_ERROR, "a manifest is not signed", host_text("kid", s->kid),
+        host_text("status", rpc_code_name(s->status.code)), host_text("why", s->status.message));
+}
+
 static void sign(const trust_signer *signer, signing *s)
 {
     (void)rpc_text_copy(s->kid, sizeof s->kid, trust_signer_kid(signer));
@@ -125,10 +139,10 @@ static void signed_elsewhere(void *arg)
 {
     signing *s = arg;
     skmc_keys *keys = dacm_trust_keys(s->service->trust);
-    if (s->status.code != RPC_OK)
-        HOST_LOG(s->service->log, HOST_ERROR, "a manifest is not signed", host_text("kid", s->kid),
-            host_text("why", s->status.message));
-    else if (!keys || !skmc_keys_serves(keys, s->kid))
+    if (s->status.code != RPC_OK) {
+        log_unsigned(s);
+        tell_unsigned(s);
+    } else if (!keys || !skmc_keys_serves(keys, s->kid))
         rpc_status_set(&s->status, RPC_UNAVAILABLE,
             "the manifest's key was revoked while it signed; try again");
     else
@@ -184,10 +198,10 @@ static void begin_elsewhere(signing *from)
 
 /* ---- the manifest ---- */
 
+/* The health says so. */
 static void nobody_signs(signing *s)
 {
-    rpc_status_set(&s->status, RPC_UNAVAILABLE,
-        "no key signs manifests now; the operator of the DACM sees why in its health and log");
+    tell_unsigned(s);
     s->fn(s->arg, s->object, NULL, &s->status);
 }
 
@@ -210,6 +224,10 @@ static void get_with(signing *s, int64_t now)
         sign(signer, s);
         if (s->jws)
             keep_signed(s);
+        else {
+            log_unsigned(s);
+            tell_unsigned(s);
+        }
         s->fn(s->arg, s->object, s->jws, &s->status);
     }
 }

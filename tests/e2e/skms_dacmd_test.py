@@ -18,6 +18,7 @@ from provisioned import FakeSkms
 
 CONTENT = b"an avatar " * 10000
 AWAY = "the SKM-S is away"
+UNSIGNED = "the manifest cannot be signed just now; try again in a minute"
 
 
 def turns_at_once(_, config):
@@ -82,6 +83,7 @@ class Case(unittest.TestCase):
         with self.assertRaises(grpc.RpcError) as error:
             call(*arguments)
         self.assertEqual(code_of(error), grpc.StatusCode.UNAVAILABLE, error.exception.details())
+        self.assertEqual(error.exception.details(), UNSIGNED)  # of the SKM-S users hear nothing
 
 
 class Provisioned(Case):
@@ -325,6 +327,7 @@ class Provisioned(Case):
         self.skms.kill()
         self.assertEqual(provisioned.kid_of(dacm.start_of(asset)), new)
         self.unavailable(self.stored, dacm)
+        self.assertIn("the SKM-S does not sign: UNAVAILABLE: ", dacm.read_log())
         self.assertGreater(dacm.metric("skmc_signatures_failed_total"), 0)
         self.skms.start()
         wait_until("the SKM-S", lambda: dacm.metric("skmc_connected") == 1)
@@ -336,6 +339,7 @@ class Provisioned(Case):
         self.skms.admin().RevokeEnrolment(admin.RevokeEnrolmentRequest(
             val_service=dacm.audience, certificate_san=dacm.NAME))
         self.unavailable(self.stored, dacm)
+        self.assertIn("a manifest is not signed", dacm.read_log())
         wait_until("the warning", lambda: "gives us no keys" in self.warning(dacm))
         provisioned.put_token(self.skms, dacm.folder, dacm.NAME, dacm.audience)
         wait_until("the end of the warning", lambda: self.warning(dacm) == "")
