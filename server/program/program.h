@@ -123,8 +123,8 @@ extern const char *const program_levels[];       /* of log.level */
 /** Of a server whose trail strangers reach: program_strangers. */
 #define PROGRAM_STRANGERS_SETTING                                                                  \
     PROGRAM_NUMBER("audit.unauthenticated_per_s", NULL, 1, 1000000, "100",                         \
-        "records a second of requests of strangers, who have neither a genuine token nor, at the " \
-        "SKM-S, an enrolment; the others are counted")
+        "records a second of requests of strangers, without a genuine token (nor, at the SIM-S, "  \
+        "the right password, nor, at the SKM-S, an enrolment); the others are counted")
 
 #define PROGRAM_LOG_SETTINGS                                                                       \
     {.name = "log.level",                                                                          \
@@ -216,6 +216,10 @@ void program_strangers_done(program_strangers *strangers);
 /** True: the request at now_s (seconds since 1970) is to be recorded, with *ret_left_out others
  *  that were not. False: it was counted. */
 bool program_strangers_admit(program_strangers *strangers, int64_t now_s, uint64_t *ret_left_out);
+/** program_audit() with the number of the others as left_out, or RPC_OK and it was counted. */
+RPC_MUST_USE rpc_code program_strangers_audit(program_strangers *strangers, trust_audit *audit,
+    host_log *log, const rpc_clock *clock, host_counter *refused, const char *request_id,
+    const char *event, const host_field *fields, size_t count, rpc_status *reterr);
 
 /* ---- unary methods that may block
  * ----------------------------------------------------------------

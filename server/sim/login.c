@@ -48,9 +48,11 @@ static bool take_try(sim_authorization *a, rpc_bytes username, rpc_bytes address
 
 static rpc_code note(sim_authorization *a, const char *username, bool success, rpc_status *reterr)
 {
-    return SIM_AUDIT(a->oidc->service, host_request_id_of(a->request), "login", reterr,
-        host_who("user", username), host_text("client", a->client->client_id),
-        host_text("outcome", success ? "success" : "refused"));
+    const host_field fields[] = {host_who("user", username),
+        host_text("client", a->client->client_id),
+        host_text("outcome", success ? "success" : "refused")};
+    return (success ? sim_audit : sim_audit_stranger)(a->oidc->service,
+        host_request_id_of(a->request), "login", fields, sizeof fields / sizeof *fields, reterr);
 }
 
 static void log_in(sim_authorization *a, const char *username, const char *password)

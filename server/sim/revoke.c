@@ -3,14 +3,15 @@
  * token, or another client's, is answered as one that was revoked. */
 #include "client_auth.h"
 
-static rpc_code revoke_refresh(
-    sim_oidc *oidc, const sim_client *client, const char *text, rpc_status *reterr)
+static rpc_code revoke_refresh(sim_oidc *oidc, const sim_client *client, const char *text,
+    bool *ret_genuine, rpc_status *reterr)
 {
     RPC_CLEANUP(sim_grant_freep) sim_grant *grant = NULL;
     sim_state *state = oidc->service->state;
     rpc_code code = sim_grant_by_refresh(state, client->client_id, text, &grant, reterr);
     if (code == RPC_OK)
         code = sim_grant_revoke(state, grant->family, reterr);
+    *ret_genuine = code != RPC_NOT_FOUND && code != RPC_INVALID_ARGUMENT;
     return code == RPC_NOT_FOUND || code == RPC_ABORTED || code == RPC_INVALID_ARGUMENT ? RPC_OK
                                                                                         : code;
 }
@@ -21,6 +22,17 @@ static rpc_code revoke_access(
     return strcmp(token->client_id, client->client_id) == 0
                ? sim_revoke_token(oidc->service->state, token->jti, token->expires_at, reterr)
                : RPC_OK;
+}
+
+/* Whoever knows the name of a public client may send what is no token: a stranger. */
+static rpc_code note(sim_oidc *oidc, host_request *request, const sim_client *client,
+    const trust_token *token, bool genuine, rpc_status *reterr)
+{
+    const host_field fields[] = {
+        host_text("client", client->client_id), host_text("jti", token ? token->jti : "")};
+    const bool stranger = client->auth == SIM_AUTH_NONE && !genuine;
+    return (stranger ? sim_audit_stranger : sim_audit)(oidc->service, host_request_id_of(request),
+        "revoke", fields, sizeof fields / sizeof *fields, reterr);
 }
 
 static bool take_back(sim_oidc *oidc, host_request *request, sim_caller *caller, sim_error *reterr)
@@ -35,14 +47,13 @@ static bool take_back(sim_oidc *oidc, host_request *request, sim_caller *caller,
     if (!text)
         return sim_refuse(reterr, SIM_INVALID_REQUEST, "token is missing");
     rpc_status status;
+    bool genuine = false;
     RPC_CLEANUP(trust_token_unrefp) trust_token *token = NULL;
     rpc_code code = sim_oidc_token(oidc, rpc_bytes_str(text), &token)
                         ? revoke_access(oidc, caller->client, token, &status)
-                        : revoke_refresh(oidc, caller->client, text, &status);
+                        : revoke_refresh(oidc, caller->client, text, &genuine, &status);
     if (code == RPC_OK)
-        code = SIM_AUDIT(oidc->service, host_request_id_of(request), "revoke", &status,
-            host_text("client", caller->client->client_id),
-            host_text("jti", token ? token->jti : ""));
+        code = note(oidc, request, caller->client, token, genuine || token, &status);
     if (code == RPC_OK) {
         sim_answer_empty(request);
         return true;

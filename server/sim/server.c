@@ -78,6 +78,10 @@ static rpc_code open_watching(sim_server *server, rpc_status *reterr)
         return no_memory(reterr);
     server->service.audit_refused = host_metrics_counter(server->metrics, "sim_audit_refused_total",
         "Requests refused because the audit trail would not take their record.", NULL);
+    program_strangers_init(&server->service.strangers, values_of(server),
+        host_metrics_counter(server->metrics, "sim_audit_left_out_total",
+            "Requests without a right password or token that have no audit record of their own.",
+            NULL));
     host_metrics_gauge(server->metrics, "sim_log_lines_dropped",
         "Access log lines that were dropped.", NULL, lines_dropped, server);
     return RPC_OK;
@@ -205,6 +209,7 @@ static void close_service(sim_service *service)
     sim_rates_free(service->logins_per_user);
     sim_rates_free(service->logins_per_address);
     sim_rates_free(service->client_failures);
+    program_strangers_done(&service->strangers);
     sim_state_close(service->state);
 }
 

@@ -108,6 +108,7 @@ const host_setting sim_settings[] = {
     NUMBER(
         "store.revocations_max", NULL, 1024, 67108864, "1048576", "revocations in force at a time"),
     PROGRAM_AUDIT_SETTINGS,
+    PROGRAM_STRANGERS_SETTING,
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING) HOST_HTTPS_LIMITS(HOST_RPC_LIMIT_SETTING)
         NUMBER("limits.drain_ms", "ms", 0, 600000, "10000", "SIGTERM waits for running calls"),
     PROGRAM_LOG_SETTINGS,

@@ -41,6 +41,7 @@ typedef struct sim_service {
     host_log *log;
     host_metrics *metrics;
     host_counter *audit_refused;
+    program_strangers strangers;
     sim_rates *logins_per_user, *logins_per_address, *client_failures;
 } sim_service;
 
@@ -51,5 +52,9 @@ RPC_MUST_USE rpc_code sim_audit(sim_service *service, const char *request_id, co
 #define SIM_AUDIT(service, request_id, event, reterr, ...)                                         \
     sim_audit((service), (request_id), (event), (const host_field[]){__VA_ARGS__},                 \
         sizeof((const host_field[]){__VA_ARGS__}) / sizeof(host_field), (reterr))
+/** The same of a request that anybody can make, who has neither a password nor a token that is
+ *  right: written or counted (program_strangers). */
+RPC_MUST_USE rpc_code sim_audit_stranger(sim_service *service, const char *request_id,
+    const char *event, const host_field *fields, size_t count, rpc_status *reterr);
 
 #endif

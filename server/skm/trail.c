@@ -5,16 +5,16 @@
 rpc_code skm_trail(skm_service *service, const skm_record *record, rpc_status *reterr)
 {
     char sha256[65];
-    uint64_t left_out = 0;
-    if (record->stranger && !program_strangers_admit(&service->strangers,
-                                rpc_clock_wall_ms(service->clock) / 1000, &left_out))
-        return RPC_OK;
     rpc_hex(rpc_bytes_of(record->certificate_sha256, 32), sha256);
     const host_field fields[] = {host_text("outcome", record->outcome),
         host_text("client", record->client), host_text("certificate_sha256", sha256),
         host_text("val_service", record->val_service), host_text("purpose", record->purpose),
-        host_text("kids", record->kids), host_number("left_out", (int64_t)left_out)};
+        host_text("kids", record->kids)};
     const size_t count = sizeof fields / sizeof *fields;
-    return program_audit(service->audit, service->log, service->clock, service->audit_refused,
-        record->request_id, record->event, fields, count - (left_out == 0), reterr);
+    return record->stranger
+               ? program_strangers_audit(&service->strangers, service->audit, service->log,
+                     service->clock, service->audit_refused, record->request_id, record->event,
+                     fields, count, reterr)
+               : program_audit(service->audit, service->log, service->clock, service->audit_refused,
+                     record->request_id, record->event, fields, count, reterr);
 }

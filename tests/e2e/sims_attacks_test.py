@@ -13,6 +13,7 @@ import subprocess
 import time
 import unittest
 import urllib.parse
+import urllib.request
 
 import sims
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -723,6 +724,60 @@ class Logins(Base):
                 browser = Browser(server)
                 answers.append(browser.login(browser.authorize(app), "anna", "wrong").status)
             self.assertEqual(answers, [403] * 3 + [429] * 2)
+        finally:
+            self.assertEqual(server.stop(), 0)
+
+    def test_strangers_share_audit_records(self):
+        """Whatever they send, and however fast: one record a second here, and how many besides."""
+        def strict(server, config):
+            config["audit"].update(unauthenticated_per_s=1)
+            return settings(server, config)
+
+        def metric(name):
+            url = f"http://127.0.0.1:{server.ops_port}/metrics"
+            with urllib.request.urlopen(url, timeout=30) as reply:
+                return int(float(re.search(f"(?m)^{name} (.*)$", reply.read().decode())[1]))
+
+        def records(event, **fields):
+            lines = b"".join(path.read_bytes() for path in sorted(
+                (server.dir / "sims" / "audit").glob("audit-*.log")))
+            found = [json.loads(record) for record in re.findall(rb"\{.*\}", lines)]
+            return [record for record in found if record.get("event") == event and
+                    fields.items() <= record.items()]
+        server = sims.Sims(strict)
+        try:
+            server.add_user("anna")
+            app, browser = server.add_client("app"), Browser(server)
+            own = server.add_client("own", "client_secret_basic")
+            tokens = browser.tokens(app, "anna")
+            for i in range(200):
+                reply = app.send("/revoke", {"token": f"no token {i}"})
+                self.assertEqual((reply.status, reply.text), (200, ""))
+            left_out = metric("sim_audit_left_out_total")
+            strangers = records("revoke", client="app")
+            self.assertEqual(len(strangers) + left_out, 200)
+            self.assertGreater(left_out, len(strangers))
+            self.assertEqual({record["jti"] for record in strangers}, {""})
+            # whoever has a genuine token, or proves who he is, has a record each time
+            for token in tokens["access_token"], tokens["refresh_token"], "no token", "none":
+                client = own if " " in token or token == "none" else app
+                self.assertEqual(client.send("/revoke", {"token": token}).status, 200)
+            self.assertEqual(len(records("revoke", client="own")), 2)
+            self.assertEqual(len(records("revoke", client="app")), len(strangers) + 2)
+            # wrong passwords share the same records
+            tried, before = 0, metric("sim_audit_left_out_total")
+            while metric("sim_audit_left_out_total") == before and tried < 100:
+                stranger = Browser(server)
+                self.assertEqual(
+                    stranger.login(stranger.authorize(app), f"user-{tried}", "wrong").status, 403)
+                tried += 1
+            wrong = records("login", outcome="refused")
+            self.assertEqual(len(wrong) + metric("sim_audit_left_out_total") - before, tried)
+            self.assertLess(len(wrong), tried)
+            told = sum(record.get("left_out", 0) for event in ("revoke", "login")
+                       for record in records(event))
+            self.assertLessEqual(told, metric("sim_audit_left_out_total"))
+            self.assertEqual(len(records("login", outcome="success")), 1)
         finally:
             self.assertEqual(server.stop(), 0)
 
