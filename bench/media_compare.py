@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """media_compare.py --build FOLDER [--data FOLDER] [FILE…]: dacm adapt beside gltfpack and glTF
 Transform, one run after the other on the same files, at the same setting: a quarter of the
-triangles, textures of 256 px in WebP, EXT_meshopt_compression. Size, triangles, processor time, peak memory,
-and what was lost. npm ci in bench/peers/media first."""
+triangles, textures of 256 px in WebP, numbers rounded, EXT_meshopt_compression. Size, triangles,
+processor time, peak memory, and what was lost. npm ci in bench/peers/media first."""
 import argparse
 import json
 import os
@@ -67,7 +67,8 @@ def lost(before, after):
 def commands(tool, build, source, target, folder):
     if tool == "dacm":
         return [[build / "bin" / "dacm", "adapt", source, "-o", target, "--preset", "low",
-                 "--mesh-compression", "meshopt", "--texture-format", "webp"]]
+                 "--mesh-compression", "meshopt", "--texture-format", "webp",
+                 "--quantization", "standard"]]
     if tool == "gltfpack":
         return [[PEERS / "gltfpack", "-i", source, "-o", target, "-c", "-kn", "-km", "-ke",
                  "-si", str(RATIO), "-tw", "-tl", str(SIZE)]]

@@ -66,6 +66,8 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
         code = media__gltf_keep_morph_targets(gltf, &now, reterr);
     if (code == RPC_OK && p->triangles && p->triangles < ret->source.triangles)
         code = media__gltf_simplify(gltf, p->triangles, &done, reterr);
+    if (code == RPC_OK && now.quantization != MEDIA_QUANTIZATION_KEEP)
+        code = media__gltf_quantize(gltf, p->meshopt, reterr);
     if (code == RPC_OK && !p->meshopt)
         code = media__gltf_sparse_targets(gltf, reterr);
     if (code == RPC_OK)
@@ -74,6 +76,8 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
         code = media__gltf_prune(gltf, reterr); /* what is left over costs no work below */
     if (code == RPC_OK)
         code = media__gltf_gather(gltf, reterr);
+    if (code == RPC_OK && now.quantization != MEDIA_QUANTIZATION_KEEP)
+        code = media__gltf_merge_samplers(gltf, reterr); /* accessors that were equal are one now */
     if (code == RPC_OK)
         code = media__gltf_accept(gltf, &now, reterr);
     memcpy(ret->why, done.why, sizeof ret->why);
@@ -199,6 +203,11 @@ static rpc_code adapt_gltf(
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "media: mesh_compression: the client does not name " MEDIA__MESHOPT
             " in accept.extensions");
+    if (recipe->quantization != MEDIA_QUANTIZATION_KEEP && recipe->accepts_some &&
+        !media__names_have(&recipe->accept_extensions, "KHR_mesh_quantization"))
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "media: quantization: the client does not name KHR_mesh_quantization in "
+            "accept.extensions");
     ret->triangles_asked = p.triangles;
     (void)rpc_text_copy(ret->media_type, sizeof ret->media_type, "model/gltf-binary");
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {

@@ -38,6 +38,17 @@ typedef struct media__simplified {
 rpc_code media__gltf_simplify(
     media__gltf *gltf, uint64_t asked, media__simplified *ret, rpc_status *reterr);
 
+/* ---- gltf_quantize.c, gltf_quantize_meshes.c, gltf_quantize_animations.c ---- */
+
+/** Rounds numbers of meshes and animations as recipe.quantization `standard` says, and leaves out
+ *  keys and channels of animations that nothing would be seen of. What cannot be rounded, is
+ *  rounded already, or is an extension's, stays exact. No node, skin or material changes.
+ *  packed  it will be compressed by EXT_meshopt_compression */
+rpc_code media__gltf_quantize(media__gltf *gltf, bool packed, rpc_status *reterr);
+
+/** Samplers of an animation that are equal become one; those that no channel has go. */
+rpc_code media__gltf_merge_samplers(media__gltf *gltf, rpc_status *reterr);
+
 /* ---- gltf_sparse.c ---- */
 
 /** Morph targets that move few vertices become sparse accessors, with the same elements. Where

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Animations by name. Nothing else in a document names an animation by its index. */
+/* Animations by name, and their samplers. Nothing else in a document names an animation by its
+ * index. */
 #include "gltf_adapt.h"
 #include "gltf_get.h"
+
+#include <stdlib.h>
 
 static bool is_kept(const json_t *animation, const media_recipe *recipe)
 {
@@ -25,4 +28,87 @@ rpc_code media__gltf_keep_animations(
     if (json_array_size(animations) == 0)
         json_object_del(gltf->json, "animations");
     return RPC_OK;
+}
+
+/* ---- samplers -------------------------------------------------------------------------------- */
+
+typedef struct place {
+    size_t input, output, index;
+} place;
+
+static int by_what_they_name(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    if (x->input != y->input)
+        return x->input < y->input ? -1 : 1;
+    if (x->output != y->output)
+        return x->output < y->output ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* Of each sampler in use: the first that is equal. Of others: MEDIA__NO_INDEX. */
+static void find_equal(const json_t *samplers, place *places, size_t *same)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(samplers); i++) {
+        const json_t *sampler = json_array_get(samplers, i);
+        if (same[i] != MEDIA__NO_INDEX)
+            places[count++] = (place){
+                media__get_index(sampler, "input"), media__get_index(sampler, "output"), i};
+    }
+    qsort(places, count, sizeof *places, by_what_they_name);
+    for (size_t i = 1; i < count; i++) {
+        const place *before = &places[i - 1], *at = &places[i];
+        const size_t first = same[before->index];
+        if (before->input == at->input && before->output == at->output &&
+            json_equal(json_array_get(samplers, first), json_array_get(samplers, at->index)))
+            same[at->index] = first;
+    }
+}
+
+/* numbers: of each sampler the first that is equal, then its place among those that stay. */
+static rpc_code merge(json_t *animation, place *places, size_t *numbers, rpc_status *reterr)
+{
+    json_t *samplers = json_object_get(animation, "samplers");
+    const json_t *channels = json_object_get(animation, "channels");
+    const size_t count = json_array_size(samplers);
+    json_t *kept = json_array();
+    int failed = 0;
+    memset(numbers, 0xff, count * sizeof *numbers); /* MEDIA__NO_INDEX */
+    for (size_t i = 0; i < json_array_size(channels); i++) {
+        const size_t sampler = media__get_index(json_array_get(channels, i), "sampler");
+        numbers[sampler] = sampler;
+    }
+    find_equal(samplers, places, numbers);
+    for (size_t i = 0; i < count; i++) {
+        if (numbers[i] == MEDIA__NO_INDEX)
+            continue;
+        if (numbers[i] == i) {
+            failed |= json_array_append(kept, json_array_get(samplers, i));
+            numbers[i] = json_array_size(kept) - 1;
+        } else
+            numbers[i] = numbers[numbers[i]]; /* an earlier one */
+    }
+    for (size_t i = 0; i < json_array_size(channels); i++) {
+        json_t *slot = json_object_get(json_array_get(channels, i), "sampler");
+        json_integer_set(slot, (json_int_t)numbers[json_integer_value(slot)]);
+    }
+    failed |= json_object_set_new(animation, "samplers", kept);
+    return failed ? media__no_memory(reterr) : RPC_OK;
+}
+
+rpc_code media__gltf_merge_samplers(media__gltf *gltf, rpc_status *reterr)
+{
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "animations"); i++) {
+        json_t *animation = media__gltf_entry(gltf, "animations", i);
+        const size_t count = json_array_size(json_object_get(animation, "samplers"));
+        place *places = calloc(count + 1, sizeof *places);
+        size_t *numbers = calloc(count + 1, sizeof *numbers);
+        code = places && numbers ? merge(animation, places, numbers, reterr)
+                                 : media__no_memory(reterr);
+        free(places);
+        free(numbers);
+    }
+    return code;
 }

@@ -13,6 +13,7 @@
 typedef enum use {
     UNUSED, /* by nothing that is looked at here */
     VERTICES,
+    UNITS, /* vertices too: normals and tangents of bytes, which OCTAHEDRAL packs */
     TRIANGLES,
     INDICES,
     MATRICES,
@@ -58,7 +59,14 @@ static use both(use a, use b)
         return VALUES;
     if ((a == TRIANGLES && b == INDICES) || (a == INDICES && b == TRIANGLES))
         return INDICES;
+    if ((a == UNITS && b == VERTICES) || (a == VERTICES && b == UNITS))
+        return VERTICES;
     return SEVERAL;
+}
+
+static bool of_vertices(use as)
+{
+    return as == VERTICES || as == UNITS;
 }
 
 static void use_as(gathering *g, const json_t *index, use as)
@@ -68,11 +76,20 @@ static void use_as(gathering *g, const json_t *index, use as)
         g->uses[i] = both(g->uses[i], as);
 }
 
-static void use_attributes(gathering *g, json_t *attributes)
+static bool is_unit(const gathering *g, const char *name, const json_t *index)
+{
+    const json_t *accessor = media__gltf_entry(
+        g->gltf, "accessors", (size_t)json_integer_value(index));
+    return (strcmp(name, "NORMAL") == 0 || strcmp(name, "TANGENT") == 0) &&
+           media__get_index(accessor, "componentType") == MEDIA__BYTE;
+}
+
+static void use_attributes(gathering *g, json_t *attributes, bool target)
 {
     const char *name;
     json_t *index;
-    json_object_foreach(attributes, name, index) use_as(g, index, VERTICES);
+    json_object_foreach(attributes, name, index)
+        use_as(g, index, !target && is_unit(g, name, index) ? UNITS : VERTICES);
 }
 
 static void use_primitive(gathering *g, const json_t *primitive)
@@ -83,9 +100,9 @@ static void use_primitive(gathering *g, const json_t *primitive)
     const size_t count = media__get_index(
         media__gltf_entry(g->gltf, "accessors", (size_t)json_integer_value(index)), "count");
     const bool triangles = (!mode || json_integer_value(mode) == 4) && count % 3 == 0;
-    use_attributes(g, json_object_get(primitive, "attributes"));
+    use_attributes(g, json_object_get(primitive, "attributes"), false);
     for (size_t i = 0; i < json_array_size(targets); i++)
-        use_attributes(g, json_array_get(targets, i));
+        use_attributes(g, json_array_get(targets, i), true);
     use_as(g, index, triangles ? TRIANGLES : INDICES);
 }
 
@@ -270,7 +287,7 @@ static rpc_code lay_accessor(gathering *g, size_t index)
     if (code != RPC_OK)
         return code;
     media__accessor_layout(accessor, &layout);
-    const size_t stride = as == VERTICES ? (layout.bytes + 3) / 4 * 4 : layout.bytes;
+    const size_t stride = of_vertices(as) ? (layout.bytes + 3) / 4 * 4 : layout.bytes;
     group *to = group_of(g, as, stride, layout.component_type);
     RPC_AUTOFREE uint8_t *wide = stride == layout.bytes
                                      ? NULL
@@ -307,9 +324,10 @@ static rpc_code add_views(gathering *g)
     for (size_t i = 0; code == RPC_OK && i < g->group_count; i++) {
         group *of = &g->groups[i];
         const bool indices = of->use == TRIANGLES || of->use == INDICES;
-        const int target = of->use == VERTICES ? 34962 : indices ? 34963 : 0;
+        const bool vertices = of_vertices(of->use);
+        const int target = vertices ? 34962 : indices ? 34963 : 0;
         code = media__gltf_add_view(g->gltf, RPC_TAKE(of->data), of->size,
-            of->use == VERTICES ? of->stride : 0, target, &of->view, g->reterr);
+            vertices ? of->stride : 0, target, &of->view, g->reterr);
     }
     return code;
 }

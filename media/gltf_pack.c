@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gltf_pack.h"
+#include "gltf_filters.h"
 #include "gltf_get.h"
 
 #include <meshoptimizer.h>
@@ -10,13 +11,16 @@
 
 /* ---- what views are used for ---- */
 
-static void use_view(media__packing *plan, size_t view, media__packing_kind kind, size_t stride)
+static void use_view(
+    media__packing *plan, size_t view, media__packing_kind kind, size_t stride, int component_type)
 {
     media__packing *p = &plan[view];
     if (p->seen && (p->kind != kind || p->stride != stride))
         p->kind = MEDIA__PACK_NOTHING;
     else if (!p->seen)
-        *p = (media__packing){.kind = kind, .stride = stride};
+        *p = (media__packing){.kind = kind, .stride = stride, .component_type = component_type};
+    else if (p->component_type != component_type)
+        p->component_type = 0;
     p->seen = true;
 }
 
@@ -32,7 +36,8 @@ static void use_elements(const media__gltf *gltf, media__packing *plan, const js
     media__accessor_layout(accessor, &layout);
     const size_t step = stride == MEDIA__NO_INDEX ? layout.bytes : stride;
     use_view(plan, view,
-        step % 4 == 0 && step <= STRIDE_MAX ? MEDIA__PACK_VERTICES : MEDIA__PACK_NOTHING, step);
+        step % 4 == 0 && step <= STRIDE_MAX ? MEDIA__PACK_VERTICES : MEDIA__PACK_NOTHING, step,
+        layout.component_type);
 }
 
 static void use_sparse(media__packing *plan, const json_t *accessor)
@@ -41,7 +46,7 @@ static void use_sparse(media__packing *plan, const json_t *accessor)
     const json_t *sparse = json_object_get(accessor, "sparse");
     for (size_t i = 0; sparse && i < 2; i++)
         use_view(plan, media__get_index(json_object_get(sparse, parts[i]), "bufferView"),
-            MEDIA__PACK_NOTHING, 0);
+            MEDIA__PACK_NOTHING, 0, 0);
 }
 
 /* A view of triangles is one buffer of them for the codec, from whole triangle to whole triangle.
@@ -65,7 +70,7 @@ static void use_indices(const media__gltf *gltf, media__packing *plan, size_t in
         layout.bytes == 1 || length % layout.bytes != 0 ? MEDIA__PACK_NOTHING
         : whole                                         ? MEDIA__PACK_TRIANGLES
                                                         : MEDIA__PACK_INDICES,
-        layout.bytes);
+        layout.bytes, layout.component_type);
 }
 
 /* Accessors that are indices of something; the others hold elements. */
@@ -106,7 +111,7 @@ rpc_code media__pack_plan(const media__gltf *gltf, media__packing **ret, rpc_sta
     for (size_t i = 0; i < media__gltf_count(gltf, "images"); i++) {
         const size_t view = media__get_index(media__gltf_entry(gltf, "images", i), "bufferView");
         if (view != MEDIA__NO_INDEX)
-            use_view(plan, view, MEDIA__PACK_NOTHING, 0);
+            use_view(plan, view, MEDIA__PACK_NOTHING, 0, 0);
     }
     free(are_indices);
     *ret = plan;
@@ -149,6 +154,31 @@ static size_t pack_indices(const media__packing *plan, rpc_bytes bytes, size_t c
     return size;
 }
 
+/* Instead of data, where a filter makes less of it. */
+static rpc_code pack_filtered(const media__packing *plan, rpc_bytes bytes, size_t count,
+    uint8_t **data, size_t *size, const char **ret_filter, rpc_status *reterr)
+{
+    uint8_t *filtered = NULL, *packed = NULL;
+    const char *filter = NULL;
+    const rpc_code code = media__filter(
+        bytes, plan->stride, plan->component_type, &filtered, &filter, reterr);
+    if (code != RPC_OK || !filtered)
+        return code;
+    const size_t less = pack_vertices(plan, rpc_bytes_of(filtered, bytes.size), count, &packed);
+    free(filtered);
+    if (!packed)
+        return media__no_memory(reterr);
+    if (less > 0 && less < *size) {
+        free(*data);
+        *data = packed;
+        *size = less;
+        *ret_filter = filter;
+        return RPC_OK;
+    }
+    free(packed);
+    return RPC_OK;
+}
+
 rpc_code media__pack_view(
     const media__packing *plan, rpc_bytes bytes, media__packed *ret, rpc_status *reterr)
 {
@@ -158,11 +188,16 @@ rpc_code media__pack_view(
     if (plan->kind == MEDIA__PACK_NOTHING || bytes.size == 0 || bytes.size % plan->stride != 0)
         return RPC_OK;
     const size_t count = bytes.size / plan->stride;
-    const size_t size = plan->kind == MEDIA__PACK_VERTICES
-                            ? pack_vertices(plan, bytes, count, &data)
-                            : pack_indices(plan, bytes, count, &data);
-    if (!data)
-        return media__no_memory(reterr);
+    const char *filter = NULL;
+    size_t size = plan->kind == MEDIA__PACK_VERTICES ? pack_vertices(plan, bytes, count, &data)
+                                                     : pack_indices(plan, bytes, count, &data);
+    rpc_code code = data ? RPC_OK : media__no_memory(reterr);
+    if (code == RPC_OK && plan->kind == MEDIA__PACK_VERTICES)
+        code = pack_filtered(plan, bytes, count, &data, &size, &filter, reterr);
+    if (code != RPC_OK) {
+        free(data);
+        return code;
+    }
     if (size == 0 || size >= bytes.size) {
         free(data);
         return RPC_OK;
@@ -171,6 +206,7 @@ rpc_code media__pack_view(
         .size = size,
         .stride = plan->stride,
         .count = count,
-        .mode = modes[plan->kind]};
+        .mode = modes[plan->kind],
+        .filter = filter};
     return RPC_OK;
 }

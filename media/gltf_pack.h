@@ -15,7 +15,8 @@ typedef enum media__packing_kind {
 
 typedef struct media__packing {
     media__packing_kind kind;
-    size_t stride; /* of an element */
+    size_t stride;      /* of an element */
+    int component_type; /* of all accessors; 0: several */
     bool seen;
 } media__packing;
 
@@ -25,7 +26,7 @@ rpc_code media__pack_plan(const media__gltf *gltf, media__packing **ret, rpc_sta
 typedef struct media__packed {
     uint8_t *data; /* free() it; NULL: it would not be smaller */
     size_t size, stride, count;
-    const char *mode;
+    const char *mode, *filter; /* filter NULL: none */
 } media__packed;
 
 rpc_code media__pack_view(

@@ -3,6 +3,7 @@
  * simplify.h over all of them. */
 #include "gltf_adapt.h"
 #include "gltf_pieces.h"
+#include "gltf_scale.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,110 +22,6 @@ static void pieces_done(media__pieces *pieces)
     free(pieces->list);
     free(pieces->sets);
     *pieces = (media__pieces){.list = NULL};
-}
-
-/* ---- how large things are ---- */
-
-static double number_at(const json_t *array, size_t index, double otherwise)
-{
-    const json_t *value = json_array_get(array, index);
-    return value ? json_number_value(value) : otherwise;
-}
-
-static double determinant(const double *m, size_t stride)
-{
-    const double *a = m, *b = m + stride, *c = m + 2 * stride;
-    return a[0] * (b[1] * c[2] - b[2] * c[1]) - b[0] * (a[1] * c[2] - a[2] * c[1]) +
-           c[0] * (a[1] * b[2] - a[2] * b[1]);
-}
-
-static double node_volume(const json_t *node)
-{
-    const json_t *matrix = json_object_get(node, "matrix"), *scale = json_object_get(node, "scale");
-    double m[16] = {0};
-    for (size_t i = 0; matrix && i < 16; i++)
-        m[i] = number_at(matrix, i, 0);
-    return matrix ? determinant(m, 4)
-                  : number_at(scale, 0, 1) * number_at(scale, 1, 1) * number_at(scale, 2, 1);
-}
-
-/* The scale of a node in the world; parents[i] is MEDIA__NO_INDEX for a root. */
-static double world_scale(const media__gltf *gltf, const size_t *parents, size_t node)
-{
-    double volume = 1;
-    for (; node != MEDIA__NO_INDEX; node = parents[node])
-        volume *= node_volume(media__gltf_entry(gltf, "nodes", node));
-    return cbrt(fabs(volume));
-}
-
-static size_t *parents_of(const media__gltf *gltf)
-{
-    const size_t count = media__gltf_count(gltf, "nodes");
-    size_t *parents = calloc(count + 1, sizeof *parents);
-    if (!parents)
-        return NULL;
-    for (size_t i = 0; i < count; i++)
-        parents[i] = MEDIA__NO_INDEX;
-    for (size_t i = 0; i < count; i++) {
-        const json_t *children = json_object_get(media__gltf_entry(gltf, "nodes", i), "children");
-        for (size_t k = 0; k < json_array_size(children); k++)
-            parents[json_integer_value(json_array_get(children, k))] = i;
-    }
-    return parents;
-}
-
-/* Of skinned vertices: by way of the first joint. */
-static rpc_code skin_scale(const media__gltf *gltf, const size_t *parents, size_t skin_index,
-    double *ret, rpc_status *reterr)
-{
-    const json_t *skin = media__gltf_entry(gltf, "skins", skin_index);
-    const json_t *joints = json_object_get(skin, "joints");
-    const size_t matrices = media__get_index(skin, "inverseBindMatrices");
-    float *values = NULL;
-    size_t count = 0;
-    *ret = world_scale(gltf, parents, (size_t)json_integer_value(json_array_get(joints, 0)));
-    if (matrices == MEDIA__NO_INDEX)
-        return RPC_OK;
-    const rpc_code code = media__accessor_floats(gltf, matrices, &values, &count, reterr);
-    if (code == RPC_OK && count > 0) {
-        double m[16];
-        for (size_t i = 0; i < 16; i++)
-            m[i] = (double)values[i];
-        *ret *= cbrt(fabs(determinant(m, 4)));
-    }
-    free(values);
-    return code;
-}
-
-/* The largest of a mesh's instances, and the skin that all of them have. */
-static rpc_code mesh_scale(const media__gltf *gltf, const size_t *parents, size_t mesh,
-    double *ret_scale, uint32_t *ret_group, rpc_status *reterr)
-{
-    const size_t skins = media__gltf_count(gltf, "skins");
-    size_t common = MEDIA__NO_INDEX;
-    bool seen = false;
-    *ret_scale = 0;
-    for (size_t i = 0; i < media__gltf_count(gltf, "nodes"); i++) {
-        const json_t *node = media__gltf_entry(gltf, "nodes", i);
-        if (media__get_index(node, "mesh") != mesh)
-            continue;
-        const size_t skin = media__get_index(node, "skin");
-        double scale = 0;
-        if (skin == MEDIA__NO_INDEX) {
-            scale = world_scale(gltf, parents, i);
-        } else {
-            const rpc_code code = skin_scale(gltf, parents, skin, &scale, reterr);
-            if (code != RPC_OK)
-                return code;
-        }
-        *ret_scale = scale > *ret_scale ? scale : *ret_scale;
-        common = seen && common != skin ? MEDIA__NO_INDEX : skin;
-        seen = true;
-    }
-    if (!(*ret_scale > 0) || !isfinite(*ret_scale))
-        *ret_scale = 1;
-    *ret_group = (uint32_t)(common == MEDIA__NO_INDEX ? skins + mesh : common);
-    return RPC_OK;
 }
 
 /* ---- primitives ------------------------------------------------------------------------------ */
@@ -307,13 +204,13 @@ static rpc_code take_pieces(const media__gltf *gltf, media__pieces *pieces, rpc_
 static rpc_code measure(
     const media__gltf *gltf, media__pieces *pieces, uint32_t *groups, rpc_status *reterr)
 {
-    size_t *parents = parents_of(gltf);
+    size_t *parents = media__parents_of(gltf);
     if (!parents)
         return media__no_memory(reterr);
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < pieces->set_count; i++) {
         media__vertex_set *set = &pieces->sets[i];
-        code = mesh_scale(gltf, parents, set->mesh, &set->scale, &groups[i], reterr);
+        code = media__mesh_scale(gltf, parents, set->mesh, &set->scale, &groups[i], reterr);
     }
     free(parents);
     return code == RPC_OK ? media__pieces_looks(gltf, pieces, reterr) : code;

@@ -116,6 +116,13 @@ static rpc_code put_packed(
     json_t *extension = json_pack("{s:I, s:I, s:I, s:s}", "byteLength", (json_int_t)packed.size,
         "byteStride", (json_int_t)packed.stride, "count", (json_int_t)packed.count, "mode",
         packed.mode);
+    if (packed.filter && json_object_set_new(extension, "filter", json_string(packed.filter)) != 0)
+        code = media__no_memory(reterr);
+    if (code != RPC_OK) {
+        json_decref(extension);
+        free(packed.data);
+        return code;
+    }
     code = put_stream(
         view, extension, rpc_bytes_of(packed.data, packed.size), bytes.size, b, reterr);
     free(packed.data);

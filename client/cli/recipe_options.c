@@ -18,6 +18,7 @@ enum {
     OPTION_TEXTURE_CHANNELS,
     OPTION_BASE,
     OPTION_MESH_COMPRESSION,
+    OPTION_QUANTIZATION,
     OPTION_MORPH_TARGETS,
     OPTION_ANIMATIONS,
     OPTION_ACCEPT_EXTENSIONS,
@@ -42,6 +43,8 @@ static const struct argp_option options[] = {
     {"base", OPTION_BASE, NULL, 0, "the base avatar: geometry, skeleton, materials", 2},
     {"mesh-compression", OPTION_MESH_COMPRESSION, "NAME", 0, "meshopt or none; default: as it is",
         2},
+    {"quantization", OPTION_QUANTIZATION, "NAME", 0,
+        "standard: numbers of meshes and animations may be rounded; default: all are exact", 2},
     {"morph-targets", OPTION_MORPH_TARGETS, "LIST", 0,
         "those to keep, with commas: names, and the groups arkit, oculus, vrm; or none", 2},
     {"animations", OPTION_ANIMATIONS, "LIST", 0, "those to keep, with commas; or none", 2},
@@ -134,7 +137,7 @@ static bool set_word(struct argp_state *state, json_t *members, int key, const c
         int key;
         const char *member;
     } words[] = {{OPTION_PRESET, "preset"}, {OPTION_TEXTURE_FORMAT, "texture_format"},
-        {OPTION_MESH_COMPRESSION, "mesh_compression"}};
+        {OPTION_MESH_COMPRESSION, "mesh_compression"}, {OPTION_QUANTIZATION, "quantization"}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (words[i].key == key) {
             if (strcmp(word, "keep") != 0)

@@ -24,6 +24,7 @@ static void fill_geometry(const media_recipe *from, Dacm__V1__Recipe *to)
         to->lod = (uint32_t)from->lod;
     }
     to->mesh_compression = (Dacm__V1__MeshCompression)from->mesh_compression;
+    to->quantization = (Dacm__V1__Quantization)from->quantization;
     to->base_avatar = from->base;
     to->max_bytes = from->max_bytes;
 }

@@ -48,6 +48,12 @@ typedef enum media_mesh_compression {
     MEDIA_MESH_MESHOPT = 2, /* EXT_meshopt_compression */
 } media_mesh_compression;
 
+/** Whether numbers of meshes and animations may be rounded (docs/media.md says to what). */
+typedef enum media_quantization {
+    MEDIA_QUANTIZATION_KEEP = 0,     /* every number exact */
+    MEDIA_QUANTIZATION_STANDARD = 1, /* as other tools do it; needs KHR_mesh_quantization */
+} media_quantization;
+
 /** Groups of morph targets that tools know by name. */
 enum {
     MEDIA_MORPHS_ARKIT = 1 << 0,          /* the 52 blend shapes of face tracking */
@@ -77,6 +83,7 @@ typedef struct media_recipe {
     bool some_animations; /* only these; empty: none */
     media_names animations;
     media_mesh_compression mesh_compression;
+    media_quantization quantization;
     bool base;          /* the base avatar: geometry, skeleton, materials; no animation */
     uint64_t max_bytes; /* of the answer; 0: any */
     bool accepts_some;  /* only these; both empty: plain glTF 2.0, PNG and JPEG */

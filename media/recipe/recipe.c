@@ -151,6 +151,9 @@ static rpc_code check_geometry(const media_recipe *r, rpc_status *reterr)
     if ((unsigned)r->mesh_compression > MEDIA_MESH_MESHOPT)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "recipe: mesh_compression: %d is not known here", (int)r->mesh_compression);
+    if ((unsigned)r->quantization > MEDIA_QUANTIZATION_STANDARD)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "recipe: quantization: %d is not known here", (int)r->quantization);
     if (r->morph_groups & ~MORPH_GROUPS_ALL)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "recipe: morph_targets: one group is not known here");
@@ -225,6 +228,7 @@ bool media_recipe_is_original(const media_recipe *r)
     return r->lod <= 0 && !r->max_triangles && !r->texture_size_limit &&
            r->texture_format == MEDIA_TEXTURE_KEEP && !r->texture_quality &&
            r->texture_channels == MEDIA_CHANNELS_ALL && !r->some_morph_targets &&
-           !r->some_animations && r->mesh_compression == MEDIA_MESH_AS_SOURCE && !r->base &&
-           !r->max_bytes && !r->accepts_some && r->preset == MEDIA_PRESET_NONE;
+           !r->some_animations && r->mesh_compression == MEDIA_MESH_AS_SOURCE &&
+           r->quantization == MEDIA_QUANTIZATION_KEEP && !r->base && !r->max_bytes &&
+           !r->accepts_some && r->preset == MEDIA_PRESET_NONE;
 }

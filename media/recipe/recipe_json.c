@@ -17,6 +17,7 @@ static void json_freep(json_t **json)
 static const char *const preset_words[] = {NULL, "low", "medium", "high"};
 static const char *const format_words[] = {NULL, "webp", "jpeg", "png"};
 static const char *const compression_words[] = {NULL, "none", "meshopt"};
+static const char *const quantization_words[] = {"keep", "standard"};
 static const char *const channel_words[] = {
     "baseColor", "normal", "metallicRoughness", "occlusion", "emissive"};
 static const char *const group_words[] = {"arkit", "oculus", "vrm"};
@@ -80,6 +81,8 @@ static int put_all(json_t *json, const media_recipe *r)
     failed |= put_word(json, "texture_format", format_words[r->texture_format]);
     failed |= put_number(json, "texture_quality", r->texture_quality);
     failed |= put_word(json, "mesh_compression", compression_words[r->mesh_compression]);
+    if (r->quantization != MEDIA_QUANTIZATION_KEEP)
+        failed |= put_word(json, "quantization", quantization_words[r->quantization]);
     failed |= put_number(json, "max_bytes", r->max_bytes);
     if (r->base)
         failed |= json_object_set_new(json, "base", json_true());
@@ -281,6 +284,10 @@ static rpc_code take_choice(
     } else if (strcmp(name, "texture_format") == 0) {
         code = take_word(value, name, format_words, COUNT(format_words), &chosen, reterr);
         r->texture_format = (media_texture_format)chosen;
+    } else if (strcmp(name, "quantization") == 0) {
+        code = take_word(
+            value, name, quantization_words, COUNT(quantization_words), &chosen, reterr);
+        r->quantization = (media_quantization)chosen;
     } else {
         code = take_word(value, name, compression_words, COUNT(compression_words), &chosen, reterr);
         r->mesh_compression = (media_mesh_compression)chosen;
@@ -291,7 +298,7 @@ static rpc_code take_choice(
 static bool is_choice(const char *name)
 {
     return strcmp(name, "preset") == 0 || strcmp(name, "texture_format") == 0 ||
-           strcmp(name, "mesh_compression") == 0;
+           strcmp(name, "mesh_compression") == 0 || strcmp(name, "quantization") == 0;
 }
 
 static rpc_code take_member(json_t *value, const char *name, media_recipe *r, rpc_status *reterr)

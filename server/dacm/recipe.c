@@ -45,6 +45,7 @@ static rpc_code take_geometry(const Dacm__V1__Recipe *r, media_recipe *ret, rpc_
 {
     ret->preset = (media_preset)r->preset;
     ret->mesh_compression = (media_mesh_compression)r->mesh_compression;
+    ret->quantization = (media_quantization)r->quantization;
     ret->base = r->base_avatar;
     ret->max_bytes = r->max_bytes;
     if (r->geometry_case == DACM__V1__RECIPE__GEOMETRY_LOD) {

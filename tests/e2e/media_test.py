@@ -94,6 +94,8 @@ class Adapting(Media):
                  {"texture_format": "webp", "texture_quality": 70}),
                 (["--base"], {"base": True}),
                 (["--mesh-compression", "meshopt"], {"mesh_compression": "meshopt"}),
+                (["--quantization", "standard"], {"quantization": "standard"}),
+                (["--quantization", "keep", "--lod", "1"], {"lod": 1}),
                 (["--morph-targets", "oculus,arkit,smile"],
                  {"morph_targets": {"groups": ["arkit", "oculus"], "names": ["smile"]}}),
                 (["--morph-targets", "none"], {"morph_targets": {"groups": [], "names": []}}),

@@ -18,8 +18,11 @@ FILES = ["cesium-man.glb", "fox.glb", "kaykit-knight.glb", "mannequiny.glb",
          "morph-stress-embedded.gltf", "robot-expressive.glb", "valid-white-m-1-casual.glb",
          "vrm0-godette.vrm"]
 PLAIN = ["--mesh-compression", "none"]
+ROUNDED = ["--quantization", "standard"]
 RECIPES = [["--preset", "low", *PLAIN], ["--base", *PLAIN], ["--lod", "1"],
-           ["--mesh-compression", "meshopt"], ["--preset", "low"], ["--preset", "medium"],
+           ["--mesh-compression", "meshopt"], [*ROUNDED, *PLAIN],
+           [*ROUNDED, "--mesh-compression", "meshopt"], [*ROUNDED, "--preset", "low"],
+           ["--preset", "low"], ["--preset", "medium"],
            ["--preset", "high"], ["--lod", "2"],
            ["--texture-size", "512", "--texture-format", "webp"], ["--max-bytes", "40%"]]
 CANNOT_BE = 9  # exit code: the recipe cannot be met
@@ -71,8 +74,8 @@ class Validator(unittest.TestCase):
         sources = [path for path in sorted(folder.iterdir())
                    if path.is_file() and (FULL or path.name in FILES)]
         shutil.copytree(folder / "Textures", self.dir / "Textures")
-        count = self.no_more_errors(sources, RECIPES if FULL else RECIPES[:4])
-        self.assertGreaterEqual(count, 200 if FULL else 4 * len(FILES))
+        count = self.no_more_errors(sources, RECIPES if FULL else RECIPES[:6])
+        self.assertGreaterEqual(count, 200 if FULL else 6 * len(FILES))
 
     def test_variants_of_drawn_avatars_have_none(self):
         sources = []
@@ -82,8 +85,8 @@ class Validator(unittest.TestCase):
                            check=True)
         self.assertEqual([verdict["errors"] for verdict in self.judged(sources)], [0, 0])
         recipes = [[*options, "--max-triangles", number] for number in ("4", "40", "400")
-                   for options in ([], PLAIN)]
-        self.assertEqual(self.no_more_errors(sources, recipes), 12)
+                   for options in ([], PLAIN, [*ROUNDED, *PLAIN])]
+        self.assertEqual(self.no_more_errors(sources, recipes), 18)
 
 
 if __name__ == "__main__":

@@ -327,6 +327,9 @@ class Refused(Case):
                            accepts=da.Accepts(extensions=["KHR_mesh_quantization"]))
         self.refused(grpc.StatusCode.FAILED_PRECONDITION, "mesh_compression", asset=asset,
                      recipe=recipe)
+        recipe = da.Recipe(quantization=da.QUANTIZATION_STANDARD, accepts=da.Accepts())
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, "quantization", asset=asset,
+                     recipe=recipe)
         self.assertEqual(list(self.variants(asset).variants), [])
 
     def test_budget_of_bytes_that_is_out_of_reach(self):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What adaptation does to the looks: source and variant rendered from four cameras, compared by
-SSIM, and VRM files opened as a VRM runtime opens them. least.json has what each file and preset
+SSIM, and VRM files opened as a VRM runtime opens them. least.json has what each file and recipe
 reached when it was last looked at; a test fails that falls below it.
 
     pictures_test.py --write          measures all of them anew and writes least.json
@@ -19,7 +19,10 @@ import render  # noqa: I001  (puts tests/e2e on the path)
 import harness
 
 LEAST = render.HERE / "least.json"
-PRESETS = ("low", "medium", "high")
+RECIPES = {"low": ["--preset", "low"], "medium": ["--preset", "medium"],
+           "high": ["--preset", "high"],
+           "quantized": ["--quantization", "standard", "--mesh-compression", "meshopt"]}
+LEAST_QUANTIZED = 0.98  # of every file: what is rounded is not seen
 SOME = ("valid-white-m-1-casual.glb", "kaykit-knight.glb", "vrm0-godette.vrm", "mannequiny.glb",
         "morph-stress-embedded.gltf", "robot-expressive.glb")
 SLACK = 0.005  # rounding of another version of the browser
@@ -35,10 +38,10 @@ def avatars():
                   if path.suffix in (".glb", ".gltf", ".vrm") and not path.name.endswith(LEFT_OUT))
 
 
-def adapt(path, preset):
+def adapt(path, recipe):
     with tempfile.TemporaryDirectory(prefix="dacm-render-") as folder:
         out = pathlib.Path(folder) / "adapted.glb"
-        subprocess.run([harness.BIN / "dacm", "adapt", path, "-o", out, "--preset", preset],
+        subprocess.run([harness.BIN / "dacm", "adapt", path, "-o", out, *RECIPES[recipe]],
                        check=True, capture_output=True, timeout=300)
         return out.read_bytes()
 
@@ -46,19 +49,19 @@ def adapt(path, preset):
 class Shown:
     """A file and its adapted copies, rendered."""
 
-    def __init__(self, viewer, path, presets):
+    def __init__(self, viewer, path):
         self.name, self.viewer = path.name, viewer
         self.facts, self.pictures = viewer.view(self.name, path.read_bytes())
         self.adapted = {}
-        for preset in presets:
-            name = f"{preset}-{self.name}"
-            facts, pictures = viewer.view(name, adapt(path, preset), like=self.name)
-            self.adapted[preset] = facts, pictures, viewer.compare(self.name, name)
+        for recipe in RECIPES:
+            name = f"{recipe}-{self.name}"
+            facts, pictures = viewer.view(name, adapt(path, recipe), like=self.name)
+            self.adapted[recipe] = facts, pictures, viewer.compare(self.name, name)
             viewer.forget(name)
         viewer.forget(self.name)
 
     def least(self):
-        return {preset: round(min(alike), 4) for preset, (_, _, alike) in self.adapted.items()}
+        return {recipe: round(min(alike), 4) for recipe, (_, _, alike) in self.adapted.items()}
 
 
 class Pictures(unittest.TestCase):
@@ -72,12 +75,13 @@ class Pictures(unittest.TestCase):
         for path in avatars():
             if not FULL and path.name not in SOME:
                 continue
-            shown = Shown(self.viewer, path, PRESETS)
-            for preset, reached in shown.least().items():
-                with self.subTest(file=path.name, preset=preset):
-                    self.assertGreaterEqual(reached, self.least[path.name][preset] - SLACK)
-            for preset, (facts, _, _) in shown.adapted.items():
-                with self.subTest(file=path.name, preset=preset):
+            shown = Shown(self.viewer, path)
+            self.assertGreaterEqual(shown.least()["quantized"], LEAST_QUANTIZED, path.name)
+            for recipe, reached in shown.least().items():
+                with self.subTest(file=path.name, recipe=recipe):
+                    self.assertGreaterEqual(reached, self.least[path.name][recipe] - SLACK)
+            for recipe, (facts, _, _) in shown.adapted.items():
+                with self.subTest(file=path.name, recipe=recipe):
                     for name in facts.keys() - {"triangles"}:
                         self.assertEqual(facts[name], shown.facts[name], name)
 
@@ -95,21 +99,21 @@ def measure(show=None):
     from PIL import Image
     viewer, least, worst = render.Viewer(), {}, []
     for path in avatars():
-        shown = Shown(viewer, path, PRESETS)
+        shown = Shown(viewer, path)
         least[path.name] = shown.least()
         print(path.name, least[path.name], flush=True)
-        for preset, (_, pictures, alike) in shown.adapted.items():
-            worst.append((min(alike), path.name, preset, shown.pictures, pictures))
+        for recipe, (_, pictures, alike) in shown.adapted.items():
+            worst.append((min(alike), path.name, recipe, shown.pictures, pictures))
     viewer.close()
     if not show:
         LEAST.write_text(json.dumps(least, indent=1, sort_keys=True) + "\n")
         return
-    for reached, name, preset, before, after in sorted(worst, key=lambda one: one[0])[:3]:
+    for reached, name, recipe, before, after in sorted(worst, key=lambda one: one[0])[:3]:
         row = Image.new("RGB", (4 * 192, 2 * 192))
         for line, pictures in enumerate((before, after)):
             for camera, png in enumerate(pictures):
                 row.paste(Image.open(io.BytesIO(png)).resize((192, 192)), (192 * camera, 192 * line))
-        file = pathlib.Path(show) / f"{pathlib.Path(name).stem}-{preset}.jpg"
+        file = pathlib.Path(show) / f"{pathlib.Path(name).stem}-{recipe}.jpg"
         row.save(file, quality=85)
         print(f"{file}: {reached:.3f}")
 

@@ -81,6 +81,7 @@ TEST(every_field_reaches_the_only_form)
     animations.values = walks;
     r.animations = &animations;
     r.mesh_compression = DACM__V1__MESH_COMPRESSION__MESH_COMPRESSION_MESHOPT;
+    r.quantization = DACM__V1__QUANTIZATION__QUANTIZATION_STANDARD;
     r.max_bytes = 9;
     accepts.n_extensions = accepts.n_media_types = 1;
     accepts.extensions = extensions;
@@ -92,7 +93,8 @@ TEST(every_field_reaches_the_only_form)
         "{\"accept\":{\"extensions\":[\"EXT_texture_webp\"],\"media_types\":[\"image/webp\"]},"
         "\"animations\":[\"walk\"],\"max_bytes\":9,\"max_triangles\":1000,"
         "\"mesh_compression\":\"meshopt\",\"morph_targets\":{\"groups\":[\"vrm\"],\"names\":["
-        "\"smile\"]},\"texture_channels\":[\"baseColor\",\"normal\"],\"texture_format\":\"webp\","
+        "\"smile\"]},\"quantization\":\"standard\",\"texture_channels\":[\"baseColor\",\"normal\"],"
+        "\"texture_format\":\"webp\","
         "\"texture_quality\":70,\"texture_size_limit\":512}");
 }
 
@@ -115,6 +117,9 @@ TEST(what_is_not_known_here_is_refused)
     Dacm__V1__Recipe negative = DACM__V1__RECIPE__INIT;
     negative.texture_format = (Dacm__V1__TextureFormat)-1;
     refused(&negative, "texture_format");
+    Dacm__V1__Recipe quantization = DACM__V1__RECIPE__INIT;
+    quantization.quantization = (Dacm__V1__Quantization)2;
+    refused(&quantization, "quantization");
     Dacm__V1__Recipe lod = DACM__V1__RECIPE__INIT;
     lod.geometry_case = DACM__V1__RECIPE__GEOMETRY_LOD;
     lod.lod = 3;

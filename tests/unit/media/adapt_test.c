@@ -14,14 +14,15 @@ static const char *const some_files[] = {"cesium-man.glb", "fox.glb", "godot-pla
     "mannequiny.glb", "morph-stress-embedded.gltf", "sparse-morph-cube.glb", "vrm0-godette.vrm",
     "vrm1-expression-overridden.vrm"};
 
-/* The first four are tried on some files, all of them on all. */
+/* The first five are tried on some files, all of them on all. */
 static const char *const recipes[] = {
     "{\"preset\":\"low\"}", "{\"base\":true}", "{\"lod\":1}", "{\"mesh_compression\":\"meshopt\"}",
+    "{\"quantization\":\"standard\",\"preset\":\"low\",\"mesh_compression\":\"meshopt\"}",
     "{\"preset\":\"medium\"}", "{\"preset\":\"high\"}", "{\"lod\":2}",
     "{\"texture_size_limit\":512,\"texture_format\":\"webp\"}",
     "max_bytes", /* 40 % of the source */
 };
-#define SOME_RECIPES 4
+#define SOME_RECIPES 5
 #define RECIPES      (sizeof recipes / sizeof *recipes)
 
 static bool full(void)

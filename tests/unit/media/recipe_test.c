@@ -40,6 +40,7 @@ TEST(what_says_nothing_is_the_original)
     assert_canonical("{}", "{}");
     assert_canonical("{\"lod\":0}", "{}");
     assert_canonical("{\"texture_quality\":80,\"max_bytes\":0,\"base\":false}", "{}");
+    assert_canonical("{\"quantization\":\"keep\"}", "{}");
     assert_canonical("{\"texture_channels\":[\"emissive\",\"occlusion\",\"metallicRoughness\","
                      "\"normal\",\"baseColor\"]}",
         "{}");
@@ -115,6 +116,9 @@ TEST(wrong_recipe_is_refused_with_the_field)
         {"{\"morph_targets\":{\"names\":[1]}}", "strings"},
         {"{\"animations\":\"all\"}", "animations"},
         {"{\"mesh_compression\":\"draco\"}", "mesh_compression"},
+        {"{\"quantization\":\"strong\"}", "quantization"},
+        {"{\"quantization\":1}", "quantization"},
+        {"{\"quantization\":null}", "quantization"},
         {"{\"base\":1}", "base"},
         {"{\"max_bytes\":9007199254740992}", "max_bytes"},
         {"{\"accept\":{\"extensions\":[\"a b\"]}}", "accept.extensions"},
@@ -166,6 +170,7 @@ static const char *const members[] = {
     "\"animations\":[\"q\",\"p\",\"q\"]",
     "\"mesh_compression\":\"meshopt\"",
     "\"base\":true",
+    "\"quantization\":\"standard\"",
     "\"max_bytes\":123456",
     "\"accept\":{\"extensions\":[\"KHR_texture_transform\",\"EXT_texture_webp\"]}",
 };
@@ -176,7 +181,7 @@ static void put_members(unsigned which, unsigned turn, char *ret, size_t room)
 {
     size_t at = (size_t)snprintf(ret, room, "{");
     for (unsigned i = 0; i < MEMBERS; i++) {
-        unsigned member = (i * 3 + turn) % MEMBERS; /* 3 and 11 have no common factor */
+        unsigned member = (i * 5 + turn) % MEMBERS; /* 5 and 12 have no common factor */
         if (which & 1U << member)
             at += (size_t)snprintf(ret + at, room - at, "%s%s", at > 1 ? "," : "", members[member]);
     }
