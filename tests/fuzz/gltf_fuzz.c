@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* media__gltf_read(): GLB files and glTF in JSON, their extensions, pictures and VRM data; what was
  * taken is written and taken again, decoded, and its numbers are looked at; pruned, laid together
- * and written as GLB, compressed and not, it is a document that would be taken again. */
+ * and written as GLB, compressed and not, with its numbers and with rounded ones, it is a document
+ * that would be taken again. */
 #include "fuzz.h"
 #include "gltf_adapt.h"
 #include "vrm.h"
@@ -59,6 +60,16 @@ static void edit_and_write(media__gltf *gltf, bool meshopt)
     free(file);
 }
 
+static rpc_code round_numbers(media__gltf *gltf, bool packed, rpc_status *reterr)
+{
+    rpc_code code = media__gltf_quantize(gltf, packed, reterr);
+    if (code == RPC_OK && !packed)
+        code = media__gltf_sparse_targets(gltf, reterr);
+    if (code == RPC_OK)
+        code = media__gltf_gather(gltf, reterr);
+    return code == RPC_OK ? media__gltf_merge_samplers(gltf, reterr) : code;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     media__gltf gltf;
@@ -83,7 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (code == RPC_OK) {
         edit_and_write(&gltf, false);
         edit_and_write(&gltf, true);
-    } else
+        code = round_numbers(&gltf, size % 2, &status);
+    }
+    if (code == RPC_OK)
+        edit_and_write(&gltf, size % 2);
+    else
         must_be_known(code, &status);
     media__gltf_done(&gltf);
     return 0;
