@@ -3,7 +3,9 @@
  * channels, VRM blend shapes and expressions. */
 #include "gltf_adapt.h"
 #include "gltf_morph_names.h"
+#include "gltf_pointers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Of a mesh: which of its targets stay. */
@@ -182,6 +184,9 @@ static rpc_code filter_output(const morphs *m, const kept *k, size_t accessor, s
     size_t count = 0, made = 0;
     media__accessor_layout(media__gltf_entry(m->gltf, "accessors", accessor), &layout);
     rpc_code code = media__accessor_bytes(m->gltf, accessor, &elements, &count, m->reterr);
+    if (code == RPC_OK && count % k->count != 0) /* of a pointer: the reader does not know it */
+        code = media__gltf_bad(m->reterr, "/accessors",
+            "%zu has %zu weights of animations for %zu morph targets", accessor, count, k->count);
     if (code == RPC_OK)
         code = media__accessor_copy(m->gltf, accessor, ret, m->reterr);
     if (code != RPC_OK) {
@@ -211,69 +216,85 @@ static rpc_code filter_channel(const morphs *m, const kept *k, json_t *samplers,
     return RPC_OK;
 }
 
-/* Samplers that no channel has any more go. */
-static rpc_code drop_samplers(const morphs *m, json_t *animation)
+/* What a channel moves of a mesh's targets: all weights, or that of one. */
+typedef struct moved_weights {
+    const kept *mesh; /* NULL: none */
+    bool one;
+    size_t target;
+    const char *list; /* of pointer */
+    media__pointer pointer;
+} moved_weights;
+
+static void read_rest(moved_weights *w, const kept *mesh, const char *list)
 {
-    json_t *samplers = json_object_get(animation, "samplers");
-    json_t *channels = json_object_get(animation, "channels");
-    const size_t count = json_array_size(samplers);
-    size_t *numbers = calloc(count + 1, sizeof *numbers), left = 0;
-    if (!numbers)
-        return media__no_memory(m->reterr);
-    for (size_t i = 0; i < json_array_size(channels); i++)
-        numbers[media__get_index(json_array_get(channels, i), "sampler")] = 1;
-    for (size_t i = 0; i < count; i++)
-        numbers[i] = numbers[i] ? left++ : MEDIA__NO_INDEX;
-    for (size_t i = count; i-- > 0;)
-        if (numbers[i] == MEDIA__NO_INDEX)
-            json_array_remove(samplers, i);
-    for (size_t i = 0; i < json_array_size(channels); i++) {
-        json_t *sampler = json_object_get(json_array_get(channels, i), "sampler");
-        json_integer_set(sampler, (json_int_t)numbers[json_integer_value(sampler)]);
-    }
-    free(numbers);
-    return RPC_OK;
+    static const char weights[] = "/weights";
+    const char *rest = w->pointer.rest + sizeof weights - 1;
+    char *end = NULL;
+    if (strncmp(w->pointer.rest, weights, sizeof weights - 1) != 0)
+        return;
+    w->one = rest[0] == '/' && rest[1] >= '0' && rest[1] <= '9';
+    w->target = w->one ? strtoull(rest + 1, &end, 10) : 0;
+    w->list = list;
+    w->mesh = rest[0] == '\0' || (w->one && *end == '\0') ? mesh : NULL;
 }
 
-static rpc_code filter_animation(const morphs *m, json_t *animation, bool *ret_changed)
+static moved_weights weights_of(const morphs *m, const json_t *channel)
+{
+    const json_t *target = json_object_get(channel, "target");
+    const char *path = json_string_value(json_object_get(target, "path"));
+    moved_weights w = {.mesh = NULL};
+    if (path && strcmp(path, "weights") == 0)
+        w.mesh = mesh_of_node(m, media__get_index(target, "node"));
+    else if (media__pointer_of(channel, "nodes", &w.pointer))
+        read_rest(&w, mesh_of_node(m, w.pointer.index), "nodes");
+    else if (media__pointer_of(channel, "meshes", &w.pointer))
+        read_rest(
+            &w, w.pointer.index < m->mesh_count ? &m->meshes[w.pointer.index] : NULL, "meshes");
+    return w;
+}
+
+static rpc_code move_one(const morphs *m, const moved_weights *w)
+{
+    char rest[40];
+    snprintf(rest, sizeof rest, "/weights/%zu", moved(w->mesh, w->target));
+    return media__pointer_set(&w->pointer, w->list, w->pointer.index, rest, m->reterr);
+}
+
+static bool channel_stays(void *ctx, json_t *channel)
+{
+    const moved_weights w = weights_of(ctx, channel);
+    if (!w.mesh || w.mesh->left == w.mesh->count)
+        return true;
+    return w.one ? moved(w.mesh, w.target) != MEDIA__NO_INDEX : w.mesh->left > 0;
+}
+
+/* Of an animation whose channels all stay. */
+static rpc_code filter_animation(const morphs *m, json_t *animation)
 {
     json_t *samplers = json_object_get(animation, "samplers");
     json_t *channels = json_object_get(animation, "channels");
+    bool changed = false;
     for (size_t i = json_array_size(channels); i-- > 0;) {
         json_t *channel = json_array_get(channels, i);
-        const json_t *target = json_object_get(channel, "target");
-        const char *path = json_string_value(json_object_get(target, "path"));
-        const kept *k = mesh_of_node(m, media__get_index(target, "node"));
-        if (!k || k->left == k->count || !path || strcmp(path, "weights") != 0)
+        const moved_weights w = weights_of(m, channel);
+        if (!w.mesh || w.mesh->left == w.mesh->count)
             continue;
-        *ret_changed = true;
-        if (k->left == 0) {
-            json_array_remove(channels, i);
-            continue;
-        }
-        const rpc_code code = filter_channel(m, k, samplers, channel);
+        const rpc_code code = w.one ? move_one(m, &w)
+                                    : filter_channel(m, w.mesh, samplers, channel);
         if (code != RPC_OK)
             return code;
+        changed = true;
     }
-    return *ret_changed ? drop_samplers(m, animation) : RPC_OK;
+    return changed ? media__gltf_drop_samplers(animation, m->reterr) : RPC_OK;
 }
 
 /* An animation that moved nothing but targets that went goes too: one without channels is none. */
-static rpc_code filter_animations(const morphs *m)
+static rpc_code filter_animations(morphs *m)
 {
-    json_t *animations = json_object_get(m->gltf->json, "animations");
-    for (size_t i = json_array_size(animations); i-- > 0;) {
-        json_t *animation = json_array_get(animations, i);
-        bool changed = false;
-        const rpc_code code = filter_animation(m, animation, &changed);
-        if (code != RPC_OK)
-            return code;
-        if (changed && json_array_size(json_object_get(animation, "channels")) == 0)
-            json_array_remove(animations, i);
-    }
-    if (animations && json_array_size(animations) == 0)
-        json_object_del(m->gltf->json, "animations");
-    return RPC_OK;
+    rpc_code code = media__gltf_keep_channels(m->gltf, channel_stays, m, m->reterr);
+    for (size_t i = media__gltf_count(m->gltf, "animations"); code == RPC_OK && i-- > 0;)
+        code = filter_animation(m, media__gltf_entry(m->gltf, "animations", i));
+    return code;
 }
 
 rpc_code media__gltf_keep_morph_targets(

@@ -2,9 +2,9 @@
 /* What is reached from nodes, animations and the document's extensions stays. */
 #include "gltf_edit.h"
 #include "gltf_get.h"
+#include "gltf_pointers.h"
 #include "gltf_refs.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define GONE SIZE_MAX
@@ -95,54 +95,34 @@ static bool move(void *ctx, media__list list, json_t *slot)
 
 /* ---- /materials/3/… of KHR_animation_pointer ---- */
 
-typedef struct pointer {
-    json_t *extension;
-    media__list list;
-    size_t index;
-    const char *rest;
-} pointer;
-
-static bool read_pointer(const pruning *p, const json_t *channel, pointer *ret)
+static bool read_pointer(
+    const pruning *p, const json_t *channel, media__list *ret_list, media__pointer *ret)
 {
-    static const media__list lists[] = {MEDIA__MATERIALS, MEDIA__MESHES};
-    ret->extension = media__get_extension(
-        json_object_get(channel, "target"), "KHR_animation_pointer");
-    const char *text = json_string_value(json_object_get(ret->extension, "pointer"));
-    for (size_t i = 0; text && i < sizeof lists / sizeof *lists; i++) {
-        const size_t size = strlen(media__list_names[lists[i]]);
-        char *end = NULL;
-        if (text[0] != '/' || strncmp(text + 1, media__list_names[lists[i]], size) != 0 ||
-            text[size + 1] != '/' || text[size + 2] < '0' || text[size + 2] > '9')
-            continue;
-        ret->list = lists[i];
-        ret->index = strtoull(text + size + 2, &end, 10);
-        ret->rest = end;
-        return (*end == '/' || *end == '\0') && ret->index < p->count[lists[i]];
+    for (int list = 0; list < MEDIA__LISTS; list++) {
+        *ret_list = (media__list)list;
+        if (media__pointer_of(channel, media__list_names[list], ret))
+            return ret->index < p->count[list];
     }
     return false;
 }
 
 static bool mark_pointer(pruning *p, const json_t *channel, rpc_status *reterr)
 {
-    pointer at;
+    media__pointer at;
+    media__list list;
     (void)reterr;
-    if (read_pointer(p, channel, &at))
-        mark_one(p, at.list, at.index);
+    if (read_pointer(p, channel, &list, &at))
+        mark_one(p, list, at.index);
     return true;
 }
 
 static bool move_pointer(pruning *p, const json_t *channel, rpc_status *reterr)
 {
-    pointer at;
-    char *moved = NULL;
-    if (!read_pointer(p, channel, &at))
-        return true;
-    if (asprintf(&moved, "/%s/%zu%s", media__list_names[at.list], p->place[at.list][at.index],
-            at.rest) < 0)
-        return media__no_memory(reterr) == RPC_OK;
-    const int failed = json_object_set_new(at.extension, "pointer", json_string(moved));
-    free(moved);
-    return !failed || media__no_memory(reterr) == RPC_OK;
+    media__pointer at;
+    media__list list;
+    return !read_pointer(p, channel, &list, &at) ||
+           media__pointer_set(
+               &at, media__list_names[list], p->place[list][at.index], at.rest, reterr) == RPC_OK;
 }
 
 static rpc_code each_channel(pruning *p,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gltf_textures.h"
 #include "gltf_get.h"
+#include "gltf_pointers.h"
 #include "image_codec.h"
 #include "image_kinds.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define WEBP "EXT_texture_webp"
@@ -187,6 +189,35 @@ static void drop_property(media__gltf *gltf, const char *name)
         json_object_del(json_object_get(json_array_get(list, i), "textureProperties"), name);
 }
 
+/* Is this within the member, "/a/b" and all below? */
+static bool is_within(const char *path, const char *member)
+{
+    const size_t size = strlen(member);
+    return strncmp(path, member, size) == 0 && (path[size] == '/' || path[size] == '\0');
+}
+
+/* Animations move nothing of a slot that went. */
+static bool channel_stays(void *ctx, json_t *channel)
+{
+    const media_recipe *recipe = ctx;
+    media__pointer at;
+    if (!media__pointer_of(channel, "materials", &at))
+        return true;
+    for (size_t s = 0; s < sizeof slots / sizeof *slots; s++) {
+        const char *rest = at.rest;
+        char owner[64];
+        snprintf(owner, sizeof owner, "/%s", slots[s].parent ? slots[s].parent : "");
+        if (is_within(rest, "/extensions"))
+            rest += strlen("/extensions");
+        if (slots[s].parent && is_within(rest, owner))
+            rest += strlen(owner);
+        snprintf(owner, sizeof owner, "/%s", slots[s].slot);
+        if (!(recipe->texture_channels & slots[s].channel) && is_within(rest, owner))
+            return false;
+    }
+    return true;
+}
+
 rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr)
 {
     rpc_code code = RPC_OK;
@@ -198,7 +229,8 @@ rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc
         if (slots[s].property)
             drop_property(gltf, slots[s].property);
     }
-    return code;
+    media_recipe asked = *recipe; /* borrows its names */
+    return code == RPC_OK ? media__gltf_keep_channels(gltf, channel_stays, &asked, reterr) : code;
 }
 
 /* ---- how a texture names its picture ---- */

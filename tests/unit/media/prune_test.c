@@ -3,9 +3,10 @@
  * with the one thing that is tried. */
 #include "test.h"
 
-#include "gltf_edit.h"
+#include "gltf_adapt.h"
 #include "gltf_get.h"
 #include "gltf_refs.h"
+#include "gltf_textures.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,100 @@ TEST(pointers_of_animations_follow)
     are_named(&gltf, "materials", "m1");
     assert_string_equal(POINTER("0"), "/materials/0/normalTexture/scale");
     assert_string_equal(POINTER("1"), "/nodes/0/translation");
+    media__gltf_done(&gltf);
+}
+
+#define MOVES(pointer)                                                                             \
+    "{\"sampler\":0,\"target\":{\"path\":\"pointer\",\"extensions\":{\"KHR_animation_pointer\":"   \
+    "{\"pointer\":\"" pointer "\"}}}}"
+#define ANIMATION(channels)                                                                        \
+    "{\"samplers\":[{\"input\":0,\"output\":0}],\"channels\":[" channels "]}"
+
+/* Of a mesh with the targets a, b, c, of which b and c stay. */
+static media__gltf less_targets(const char *rest, int elements, rpc_code wanted)
+{
+    media__gltf gltf = drawn(rest);
+    media_recipe recipe;
+    rpc_status status = {0};
+    json_t *mesh = media__gltf_entry(&gltf, "meshes", 0);
+    json_t *primitive = json_array_get(json_object_get(mesh, "primitives"), 0);
+    json_object_set_new(media__gltf_entry(&gltf, "accessors", 0), "count", json_integer(elements));
+    json_object_set_new(mesh, "extras", json_pack("{s:[sss]}", "targetNames", "a", "b", "c"));
+    json_object_set_new(primitive, "targets",
+        json_pack("[{s:i},{s:i},{s:i}]", "POSITION", 0, "POSITION", 0, "POSITION", 0));
+    media_recipe_init(&recipe);
+    recipe.some_morph_targets = true;
+    assert_int_equal(media_names_add(&recipe.morph_targets, rpc_bytes_str("b"), &status), RPC_OK);
+    assert_int_equal(media_names_add(&recipe.morph_targets, rpc_bytes_str("c"), &status), RPC_OK);
+    assert_int_equal(media__gltf_keep_morph_targets(&gltf, &recipe, &status), wanted);
+    media_recipe_done(&recipe);
+    return gltf;
+}
+
+TEST(pointers_to_weights_move_or_go_with_their_targets)
+{
+    media__gltf gltf = less_targets(
+        "\"animations\":[" ANIMATION(
+            MOVES("/meshes/0/weights/0") "," MOVES("/meshes/0/weights/2") "," MOVES("/nodes/0/"
+                                                                                    "weights/0") "," MOVES(
+                "/nodes/0/weights/1") "," MOVES("/nodes/0/"
+                                                "scale")) "," ANIMATION(MOVES("/nodes/0/weights/0")) "]",
+        3, RPC_OK);
+    assert_int_equal(media__gltf_count(&gltf, "animations"), 1); /* the other has no channel left */
+    assert_int_equal(json_array_size(at(&gltf, "animations/0/channels")), 3);
+    assert_string_equal(POINTER("0"), "/meshes/0/weights/1");
+    assert_string_equal(POINTER("1"), "/nodes/0/weights/0");
+    assert_string_equal(POINTER("2"), "/nodes/0/scale");
+    media__gltf_done(&gltf);
+}
+
+/* The output of all is accessor 0: three elements, one for each target; then four. */
+TEST(pointers_to_all_weights_keep_the_numbers_of_targets_that_stay)
+{
+    const char *animation = "\"animations\":[" ANIMATION(MOVES("/meshes/0/weights")) "]";
+    media__gltf gltf = less_targets(animation, 3, RPC_OK);
+    assert_string_equal(POINTER("0"), "/meshes/0/weights");
+    is_index(&gltf, "animations/0/samplers/0/output", 1);
+    is_index(&gltf, "accessors/1/count", 2);
+    media__gltf_done(&gltf);
+    gltf = less_targets(animation, 4, RPC_INVALID_ARGUMENT);
+    media__gltf_done(&gltf);
+}
+
+TEST(pointers_to_textures_go_with_them)
+{
+    media__gltf gltf = drawn(
+        "\"animations\":[" ANIMATION(MOVES("/materials/1/normalTexture/scale") "," MOVES(
+            "/materials/1/pbrMetallicRoughness/baseColorTexture/extensions/"
+            "KHR_texture_transform/offset") "," MOVES("/materials/1/pbrMetallicRoughness/"
+                                                      "baseColorFactor")) "," ANIMATION(MOVES("/mat"
+                                                                                              "eria"
+                                                                                              "ls/"
+                                                                                              "1/"
+                                                                                              "norm"
+                                                                                              "alTe"
+                                                                                              "xtur"
+                                                                                              "e/"
+                                                                                              "scal"
+                                                                                              "e")) "]");
+    media_recipe recipe;
+    rpc_status status = {0};
+    media_recipe_init(&recipe);
+    recipe.texture_channels = MEDIA_CHANNEL_EMISSIVE;
+    assert_int_equal(media__textures_drop(&gltf, &recipe, &status), RPC_OK);
+    assert_int_equal(media__gltf_count(&gltf, "animations"), 1);
+    assert_int_equal(json_array_size(at(&gltf, "animations/0/channels")), 1);
+    assert_string_equal(POINTER("0"), "/materials/1/pbrMetallicRoughness/baseColorFactor");
+    media_recipe_done(&recipe);
+    media__gltf_done(&gltf);
+}
+
+TEST(what_a_pointer_moves_is_in_use)
+{
+    media__gltf gltf = pruned(
+        "\"animations\":[" ANIMATION(MOVES("/materials/0/normalTexture/scale")) "]");
+    are_named(&gltf, "materials", "m0 m1");
+    assert_string_equal(POINTER("0"), "/materials/0/normalTexture/scale");
     media__gltf_done(&gltf);
 }
 
