@@ -220,7 +220,9 @@ static bool channel_stays(void *ctx, json_t *channel)
 
 rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr)
 {
-    rpc_code code = RPC_OK;
+    rpc_code code = recipe->texture_channels & MEDIA_CHANNEL_BASE_COLOR
+                        ? RPC_OK
+                        : media__textures_mean_color(gltf, reterr);
     for (size_t s = 0; s < sizeof slots / sizeof *slots; s++) {
         if (recipe->texture_channels & slots[s].channel)
             continue;

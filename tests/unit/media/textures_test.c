@@ -8,6 +8,8 @@
 #include "gltf_get.h"
 #include "image.h"
 
+#include <math.h>
+
 /* ---- documents ------------------------------------------------------------------------------- */
 
 typedef struct document {
@@ -481,6 +483,43 @@ TEST(channels_that_are_not_kept_leave_no_trace)
     media__gltf_done(&no_color);
     free(d.file);
     release(picture);
+}
+
+/* A channel of a material's factor, in thousandths, once its picture went. */
+static long factor_of(draw_fn *draw, const char *material, size_t channel)
+{
+    char members[512];
+    const rpc_bytes picture = encoded(draw, 64, MEDIA__IMAGE_PNG);
+    snprintf(
+        members, sizeof members, PNG0 "\"materials\":[{\"pbrMetallicRoughness\":{%s]", material);
+    document d = glb(members, &picture, 1);
+    media__gltf gltf = adapted(&d, "{\"texture_channels\":[\"normal\"]}");
+    const json_t *pbr = json_object_get(
+        media__gltf_entry(&gltf, "materials", 0), "pbrMetallicRoughness");
+    const json_t *factor = json_array_get(json_object_get(pbr, "baseColorFactor"), channel);
+    const long ret = factor ? lround(json_number_value(factor) * 1000) : -1;
+    media__gltf_done(&gltf);
+    free(d.file);
+    release(picture);
+    return ret;
+}
+
+TEST(colour_that_goes_leaves_its_mean)
+{
+#define COLOR "\"baseColorTexture\":{\"index\":0}"
+    static const char opaque[] = COLOR "}}", blend[] = COLOR "},\"alphaMode\":\"BLEND\"}",
+                      mask[] = COLOR "},\"alphaMode\":\"MASK\"}",
+                      half[] = COLOR ",\"baseColorFactor\":[0.5,1,0.25,0.75]}}";
+    assert_int_equal(factor_of(draw_board, opaque, 0), 500); /* of light, not of sRGB */
+    assert_int_equal(factor_of(draw_board, half, 0), 250);
+    assert_int_equal(factor_of(draw_board, half, 2), 125);
+    assert_int_equal(factor_of(draw_board, half, 3), 750);
+    assert_int_equal(factor_of(draw_disc, blend, 0), 578); /* 200 of sRGB; no green shows */
+    assert_int_equal(factor_of(draw_disc, blend, 1), 5);
+    assert_in_range(factor_of(draw_disc, blend, 3), 340, 360); /* pi / 9 */
+    assert_int_equal(factor_of(draw_disc, mask, 3), 1000);
+    assert_in_range(factor_of(draw_disc, opaque, 1), 640, 660); /* all of it shows */
+    assert_int_equal(factor_of(draw_board, "\"roughnessFactor\":1}}", 0), -1);
 }
 
 /* ---- real avatars ---------------------------------------------------------------------------- */
