@@ -257,23 +257,52 @@ static void submit(adaptation *one, int source)
     finish(one, &status, retry_ms, false);
 }
 
+typedef struct admission {
+    adaptation *one;
+    uint32_t retry_ms; /* not 0: refused for overload, which is not the asset's fault */
+} admission;
+
+static rpc_code admit(void *ctx, uint64_t size, rpc_status *reterr)
+{
+    admission *asked = ctx;
+    return media_workers_admit(
+        asked->one->owner->workers, asked->one->share, size, &asked->retry_ms, reterr);
+}
+
+/* What keeps an asset from being adapted is told to the operator; overload has metrics. */
+static int open_source(adaptation *one, uint32_t *ret_retry_ms, rpc_status *reterr)
+{
+    dacm_adaptations *a = one->owner;
+    int source = -1;
+    admission asked = {.one = one};
+    const dacm_source_rule rule = {
+        .bytes_max = a->links.workers.source_bytes_max, .admit = admit, .ctx = &asked};
+    const rpc_code code = dacm_make_source(
+        a->links.store, &one->wanted, &rule, &source, one->source_sha256, reterr);
+    *ret_retry_ms = asked.retry_ms;
+    if (code != RPC_OK && asked.retry_ms == 0)
+        HOST_LOG(a->links.log, HOST_INFO, "an asset is not adapted",
+            host_text("asset", one->wanted.asset_id), host_text("why", reterr->message));
+    return source;
+}
+
 /* Pool. */
 static void gather(void *arg)
 {
     adaptation *one = arg;
     dacm_adaptations *a = one->owner;
     int source = -1;
+    uint32_t retry_ms = 0;
     rpc_status status = {.code = RPC_OK};
     if (!is_wanted(one))
         rpc_status_set(&status, RPC_CANCELLED, "nobody waits for it");
-    else if (dacm_make_source(a->links.store, &one->wanted, a->links.workers.source_bytes_max,
-                 &source, one->source_sha256, &status) != RPC_OK)
-        HOST_LOG(a->links.log, HOST_INFO, "an asset is not adapted",
-            host_text("asset", one->wanted.asset_id), host_text("why", status.message));
+    else
+        source = open_source(one, &retry_ms, &status);
     if (source >= 0)
         submit(one, source);
     else
-        finish(one, &status, 0, status.code != RPC_CANCELLED && status.code != RPC_NOT_FOUND);
+        finish(one, &status, retry_ms,
+            retry_ms == 0 && status.code != RPC_CANCELLED && status.code != RPC_NOT_FOUND);
     pthread_mutex_lock(&a->lock);
     if (--a->running == 0)
         pthread_cond_broadcast(&a->idle);

@@ -58,17 +58,22 @@ static rpc_code read_version(store *db, const dacm_wanted *wanted, rpc_arena *ar
     return code;
 }
 
-static rpc_code gather(
-    gathering *g, const Dacm__Records__Version *version, uint64_t bytes_max, rpc_status *reterr)
+static rpc_code admit(
+    const Dacm__Records__Version *version, const dacm_source_rule *rule, rpc_status *reterr)
 {
-    if (version->size > bytes_max)
+    if (version->size > rule->bytes_max)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "recipe: the asset has %llu bytes; media.source_bytes_max lets %llu be adapted, ask "
             "for the original",
-            (unsigned long long)version->size, (unsigned long long)bytes_max);
+            (unsigned long long)version->size, (unsigned long long)rule->bytes_max);
     if (version->size == 0)
         return rpc_status_set(
             reterr, RPC_FAILED_PRECONDITION, "recipe: the asset is empty; ask for the original");
+    return rule->admit(rule->ctx, version->size, reterr);
+}
+
+static rpc_code gather(gathering *g, const Dacm__Records__Version *version, rpc_status *reterr)
+{
     g->source = media_source_open(reterr);
     if (g->source < 0)
         return reterr->code;
@@ -80,8 +85,8 @@ static rpc_code gather(
     return code == RPC_OK ? media_source_seal(g->source, reterr) : code;
 }
 
-rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, uint64_t bytes_max, int *ret_source,
-    uint8_t ret_sha256[DACM_DIGEST_BYTES], rpc_status *reterr)
+rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, const dacm_source_rule *rule,
+    int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES], rpc_status *reterr)
 {
     gathering g = {.db = db, .wanted = wanted, .source = -1};
     Dacm__Records__Version *version = NULL;
@@ -90,7 +95,9 @@ rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, uint64_t bytes_m
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "recipe: no memory to begin");
     rpc_code code = read_version(db, wanted, arena, &version, reterr);
     if (code == RPC_OK)
-        code = gather(&g, version, bytes_max, reterr);
+        code = admit(version, rule, reterr);
+    if (code == RPC_OK)
+        code = gather(&g, version, reterr);
     if (code == RPC_OK) {
         memcpy(ret_sha256, version->sha256.data, DACM_DIGEST_BYTES);
         *ret_source = g.source;

@@ -14,13 +14,22 @@ typedef struct dacm_wanted {
     char recipe[MEDIA_RECIPE_ROOM]; /* canonical */
 } dacm_wanted;
 
+/** Which sources are taken. */
+typedef struct dacm_source_rule {
+    uint64_t bytes_max;
+    /* Asked once the size is known and before a chunk is read; what is not RPC_OK is returned. */
+    rpc_code (*admit)(void *ctx, uint64_t size, rpc_status *reterr);
+    void *ctx;
+} dacm_source_rule;
+
 /** A version as a sealed source for a worker.
  *  ret_source  close() it
  *  RESOURCE_EXHAUSTED  it is larger than bytes_max, or no memory
  *  NOT_FOUND           it is gone meanwhile
- *  and what the store says */
-RPC_MUST_USE rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, uint64_t bytes_max,
-    int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES], rpc_status *reterr);
+ *  and what rule->admit and the store say */
+RPC_MUST_USE rpc_code dacm_make_source(store *db, const dacm_wanted *wanted,
+    const dacm_source_rule *rule, int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES],
+    rpc_status *reterr);
 /** Puts what a worker made: chunks, then the record. The store's errors. */
 RPC_MUST_USE rpc_code dacm_make_variant(dacm_variants *variants, store *db,
     const dacm_wanted *wanted, const uint8_t source_sha256[DACM_DIGEST_BYTES],

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is read of an asset that is to be adapted, and when. */
+#include "kept.h"
+#include "making.h"
+
+#include <unistd.h>
+
+typedef struct gate {
+    rpc_code answer;
+    unsigned asked;
+    uint64_t size;
+} gate;
+
+static rpc_code pass_gate(void *ctx, uint64_t size, rpc_status *reterr)
+{
+    gate *g = ctx;
+    g->asked++;
+    g->size = size;
+    return g->answer == RPC_OK ? RPC_OK : rpc_status_set(reterr, g->answer, "the gate is shut");
+}
+
+/* Asset 1, version 1: chunks 0 and 1, of 1000 and 1001 bytes. */
+static void put_asset(kept *k, dacm_wanted *ret)
+{
+    kept_version v = {.asset = 1, .version = 1, .count = 2};
+    kept_put_version(k, &v);
+    *ret = (dacm_wanted){.which = kept_which(1, "{}")};
+    memset(ret->uid, 0x40, sizeof ret->uid);
+    ret->uid[0] = 1;
+    kept_asset_id(1, ret->asset_id);
+}
+
+static rpc_code make(
+    kept *k, const dacm_wanted *wanted, uint64_t bytes_max, gate *g, int *ret, rpc_status *reterr)
+{
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    const dacm_source_rule rule = {.bytes_max = bytes_max, .admit = pass_gate, .ctx = g};
+    *ret = -1;
+    return dacm_make_source(k->db, wanted, &rule, ret, sha256, reterr);
+}
+
+TEST(admitted_source_has_all_bytes_of_the_version)
+{
+    kept k;
+    dacm_wanted wanted;
+    gate g = {.answer = RPC_OK};
+    rpc_status status = {0};
+    int source;
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    assert_int_equal(make(&k, &wanted, 2001, &g, &source, &status), RPC_OK);
+    assert_int_equal(g.asked, 1);
+    assert_int_equal(g.size, 2001);
+    assert_int_equal(lseek(source, 0, SEEK_END), 2001);
+    close(source);
+    kept_close(&k);
+}
+
+TEST(source_that_is_not_admitted_is_not_read)
+{
+    kept k;
+    dacm_wanted wanted;
+    gate g = {.answer = RPC_OK};
+    rpc_status status = {0};
+    uint8_t digest[32];
+    int source;
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    kept_chunk(0, digest, NULL);
+    kept_drop_digest(&k, 1, digest); /* whoever reads finds that it is gone */
+    assert_int_not_equal(make(&k, &wanted, 2001, &g, &source, &status), RPC_OK);
+    assert_int_not_equal(status.code, RPC_RESOURCE_EXHAUSTED);
+    g.answer = RPC_RESOURCE_EXHAUSTED;
+    assert_int_equal(make(&k, &wanted, 2001, &g, &source, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_string_equal(status.message, "the gate is shut");
+    assert_int_equal(g.asked, 2);
+    assert_int_equal(source, -1);
+    kept_close(&k);
+}
+
+TEST(source_that_is_too_large_asks_for_no_place)
+{
+    kept k;
+    dacm_wanted wanted;
+    gate g = {.answer = RPC_OK};
+    rpc_status status = {0};
+    int source;
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    assert_int_equal(make(&k, &wanted, 2000, &g, &source, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(g.asked, 0);
+    kept_close(&k);
+}
