@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ import unittest
 import zlib
 
 import harness
+from configured import wait_until
 from harness import BIN, SOURCE, data_file
 
 SANITIZED = bool(os.environ.get("DACM_SANITIZE"))
@@ -23,13 +25,39 @@ def run(*arguments, program=BIN / "dacm"):
                           text=True, timeout=280)
 
 
-def gray_png(side):
-    """A picture of one gray: few bytes, many pixels."""
+def process(pid):
+    """Its parent, its state, and when it began; None: there is no such process."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(fields[1]), fields[0], fields[19]
+
+
+def below(pid):
+    """Processes below this one, each with the time it began."""
+    all_now = {int(path.name): process(path.name) for path in pathlib.Path("/proc").glob("[0-9]*")}
+    found, parents = [], {pid}
+    while parents:
+        children = {child for child, of in all_now.items() if of and of[0] in parents}
+        found += [(child, all_now[child][2]) for child in children]
+        parents = children
+    return found
+
+
+def runs(worker):
+    now = process(worker[0])
+    return now is not None and now[2] == worker[1] and now[1] != "Z"
+
+
+def gray_png(side, row=None):
+    """A picture of one gray, or of one row again and again: few bytes, many pixels."""
     def chunk(kind, data):
         return (struct.pack(">I", len(data)) + kind + data +
                 struct.pack(">I", zlib.crc32(kind + data)))
     deflate = zlib.compressobj(9)
-    rows = b"".join(deflate.compress(b"\0" * (side + 1)) for _ in range(side)) + deflate.flush()
+    line = b"\0" + (row or bytes(side))
+    rows = b"".join(deflate.compress(line) for _ in range(side)) + deflate.flush()
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) +
             chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
@@ -245,6 +273,34 @@ class Refusing(Media):
         error = self.refused(10, "adapt", bomb, "-o", self.dir / "never", "--texture-size", "64",
                              "--memory", "128")
         self.assertEqual(error["code"], "RESOURCE_EXHAUSTED")
+
+    def long_job(self):
+        """Arguments of an adaptation that takes seconds, and where its variant would be."""
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.dir))
+        picture = folder / "large.png"
+        picture.write_bytes(gray_png(8000, bytes(x * x * 31 % 251 for x in range(8000))))
+        return folder, ["adapt", picture, "-o", folder / "never.webp", "--texture-size", "8000",
+                        "--texture-format", "webp"]
+
+    def test_a_command_that_is_ended_leaves_no_worker_and_no_output(self):
+        folder, arguments = self.long_job()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(signal=number), subprocess.Popen(
+                    [BIN / "dacm", *map(str, arguments)], stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL) as command:
+                wait_until("a worker of a worker", lambda: len(below(command.pid)) >= 2)
+                workers = below(command.pid)
+                command.send_signal(number)
+                self.assertEqual(command.wait(60), -number)
+                wait_until("no worker is left", lambda: not any(map(runs, workers)))
+            self.assertEqual([path.name for path in folder.iterdir()], ["large.png"])
+
+    def test_a_job_that_takes_too_long_is_ended(self):
+        folder, arguments = self.long_job()
+        error = self.refused(10, *arguments, "--timeout", "1")
+        self.assertEqual(error["code"], "RESOURCE_EXHAUSTED")
+        self.assertIn("cost more than 1.000 s", error["message"])
+        self.assertEqual([path.name for path in folder.iterdir()], ["large.png"])
 
     def test_no_decoder_is_linked_where_keys_are(self):
         def has_decoder(program):
