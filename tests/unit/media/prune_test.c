@@ -142,11 +142,28 @@ TEST(pointers_of_animations_follow)
     media__gltf_done(&gltf);
 }
 
-#define MOVES(pointer)                                                                             \
-    "{\"sampler\":0,\"target\":{\"path\":\"pointer\",\"extensions\":{\"KHR_animation_pointer\":"   \
-    "{\"pointer\":\"" pointer "\"}}}}"
-#define ANIMATION(channels)                                                                        \
-    "{\"samplers\":[{\"input\":0,\"output\":0}],\"channels\":[" channels "]}"
+/* Animations with a channel for each pointer; a bar begins another animation. */
+static const char *animations(const char *pointers)
+{
+    static char text[4096];
+    char copy[1024], *rest = copy;
+    const char *before = "\"animations\":[";
+    size_t size = 0;
+    snprintf(copy, sizeof copy, "%s", pointers);
+    for (char *pointer; (pointer = strsep(&rest, " "));) {
+        const bool another = pointer == copy || pointer[0] == '|';
+        size += (size_t)snprintf(text + size, sizeof text - size,
+            "%s%s{\"sampler\":0,\"target\":{\"path\":\"pointer\",\"extensions\":{"
+            "\"KHR_animation_pointer\":{\"pointer\":\"%s\"}}}}",
+            pointer == copy ? before
+            : another       ? "]},"
+                            : ",",
+            another ? "{\"samplers\":[{\"input\":0,\"output\":0}],\"channels\":[" : "",
+            pointer + (pointer[0] == '|'));
+    }
+    snprintf(text + size, sizeof text - size, "]}]");
+    return text;
+}
 
 /* Of a mesh with the targets a, b, c, of which b and c stay. */
 static media__gltf less_targets(const char *rest, int elements, rpc_code wanted)
@@ -172,11 +189,8 @@ static media__gltf less_targets(const char *rest, int elements, rpc_code wanted)
 TEST(pointers_to_weights_move_or_go_with_their_targets)
 {
     media__gltf gltf = less_targets(
-        "\"animations\":[" ANIMATION(
-            MOVES("/meshes/0/weights/0") "," MOVES("/meshes/0/weights/2") "," MOVES("/nodes/0/"
-                                                                                    "weights/0") "," MOVES(
-                "/nodes/0/weights/1") "," MOVES("/nodes/0/"
-                                                "scale")) "," ANIMATION(MOVES("/nodes/0/weights/0")) "]",
+        animations("/meshes/0/weights/0 /meshes/0/weights/2 /nodes/0/weights/0 "
+                   "/nodes/0/weights/1 /nodes/0/scale |/nodes/0/weights/0"),
         3, RPC_OK);
     assert_int_equal(media__gltf_count(&gltf, "animations"), 1); /* the other has no channel left */
     assert_int_equal(json_array_size(at(&gltf, "animations/0/channels")), 3);
@@ -189,7 +203,7 @@ TEST(pointers_to_weights_move_or_go_with_their_targets)
 /* The output of all is accessor 0: three elements, one for each target; then four. */
 TEST(pointers_to_all_weights_keep_the_numbers_of_targets_that_stay)
 {
-    const char *animation = "\"animations\":[" ANIMATION(MOVES("/meshes/0/weights")) "]";
+    const char *animation = animations("/meshes/0/weights");
     media__gltf gltf = less_targets(animation, 3, RPC_OK);
     assert_string_equal(POINTER("0"), "/meshes/0/weights");
     is_index(&gltf, "animations/0/samplers/0/output", 1);
@@ -201,20 +215,11 @@ TEST(pointers_to_all_weights_keep_the_numbers_of_targets_that_stay)
 
 TEST(pointers_to_textures_go_with_them)
 {
-    media__gltf gltf = drawn(
-        "\"animations\":[" ANIMATION(MOVES("/materials/1/normalTexture/scale") "," MOVES(
-            "/materials/1/pbrMetallicRoughness/baseColorTexture/extensions/"
-            "KHR_texture_transform/offset") "," MOVES("/materials/1/pbrMetallicRoughness/"
-                                                      "baseColorFactor")) "," ANIMATION(MOVES("/mat"
-                                                                                              "eria"
-                                                                                              "ls/"
-                                                                                              "1/"
-                                                                                              "norm"
-                                                                                              "alTe"
-                                                                                              "xtur"
-                                                                                              "e/"
-                                                                                              "scal"
-                                                                                              "e")) "]");
+    media__gltf gltf = drawn(animations(
+        "/materials/1/normalTexture/scale "
+        "/materials/1/pbrMetallicRoughness/baseColorTexture/extensions/KHR_texture_transform/"
+        "offset "
+        "/materials/1/pbrMetallicRoughness/baseColorFactor |/materials/1/normalTexture/scale"));
     media_recipe recipe;
     rpc_status status = {0};
     media_recipe_init(&recipe);
@@ -229,8 +234,7 @@ TEST(pointers_to_textures_go_with_them)
 
 TEST(what_a_pointer_moves_is_in_use)
 {
-    media__gltf gltf = pruned(
-        "\"animations\":[" ANIMATION(MOVES("/materials/0/normalTexture/scale")) "]");
+    media__gltf gltf = pruned(animations("/materials/0/normalTexture/scale"));
     are_named(&gltf, "materials", "m0 m1");
     assert_string_equal(POINTER("0"), "/materials/0/normalTexture/scale");
     media__gltf_done(&gltf);
