@@ -83,31 +83,16 @@ rpc_code skm_keys_list(skm_state *state, const char *service, skm_purpose purpos
 /* ---- turning ------------------------------------------------------------------------------------
  */
 
-/* Of a set that was tended: the next key may have begun to sign a moment ago. */
-static rpc_code find_next(
-    skm_state *state, skm__set *set, char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr)
-{
-    skm_key_life lives[SKM_LIFE_KEYS_MAX];
-    const rpc_code code = skm__set_change(state, set, NULL, reterr);
-    const size_t count = skm__lives(set, lives);
-    const skm_life life = skm_life_judge(&set->service->policy, lives, count, skm__now_s(state));
-    snprintf(
-        ret_kid, TRUST_KID_MAX + 1, "%s", life.next == SKM_NOBODY ? "" : set->keys[life.next]->kid);
-    return code;
-}
-
 static rpc_code rotate(skm_state *state, const char *name, skm_purpose purpose,
     char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr)
 {
-    const skm__edit edit = {.rotate = true};
     char kid[TRUST_KID_MAX + 1] = "";
+    const skm__edit edit = {.rotate = kid};
     const skm__service *service = skm__service_find(state, name);
     skm__set *set = service ? service->sets[purpose] : NULL;
     if (!set)
         return unknown(name, reterr);
-    rpc_code code = find_next(state, set, kid, reterr);
-    if (code == RPC_OK)
-        code = skm__set_change(state, set, &edit, reterr);
+    const rpc_code code = skm__set_change(state, set, &edit, reterr);
     if (code == RPC_OK)
         memcpy(ret_kid, kid, sizeof kid);
     return code;

@@ -73,6 +73,7 @@ typedef struct change {
     skm__set *set;
     int64_t now;
     size_t count, made_from; /* keys[made_from …] are new, ours until they are put in place */
+    size_t next;             /* takes over by a rotation */
     skm__key *keys[SKM_LIFE_KEYS_MAX];
     skm_key_life lives[SKM_LIFE_KEYS_MAX];
     size_t dropped_count;
@@ -178,13 +179,30 @@ static rpc_code add_key(change *c, const skm__edit *edit, rpc_status *reterr)
     return make_key(c, c->count++, edit->add, reterr);
 }
 
-static rpc_code apply_edit(change *c, const skm__edit *edit, rpc_status *reterr)
+static bool tend(change *c)
+{
+    return skm_life_tend(&c->set->service->policy, c->lives, &c->count, SKM_LIFE_KEYS_MAX, c->now);
+}
+
+/* The next key may have begun a moment ago, and have no successor yet. */
+static rpc_code turn(change *c, rpc_status *reterr)
 {
     const skm_policy *policy = &c->set->service->policy;
-    c->restored = edit->restored;
-    if (edit->rotate && !skm_life_rotate(policy, c->lives, c->count, c->now))
+    if (!tend(c))
+        return no_room(reterr);
+    c->next = skm_life_judge(policy, c->lives, c->count, c->now).next;
+    if (!skm_life_rotate(policy, c->lives, c->count, c->now))
         return rpc_status_set(
             reterr, RPC_FAILED_PRECONDITION, "there is no key that could come next; provision one");
+    return RPC_OK;
+}
+
+static rpc_code apply_edit(change *c, const skm__edit *edit, rpc_status *reterr)
+{
+    c->restored = edit->restored;
+    const rpc_code code = edit->rotate ? turn(c, reterr) : RPC_OK;
+    if (code != RPC_OK)
+        return code;
     for (size_t i = 0; edit->revoke && i < c->count; i++)
         if (c->keys[i] == edit->revoke && !c->lives[i].revoked_at) {
             c->lives[i].revoked_at = c->now;
@@ -202,10 +220,12 @@ static rpc_code plan(change *c, const skm__edit *edit, rpc_status *reterr)
     rpc_code code = edit ? apply_edit(c, edit, reterr) : RPC_OK;
     if (code != RPC_OK)
         return code;
-    if (!skm_life_tend(&c->set->service->policy, c->lives, &c->count, SKM_LIFE_KEYS_MAX, c->now))
+    if (!tend(c))
         return no_room(reterr);
     for (size_t i = c->made_from; code == RPC_OK && i < c->count; i++)
         code = make_key(c, i, NULL, reterr);
+    if (code == RPC_OK && edit && edit->rotate)
+        snprintf(edit->rotate, TRUST_KID_MAX + 1, "%s", c->keys[c->next]->kid);
     if (code == RPC_OK && edit && edit->add)
         code = add_key(c, edit, reterr);
     if (code == RPC_OK)

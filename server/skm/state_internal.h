@@ -208,7 +208,7 @@ void skm__revocations_count_in(skm_state *state, host_metrics *metrics);
 
 /** What is to be done besides tending. */
 typedef struct skm__edit {
-    bool rotate;
+    char *rotate;     /* NULL: no; TRUST_KID_MAX + 1 bytes for the kid of the key that takes over */
     bool restored;    /* the version becomes higher than any that a lost store can have had */
     bool sign_again;  /* the root is another one, or the signature ends soon */
     skm__key *revoke; /* NULL: none */

@@ -10,7 +10,8 @@ static int64_t monotonic_us(void *ctx)
 
 static int64_t wall_ms(void *ctx)
 {
-    return atomic_load(&((known *)ctx)->wall_ms);
+    known *k = ctx;
+    return atomic_fetch_add(&k->wall_ms, atomic_load(&k->step_ms));
 }
 
 void known_ok(rpc_code code, const rpc_status *status, const char *file, int line)

@@ -18,9 +18,9 @@ typedef struct known {
     store *db;
     skm_state *state;
     rpc_clock clock;
-    _Atomic int64_t wall_ms;
-    const char *secret;  /* NULL: SECRET */
-    size_t services_max; /* 0: 8 */
+    _Atomic int64_t wall_ms, step_ms; /* step_ms passes with each look at it */
+    const char *secret;               /* NULL: SECRET */
+    size_t services_max;              /* 0: 8 */
 } known;
 
 /** On a new folder, without services. */

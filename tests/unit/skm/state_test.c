@@ -231,6 +231,28 @@ TEST(rotation_in_the_moment_when_a_key_has_taken_over_has_a_next_key_too)
     known_close(&k);
 }
 
+TEST(rotation_while_a_key_takes_over_is_of_one_moment)
+{
+    rpc_status status = {0};
+    char kid[TRUST_KID_MAX + 1];
+    for (int64_t before_s = 0; before_s < 4; before_s++) {
+        known k;
+        known_open(&k);
+        known_add(&k, DACM, false);
+        known_pass(&k, 10 * DAY - before_s);
+        atomic_store(&k.step_ms, 1000);
+        OK(skm_key_rotate(k.state, DACM, MANIFESTS, kid, &status));
+        atomic_store(&k.step_ms, 0);
+        const known_keys keys = known_list(&k, DACM, MANIFESTS);
+        (void)known_one(&keys, SKM_ACTIVE);
+        bool listed = false;
+        for (size_t i = 0; i < keys.count; i++)
+            listed |= strcmp(keys.kid[i], kid) == 0;
+        assert_true(listed);
+        known_close(&k);
+    }
+}
+
 TEST(restored_store_has_higher_numbers_and_no_token_of_then_is_good)
 {
     known k;
