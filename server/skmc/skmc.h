@@ -120,7 +120,7 @@ skmc_keys *skmc_keys_after(skmc *client, const skmc_keys *keys, int64_t timeout_
 typedef rpc_code skmc_sign_fn(
     void *ctx, const trust_signer *signer, int64_t time, rpc_status *reterr);
 /** Calls fn with who of keys signs with alg now. Where it answers ABORTED, which is a turn of keys
- *  at the SKM-S that was not heard of here, it is called again with the keys that come, 2 s later
+ *  at the SKM-S that was not heard of here, it is called again with the keys that come, 5 s later
  * at most each time, three times at most. Any thread that may wait. UNAVAILABLE: none came; else
  * what fn answers. */
 RPC_MUST_USE rpc_code skmc_sign(skmc *client, const skmc_keys *keys, trust_alg alg,

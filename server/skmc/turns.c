@@ -2,7 +2,7 @@
 /* Signing where the SKM-S signs: it turns keys, and we hear of it a moment later. */
 #include "skmc_internal.h"
 
-#define TURN_MS   2000 /* from a turn at the SKM-S until we hear of it, while it is there */
+#define TURN_MS   5000 /* from a turn at the SKM-S until we hear of it, while it is there */
 #define TURNS_MAX 3u   /* a turn may be two sets: of another key, and of one more after it */
 
 static rpc_code sign_by(
