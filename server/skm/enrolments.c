@@ -80,10 +80,20 @@ static size_t first_of(const skm_state *state, const char *san)
 
 typedef struct search {
     const skm_caller *caller;
-    const char *service;
+    const char *service; /* "" = any */
+    const char *kid;     /* "" = whatever keys it has */
+    skm_purpose purpose; /* of kid */
     const skm__member *found;
     bool several;
 } search;
+
+static bool has_kid(const skm__set *set, const char *kid)
+{
+    bool has = false;
+    for (size_t i = 0; set && i < set->count && !has; i++)
+        has = strcmp(set->keys[i]->kid, kid) == 0;
+    return has;
+}
 
 static void search_name(const skm_state *state, const char *name, search *s)
 {
@@ -91,7 +101,8 @@ static void search_name(const skm_state *state, const char *name, search *s)
          i < state->member_count && strcasecmp(state->members[i].san, name) == 0; i++) {
         const skm__member *member = &state->members[i];
         if (!skm__may_use(s->caller, member->enrolment) ||
-            (s->service[0] && strcmp(member->service->name, s->service) != 0))
+            (s->service[0] && strcmp(member->service->name, s->service) != 0) ||
+            (s->kid[0] && !has_kid(member->service->sets[s->purpose], s->kid)))
             continue;
         s->several = s->several || (s->found && s->found->service != member->service);
         s->found = member;
@@ -109,17 +120,30 @@ static const skm__member *member_of(
     return NULL;
 }
 
+static const skm__member *search_names(const skm_state *state, search *s)
+{
+    for (const char *const *name = s->caller->dns_names; name && *name; name++)
+        search_name(state, *name, s);
+    for (const char *const *name = s->caller->uri_names; name && *name; name++)
+        search_name(state, *name, s);
+    return s->several ? NULL : s->found;
+}
+
 const skm__member *skm__member_find(
     const skm_state *state, const skm_caller *caller, const char *service)
 {
-    search s = {.caller = caller, .service = service};
-    if (caller->has)
-        return member_of(state, caller, service);
-    for (const char *const *name = caller->dns_names; name && *name; name++)
-        search_name(state, *name, &s);
-    for (const char *const *name = caller->uri_names; name && *name; name++)
-        search_name(state, *name, &s);
-    return s.several ? NULL : s.found;
+    search s = {.caller = caller, .service = service, .kid = ""};
+    return caller->has ? member_of(state, caller, service) : search_names(state, &s);
+}
+
+const skm__member *skm__member_by_kid(const skm_state *state, const skm_caller *caller,
+    skm_purpose purpose, const char *kid, bool *ret_several)
+{
+    search any = {.caller = caller, .service = "", .kid = ""};
+    search with = {.caller = caller, .service = "", .kid = kid, .purpose = purpose};
+    (void)search_names(state, &any);
+    *ret_several = any.several;
+    return any.several && kid[0] ? search_names(state, &with) : NULL;
 }
 
 static bool name_known(const skm_state *state, const skm_caller *caller, const char *name)

@@ -386,7 +386,7 @@ static rpc_code sign_now(skm_service *service, const rpc_call *call,
     const skm_caller caller = skm_caller_of(call);
     skm_purpose purpose;
     return skm_purpose_of(request->purpose, &purpose)
-               ? skm_sign(service->state, &caller, purpose, request->kid,
+               ? skm_sign(service->state, &caller, request->val_service, purpose, request->kid,
                      rpc_bytes_of(request->message.data, request->message.len), ret->kid,
                      ret->signature, ret_more, reterr)
                : skm_no_purpose(reterr);

@@ -206,14 +206,16 @@ typedef struct skm_announce {
     skm_purpose purpose;
 } skm_announce;
 
-/** Signs with a key that does not leave: kid "" = the one that signs now. Waits for nothing but,
+/** Signs with a key of service that does not leave: kid "" = the one that signs now; service "" =
+ *  the caller's only one, or that of its services which has kid. Waits for nothing but,
  *  the first time, for the key to be unsealed. *ret_more is always set: needed, for a call of
  *  skm_signatures_announce(), which waits, while others go on signing.
  *  ABORTED: nothing was signed, that call is needed first. PERMISSION_DENIED as
- *  skm_keys_release(), and for a service that is not delegated; FAILED_PRECONDITION: that key does
- *  not sign now. */
-RPC_MUST_USE rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpose,
-    const char *kid, rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1],
+ *  skm_keys_release(), and for a service that is not delegated; INVALID_ARGUMENT: the caller has
+ *  several, and neither service nor kid says which; FAILED_PRECONDITION: that key does not sign
+ *  now. */
+RPC_MUST_USE rpc_code skm_sign(skm_state *state, const skm_caller *caller, const char *service,
+    skm_purpose purpose, const char *kid, rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1],
     uint8_t ret_signature[SKM_SIGNATURE_BYTES], skm_announce *ret_more, rpc_status *reterr);
 
 /** Lets a key make further signatures once fn has told the audit trail that it may have made up_to

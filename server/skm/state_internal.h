@@ -190,6 +190,10 @@ skm__service *skm__service_find(const skm_state *state, const char *name);
 /** Under lock for reading: the caller's service with that name, or its only one; NULL. */
 const skm__member *skm__member_find(
     const skm_state *state, const skm_caller *caller, const char *service);
+/** Under lock for reading, of a caller by lists of names: among its services the one that has a key
+ *  with that kid; NULL. *ret_several: it has several services. */
+const skm__member *skm__member_by_kid(const skm_state *state, const skm_caller *caller,
+    skm_purpose purpose, const char *kid, bool *ret_several);
 /** Has the caller a certificate that the enrolment names, and, where it is a VAL server's, a token
  * of its client? */
 bool skm__may_use(const skm_caller *caller, const skm__enrolment *enrolment);

@@ -210,22 +210,35 @@ static rpc_code sign(skm_state *state, const skm__set *set, const char *kid, rpc
     return RPC_OK;
 }
 
-rpc_code skm_sign(skm_state *state, const skm_caller *caller, skm_purpose purpose, const char *kid,
-    rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1], uint8_t ret_signature[SKM_SIGNATURE_BYTES],
-    skm_announce *ret_more, rpc_status *reterr)
+/* Under lock for reading. */
+static rpc_code find_own_set(const skm_state *state, const skm_caller *caller, const char *service,
+    skm_purpose purpose, const char *kid, const skm__set **ret, rpc_status *reterr)
+{
+    bool several = false;
+    const skm__member *member = skm__member_find(state, caller, service);
+    if (!member && !service[0])
+        member = skm__member_by_kid(state, caller, purpose, kid, &several);
+    if (!member && several)
+        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+            "val_service: this certificate is enrolled with several VAL services; name the one "
+            "whose key is to sign");
+    *ret = member && member->service->policy.delegated ? member->service->sets[purpose] : NULL;
+    return *ret ? RPC_OK : skm_not_for_you(reterr);
+}
+
+rpc_code skm_sign(skm_state *state, const skm_caller *caller, const char *service,
+    skm_purpose purpose, const char *kid, rpc_bytes message, char ret_kid[TRUST_KID_MAX + 1],
+    uint8_t ret_signature[SKM_SIGNATURE_BYTES], skm_announce *ret_more, rpc_status *reterr)
 {
     ret_more->needed = false;
     if (message.size == 0 || message.size > SKM_SIGN_BYTES_MAX)
         return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
             "message: must have 1 to %u bytes; sign a digest of more", SKM_SIGN_BYTES_MAX);
     pthread_rwlock_rdlock(&state->lock);
-    const skm__member *member = skm__member_find(state, caller, "");
-    const skm__set *set = member && member->service->policy.delegated
-                              ? member->service->sets[purpose]
-                              : NULL;
-    const rpc_code code = set ? sign(state, set, kid, message, ret_kid, ret_signature, ret_more,
-                                    reterr)
-                              : skm_not_for_you(reterr);
+    const skm__set *set = NULL;
+    rpc_code code = find_own_set(state, caller, service, purpose, kid, &set, reterr);
+    if (code == RPC_OK)
+        code = sign(state, set, kid, message, ret_kid, ret_signature, ret_more, reterr);
     pthread_rwlock_unlock(&state->lock);
     return code;
 }

@@ -415,6 +415,7 @@ static rpc_code ask_signature(skmc *s, const char *kid, rpc_bytes message, rpc_a
 {
     Skms__V1__SignRequest request = SKMS__V1__SIGN_REQUEST__INIT;
     ProtobufCMessage *answer = NULL;
+    request.val_service = s->val_service;
     request.purpose = skmc__wire_purpose(s->options.purpose);
     request.kid = (char *)(uintptr_t)kid;
     request.message = (ProtobufCBinaryData){message.size, (uint8_t *)(uintptr_t)message.data};

@@ -333,6 +333,13 @@ class Provisioned(Case):
         wait_until("the SKM-S", lambda: dacm.metric("skmc_connected") == 1)
         self.stored(dacm)
 
+    def test_delegated_keys_sign_for_a_certificate_of_several_services(self):
+        dacm = self.dacm({"delegated": True})
+        self.skms.add("https://another.example", delegated=True)
+        client = keyserver.Client(self.skms, dacm.NAME)
+        client.enrol(self.skms.token(dacm.NAME, "https://another.example"))
+        self.assertEqual(self.kid(dacm, self.stored(dacm)), dacm.active())
+
     def test_revoked_enrolment_of_delegated_keys_is_told_and_a_new_token_mends_it(self):
         dacm = self.dacm({"delegated": True})
         self.stored(dacm)

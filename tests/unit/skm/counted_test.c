@@ -48,7 +48,7 @@ static rpc_code sign(known *k, trail *t)
     skm_announce more;
     const skm_caller caller = known_caller(SAN);
     for (;;) {
-        const rpc_code code = skm_sign(k->state, &caller, SKM_FOR_TOKENS, "",
+        const rpc_code code = skm_sign(k->state, &caller, "", SKM_FOR_TOKENS, "",
             rpc_bytes_str("input"), kid, signature, &more, &status);
         if (code != RPC_OK && code != RPC_ABORTED)
             return code;

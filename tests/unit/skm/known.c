@@ -131,10 +131,16 @@ static rpc_code announced(void *ctx, const skm_announce *what, uint64_t up_to, r
 rpc_code known_sign(known *k, const skm_caller *caller, const char *kid,
     char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr)
 {
+    return known_sign_of(k, caller, "", kid, ret_kid, reterr);
+}
+
+rpc_code known_sign_of(known *k, const skm_caller *caller, const char *service, const char *kid,
+    char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr)
+{
     uint8_t signature[SKM_SIGNATURE_BYTES];
     skm_announce more;
     for (;;) {
-        const rpc_code code = skm_sign(k->state, caller, SKM_FOR_TOKENS, kid,
+        const rpc_code code = skm_sign(k->state, caller, service, SKM_FOR_TOKENS, kid,
             rpc_bytes_str("input"), ret_kid, signature, &more, reterr);
         if (more.needed)
             assert_int_equal(

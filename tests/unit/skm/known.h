@@ -54,6 +54,9 @@ skm_caller known_caller(const char *san);
 /** skm_sign() of a tokens' key ("" = the one that signs), with what has to be announced before. */
 rpc_code known_sign(known *k, const skm_caller *caller, const char *kid,
     char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr);
+/** The same for a caller of several services ("" = as known_sign()). */
+rpc_code known_sign_of(known *k, const skm_caller *caller, const char *service, const char *kid,
+    char ret_kid[TRUST_KID_MAX + 1], rpc_status *reterr);
 
 /** Of one set: kids by state, as many as there are. */
 typedef struct known_keys {

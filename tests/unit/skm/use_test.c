@@ -77,6 +77,60 @@ TEST(caller_of_two_services_says_which)
     known_close(&k);
 }
 
+TEST(caller_of_several_services_signs_with_the_one_that_service_or_kid_says)
+{
+    known k;
+    rpc_status status = {0};
+    char kid[TRUST_KID_MAX + 1] = "";
+    known_open(&k);
+    known_add(&k, "a", true);
+    known_add(&k, "b", true);
+    known_add(&k, "c", false);
+    known_add(&k, "d", true);
+    (void)enrolled(&k, "a", SAN);
+    (void)enrolled(&k, "b", SAN);
+    (void)enrolled(&k, "c", SAN);
+    const known_keys a = known_list(&k, "a", SKM_FOR_TOKENS),
+                     b = known_list(&k, "b", SKM_FOR_TOKENS),
+                     c = known_list(&k, "c", SKM_FOR_TOKENS),
+                     d = known_list(&k, "d", SKM_FOR_TOKENS);
+    const char *of_a = a.kid[known_one(&a, SKM_ACTIVE)], *of_b = b.kid[known_one(&b, SKM_ACTIVE)];
+    const char *of_c = c.kid[known_one(&c, SKM_ACTIVE)], *of_d = d.kid[known_one(&d, SKM_ACTIVE)];
+    const skm_caller caller = known_caller(SAN);
+    REFUSED(known_sign(&k, &caller, "", kid, &status), RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "val_service: "));
+    OK(known_sign_of(&k, &caller, "a", "", kid, &status));
+    assert_string_equal(kid, of_a);
+    OK(known_sign_of(&k, &caller, "b", of_b, kid, &status));
+    assert_string_equal(kid, of_b);
+    OK(known_sign(&k, &caller, of_a, kid, &status)); /* the kid says whose */
+    assert_string_equal(kid, of_a);
+    OK(known_sign(&k, &caller, of_b, kid, &status));
+    assert_string_equal(kid, of_b);
+    /* both are said, and not of one service */
+    REFUSED(known_sign_of(&k, &caller, "a", of_b, kid, &status), RPC_FAILED_PRECONDITION);
+    /* nobody else's, none that is not delegated, none that there is not */
+    REFUSED(known_sign_of(&k, &caller, "d", "", kid, &status), RPC_PERMISSION_DENIED);
+    REFUSED(known_sign_of(&k, &caller, "d", of_d, kid, &status), RPC_PERMISSION_DENIED);
+    REFUSED(known_sign_of(&k, &caller, "e", "", kid, &status), RPC_PERMISSION_DENIED);
+    REFUSED(known_sign_of(&k, &caller, "c", "", kid, &status), RPC_PERMISSION_DENIED);
+    REFUSED(known_sign(&k, &caller, of_c, kid, &status), RPC_PERMISSION_DENIED);
+    REFUSED(known_sign(&k, &caller, of_d, kid, &status), RPC_INVALID_ARGUMENT);
+    REFUSED(known_sign(&k, &caller, "no such kid", kid, &status), RPC_INVALID_ARGUMENT);
+    const skm_caller stranger = known_caller("stranger.example");
+    REFUSED(known_sign_of(&k, &stranger, "a", "", kid, &status), RPC_PERMISSION_DENIED);
+    REFUSED(known_sign(&k, &stranger, of_a, kid, &status), RPC_PERMISSION_DENIED);
+    /* with one service left nothing need be said */
+    const skm_caller again = known_caller(SAN);
+    OK(skm_enrolment_revoke(k.state, "b", SAN, INT64_MAX, &status));
+    OK(skm_enrolment_revoke(k.state, "c", SAN, INT64_MAX, &status));
+    OK(known_sign(&k, &again, "", kid, &status));
+    assert_string_equal(kid, of_a);
+    REFUSED(known_sign(&k, &again, of_b, kid, &status), RPC_FAILED_PRECONDITION);
+    REFUSED(known_sign_of(&k, &again, "b", of_b, kid, &status), RPC_PERMISSION_DENIED);
+    known_close(&k);
+}
+
 /* ---- threads -----------------------------------------------------------------------------------
  */
 
