@@ -2,10 +2,13 @@
 """Rows of media adaptation."""
 import dataclasses
 import json
+import os
 import pathlib
 import statistics
+import struct
 import subprocess
 import sys
+import zlib
 
 import load
 from row import BoundRow, Row
@@ -18,9 +21,10 @@ HOSTILE = 50
 
 def jobs(servers, quick):
     """(µs a job, what else is to be told)"""
-    rounds = [json.loads(load.run("media jobs", [
-        servers.build / "bench" / "media_jobs", servers.bin / "dacm-media", 200 if quick else 1000]))
-        for _ in range(ROUNDS_QUICK if quick else ROUNDS)]
+    program = [servers.build / "bench" / "media_jobs", servers.bin / "dacm-media",
+               200 if quick else 1000]
+    rounds = [json.loads(load.run("media jobs", program))
+              for _ in range(ROUNDS_QUICK if quick else ROUNDS)]
     figures = [one["us_per_job"] for one in rounds]
     return statistics.median(figures), {
         "child_cpu_us": statistics.median(one["child_cpu_us"] for one in rounds),
@@ -36,18 +40,48 @@ def download_p99_us(servers, quick):
         2 if quick else 7]))["p99_us"]
 
 
+ATTACKERS = [f"msisdn-49155{i:07d}" for i in range(5)]
+
+
+def bomb(file):
+    """64 Mpx, all there are allowed to be, in a few hundred kilobytes."""
+    side = 8192
+    packer = zlib.compressobj(1)
+    data = b"".join([packer.compress(bytes(1 + 4 * side)) for _ in range(side)] + [packer.flush()])
+    with open(file, "wb") as out:
+        out.write(b"\x89PNG\r\n\x1a\n")
+        for kind, body in ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)),
+                           (b"IDAT", data), (b"IEND", b"")):
+            out.write(struct.pack(">I", len(body)) + kind + body
+                      + struct.pack(">I", zlib.crc32(kind + body)))
+
+
+def attacks(servers):
+    """What siege of dacmd's adaptations is told: HOSTILE requests of five users."""
+    picture, broken = servers.dir / "bomb.png", servers.dir / "broken.glb"
+    bomb(picture)
+    make_avatar(broken, "times-fall")
+    kinds = [("triangles", real_avatar()), ("picture", picture), ("broken", broken)]
+    asks = []
+    for kind, file in kinds:
+        asset = stored(servers, file)
+        servers.cli("allow", asset, *ATTACKERS, "--as", servers.user)
+        tokens = [servers.fresh_token(user, asset).read_text() for user in ATTACKERS]
+        asks += [{"user": user, "asset": asset, "token": token, "kind": kind}
+                 for user, token in zip(ATTACKERS, tokens)]
+    return {"target": servers.targets["dacmd"], "ca": str(servers.ca),
+            "asks": [asks[i % len(asks)] for i in range(HOSTILE)]}
+
+
 @dataclasses.dataclass(frozen=True)
-class HostileRow(Row):
-    """Downloads with hostile adaptations on the same machine and without, by turns."""
+class BesideRow(Row):
+    """Downloads with hostile adaptations beside them and without, by turns."""
 
     def run(self, servers, rounds, quick):
         beside, alone, told = [], [], {}
         for _ in range(rounds):
             alone.append(download_p99_us(servers, quick))
-            siege = subprocess.Popen(
-                [servers.build / "bench" / "media_siege",
-                 servers.build / "tests" / "media-misbehaves", str(HOSTILE)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            siege = self.measure(servers)
             if siege.stdout.readline().strip() != "standing":
                 sys.exit("bench: the hostile adaptations do not run")
             beside.append(download_p99_us(servers, quick))
@@ -59,7 +93,35 @@ class HostileRow(Row):
         return result
 
 
+def pool_siege(servers):
+    return subprocess.Popen(
+        [servers.build / "bench" / "media_siege", servers.build / "tests" / "media-misbehaves",
+         str(HOSTILE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def dacmd_siege(servers):
+    siege = subprocess.Popen([sys.executable, SOURCE / "bench" / "adaptations_siege.py"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    siege.stdin.write(json.dumps(attacks(servers)) + "\n")
+    siege.stdin.flush()
+    return siege
+
+
 VARIANT = b"\x08\x01"  # Recipe: preset low
+
+
+def real_avatar():
+    """A VALID avatar of 2 MB, 58,724 triangles."""
+    folder = os.environ.get("DACM_TEST_DATA", SOURCE.parent / "shared" / "data")
+    file = pathlib.Path(folder) / "avatars" / "valid-white-m-1-casual.glb"
+    if not file.exists():
+        sys.exit(f"bench: no '{file}'; set DACM_TEST_DATA to the folder with real avatars")
+    return file
+
+
+def make_avatar(file, kind):
+    load.run("make-avatar", ["/usr/bin/python3", SOURCE / "tests" / "data" / "make-avatar",
+                             "--kind", kind, "--seed", 1, "-o", file])
 
 
 def stored(servers, file):
@@ -75,11 +137,9 @@ class Pair:
     size: int
 
     @classmethod
-    def of(cls, servers):
-        drawn, variant = servers.dir / "avatar.glb", servers.dir / "variant.glb"
-        load.run("make-avatar", ["/usr/bin/python3", SOURCE / "tests" / "data" / "make-avatar",
-                                 "--kind", "humanoid", "--seed", 1, "-o", drawn])
-        source = stored(servers, drawn)
+    def of(cls, servers, file):
+        variant = servers.dir / "variant.glb"
+        source = stored(servers, file)
         servers.cli("get", source, "--as", servers.user, "--preset", "low", "-o", variant)
         return cls(source, stored(servers, variant), pathlib.Path(variant).stat().st_size)
 
@@ -107,7 +167,8 @@ class CachedRow(Row):
     CPU or wall time of one, whichever compares worse."""
 
     def run(self, servers, rounds, quick):
-        pair, count = Pair.of(servers), 20_000 if quick else 50_000
+        file, count = self.measure(servers, quick)
+        pair = Pair.of(servers, file)
         kept, plain = [], []
         for i in range(3 * rounds):  # the median of few would be noise's
             turns = [(kept, pair.source, VARIANT), (plain, pair.copy, None)]
@@ -127,15 +188,54 @@ class CachedRow(Row):
             "wall_ratio": wall["ratio"], "wall_spread": wall["spread"]})
 
 
+def avatar_of_people(_, quick):
+    return real_avatar(), 1_000 if quick else 4_000
+
+
+def avatar_of_boxes(servers, quick):
+    file = servers.dir / "avatar.glb"
+    make_avatar(file, "humanoid")
+    return file, 20_000 if quick else 50_000
+
+
+def cold_ms(servers, quick):
+    """(ms from the request to the last byte, what else is to be told); each of a recipe of its
+    own, so that none is kept."""
+    asset = stored(servers, real_avatar())
+    body, took = servers.dir / "cold", []
+    for i in range(5 if quick else 20):
+        recipe = VARIANT + bytes([6 << 3, 60 + i])  # and a texture_quality
+        body.write_bytes(load.grpc_request((1, asset), (2, servers.user), (4, recipe.decode())))
+        done = load.parse_h2load(load.run("h2load", [
+            "h2load", "-n", 1, "-c", 1, "-t", 1, "-w", 23, "-W", 24, "-d", body,
+            "-H", "content-type: application/grpc", "-H", "te: trailers", "-H",
+            "dacm-token: " + servers.fresh_token(asset=asset).read_text(),
+            f"https://{servers.targets['dacmd']}/dacm.v1.DigitalAssets/Download"]))
+        if done["bytes"] < 100_000:
+            sys.exit(f"bench: a cold variant came with {done['bytes']} bytes")
+        took.append(done["seconds"] * 1e3)
+    return statistics.median(took), {"lowest": min(took), "highest": max(took), "of": len(took)}
+
+
 ROWS = [
-    CachedRow("cached-variant", "one download of a kept variant against one of an asset with the "
-              "same bytes, same client, 1 connection, 4 in flight; CPU time of dacmd or wall time, "
-              "whichever compares worse", "us", "unadapted", 0.95, False, None),
+    CachedRow("cached-variant", "one download of a kept variant (low, of a VALID avatar of 2 MB) "
+              "against one of an asset with the same bytes, same client, 1 connection, 4 in "
+              "flight; CPU time of dacmd or wall time, whichever compares worse", "us",
+              "unadapted", 0.95, False, avatar_of_people),
+    CachedRow("cached-variant-13k", "the same with a variant of 13 kB, which tells what the way of "
+              "a recipe costs", "us", "unadapted", None, False, avatar_of_boxes),
+    BoundRow("cold-variant", "the first download of a variant (low, of a VALID avatar of 2 MB), "
+             "from the request to the last byte; one core adapts", "ms", "bound", 1.0, False,
+             cold_ms, "dacmd", 1000.0),
     BoundRow("media-job", "a file with one node inspected in a sandboxed process of its own, one "
              "after the other, from the asking to the answer", "us", "bound", 1.0, False, jobs,
              "dacm-media", 1000.0),
-    HostileRow("beside-hostile-adaptations", "p99 of downloads of 100 KB, 1 connection, 1 in "
-               f"flight, beside {HOSTILE} adaptations that loop, burst, crash and lie (half of the "
-               "processors, as by default), against the same without them", "us",
-               "no adaptations", round(1 / 1.5, 3), False, None),
+    BesideRow("beside-hostile-recipes", "p99 of downloads of 100 KB, 1 connection, 1 in flight, "
+              f"while five users have the same dacmd adapt {HOSTILE} things at once that are slow, "
+              "huge or broken, each with a recipe of its own, against the same without them", "us",
+              "no adaptations", round(1 / 1.5, 3), False, dacmd_siege),
+    BesideRow("beside-hostile-adaptations", "p99 of downloads of 100 KB, 1 connection, 1 in "
+              f"flight, beside {HOSTILE} adaptations that loop, burst, crash and lie (half of the "
+              "processors, as by default), against the same without them", "us",
+              "no adaptations", round(1 / 1.5, 3), False, pool_siege),
 ]
