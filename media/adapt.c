@@ -96,6 +96,16 @@ static rpc_code check_licence(const media__gltf *gltf, rpc_status *reterr)
                                 licence.why);
 }
 
+/* KTX2 is not read here, and stays. */
+static void say_of_textures(const media_recipe *recipe, media_result *ret)
+{
+    const size_t said = strlen(ret->why);
+    if (recipe->texture_size_limit && ret->figures.texture_size > recipe->texture_size_limit)
+        snprintf(ret->why + said, sizeof ret->why - said,
+            "%stextures of %u px are of a kind that is carried through", said ? "; " : "",
+            ret->figures.texture_size);
+}
+
 static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan *p,
     media_result *ret, rpc_status *reterr)
 {
@@ -116,6 +126,8 @@ static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan
     media__gltf_done(&gltf);
     if (code == RPC_OK)
         code = media_inspect(rpc_bytes_of(ret->bytes, ret->size), &ret->figures, reterr);
+    if (code == RPC_OK)
+        say_of_textures(recipe, ret);
     return code;
 }
 
