@@ -4,10 +4,12 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import statistics
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import load
@@ -73,6 +75,12 @@ def attacks(servers):
             "asks": [asks[i % len(asks)] for i in range(HOSTILE)]}
 
 
+def wait_idle(servers):
+    """What a siege had begun ends by itself; it is not to run beside the next round alone."""
+    while re.search(r"^dacm_adaptations_(running|queued) [1-9]", servers.metrics(), re.M):
+        time.sleep(0.1)
+
+
 @dataclasses.dataclass(frozen=True)
 class BesideRow(Row):
     """Downloads with hostile adaptations beside them and without, by turns."""
@@ -86,6 +94,7 @@ class BesideRow(Row):
                 sys.exit("bench: the hostile adaptations do not run")
             beside.append(download_p99_us(servers, quick))
             told = json.loads(siege.communicate("\n")[0])
+            wait_idle(servers)
         ratios = [without / under for without, under in zip(alone, beside)]
         result = self.result(statistics.median(beside), statistics.median(alone),
                              statistics.median(ratios), ratios)
@@ -144,19 +153,25 @@ class Pair:
         return cls(source, stored(servers, variant), pathlib.Path(variant).stat().st_size)
 
 
-def cost_of_download(servers, asset, size, recipe, count):
-    """(CPU µs of dacmd, wall µs) of each download, by a client that is nobody's."""
+def downloads(servers, asset, recipe, count, inflight, least):
+    """What h2load says of so many downloads on one connection, each of least bytes."""
     body = servers.dir / "request"
     body.write_bytes(load.grpc_request((1, asset), (2, servers.user),
                                        *(((4, recipe.decode()),) if recipe else ())))
-    before = servers.dacmd.cpu_seconds()
     done = load.parse_h2load(load.run("h2load", [
-        "h2load", "-n", count, "-c", 1, "-m", 4, "-t", 1, "-w", 23, "-W", 24, "-d", body,
+        "h2load", "-n", count, "-c", 1, "-m", inflight, "-t", 1, "-w", 23, "-W", 24, "-d", body,
         "-H", "content-type: application/grpc", "-H", "te: trailers", "-H",
         "dacm-token: " + servers.fresh_token(asset=asset).read_text(),
         f"https://{servers.targets['dacmd']}/dacm.v1.DigitalAssets/Download"]))
-    if done["bytes"] < count * size:
-        sys.exit(f"bench: {done['bytes']} bytes came for {count} downloads of {size}")
+    if done["bytes"] < count * least:
+        sys.exit(f"bench: {done['bytes']} bytes came for {count} downloads of {least}")
+    return done
+
+
+def cost_of_download(servers, asset, size, recipe, count):
+    """(CPU µs of dacmd, wall µs) of each download."""
+    before = servers.dacmd.cpu_seconds()
+    done = downloads(servers, asset, recipe, count, 4, size)
     cpu = servers.dacmd.cpu_seconds() - before
     return cpu / count * 1e6, done["seconds"] / count * 1e6
 
@@ -201,19 +216,10 @@ def avatar_of_boxes(servers, quick):
 def cold_ms(servers, quick):
     """(ms from the request to the last byte, what else is to be told); each of a recipe of its
     own, so that none is kept."""
-    asset = stored(servers, real_avatar())
-    body, took = servers.dir / "cold", []
+    asset, took = stored(servers, real_avatar()), []
     for i in range(5 if quick else 20):
         recipe = VARIANT + bytes([6 << 3, 60 + i])  # and a texture_quality
-        body.write_bytes(load.grpc_request((1, asset), (2, servers.user), (4, recipe.decode())))
-        done = load.parse_h2load(load.run("h2load", [
-            "h2load", "-n", 1, "-c", 1, "-t", 1, "-w", 23, "-W", 24, "-d", body,
-            "-H", "content-type: application/grpc", "-H", "te: trailers", "-H",
-            "dacm-token: " + servers.fresh_token(asset=asset).read_text(),
-            f"https://{servers.targets['dacmd']}/dacm.v1.DigitalAssets/Download"]))
-        if done["bytes"] < 100_000:
-            sys.exit(f"bench: a cold variant came with {done['bytes']} bytes")
-        took.append(done["seconds"] * 1e3)
+        took.append(1e3 * downloads(servers, asset, recipe, 1, 1, 100_000)["seconds"])
     return statistics.median(took), {"lowest": min(took), "highest": max(took), "of": len(took)}
 
 

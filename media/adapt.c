@@ -216,10 +216,10 @@ static rpc_code adapt_gltf(
             "media: mesh_compression: the client does not name " MEDIA__MESHOPT
             " in accept.extensions");
     if (recipe->quantization != MEDIA_QUANTIZATION_KEEP && recipe->accepts_some &&
-        !media__names_have(&recipe->accept_extensions, "KHR_mesh_quantization"))
+        !media__names_have(&recipe->accept_extensions, MEDIA__MESH_QUANTIZATION))
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-            "media: quantization: the client does not name KHR_mesh_quantization in "
-            "accept.extensions");
+            "media: quantization: the client does not name " MEDIA__MESH_QUANTIZATION
+            " in accept.extensions");
     ret->triangles_asked = p.triangles;
     (void)rpc_text_copy(ret->media_type, sizeof ret->media_type, "model/gltf-binary");
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {

@@ -7,6 +7,7 @@
 #include "gltf.h"
 
 #define MEDIA__MESHOPT           "EXT_meshopt_compression"
+#define MEDIA__MESH_QUANTIZATION "KHR_mesh_quantization"
 #define MEDIA__ELEMENT_BYTES_MAX (256u << 20) /* of one accessor, decoded */
 
 enum {
@@ -18,6 +19,12 @@ enum {
     MEDIA__FLOAT = 5126,
 };
 
+/** Targets of views: vertices, indices of them. */
+enum {
+    MEDIA__ARRAY_BUFFER = 34962,
+    MEDIA__ELEMENT_ARRAY_BUFFER = 34963,
+};
+
 typedef struct media__layout {
     int component_type;
     size_t component_bytes, components, rows; /* rows of a matrix's column, else components */
@@ -26,6 +33,11 @@ typedef struct media__layout {
 } media__layout;
 
 size_t media__component_bytes(int component_type);
+/** Are there elements of it here? Else they are zeros, or in an extension (Draco). */
+static inline bool media__has_elements(const json_t *accessor)
+{
+    return json_object_get(accessor, "bufferView") || json_object_get(accessor, "sparse");
+}
 /** Of an accessor that the schema has passed. */
 void media__accessor_layout(const json_t *accessor, media__layout *ret);
 /** The place of word in words, or -1 (also for NULL). */

@@ -38,6 +38,22 @@ typedef struct media__simplified {
 rpc_code media__gltf_simplify(
     media__gltf *gltf, uint64_t asked, media__simplified *ret, rpc_status *reterr);
 
+/* ---- gltf_animations.c ---- */
+
+typedef bool media__stays_fn(void *ctx, json_t *channel);
+/** Channels of an animation that stays() denies go. */
+rpc_code media__animation_keep_channels(
+    json_t *animation, media__stays_fn *stays, void *ctx, rpc_status *reterr);
+/** The same of all, with the samplers that no channel has then, and animations that have no channel
+ *  left. */
+rpc_code media__gltf_keep_channels(
+    media__gltf *gltf, media__stays_fn *stays, void *ctx, rpc_status *reterr);
+
+/** Samplers of an animation that are equal become one; those that no channel has go. */
+rpc_code media__animation_merge_samplers(json_t *animation, rpc_status *reterr);
+/** The same of all. */
+rpc_code media__gltf_merge_samplers(media__gltf *gltf, rpc_status *reterr);
+
 /* ---- gltf_quantize.c, gltf_quantize_meshes.c, gltf_quantize_animations.c ---- */
 
 /** Rounds numbers of meshes and animations as recipe.quantization `standard` says, and leaves out
@@ -45,9 +61,6 @@ rpc_code media__gltf_simplify(
  *  rounded already, or is an extension's, stays exact. No node, skin or material changes.
  *  packed  it will be compressed by EXT_meshopt_compression */
 rpc_code media__gltf_quantize(media__gltf *gltf, bool packed, rpc_status *reterr);
-
-/** Samplers of an animation that are equal become one; those that no channel has go. */
-rpc_code media__gltf_merge_samplers(media__gltf *gltf, rpc_status *reterr);
 
 /* ---- gltf_sparse.c ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Animations by name, and their samplers. Nothing else in a document names an animation by its
- * index. */
+/* Animations by name, their channels and samplers. Nothing else in a document names an animation by
+ * its index. */
 #include "gltf_adapt.h"
 #include "gltf_get.h"
 
@@ -97,18 +97,59 @@ static rpc_code merge(json_t *animation, place *places, size_t *numbers, rpc_sta
     return failed ? media__no_memory(reterr) : RPC_OK;
 }
 
+rpc_code media__animation_merge_samplers(json_t *animation, rpc_status *reterr)
+{
+    const size_t count = json_array_size(json_object_get(animation, "samplers"));
+    place *places = calloc(count + 1, sizeof *places);
+    size_t *numbers = calloc(count + 1, sizeof *numbers);
+    const rpc_code code = places && numbers ? merge(animation, places, numbers, reterr)
+                                            : media__no_memory(reterr);
+    free(places);
+    free(numbers);
+    return code;
+}
+
 rpc_code media__gltf_merge_samplers(media__gltf *gltf, rpc_status *reterr)
 {
     rpc_code code = RPC_OK;
-    for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "animations"); i++) {
-        json_t *animation = media__gltf_entry(gltf, "animations", i);
-        const size_t count = json_array_size(json_object_get(animation, "samplers"));
-        place *places = calloc(count + 1, sizeof *places);
-        size_t *numbers = calloc(count + 1, sizeof *numbers);
-        code = places && numbers ? merge(animation, places, numbers, reterr)
-                                 : media__no_memory(reterr);
-        free(places);
-        free(numbers);
+    for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "animations"); i++)
+        code = media__animation_merge_samplers(media__gltf_entry(gltf, "animations", i), reterr);
+    return code;
+}
+
+/* ---- channels -------------------------------------------------------------------------------- */
+
+rpc_code media__animation_keep_channels(
+    json_t *animation, media__stays_fn *stays, void *ctx, rpc_status *reterr)
+{
+    const json_t *channels = json_object_get(animation, "channels");
+    json_t *kept = json_array();
+    int failed = 0;
+    for (size_t i = 0; i < json_array_size(channels); i++) {
+        json_t *channel = json_array_get(channels, i);
+        if (stays(ctx, channel))
+            failed |= json_array_append(kept, channel);
     }
+    failed |= json_object_set_new(animation, "channels", kept);
+    return failed ? media__no_memory(reterr) : RPC_OK;
+}
+
+rpc_code media__gltf_keep_channels(
+    media__gltf *gltf, media__stays_fn *stays, void *ctx, rpc_status *reterr)
+{
+    json_t *animations = json_object_get(gltf->json, "animations");
+    rpc_code code = RPC_OK;
+    for (size_t i = json_array_size(animations); code == RPC_OK && i-- > 0;) {
+        json_t *animation = json_array_get(animations, i);
+        const size_t before = json_array_size(json_object_get(animation, "channels"));
+        code = media__animation_keep_channels(animation, stays, ctx, reterr);
+        const size_t left = json_array_size(json_object_get(animation, "channels"));
+        if (code == RPC_OK && left > 0 && left < before)
+            code = media__animation_merge_samplers(animation, reterr);
+        else if (code == RPC_OK && left == 0)
+            json_array_remove(animations, i);
+    }
+    if (animations && json_array_size(animations) == 0)
+        json_object_del(gltf->json, "animations");
     return code;
 }

@@ -162,7 +162,7 @@ static rpc_code check_accessor(walk *w, size_t index)
     const json_t *accessor = media__gltf_entry(w->gltf, "accessors", index);
     media__layout layout;
     media__accessor_layout(accessor, &layout);
-    if (!json_object_get(accessor, "bufferView") && !json_object_get(accessor, "sparse"))
+    if (!media__has_elements(accessor))
         return RPC_OK; /* zeros, or of an extension's data */
     snprintf(w->place, sizeof w->place, "/accessors/%zu", index);
     const size_t size = media__get_index(accessor, "count") * layout.bytes;

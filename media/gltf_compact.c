@@ -5,9 +5,6 @@
 #include <meshoptimizer.h>
 #include <stdlib.h>
 
-#define INDICES  34963
-#define VERTICES 34962
-
 typedef struct compact {
     media__gltf *gltf;
     const media__vertex_set *set;
@@ -43,7 +40,8 @@ static rpc_code gather(const compact *c, size_t accessor, size_t *ret)
         free(kept);
         return code;
     }
-    return media__accessor_replace(c->gltf, *ret, kept, c->kept_count, VERTICES, c->reterr);
+    return media__accessor_replace(
+        c->gltf, *ret, kept, c->kept_count, MEDIA__ARRAY_BUFFER, c->reterr);
 }
 
 /* Other primitives may have the accessor too: they keep what they had. */
@@ -97,7 +95,7 @@ static rpc_code put_indices(compact *c, media__piece *piece)
     json_object_del(entry, "max");
     json_object_del(piece->json, "mode");
     return media__accessor_replace(
-        c->gltf, accessor, elements, piece->index_count, INDICES, c->reterr);
+        c->gltf, accessor, elements, piece->index_count, MEDIA__ELEMENT_ARRAY_BUFFER, c->reterr);
 }
 
 /* ---- order ----------------------------------------------------------------------------------- */

@@ -53,7 +53,7 @@ void media__gltf_drop_extension(media__gltf *gltf, const char *name);
 rpc_code media__json_need_extension(json_t *document, const char *name, rpc_status *reterr);
 
 /** Adds bytes (malloc(); taken also when this fails) as a view.
- *  stride  0: none.  target  34962, 34963 or 0: not said. */
+ *  stride  0: none.  target  of them; 0: not said. */
 rpc_code media__gltf_add_view(media__gltf *gltf, uint8_t *bytes, size_t size, size_t stride,
     int target, size_t *ret_view, rpc_status *reterr);
 

@@ -345,7 +345,8 @@ static rpc_code set_bounds(json_t *accessor, const uint8_t *elements, size_t cou
 /* Vertex attributes lie at multiples of four; the elements in between are padded. */
 static size_t stride_of(const media__layout *layout, int target)
 {
-    return target == 34962 && layout->bytes % 4 != 0 ? (layout->bytes + 3) / 4 * 4 : 0;
+    return target == MEDIA__ARRAY_BUFFER && layout->bytes % 4 != 0 ? (layout->bytes + 3) / 4 * 4
+                                                                   : 0;
 }
 
 uint8_t *media__spread(const uint8_t *elements, size_t count, size_t size, size_t stride)

@@ -325,7 +325,9 @@ static rpc_code add_views(gathering *g)
         group *of = &g->groups[i];
         const bool indices = of->use == TRIANGLES || of->use == INDICES;
         const bool vertices = of_vertices(of->use);
-        const int target = vertices ? 34962 : indices ? 34963 : 0;
+        const int target = vertices  ? MEDIA__ARRAY_BUFFER
+                           : indices ? MEDIA__ELEMENT_ARRAY_BUFFER
+                                     : 0;
         code = media__gltf_add_view(g->gltf, RPC_TAKE(of->data), of->size,
             vertices ? of->stride : 0, target, &of->view, g->reterr);
     }

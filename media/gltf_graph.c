@@ -463,7 +463,7 @@ rpc_code media__gltf_check_graph(const media__gltf *gltf, rpc_status *reterr)
     walk w = {.gltf = gltf,
         .root = gltf->json,
         .reterr = reterr,
-        .quantized = media__gltf_uses(gltf->json, "KHR_mesh_quantization")};
+        .quantized = media__gltf_uses(gltf->json, MEDIA__MESH_QUANTIZATION)};
     const size_t nodes = json_array_size(list_of(&w, "nodes"));
     w.parents = malloc((nodes + 1) * sizeof *w.parents);
     w.roots = malloc((nodes + 1) * sizeof *w.roots);

@@ -19,10 +19,8 @@ static void sum_up(const media__image *image, mean *ret)
 {
     double linear[256], sum[CHANNELS] = {0}, weighted[CHANNELS - 1] = {0};
     const size_t count = (size_t)image->width * image->height;
-    for (unsigned i = 0; i < 256; i++) {
-        const double s = i / 255.0;
-        linear[i] = s <= 0.04045 ? s / 12.92 : pow((s + 0.055) / 1.055, 2.4);
-    }
+    for (unsigned i = 0; i < 256; i++)
+        linear[i] = media__srgb_linear(i);
     for (size_t i = 0; i < count; i++) {
         const uint8_t *p = image->pixels + CHANNELS * i;
         const double alpha = p[3] / 255.0;

@@ -285,7 +285,7 @@ static rpc_code filter_animation(const morphs *m, json_t *animation)
             return code;
         changed = true;
     }
-    return changed ? media__gltf_drop_samplers(animation, m->reterr) : RPC_OK;
+    return changed ? media__animation_merge_samplers(animation, m->reterr) : RPC_OK;
 }
 
 /* An animation that moved nothing but targets that went goes too: one without channels is none. */

@@ -17,11 +17,4 @@ bool media__pointer_of(const json_t *channel, const char *list, media__pointer *
 rpc_code media__pointer_set(const media__pointer *pointer, const char *list, size_t index,
     const char *rest, rpc_status *reterr);
 
-/** Removes channels that stays() denies, the samplers that no channel has then, and animations
- *  that have no channel left. */
-rpc_code media__gltf_keep_channels(
-    media__gltf *gltf, bool (*stays)(void *ctx, json_t *channel), void *ctx, rpc_status *reterr);
-/** Samplers of an animation that no channel has go. */
-rpc_code media__gltf_drop_samplers(json_t *animation, rpc_status *reterr);
-
 #endif

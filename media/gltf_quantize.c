@@ -41,29 +41,6 @@ rpc_code media__quantize_put(media__quantizing *q, size_t accessor, void *elemen
     return code;
 }
 
-/* Normals and the like need it, or what the source had already. */
-static bool needs_extension(const media__gltf *gltf)
-{
-    static const char *const integers[] = {"POSITION", "NORMAL", "TANGENT"};
-    for (size_t i = 0; i < media__gltf_count(gltf, "meshes"); i++) {
-        const json_t *list = json_object_get(media__gltf_entry(gltf, "meshes", i), "primitives");
-        for (size_t k = 0; k < json_array_size(list); k++) {
-            const json_t *primitive = json_array_get(list, k);
-            const json_t *targets = json_object_get(primitive, "targets");
-            for (size_t n = 0; n < sizeof integers / sizeof *integers; n++)
-                for (size_t t = 0; t <= json_array_size(targets); t++) {
-                    const json_t *of = t ? json_array_get(targets, t - 1)
-                                         : json_object_get(primitive, "attributes");
-                    const json_t *accessor = media__gltf_entry(
-                        gltf, "accessors", media__get_index(of, integers[n]));
-                    if (accessor && media__get_index(accessor, "componentType") != MEDIA__FLOAT)
-                        return true;
-                }
-        }
-    }
-    return false;
-}
-
 rpc_code media__gltf_quantize(media__gltf *gltf, bool packed, rpc_status *reterr)
 {
     media__quantizing q = {.gltf = gltf,
@@ -74,7 +51,7 @@ rpc_code media__gltf_quantize(media__gltf *gltf, bool packed, rpc_status *reterr
     rpc_code code = q.first ? media__quantize_meshes(&q) : media__no_memory(reterr);
     if (code == RPC_OK)
         code = media__quantize_animations(&q);
-    if (code == RPC_OK && needs_extension(gltf))
+    if (code == RPC_OK && q.needs_extension)
         code = media__json_need_extension(gltf->json, MEDIA__MESH_QUANTIZATION, reterr);
     free(q.first);
     free(q.made);

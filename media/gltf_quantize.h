@@ -5,8 +5,6 @@
 
 #include "gltf_edit.h"
 
-#define MEDIA__MESH_QUANTIZATION "KHR_mesh_quantization"
-
 /** What numbers of an accessor become. */
 typedef enum media__rounded {
     MEDIA__ROUND_GRID,     /* floats that are multiples of step */
@@ -36,9 +34,10 @@ typedef struct media__made_weights {
 typedef struct media__quantizing {
     media__gltf *gltf;
     rpc_status *reterr;
-    bool packed;      /* will be compressed: what filters like, nothing sparse */
-    size_t accessors; /* of the document before */
-    size_t *first;    /* [accessors] of media__made, as next is */
+    bool packed;          /* will be compressed: what filters like, nothing sparse */
+    bool needs_extension; /* there are normals or the like of bytes now */
+    size_t accessors;     /* of the document before */
+    size_t *first;        /* [accessors] of media__made, as next is */
     media__made *made;
     size_t made_count, made_room;
     media__made_weights weights; /* of the primitive before: the next one often shares them */

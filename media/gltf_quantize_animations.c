@@ -434,17 +434,10 @@ static void keep_span(sampler *list, size_t count, span whole)
     carrier->end = whole.end;
 }
 
-static int keep_channels(json_t *animation, const sampler *list)
+static bool is_kept(void *ctx, json_t *channel)
 {
-    const json_t *channels = json_object_get(animation, "channels");
-    json_t *kept = json_array();
-    int failed = 0;
-    for (size_t i = 0; i < json_array_size(channels); i++) {
-        json_t *channel = json_array_get(channels, i);
-        if (list[media__get_index(channel, "sampler")].fate != GONE)
-            failed |= json_array_append(kept, channel);
-    }
-    return failed | json_object_set_new(animation, "channels", kept);
+    const sampler *list = ctx;
+    return list[media__get_index(channel, "sampler")].fate != GONE;
 }
 
 static rpc_code round_animation(moving *m, json_t *animation)
@@ -460,8 +453,8 @@ static rpc_code round_animation(moving *m, json_t *animation)
     for (size_t i = 0; code == RPC_OK && i < count; i++)
         if (list[i].fate == MOVES || list[i].fate == CONSTANT)
             code = write_sampler(m, &list[i]);
-    if (code == RPC_OK && keep_channels(animation, list) != 0)
-        code = media__no_memory(m->q->reterr);
+    if (code == RPC_OK)
+        code = media__animation_keep_channels(animation, is_kept, list, m->q->reterr);
     samplers_done(list, count);
     return code;
 }

@@ -11,18 +11,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define VERTICES      34962
-#define TRIANGLES     34963
 #define POSITION_STEP (1.0 / 16384) /* of the longest side of what hangs together */
 #define DELTA_STEP    (1.0 / 256)   /* of normals that morph targets turn far */
 #define TEXCOORD_STEP (1.0 / 4096)
 
 /* ---- one accessor ---------------------------------------------------------------------------- */
-
-static bool has_numbers(const json_t *accessor)
-{
-    return json_object_get(accessor, "bufferView") || json_object_get(accessor, "sparse");
-}
 
 /* What the floats become; floats is of the accessor's size. */
 typedef struct numbers {
@@ -33,7 +26,7 @@ typedef struct numbers {
     bool normalized;
 } numbers;
 
-static bool round_to(const media__quantizing *q, media__rounded as, double step, numbers *n)
+static bool round_to(media__quantizing *q, media__rounded as, double step, numbers *n)
 {
     const size_t all = n->count * n->components;
     bool done = false;
@@ -58,6 +51,7 @@ static bool round_to(const media__quantizing *q, media__rounded as, double step,
         break;
     }
     n->normalized = done;
+    q->needs_extension |= done && (as == MEDIA__ROUND_UNIT || as == MEDIA__ROUND_DELTA);
     if (done)
         return true;
     free(RPC_TAKE(n->rounded));
@@ -81,7 +75,7 @@ static rpc_code round_floats(
     if (code == RPC_OK && round_to(q, as, step, &n))
         code = media__quantize_put(q, accessor,
             n.rounded ? RPC_TAKE(n.rounded) : (void *)RPC_TAKE(n.floats), n.count, n.component_type,
-            n.normalized, as == MEDIA__ROUND_GRID, VERTICES, ret);
+            n.normalized, as == MEDIA__ROUND_GRID, MEDIA__ARRAY_BUFFER, ret);
     free(n.floats);
     free(n.rounded);
     return code;
@@ -117,12 +111,13 @@ static rpc_code make(
     media__quantizing *q, size_t accessor, media__rounded as, double step, size_t *ret)
 {
     *ret = accessor;
-    if (!has_numbers(media__gltf_entry(q->gltf, "accessors", accessor)))
+    if (!media__has_elements(media__gltf_entry(q->gltf, "accessors", accessor)))
         return RPC_OK;
     if (as == MEDIA__ROUND_JOINTS)
-        return narrow(q, accessor, MEDIA__USHORT, MEDIA__UBYTE, 256, VERTICES, ret);
+        return narrow(q, accessor, MEDIA__USHORT, MEDIA__UBYTE, 256, MEDIA__ARRAY_BUFFER, ret);
     if (as == MEDIA__ROUND_INDICES) /* 65535 restarts a primitive */
-        return narrow(q, accessor, MEDIA__UINT, MEDIA__USHORT, 65535, TRIANGLES, ret);
+        return narrow(
+            q, accessor, MEDIA__UINT, MEDIA__USHORT, 65535, MEDIA__ELEMENT_ARRAY_BUFFER, ret);
     return round_floats(q, accessor, as, step, ret);
 }
 

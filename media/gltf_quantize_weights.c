@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-#define VERTICES 34962
-
 enum { WEIGHTS, JOINTS };
 
 typedef struct weights {
@@ -21,10 +19,7 @@ static const json_t *accessor_of(const media__quantizing *q, const json_t *slot)
 {
     const size_t index = (size_t)json_integer_value(slot);
     const json_t *accessor = media__gltf_entry(q->gltf, "accessors", index);
-    return slot && index < q->accessors &&
-                   (json_object_get(accessor, "bufferView") || json_object_get(accessor, "sparse"))
-               ? accessor
-               : NULL;
+    return slot && index < q->accessors && media__has_elements(accessor) ? accessor : NULL;
 }
 
 /* False where there are none, or not all are floats. */
@@ -98,7 +93,7 @@ static rpc_code put_joints(media__quantizing *q, const weights *w, size_t set, s
         memcpy(made + i * bytes, &joints[i], bytes);
     free(joints);
     return media__quantize_put(q, accessor, made, count, bytes == 1 ? MEDIA__UBYTE : MEDIA__USHORT,
-        false, false, VERTICES, ret);
+        false, false, MEDIA__ARRAY_BUFFER, ret);
 }
 
 static rpc_code put_set(media__quantizing *q, weights *w, size_t set)
@@ -108,7 +103,8 @@ static rpc_code put_set(media__quantizing *q, weights *w, size_t set)
     w->bytes[set] = code == RPC_OK ? NULL : bytes;
     return code == RPC_OK
                ? media__quantize_put(q, (size_t)json_integer_value(w->slots[WEIGHTS][set]), bytes,
-                     w->count, MEDIA__UBYTE, true, false, VERTICES, &q->weights.to[WEIGHTS][set])
+                     w->count, MEDIA__UBYTE, true, false, MEDIA__ARRAY_BUFFER,
+                     &q->weights.to[WEIGHTS][set])
                : code;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gltf_textures.h"
+#include "gltf_adapt.h"
 #include "gltf_get.h"
 #include "gltf_pointers.h"
 #include "image_codec.h"

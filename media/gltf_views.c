@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARRAY_BUFFER         34962
-#define ELEMENT_ARRAY_BUFFER 34963
-
 typedef struct place {
     char text[96];
 } place;
@@ -156,7 +153,7 @@ static rpc_code check_view(
         code = media__gltf_bad(reterr, where.text, "byteStride %lld is no multiple of 4",
             (long long)json_integer_value(stride));
     if (code == RPC_OK && stride && size_of(view, "target") != 0 &&
-        size_of(view, "target") != ARRAY_BUFFER)
+        size_of(view, "target") != MEDIA__ARRAY_BUFFER)
         code = media__gltf_bad(reterr, where.text, "byteStride is for vertex attributes");
     if (code == RPC_OK && (size_t)json_integer_value(stride) > size_of(view, "byteLength"))
         code = media__gltf_bad(reterr, where.text, "byteStride is above byteLength");
@@ -268,8 +265,8 @@ static rpc_code check_accessor(
 
 typedef enum use {
     UNUSED,
-    VERTICES = ARRAY_BUFFER,
-    INDICES = ELEMENT_ARRAY_BUFFER,
+    VERTICES = MEDIA__ARRAY_BUFFER,
+    INDICES = MEDIA__ELEMENT_ARRAY_BUFFER,
 } use;
 
 static rpc_code use_view(

@@ -55,6 +55,8 @@ rpc_code media__image_whole(rpc_bytes file, rpc_status *reterr);
 rpc_code media__image_read(rpc_bytes file, bool oriented, media__image *ret, rpc_status *reterr);
 void media__image_done(media__image *image);
 
+/** Linear light, 0 to 1, of an sRGB value of 0 to 255. */
+double media__srgb_linear(double value);
 /** At most limit px on the longer side, the shorter in proportion (at least 1); never enlarged. */
 rpc_code media__image_fit(
     media__image *image, uint32_t limit, media__image_use use, rpc_status *reterr);

@@ -17,11 +17,15 @@ typedef struct srgb {
     uint8_t near[4096]; /* by 12 bits: that value, or a smaller one */
 } srgb;
 
-static uint16_t linear_of(double value)
+double media__srgb_linear(double value)
 {
     const double s = value / 255;
-    const double linear = s <= 0.04045 ? s / 12.92 : pow((s + 0.055) / 1.055, 2.4);
-    return (uint16_t)lround(linear * 65535);
+    return s <= 0.04045 ? s / 12.92 : pow((s + 0.055) / 1.055, 2.4);
+}
+
+static uint16_t linear_of(double value)
+{
+    return (uint16_t)lround(media__srgb_linear(value) * 65535);
 }
 
 static void srgb_init(srgb *t)

@@ -94,8 +94,8 @@ rpc_code dacm_skms_judge_reload(
 
 rpc_code dacm_skms_reload(dacm_service *service, const host_values *settings, rpc_status *reterr)
 {
-    skmc *skms =
-        service->trust->skms; /* settings without it, or with a first one: the next start's */
+    skmc *skms = service->trust->skms;
+    /* settings without it, or with a first one, are for the next start */
     return skms && skmc_configured(settings) ? skmc_reload(skms, settings, reterr) : RPC_OK;
 }
 

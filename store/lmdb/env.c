@@ -79,8 +79,7 @@ rpc_code lmdb_status(rpc_status *status, const lmdb_env *env, int rc, const char
     case LMDB_CUT_OFF:
         return rpc_status_set(status, RPC_DATA_LOSS,
             "store: %s '%s': its file data.mdb is cut off: pages that it counts are missing; "
-            "restore "
-            "the store from a backup",
+            "restore the store from a backup",
             action, env->name);
     case LMDB_GONE:
         return rpc_status_set(status, RPC_DATA_LOSS,

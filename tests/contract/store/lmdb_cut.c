@@ -68,28 +68,27 @@ static rpc_code read_all(store *s, rpc_status *reterr)
     return RPC_OK;
 }
 
+static rpc_code read_and_close(store *s, rpc_status *reterr)
+{
+    const rpc_code code = read_all(s, reterr);
+    store_close(s);
+    return code;
+}
+
 static rpc_code serve(const char *directory, rpc_status *reterr)
 {
     contract_limits limits = {.sync = STORE_SYNC_PROCESS};
     store *s = NULL;
-    rpc_code code = store_contract.open(directory, &limits, &s, reterr);
-    if (code)
-        return code;
-    code = read_all(s, reterr);
-    store_close(s);
-    return code;
+    const rpc_code code = store_contract.open(directory, &limits, &s, reterr);
+    return code ? code : read_and_close(s, reterr);
 }
 
 static rpc_code read_only(const char *directory, rpc_status *reterr)
 {
     store_lmdb_options options = {.directory = directory, .read_only = true};
     store *s = NULL;
-    rpc_code code = store_open_lmdb(&options, &s, reterr);
-    if (code)
-        return code;
-    code = read_all(s, reterr);
-    store_close(s);
-    return code;
+    const rpc_code code = store_open_lmdb(&options, &s, reterr);
+    return code ? code : read_and_close(s, reterr);
 }
 
 static rpc_code check(const char *directory, rpc_status *reterr)

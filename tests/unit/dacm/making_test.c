@@ -30,13 +30,17 @@ static void put_asset(kept *k, dacm_wanted *ret)
     kept_asset_id(1, ret->asset_id);
 }
 
-static rpc_code make(
-    kept *k, const dacm_wanted *wanted, uint64_t bytes_max, gate *g, int *ret, rpc_status *reterr)
+/* -1: refused, as *reterr says. */
+static int make(kept *k, const dacm_wanted *wanted, uint64_t bytes_max, gate *g, rpc_status *reterr)
 {
     uint8_t sha256[DACM_DIGEST_BYTES];
     const dacm_source_rule rule = {.bytes_max = bytes_max, .admit = pass_gate, .ctx = g};
-    *ret = -1;
-    return dacm_make_source(k->db, wanted, &rule, ret, sha256, reterr);
+    int source = -1;
+    *reterr = (rpc_status){.code = RPC_OK};
+    const rpc_code code = dacm_make_source(k->db, wanted, &rule, &source, sha256, reterr);
+    assert_int_equal(code, reterr->code);
+    assert_int_equal(code == RPC_OK, source >= 0);
+    return source;
 }
 
 TEST(admitted_source_has_all_bytes_of_the_version)
@@ -44,11 +48,10 @@ TEST(admitted_source_has_all_bytes_of_the_version)
     kept k;
     dacm_wanted wanted;
     gate g = {.answer = RPC_OK};
-    rpc_status status = {0};
-    int source;
+    rpc_status status;
     kept_open(&k);
     put_asset(&k, &wanted);
-    assert_int_equal(make(&k, &wanted, 2001, &g, &source, &status), RPC_OK);
+    const int source = make(&k, &wanted, 2001, &g, &status);
     assert_int_equal(g.asked, 1);
     assert_int_equal(g.size, 2001);
     assert_int_equal(lseek(source, 0, SEEK_END), 2001);
@@ -56,38 +59,27 @@ TEST(admitted_source_has_all_bytes_of_the_version)
     kept_close(&k);
 }
 
-TEST(source_that_is_not_admitted_is_not_read)
+TEST(source_that_is_not_admitted_is_not_read_and_too_large_a_one_asks_for_no_place)
 {
     kept k;
     dacm_wanted wanted;
     gate g = {.answer = RPC_OK};
-    rpc_status status = {0};
+    rpc_status status;
     uint8_t digest[32];
-    int source;
     kept_open(&k);
     put_asset(&k, &wanted);
     kept_chunk(0, digest, NULL);
     kept_drop_digest(&k, 1, digest); /* whoever reads finds that it is gone */
-    assert_int_not_equal(make(&k, &wanted, 2001, &g, &source, &status), RPC_OK);
-    assert_int_not_equal(status.code, RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
+    assert_int_equal(status.code, RPC_NOT_FOUND);
     g.answer = RPC_RESOURCE_EXHAUSTED;
-    assert_int_equal(make(&k, &wanted, 2001, &g, &source, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
+    assert_int_equal(status.code, RPC_RESOURCE_EXHAUSTED);
     assert_string_equal(status.message, "the gate is shut");
     assert_int_equal(g.asked, 2);
-    assert_int_equal(source, -1);
-    kept_close(&k);
-}
-
-TEST(source_that_is_too_large_asks_for_no_place)
-{
-    kept k;
-    dacm_wanted wanted;
-    gate g = {.answer = RPC_OK};
-    rpc_status status = {0};
-    int source;
-    kept_open(&k);
-    put_asset(&k, &wanted);
-    assert_int_equal(make(&k, &wanted, 2000, &g, &source, &status), RPC_RESOURCE_EXHAUSTED);
-    assert_int_equal(g.asked, 0);
+    assert_int_equal(make(&k, &wanted, 2000, &g, &status), -1);
+    assert_int_equal(status.code, RPC_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(status.message, "media.source_bytes_max lets 2000"));
+    assert_int_equal(g.asked, 2);
     kept_close(&k);
 }

@@ -7,19 +7,11 @@
 #include "gltf_adapt.h"
 #include "gltf_get.h"
 #include "gltf_morph_names.h"
+#include "gltf_text.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static media__gltf read_json(const char *text)
-{
-    media__gltf gltf;
-    rpc_status status;
-    if (media__gltf_read(rpc_bytes_str(text), &gltf, &status) != RPC_OK)
-        fail_msg("%s", status.message);
-    return gltf;
-}
 
 static media_recipe recipe_of(const char *json)
 {

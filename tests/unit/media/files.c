@@ -46,3 +46,40 @@ void each_file(const char *folder, bool deep, file_fn *fn, void *ctx)
     }
     closedir(dir);
 }
+
+/* ---- real avatars ---------------------------------------------------------------------------- */
+
+bool full(void)
+{
+    const char *wanted = getenv("DACM_TEST_FULL");
+    return wanted && strcmp(wanted, "1") == 0;
+}
+
+typedef struct choice {
+    const char *const *some;
+    size_t count, found;
+    avatar_fn *fn;
+    void *ctx;
+} choice;
+
+static void choose(const char *path, void *ctx)
+{
+    choice *c = ctx;
+    size_t size = 0;
+    bool named = false;
+    for (size_t i = 0; i < c->count; i++)
+        named |= ends_with(path, c->some[i]);
+    if (!named && !full())
+        return;
+    uint8_t *file = file_bytes(path, &size);
+    c->fn(rpc_bytes_of(file, size), path, c->ctx);
+    free(file);
+    c->found += named;
+}
+
+void each_avatar(const char *const *some, size_t count, avatar_fn *fn, void *ctx)
+{
+    choice c = {some, count, 0, fn, ctx};
+    each_file(test_data("avatars"), false, choose, &c);
+    assert_int_equal(c.found, count);
+}

@@ -6,6 +6,16 @@
 #include "gltf.h"
 #include "test.h"
 
+/** A document that must be good. media__gltf_done() it. */
+static inline media__gltf read_json(const char *text)
+{
+    media__gltf gltf;
+    rpc_status status;
+    if (media__gltf_read(rpc_bytes_str(text), &gltf, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    return gltf;
+}
+
 /** good with the first `from` replaced by `to`, read. */
 static inline rpc_code text_read(
     const char *good, const char *from, const char *to, rpc_status *ret)

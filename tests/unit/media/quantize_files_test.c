@@ -18,12 +18,6 @@ static const char *const some_files[] = {"cesium-man.glb", "fox.glb", "godot-pla
     "mannequiny.glb", "morph-stress-embedded.gltf", "sparse-morph-cube.glb", "vrm0-godette.vrm",
     "robot-expressive.glb"};
 
-static bool full(void)
-{
-    const char *wanted = getenv("DACM_TEST_FULL");
-    return wanted && strcmp(wanted, "1") == 0;
-}
-
 typedef struct made {
     media_result result;
     media__gltf gltf;
@@ -145,26 +139,16 @@ static void compare(rpc_bytes source, const char *exactly, const char *rounded, 
     done(&again);
 }
 
-static void rounds_file(const char *path, void *ctx)
+static void rounds_file(rpc_bytes source, const char *path, void *ctx)
 {
-    size_t size = 0;
-    bool wanted = full();
-    for (size_t i = 0; i < sizeof some_files / sizeof *some_files; i++)
-        wanted |= ends_with(path, some_files[i]);
-    if (!wanted)
-        return;
-    uint8_t *file = file_bytes(path, &size);
-    compare(rpc_bytes_of(file, size), "{\"mesh_compression\":\"meshopt\"}",
+    (void)ctx;
+    compare(source, "{\"mesh_compression\":\"meshopt\"}",
         "{\"mesh_compression\":\"meshopt\",\"quantization\":\"standard\"}", path);
-    compare(rpc_bytes_of(file, size), "{\"mesh_compression\":\"none\"}",
+    compare(source, "{\"mesh_compression\":\"none\"}",
         "{\"mesh_compression\":\"none\",\"quantization\":\"standard\"}", path);
-    free(file);
-    ++*(unsigned *)ctx;
 }
 
 TEST(rounded_avatars_stay_where_they_were_and_move_as_they_did)
 {
-    unsigned count = 0;
-    each_file(test_data("avatars"), false, rounds_file, &count);
-    assert_true(count >= sizeof some_files / sizeof *some_files);
+    each_avatar(some_files, sizeof some_files / sizeof *some_files, rounds_file, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include "gltf_adapt.h"
 #include "gltf_get.h"
+#include "gltf_text.h"
 
 #include <float.h>
 #include <math.h>
@@ -12,15 +13,6 @@
 #include <string.h>
 
 /* ---- documents ------------------------------------------------------------------------------- */
-
-static media__gltf read_json(const char *text)
-{
-    media__gltf gltf;
-    rpc_status status;
-    if (media__gltf_read(rpc_bytes_str(text), &gltf, &status) != RPC_OK)
-        fail_msg("%s", status.message);
-    return gltf;
-}
 
 /* The elements of an accessor that the JSON has without a view. */
 static void fill(media__gltf *gltf, size_t accessor, const void *values, size_t size, int target)
