@@ -509,6 +509,8 @@ void rpc__family_end(rpc_call *call);
 void rpc__call_set_deadline(rpc_call *call, int64_t deadline_us);
 void rpc__call_pend(rpc_call *call);
 void rpc__call_deliver(rpc_call *call);
+/** True: the call has moved to another lane, and the task goes after it. */
+bool rpc__call_follow(rpc_call *call, rpc__task *task);
 void rpc__call_afters_drop(rpc_call *call);
 rpc_code rpc__call_trailers_submit(rpc_call *call);
 /** Lets nghttp2 ask for data. (strand) */

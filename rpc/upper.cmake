@@ -21,6 +21,7 @@ list(APPEND RPC_SOURCES
     metadata.c
     message.c
     call.c
+    call_tasks.c
     call_send.c
     registry.c
     server.c
