@@ -76,9 +76,10 @@ void media_workers_stop(media_workers *workers);
 
 /* ---- sources ------------------------------------------------------------------------------- */
 
-/** An empty memory file to write a source to; close() it. -1: no memory or descriptors. */
+/** An empty memory file to write a source to; close() it. -1, UNAVAILABLE: no memory or
+ *  descriptors. */
 RPC_MUST_USE int media_source_open(rpc_status *reterr);
-/** Appends. RESOURCE_EXHAUSTED: no memory. */
+/** Appends. UNAVAILABLE: no memory. */
 RPC_MUST_USE rpc_code media_source_write(int source, rpc_bytes bytes, rpc_status *reterr);
 /** From now on nobody can change it, which children insist on. */
 RPC_MUST_USE rpc_code media_source_seal(int source, rpc_status *reterr);
@@ -106,8 +107,10 @@ void media_made_free(media_made *made);
  *  DEADLINE_EXCEEDED   the caller's own deadline passed
  *  CANCELLED           by media_workers_cancel() or _stop()
  *  INTERNAL            the source crashed its child, or made it try what is forbidden, or its
- * answer was none UNAVAILABLE         the program ended twice under it, or cannot be started; safe
- * to retry */
+ *                      answer was none
+ *  UNAVAILABLE         not the source's fault: the program ended twice under it or cannot be
+ *                      started, or the system has no memory, process or descriptor for it; safe to
+ *                      retry */
 typedef void media_done_fn(void *ctx, const rpc_status *status, media_made *made);
 
 typedef struct media_job {
@@ -128,8 +131,9 @@ RPC_MUST_USE rpc_code media_workers_admit(media_workers *workers, const char *sh
  *  ret_retry_ms  with RESOURCE_EXHAUSTED for overload: when to try again, by an estimate; else 0.
  *                NULL is allowed.
  *  INVALID_ARGUMENT    the source is empty, not sealed or larger than source_bytes_max, or the
- * share or recipe is too long RESOURCE_EXHAUSTED  the queue or the share is full (with the
- * estimate), or no memory */
+ *                      share or recipe is too long
+ *  RESOURCE_EXHAUSTED  the queue or the share is full (with the estimate)
+ *  UNAVAILABLE         no memory */
 RPC_MUST_USE rpc_code media_workers_submit(media_workers *workers, const media_job *job,
     uint64_t *ret_id, uint32_t *ret_retry_ms, rpc_status *reterr);
 /** Ends a job that waits or runs; its callback comes with CANCELLED unless it has ended already. */

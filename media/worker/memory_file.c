@@ -17,7 +17,7 @@
 static rpc_code failed(rpc_status *reterr, const char *what)
 {
     return rpc_status_set(
-        reterr, RPC_RESOURCE_EXHAUSTED, "media: cannot %s: %s", what, strerror(errno));
+        reterr, RPC_UNAVAILABLE, "media: cannot %s: %s; try again", what, strerror(errno));
 }
 
 /** Never to be executed, where the kernel knows (6.3; some are set to refuse all others). */

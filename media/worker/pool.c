@@ -303,7 +303,7 @@ static void end_scarce(media_workers *w, media__task *task)
     pthread_mutex_lock(&w->lock);
     stop_running(w, task);
     pthread_mutex_unlock(&w->lock);
-    end_with(w, task, RPC_RESOURCE_EXHAUSTED, "no descriptors or memory for a job; try again");
+    end_with(w, task, RPC_UNAVAILABLE, "no descriptors or memory for a job; try again");
 }
 
 static void send_waiting(media_workers *w)

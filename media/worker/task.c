@@ -97,8 +97,8 @@ static rpc_code judge_signal(int signal, rpc_status *reterr)
         return rpc_status_set(
             reterr, RPC_RESOURCE_EXHAUSTED, "media: the source cost too much processor time");
     case SIGKILL:
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "media: the source's worker was killed by the system, which is short of memory");
+        return rpc_status_set(reterr, RPC_UNAVAILABLE,
+            "media: a worker was killed by the system, which is short of memory; try again");
     default:
         return rpc_status_set(reterr, RPC_INTERNAL,
             "media: the source crashed its worker (signal %d); the file is broken or hostile",
@@ -119,13 +119,15 @@ static rpc_code take_result(
     if (size == 0 || media__map_sealed(result, size, &made->bytes))
         return RPC_OK;
     return rpc_status_set(
-        reterr, RPC_RESOURCE_EXHAUSTED, "media: cannot map a variant: %s", strerror(errno));
+        reterr, RPC_UNAVAILABLE, "media: cannot map a variant: %s; try again", strerror(errno));
 }
 
 static rpc_code take_answer(const media__task *task, const media__answer *answer,
     const media_workers_options *options, media_made *made, rpc_status *reterr)
 {
     rpc_code code = media__answer_unpack(answer, made, reterr);
+    if (code == RPC_RESOURCE_EXHAUSTED) /* of this process */
+        return rpc_status_set(reterr, RPC_UNAVAILABLE, "media: no memory for an answer; try again");
     if (code != RPC_OK)
         return code;
     if ((answer->size > 0) != (task->recipe != NULL))
@@ -179,13 +181,13 @@ void media__task_judge(const media__task *task, const media__exited *exited,
     else if (WIFSIGNALED(exited->wait_status))
         judge_signal(WTERMSIG(exited->wait_status), ret_status);
     else if (WEXITSTATUS(exited->wait_status) == MEDIA__EXIT_NOT_BEGUN)
-        rpc_status_set(ret_status, RPC_RESOURCE_EXHAUSTED,
+        rpc_status_set(ret_status, RPC_UNAVAILABLE,
             "media: no process or descriptors for a worker; try again");
     else if (exited->wait_status != 0)
         rpc_status_set(ret_status, RPC_INTERNAL, "media: the source's worker ended with code %d",
             WEXITSTATUS(exited->wait_status));
     else if (!(made = calloc(1, sizeof *made)))
-        rpc_status_set(ret_status, RPC_RESOURCE_EXHAUSTED, "media: no memory");
+        rpc_status_set(ret_status, RPC_UNAVAILABLE, "media: no memory for a variant; try again");
     else
         judge_answer(task, options, made, ret_status);
     if (!made || ret_status->code != RPC_OK) {

@@ -195,7 +195,7 @@ static rpc_code enqueue(media_workers *w, media__task *task, const char *key,
         return code;
     media__share *share = media__queue_share(&w->queue, key);
     if (!share)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "media: no memory");
+        return rpc_status_set(reterr, RPC_UNAVAILABLE, "media: no memory for a job; try again");
     task->id = ++w->last_id;
     w->stats.held_bytes += task->source_size;
     media__queue_add(&w->queue, share, task, false);
@@ -284,7 +284,7 @@ rpc_code media_workers_submit(media_workers *w, const media_job *job, uint64_t *
         return code;
     media__task *task = new_task(job, size);
     if (!task)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "media: no memory");
+        return rpc_status_set(reterr, RPC_UNAVAILABLE, "media: no memory for a job; try again");
     pthread_mutex_lock(&w->lock);
     code = enqueue(w, task, job->share, ret_retry_ms, reterr);
     if (code == RPC_OK && ret_id)

@@ -17,6 +17,7 @@
 #define JOBS_MAX      8192u /* more than media_workers ever takes */
 #define FAILURES      256u
 #define FAILED_FOR_US (60 * INT64_C(1000000))
+#define RETRY_MS      1000u
 
 typedef struct dacm_adaptation {
     dacm_adaptations *owner;
@@ -119,11 +120,12 @@ static failure *failure_of(dacm_adaptations *a, const dacm_wanted *wanted)
 
 /* ---- its end ---- */
 
-/* What would be the same if it were tried again at once. */
-static bool lasts(rpc_code code)
+/* The asset's fault: it would be the same if it were tried again at once. What fails on this side
+ * is none of these; overload is RESOURCE_EXHAUSTED too, and has a time to try again. */
+static bool lasts(const rpc_status *status, uint32_t retry_ms)
 {
-    return code == RPC_INVALID_ARGUMENT || code == RPC_FAILED_PRECONDITION ||
-           code == RPC_UNIMPLEMENTED || code == RPC_RESOURCE_EXHAUSTED || code == RPC_INTERNAL;
+    return status->code == RPC_FAILED_PRECONDITION || status->code == RPC_UNIMPLEMENTED ||
+           (status->code == RPC_RESOURCE_EXHAUSTED && retry_ms == 0);
 }
 
 static void free_one(adaptation *one)
@@ -132,17 +134,19 @@ static void free_one(adaptation *one)
     free(one);
 }
 
-/* Tells everybody who waits. remember: it is the asset's fault. */
-static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms, bool remember)
+/* Tells everybody who waits. */
+static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms)
 {
     dacm_adaptations *a = one->owner;
+    if (status->code == RPC_UNAVAILABLE)
+        retry_ms = RETRY_MS;
     host_counter_add(status->code == RPC_OK          ? a->made
                      : status->code == RPC_CANCELLED ? a->left
                                                      : a->failed,
         1);
     pthread_mutex_lock(&a->lock);
     unlist(one);
-    if (remember && lasts(status->code)) {
+    if (lasts(status, retry_ms)) {
         failure *f = failure_of(a, &one->wanted);
         memcpy(f->uid, one->wanted.uid, sizeof f->uid);
         f->which = one->wanted.which;
@@ -186,10 +190,12 @@ static void store_made(void *arg)
     if (code != RPC_OK) {
         HOST_LOG(a->links.log, HOST_ERROR, "a variant could not be kept",
             host_text("asset", one->wanted.asset_id), host_text("why", status.message));
-        if (code != RPC_RESOURCE_EXHAUSTED && code != RPC_UNAVAILABLE)
+        if (code == RPC_RESOURCE_EXHAUSTED) /* which says nothing of the asset */
+            status.code = RPC_UNAVAILABLE;
+        else if (code != RPC_UNAVAILABLE)
             rpc_status_set(&status, RPC_INTERNAL, "the store failed; the operator's log says how");
     }
-    finish(one, &status, 0, false);
+    finish(one, &status, 0);
 }
 
 /* A thread of the workers. */
@@ -209,7 +215,7 @@ static void on_made(void *ctx, const rpc_status *status, media_made *made)
             return;
         rpc_status_set(
             &shown, RPC_RESOURCE_EXHAUSTED, "too many variants wait to be stored; try again later");
-        finish(one, &shown, 1000, false);
+        finish(one, &shown, RETRY_MS);
         return;
     }
     if (left)
@@ -218,7 +224,7 @@ static void on_made(void *ctx, const rpc_status *status, media_made *made)
         HOST_LOG(a->links.log, HOST_WARNING, "an adaptation broke down in its worker",
             host_text("asset", one->wanted.asset_id), host_text("why", status->message));
     blame_asset(&shown);
-    finish(one, &shown, 0, true);
+    finish(one, &shown, 0);
 }
 
 /* False: nobody waits for it any more, or the server ends. */
@@ -254,7 +260,7 @@ static void submit(adaptation *one, int source)
     if (code == RPC_OK)
         return;
     close(source);
-    finish(one, &status, retry_ms, false);
+    finish(one, &status, retry_ms);
 }
 
 typedef struct admission {
@@ -301,8 +307,7 @@ static void gather(void *arg)
     if (source >= 0)
         submit(one, source);
     else
-        finish(one, &status, retry_ms,
-            retry_ms == 0 && status.code != RPC_CANCELLED && status.code != RPC_NOT_FOUND);
+        finish(one, &status, retry_ms);
     pthread_mutex_lock(&a->lock);
     if (--a->running == 0)
         pthread_cond_broadcast(&a->idle);
@@ -324,7 +329,7 @@ static rpc_code failed_before(dacm_adaptations *a, const dacm_wanted *wanted, rp
 static rpc_code busy(dacm_adaptations *a, dacm_adapt_waiter *waiter, rpc_status *reterr)
 {
     host_counter_add(a->refused, 1);
-    waiter->retry_ms = 1000;
+    waiter->retry_ms = RETRY_MS;
     return rpc_status_set(
         reterr, RPC_RESOURCE_EXHAUSTED, "too many assets wait to be adapted; try again later");
 }

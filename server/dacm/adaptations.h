@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Adaptations under way: one for each variant, however many calls wait for it. What failed is
- *  remembered for a minute, so that a broken asset costs its processor time once in a minute.
+/** Adaptations under way: one for each variant, however many calls wait for it. What fails
+ *  by the asset's fault is remembered for a minute, so that a broken one costs its processor time
+ *  once in a minute; what fails for want of memory, descriptors or room here is UNAVAILABLE, and
+ *  tried again when somebody asks.
  *
  *  Threads: any. */
 #ifndef DACM_ADAPTATIONS_H

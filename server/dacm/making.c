@@ -14,6 +14,14 @@
 
 /* ---- the source ---- */
 
+/* Of reading: memory and read slots of ours are used up, which says nothing of the asset. */
+static rpc_code blameless(rpc_code code, rpc_status *reterr)
+{
+    if (code == RPC_RESOURCE_EXHAUSTED)
+        reterr->code = RPC_UNAVAILABLE;
+    return code == RPC_RESOURCE_EXHAUSTED ? RPC_UNAVAILABLE : code;
+}
+
 typedef struct gathering {
     store *db;
     const dacm_wanted *wanted;
@@ -92,12 +100,12 @@ rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, const dacm_sourc
     Dacm__Records__Version *version = NULL;
     rpc_arena *arena = rpc_arena_new(RECORD_ARENA);
     if (!arena)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "recipe: no memory to begin");
-    rpc_code code = read_version(db, wanted, arena, &version, reterr);
+        return rpc_status_set(reterr, RPC_UNAVAILABLE, "recipe: no memory to begin; try again");
+    rpc_code code = blameless(read_version(db, wanted, arena, &version, reterr), reterr);
     if (code == RPC_OK)
         code = admit(version, rule, reterr);
     if (code == RPC_OK)
-        code = gather(&g, version, reterr);
+        code = blameless(gather(&g, version, reterr), reterr);
     if (code == RPC_OK) {
         memcpy(ret_sha256, version->sha256.data, DACM_DIGEST_BYTES);
         *ret_source = g.source;

@@ -24,9 +24,12 @@ typedef struct dacm_source_rule {
 
 /** A version as a sealed source for a worker.
  *  ret_source  close() it
- *  RESOURCE_EXHAUSTED  it is larger than bytes_max, or no memory
- *  NOT_FOUND           it is gone meanwhile
- *  and what rule->admit and the store say */
+ *  RESOURCE_EXHAUSTED   it is larger than bytes_max
+ *  FAILED_PRECONDITION  it is empty
+ *  UNAVAILABLE          no memory or descriptors, or the store has none; nothing is wrong with it
+ *  NOT_FOUND            it is gone meanwhile
+ *  DATA_LOSS, INTERNAL  the store failed
+ *  and what rule->admit says */
 RPC_MUST_USE rpc_code dacm_make_source(store *db, const dacm_wanted *wanted,
     const dacm_source_rule *rule, int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES],
     rpc_status *reterr);

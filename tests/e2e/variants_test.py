@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import resource
 import subprocess
 import tempfile
 import unittest
@@ -68,10 +69,10 @@ class Case(unittest.TestCase):
     def get(self, asset, recipe=LOW, **fields):
         return self.server.download(asset, self.owner, recipe=recipe, **fields)
 
-    def refused(self, code, *words, asset=None, recipe=LOW, user=None):
+    def refused(self, code, *words, asset=None, recipe=LOW, user=None, **fields):
         user = user or self.owner
         with self.assertRaises(grpc.RpcError) as error:
-            self.server.download(asset, user, recipe=recipe)
+            self.server.download(asset, user, recipe=recipe, **fields)
         self.assertEqual(code_of(error), code, error.exception.details())
         for word in words:
             self.assertIn(word, error.exception.details())
@@ -335,6 +336,25 @@ class Refused(Case):
     def test_budget_of_bytes_that_is_out_of_reach(self):
         self.refused(grpc.StatusCode.FAILED_PRECONDITION, "max_bytes", asset=self.stored(),
                      recipe=da.Recipe(max_bytes=10))
+
+
+class Scarce(Case):
+    def test_want_of_descriptors_is_not_remembered_against_the_asset(self):
+        asset = self.stored()
+        server = self.server.daemon.pid
+        with self.server.channel() as channel:
+            stub = self.server.stub(channel)
+            self.server.download(asset, self.owner, stub=stub)
+            before = resource.prlimit(server, resource.RLIMIT_NOFILE)
+            resource.prlimit(server, resource.RLIMIT_NOFILE, (0, before[1]))
+            try:
+                error = self.refused(
+                    grpc.StatusCode.UNAVAILABLE, "try again", asset=asset, stub=stub)
+            finally:
+                resource.prlimit(server, resource.RLIMIT_NOFILE, before)
+            self.assertIn(("grpc-retry-pushback-ms", "1000"), error.trailing_metadata())
+            self.assertEqual(self.get(asset, stub=stub)[1]["recipe"],
+                             '{"lod":2,"texture_size_limit":256}')
 
 
 class Budget(Case):

@@ -3,6 +3,7 @@
 #include "kept.h"
 #include "making.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 typedef struct gate {
@@ -81,5 +82,27 @@ TEST(source_that_is_not_admitted_is_not_read_and_too_large_a_one_asks_for_no_pla
     assert_int_equal(status.code, RPC_RESOURCE_EXHAUSTED);
     assert_non_null(strstr(status.message, "media.source_bytes_max lets 2000"));
     assert_int_equal(g.asked, 2);
+    kept_close(&k);
+}
+
+TEST(want_of_descriptors_is_not_the_assets_fault)
+{
+    kept k;
+    dacm_wanted wanted;
+    gate g = {.answer = RPC_OK};
+    rpc_status status;
+    struct rlimit before;
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status.code, RPC_UNAVAILABLE);
+    assert_non_null(strstr(status.message, "try again"));
+    const int source = make(&k, &wanted, 2001, &g, &status);
+    assert_int_equal(status.code, RPC_OK);
+    close(source);
     kept_close(&k);
 }

@@ -483,7 +483,7 @@ TEST(jobs_leave_no_process_and_no_descriptor_while_the_pool_lives)
 static void count_done(void *ctx, const rpc_status *status, media_made *made)
 {
     (void)ctx;
-    assert_int_equal(status->code, RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(status->code, RPC_UNAVAILABLE);
     assert_null(made);
 }
 
@@ -623,7 +623,7 @@ TEST(without_descriptors_a_job_ends_and_the_program_stays)
     assert_int_equal(media_workers_submit(workers, &job, NULL, NULL, &status), RPC_OK);
     do
         media_workers_get_stats(workers, &stats);
-    while (stats.ended[RPC_RESOURCE_EXHAUSTED] != 1);
+    while (stats.ended[RPC_UNAVAILABLE] != 1);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
     run_job(workers, "source", &next);
     assert_ended(&next, RPC_OK, NULL);
