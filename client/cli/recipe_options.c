@@ -34,7 +34,7 @@ static const struct argp_option options[] = {
         2},
     {"lod", OPTION_LOD, "N", 0, "level of detail: 0 all, 1 half, 2 a quarter of the triangles", 2},
     {"max-triangles", OPTION_MAX_TRIANGLES, "N", 0, "instead of --lod", 2},
-    {"max-bytes", OPTION_MAX_BYTES, "N", 0, "of the whole file", 2},
+    {"max-bytes", OPTION_MAX_BYTES, "N", 0, "of the whole file; also as 500k or 2M", 2},
     {"texture-size", OPTION_TEXTURE_SIZE, "N", 0, "px of the longer side at most (16 to 8192)", 2},
     {"texture-format", OPTION_TEXTURE_FORMAT, "NAME", 0, "webp, jpeg or png; default: as it is", 2},
     {"texture-quality", OPTION_TEXTURE_QUALITY, "N", 0, "1 to 100 of webp and jpeg (80)", 2},
@@ -111,6 +111,28 @@ static void set_morph_targets(struct argp_state *state, json_t *members, char *l
     set(state, morphs, "names", names);
 }
 
+/** "500k" and "2M" too, where bytes are counted. */
+static uint64_t number_of(struct argp_state *state, int key, const char *text)
+{
+    static const struct {
+        const char *unit;
+        uint64_t bytes;
+    } units[] = {{"k", 1000}, {"kB", 1000}, {"M", 1000000}, {"MB", 1000000}};
+    char digits[24];
+    const size_t count = strspn(text, "0123456789");
+    uint64_t factor = 1;
+    for (size_t i = 0; key == OPTION_MAX_BYTES && i < sizeof units / sizeof *units; i++)
+        if (strcmp(text + count, units[i].unit) == 0)
+            factor = units[i].bytes;
+    snprintf(digits, sizeof digits, "%.*s", (int)count, text);
+    const uint64_t number = cli_number(state, factor > 1 ? digits : text);
+    if (number > INT64_MAX / factor)
+        argp_error(state, "'%s' is too large", text);
+    if (number == 0 && key != OPTION_LOD)
+        argp_error(state, "0 says nothing; leave the option out to keep what the avatar has");
+    return number * factor;
+}
+
 static bool set_number(struct argp_state *state, json_t *members, int key, const char *text)
 {
     static const struct {
@@ -121,10 +143,8 @@ static bool set_number(struct argp_state *state, json_t *members, int key, const
         {OPTION_TEXTURE_QUALITY, "texture_quality"}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i].key == key) {
-            const uint64_t number = cli_number(state, text);
-            if (number > INT64_MAX)
-                argp_error(state, "'%s' is too large", text);
-            set(state, members, numbers[i].member, json_integer((json_int_t)number));
+            set(state, members, numbers[i].member,
+                json_integer((json_int_t)number_of(state, key, text)));
             return true;
         }
     return false;

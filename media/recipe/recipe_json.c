@@ -143,11 +143,30 @@ static int word_at(const json_t *value, const char *const *words, size_t count)
     return -1;
 }
 
+/* Says which words there are. */
+static rpc_code not_among(const json_t *value, const char *field, const char *const *words,
+    size_t count, rpc_status *reterr)
+{
+    char shown[48], list[96];
+    size_t at = 0;
+    snprintf(shown, sizeof shown, "%s", json_is_string(value) ? json_string_value(value) : "");
+    rpc_text_printable(shown);
+    for (size_t i = 0; i < count; i++)
+        if (words[i] && at < sizeof list)
+            at += (size_t)snprintf(
+                list + at, sizeof list - at, "%s%s", at > 0 ? ", " : "", words[i]);
+    return json_is_string(value)
+               ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                     "recipe: %s: '%s' is not known here; there are %s", field, shown, list)
+               : rpc_status_set(
+                     reterr, RPC_INVALID_ARGUMENT, "recipe: %s: not a word of %s", field, list);
+}
+
 static rpc_code take_word(const json_t *value, const char *field, const char *const *words,
     size_t count, int *ret, rpc_status *reterr)
 {
     *ret = word_at(value, words, count);
-    return *ret >= 0 ? RPC_OK : wrong(reterr, field, "a word that is known here");
+    return *ret >= 0 ? RPC_OK : not_among(value, field, words, count, reterr);
 }
 
 static rpc_code take_bits(const json_t *value, const char *field, const char *const *words,
@@ -162,7 +181,7 @@ static rpc_code take_bits(const json_t *value, const char *field, const char *co
     {
         int bit = word_at(entry, words, count);
         if (bit < 0)
-            return wrong(reterr, field, "an array of words that are known here");
+            return not_among(entry, field, words, count, reterr);
         *ret |= 1U << bit;
     }
     return RPC_OK;
@@ -254,9 +273,12 @@ static rpc_code take_figure(
         r->max_bytes = number;
     else if (strcmp(name, "lod") == 0)
         r->lod = number > MEDIA_LOD_MAX ? MEDIA_LOD_MAX + 1 : (int)number; /* settled: refused */
-    else if (strcmp(name, "max_triangles") == 0)
+    else if (strcmp(name, "max_triangles") == 0) {
+        if (number == 0) /* none at all is no avatar, and all is not what somebody meant */
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "recipe: max_triangles: must be at least 1; leave it out to keep all");
         r->max_triangles = (uint32_t)number;
-    else if (strcmp(name, "texture_size_limit") == 0)
+    } else if (strcmp(name, "texture_size_limit") == 0)
         r->texture_size_limit = (uint32_t)number;
     else
         r->texture_quality = (unsigned)number;

@@ -55,8 +55,8 @@ static rpc_code take_geometry(const Dacm__V1__Recipe *r, media_recipe *ret, rpc_
         ret->lod = (int)r->lod;
     } else if (r->geometry_case == DACM__V1__RECIPE__GEOMETRY_MAX_TRIANGLES) {
         if (r->max_triangles == 0)
-            return rpc_status_set(
-                reterr, RPC_INVALID_ARGUMENT, "recipe: max_triangles: must be at least 1");
+            return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                "recipe: max_triangles: must be at least 1; leave it out to keep all");
         ret->max_triangles = r->max_triangles;
     }
     return RPC_OK;
