@@ -108,7 +108,7 @@ rpc_code media_recipe_settle(media_recipe *recipe, rpc_status *reterr);
 /** The canonical form of a settled recipe: JSON, members sorted, no white space; "{}" asks for the
  *  original. Equal recipes give equal bytes.
  *  ret_text  MEDIA_RECIPE_ROOM bytes.
- *  INVALID_ARGUMENT: longer than that; RESOURCE_EXHAUSTED: no memory. */
+ *  INVALID_ARGUMENT: longer than that. */
 rpc_code media_recipe_write(const media_recipe *recipe, char *ret_text, rpc_status *reterr);
 
 /** Reads a recipe in JSON, members of the canonical form and `preset` in any order, and settles

@@ -4,6 +4,7 @@
 
 #include "media_recipe.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,29 @@ TEST(none_is_not_all)
     assert_canonical("{\"morph_targets\":{}}", "{\"morph_targets\":{\"groups\":[],\"names\":[]}}");
     assert_canonical("{\"texture_channels\":[]}", "{\"texture_channels\":[]}");
     assert_canonical("{\"accept\":{}}", "{\"accept\":{\"extensions\":[],\"media_types\":[]}}");
+}
+
+/* Whatever is named, the canonical form is what another writer makes of its values. */
+TEST(canonical_form_is_compact_json_with_sorted_members)
+{
+    static const char all[] =
+        "{\"texture_size_limit\":8192,\"texture_quality\":1,\"texture_format\":\"webp\","
+        "\"texture_channels\":[\"normal\",\"emissive\"],\"quantization\":\"standard\","
+        "\"morph_targets\":{\"names\":[\"a\\\"b\\\\c\",\"\\\\\",\"\\\"\",\"/"
+        "\",\"\\u00e9\\ud83d\\ude00\"],"
+        "\"groups\":[\"oculus\"]},\"mesh_compression\":\"meshopt\",\"max_triangles\":4294967295,"
+        "\"max_bytes\":9007199254740991,\"animations\":[\"walk\",\"\\\"idle\\\"\"],\"accept\":{"
+        "\"media_types\":[\"image/webp\",\"image/png\"],\"extensions\":[\"EXT_texture_webp\"]}}";
+    char text[MEDIA_RECIPE_ROOM];
+    read_canonical(all, text);
+    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    char *other = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, other);
+    assert_int_equal(json_object_size(json), 11);
+    assert_non_null(strstr(text, "\"\xc3\xa9\xf0\x9f\x98\x80\""));
+    assert_canonical(text, text);
+    free(other);
+    json_decref(json);
 }
 
 TEST(base_avatar_has_no_animation_whatever_is_named)
