@@ -6,8 +6,8 @@
  * view is held between pull and pulled, never over a wait.
  *
  *   REQUEST ─▶ DECIDING ─▶ LOADING ─▶ LIST ─▶ CHUNKS ─▶ OVER
- *                          │    ▲        └── decided again on a change; a denial ends it
- *                          ▼    │
+ *                          │    ▲   └── decided again on a change; a denial ends it, and so does
+ *                          ▼    │       the token's end
  *                        ADAPTING: a variant that is not kept is being made */
 #include "dacm_internal.h"
 #include "object.h"
@@ -36,6 +36,7 @@ typedef struct download {
     atomic_uint refs;
     enum state state;
     bool registered, dirty, rechecking;
+    bool start_waits; /* until it was decided again: what is ready to be sent */
     dacm_service *service;
     rpc_call *call;
     rpc_message *message; /* owns request */
@@ -332,6 +333,7 @@ static void cut(rpc_call *call, void *arg)
 }
 
 static void start_recheck(download *d);
+static void start(download *d);
 
 static void rechecked(void *arg, const rpc_status *status)
 {
@@ -343,6 +345,8 @@ static void rechecked(void *arg, const rpc_status *status)
             rpc_call_cancel(d->call);
     } else if (d->state != OVER && d->dirty)
         start_recheck(d);
+    else if (d->state != OVER && d->start_waits)
+        start(d);
     drop(d);
 }
 
@@ -360,7 +364,7 @@ static void on_change(void *arg)
 {
     download *d = arg;
     d->dirty = true;
-    if (!d->rechecking && (d->state == LIST || d->state == CHUNKS))
+    if (!d->rechecking && d->state > DECIDING && d->state < OVER)
         start_recheck(d);
     drop(d);
 }
@@ -409,7 +413,7 @@ static void send_start(download *d, bool not_modified)
     response.part_case = DACM__V1__DOWNLOAD_RESPONSE__PART_START;
     response.start = &start;
     release_request(d);
-    if (!watch_expiry(d) || rpc_call_send_packed(d->call, &response.base) != RPC_SENT_OK)
+    if (rpc_call_send_packed(d->call, &response.base) != RPC_SENT_OK)
         return;
     if (not_modified) {
         end_with(d, &(rpc_status){.code = RPC_OK});
@@ -417,14 +421,25 @@ static void send_start(download *d, bool not_modified)
     }
     d->state = LIST;
     d->next = 0;
-    if (d->dirty)
-        start_recheck(d);
     pump(d);
+}
+
+/* Nothing leaves on a decision that a change has overtaken: a variant may have taken long to make,
+ * and the user may be on no list any more. */
+static bool is_decided(download *d)
+{
+    d->start_waits = false;
+    if (d->dirty && !d->rechecking)
+        start_recheck(d);
+    d->start_waits = d->rechecking;
+    return d->state != OVER && !d->rechecking;
 }
 
 static void start(download *d)
 {
     const Dacm__V1__DownloadRequest *request = d->request;
+    if (!is_decided(d))
+        return;
     const bool same = request->if_none_match.len == DACM_DIGEST_BYTES &&
                       memcmp(request->if_none_match.data, d->object->sha256, DACM_DIGEST_BYTES) ==
                           0;
@@ -614,7 +629,7 @@ static void decided(void *arg, const rpc_status *status)
     else if (request->version > profile->version ||
              (request->version != 0 && request->version < profile->oldest_version))
         fail(d, RPC_NOT_FOUND, "version: the asset has no such version; 0 asks for the newest");
-    else {
+    else if (watch_expiry(d)) {
         load_version(d, profile, request->version ? request->version : profile->version);
         return; /* have_object drops what this reference was */
     }

@@ -2,13 +2,18 @@
 """Adapted copies over the wire: what is signed about them, that each is made once, kept within its
 budget and served to nobody else's recipe, and what is refused."""
 import concurrent.futures
+import contextlib
 import hashlib
 import json
+import os
+import pathlib
 import random
 import re
 import resource
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 import grpc
@@ -17,6 +22,7 @@ import harness
 from configured import Server, wait_until
 from harness import bearer, code_of, da, da_grpc, unb64url
 
+SKEW_SECONDS = 30  # for which a token is taken after its end
 MAKER = harness.SOURCE / "tests" / "data" / "make-avatar"
 
 
@@ -286,6 +292,82 @@ class Command(Case):
                 told = self.dacm_get(
                     self.asset, "--server", other.target, *arguments, code=5)
                 self.assertIn("recipe", told["error"]["message"])
+
+
+class Waiting(Case):
+    """While a variant is being made: by a worker that is held up until the test lets it go."""
+
+    def setUp(self):
+        self.asset = self.stored(allow=[self.other])
+        wait_until("the workers' program", self.programs)
+        self.program, = self.programs()
+        self.signal(signal.SIGSTOP)
+        self.addCleanup(self.signal, signal.SIGCONT)
+
+    def programs(self):
+        threads = pathlib.Path(f"/proc/{self.server.daemon.pid}/task")
+        children = [pathlib.Path("/proc", pid) for thread in threads.iterdir()
+                    for pid in (thread / "children").read_text().split()]
+        return [int(child.name) for child in children
+                if (child / "comm").read_text().strip() == "dacm-media"]
+
+    def signal(self, number):
+        with contextlib.suppress(ProcessLookupError):  # held up for long it is started again
+            os.kill(self.program, number)
+
+    def asked(self, user=None, token=None, recipe=LOW, asset=None):
+        """The call of a download."""
+        user, asset = user or self.other, asset or self.asset
+        token = token or self.server.token(user, asset, ["get"], [user])
+        channel = self.server.channel()
+        self.addCleanup(channel.close)
+        return self.server.stub(channel).Download(
+            da.DownloadRequest(asset_id=asset, gpsi=user, recipe=recipe),
+            metadata=bearer(token), timeout=120)
+
+    def await_worker(self):
+        wait_until("a worker's job", lambda: self.metric("dacm_adaptations_running") == 1)
+
+    def ends_with_nothing(self, call, code, *words):
+        """Though the worker is held up still."""
+        told = []
+        with self.assertRaises(grpc.RpcError) as error:
+            told.extend(call)
+        self.assertEqual(code_of(error), code, error.exception.details())
+        self.assertEqual(told, [])
+        for word in words:
+            self.assertIn(word, error.exception.details())
+
+    def changed(self, method, action, **fields):
+        token = self.server.token(self.owner, self.asset, [action], [self.owner])
+        return getattr(self.server.stub(), method)(
+            getattr(da, method + "Request")(asset_id=self.asset, gpsi=self.owner, **fields),
+            metadata=bearer(token), timeout=60)
+
+    def test_user_who_is_taken_off_the_list(self):
+        call, stays = self.asked(), self.asked(self.owner)
+        self.await_worker()
+        self.changed("UpdateProfile", "update", deny=[self.other])
+        self.ends_with_nothing(call, grpc.StatusCode.PERMISSION_DENIED)
+        self.signal(signal.SIGCONT)
+        self.assertEqual(self.server.check_download(stays)[0], self.get(self.asset)[0])
+
+    def test_asset_that_is_deleted(self):
+        before = self.metric("dacm_variants")
+        call = self.asked()
+        self.await_worker()
+        self.changed("DeleteProfile", "delete")
+        self.ends_with_nothing(call, grpc.StatusCode.PERMISSION_DENIED)
+        self.signal(signal.SIGCONT)
+        wait_until("the worker's end", lambda: self.metric("dacm_adaptations_running") == 0)
+        self.assertEqual(self.metric("dacm_variants"), before)
+
+    def test_token_that_expires(self):
+        now = int(time.time())
+        call = self.asked(token=self.server.token(
+            self.other, self.asset, ["get"], [self.other], iat=now - 60, exp=now - SKEW_SECONDS + 5))
+        self.await_worker()
+        self.ends_with_nothing(call, grpc.StatusCode.UNAUTHENTICATED, "expired while")
 
 
 class Refused(Case):
