@@ -46,6 +46,8 @@ typedef enum media__image_use {
 
 /** What the bytes say of themselves; reads headers only. */
 rpc_code media__image_probe(rpc_bytes file, media__image_info *ret, rpc_status *reterr);
+/** Is it of a kind that media__image_probe() knows, by its first bytes? */
+bool media__image_is(rpc_bytes file);
 /** Is it whole, as far as that shows without decoding? PNG has its chunks up to the last; of others
  *  only what media__image_probe() sees. Errors are those of media__image_probe(). */
 rpc_code media__image_whole(rpc_bytes file, rpc_status *reterr);

@@ -229,16 +229,30 @@ static bool begins(rpc_bytes file, const char *with, size_t size)
     return file.size >= size && memcmp(file.data, with, size) == 0;
 }
 
-static rpc_code probe_kind(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+typedef rpc_code probe_fn(rpc_bytes file, media__image_info *ret, rpc_status *reterr);
+
+/* NULL: of no kind that is known here. */
+static probe_fn *probe_of(rpc_bytes file)
 {
     if (begins(file, "\x89PNG\r\n\x1a\n", 8))
-        return png_probe(file, ret, reterr);
+        return png_probe;
     if (begins(file, "\xff\xd8\xff", 3))
-        return jpeg_probe(file, ret, reterr);
+        return jpeg_probe;
     if (begins(file, "RIFF", 4) && file.size >= 12 && memcmp(file.data + 8, "WEBP", 4) == 0)
-        return webp_probe(file, ret, reterr);
-    if (begins(file, "\xabKTX 20\xbb\r\n\x1a\n", 12))
-        return ktx2_probe(file, ret, reterr);
+        return webp_probe;
+    return begins(file, "\xabKTX 20\xbb\r\n\x1a\n", 12) ? ktx2_probe : NULL;
+}
+
+bool media__image_is(rpc_bytes file)
+{
+    return probe_of(file) != NULL;
+}
+
+static rpc_code probe_kind(rpc_bytes file, media__image_info *ret, rpc_status *reterr)
+{
+    probe_fn *const probe = probe_of(file);
+    if (probe)
+        return probe(file, ret, reterr);
     return rpc_status_set(reterr, RPC_UNIMPLEMENTED,
         "image: the bytes are neither PNG, JPEG, WebP nor KTX2; use one of these");
 }

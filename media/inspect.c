@@ -224,6 +224,10 @@ bool media__is_gltf(rpc_bytes source)
 rpc_code media_inspect(rpc_bytes source, media_figures *ret, rpc_status *reterr)
 {
     media__gltf gltf;
+    if (!media__is_gltf(source) && !media__image_is(source))
+        return rpc_status_set(reterr, RPC_UNIMPLEMENTED,
+            "media: the file is neither glTF (GLB, VRM) nor a picture (PNG, JPEG, WebP); avatars "
+            "of other kinds are exported as GLB first");
     if (!media__is_gltf(source))
         return media__figures_of_image(source, ret, reterr);
     rpc_code code = media__gltf_read(source, &gltf, reterr);

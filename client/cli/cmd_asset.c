@@ -2,6 +2,7 @@
 /* put, get, authorize, verify. */
 #include "cli.h"
 #include "cleanup.h"
+#include "media_work.h"
 #include "recipe_options.h"
 
 #include <inttypes.h>
@@ -253,6 +254,7 @@ static void print_get(const cli_context *cli, const char *file, const dacm_downl
         result->manifest.recipe[0] ? " adapted" : "", size, received,
         result->signature_valid ? "signature and every chunk verified"
                                 : "every chunk verified, SIGNATURE NOT VERIFIED (no key)");
+    cli_variant_print(result->manifest.figures, result->manifest.licence);
 }
 
 /** The file of an earlier get is the earlier copy, when its list of chunks lies beside it. */
@@ -489,10 +491,12 @@ static void print_verified(
         return;
     }
     cli_time_text(result->manifest.issued_at, at);
-    printf("%s: valid; asset %s, version %" PRIu64 ", signed by %s on %s%s%s\n", file,
-        result->manifest.asset_id, result->manifest.version, result->manifest.issuer, at,
+    printf("%s: valid; asset %s, version %" PRIu64 "%s, signed by %s on %s%s%s\n", file,
+        result->manifest.asset_id, result->manifest.version,
+        result->manifest.recipe[0] ? " adapted" : "", result->manifest.issuer, at,
         result->expired ? " (the manifest has expired since)" : "",
         result->keys_expired ? " (by a key set that has expired)" : "");
+    cli_variant_print(result->manifest.figures, result->manifest.licence);
 }
 
 int cli_verify(cli_context *cli, int argc, char **argv)

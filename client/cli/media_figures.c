@@ -40,6 +40,8 @@ static const struct row {
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
+RPC_DEFINE_FREEP(json_freep, json_t *, json_decref)
+
 static uint64_t value_of(const media_figures *figures, const struct row *row)
 {
     const uint8_t *at = (const uint8_t *)figures + row->offset;
@@ -90,13 +92,19 @@ static void print_words(const char *text, const char *const *words, size_t count
     printf("\n");
 }
 
+#define NAME_WIDTH 18
+
 /** The file's own name is enough, and its end more telling than its beginning. */
-static const char *short_name(const char *path)
+static const char *short_name(const char *path, char ret[NAME_WIDTH + 1])
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     const size_t size = strlen(name);
-    return size > 18 ? name + size - 18 : name;
+    if (size > NAME_WIDTH)
+        snprintf(ret, NAME_WIDTH + 1, "..%s", name + size - NAME_WIDTH + 2);
+    else
+        snprintf(ret, NAME_WIDTH + 1, "%s", name);
+    return ret;
 }
 
 static void print_extensions(const media_figures *figures, const char *name, size_t count)
@@ -116,31 +124,81 @@ static bool is_shown(const char *key)
     return strcmp(key, "vrm") != 0 && rpc_printable_run(rpc_bytes_str(key)) == strlen(key);
 }
 
-/* What the author permits, as it stands in the file. */
-static void print_licence(const media_figures *figures, const char *name, size_t count)
+/* What the author permits, as it stands in the file: a field a line. */
+static void print_licence(const char *text, const char *of, const char *name)
 {
-    json_t *licence = json_loads(figures->licence, 0, NULL);
+    RPC_CLEANUP(json_freep) json_t *licence = json_loads(text, 0, NULL);
     if (!licence)
         return;
-    printf("licence%s%s:", count > 1 ? " of " : "", count > 1 ? name : "");
+    printf("licence%s%s:\n", of, name);
     for (void *at = json_object_iter(licence); at; at = json_object_iter_next(licence, at)) {
         RPC_AUTOFREE char *value = json_dumps(
             json_object_iter_value(at), JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
         if (value && is_shown(json_object_iter_key(at)))
-            printf(" %s=%s", json_object_iter_key(at), value);
+            printf("  %-30s %s\n", json_object_iter_key(at), value);
     }
-    printf("\n");
-    json_decref(licence);
 }
+
+/* ---- what a manifest says of a variant ---- */
+
+static void print_counted(const json_t *figures, const char *member, const char *text)
+{
+    const json_int_t count = json_integer_value(json_object_get(figures, member));
+    if (count > 0)
+        printf(", %" JSON_INTEGER_FORMAT " %s", count, text);
+}
+
+static void print_needs(const json_t *names)
+{
+    size_t i = 0;
+    const json_t *name = NULL;
+    json_array_foreach(names, i, name)
+    {
+        RPC_AUTOFREE char *shown = strdup(json_is_string(name) ? json_string_value(name) : "");
+        if (!shown)
+            return;
+        rpc_text_printable(shown);
+        printf("%s %s", i == 0 ? "  needs" : "", shown);
+    }
+    if (json_array_size(names) > 0)
+        printf("\n");
+}
+
+void cli_variant_print(const char *figures_text, const char *licence)
+{
+    RPC_CLEANUP(json_freep) json_t *figures = json_loads(figures_text, 0, NULL);
+    const char *why = json_string_value(json_object_get(figures, "shortfall"));
+    if (!figures)
+        return;
+    printf("  %" JSON_INTEGER_FORMAT " triangles",
+        json_integer_value(json_object_get(figures, "triangles")));
+    print_counted(figures, "vertices", "vertices");
+    print_counted(figures, "textures", "textures");
+    print_counted(figures, "texture_size", "px at most");
+    print_counted(figures, "morph_targets", "morph targets");
+    print_counted(figures, "animations", "animations");
+    print_counted(figures, "joints", "joints");
+    printf("\n");
+    print_needs(json_object_get(figures, "extensions_required"));
+    RPC_AUTOFREE char *shown = why ? strdup(why) : NULL;
+    if (shown) {
+        rpc_text_printable(shown);
+        printf("  not all that was asked for: %s\n", shown);
+    }
+    print_licence(licence, " of its author", "");
+}
+
+/* ---- a table ---- */
 
 void cli_figures_print(const char *const *names, const media_figures *const *figures, size_t count)
 {
     char texts[2][32];
     const char *words[2] = {texts[0], texts[1]};
+    char short_names[2][NAME_WIDTH + 1];
     const char *heads[2], *vrms[2];
     bool vrm = false;
     for (size_t i = 0; i < count; i++) {
-        heads[i] = short_name(names[i]);
+        heads[i] = short_name(names[i], short_names[i]);
         vrms[i] = figures[i]->vrm[0] ? figures[i]->vrm : "-";
         vrm = vrm || figures[i]->vrm[0];
     }
@@ -162,5 +220,6 @@ void cli_figures_print(const char *const *names, const media_figures *const *fig
     /* a variant has its source's */
     const bool same = count == 2 && strcmp(figures[0]->licence, figures[1]->licence) == 0;
     for (size_t i = 0; i < (same ? 1 : count); i++)
-        print_licence(figures[i], heads[i], same ? 1 : count);
+        print_licence(figures[i]->licence, same || count == 1 ? "" : " of ",
+            same || count == 1 ? "" : heads[i]);
 }

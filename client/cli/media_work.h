@@ -20,5 +20,8 @@ int cli_media_run(const cli_context *cli, media_workers *workers, const char *fi
 /** Figures as JSON, and as a table: columns of one or two files. */
 json_t *cli_figures_json(const media_figures *figures);
 void cli_figures_print(const char *const *names, const media_figures *const *figures, size_t count);
+/** What a manifest says of an adapted copy, its figures and licence in JSON (or empty), for people.
+ */
+void cli_variant_print(const char *figures, const char *licence);
 
 #endif

@@ -71,9 +71,9 @@ void cli_print_json(json_t *object)
     json_decref(object);
 }
 
-static const char *advice(dacm_code code)
+static const char *advice(const dacm_error *error)
 {
-    switch (code) {
+    switch (error->code) {
     case DACM_PERMISSION_DENIED:
         return "If you should be allowed, ask the owner (dacm allow), or the operator with the "
                "request ID (dacm explain).";
@@ -81,6 +81,8 @@ static const char *advice(dacm_code code)
         return "Log in with dacm login (again, when the SIM-S ended the login or changed its "
                "keys), or give a fresh token with --token-file.";
     case DACM_UNAVAILABLE:
+        if (error->request_id[0]) /* it is there, and said what is wrong */
+            return "The server itself says so: try again in a while.";
         return "Is the server running, is its address right (--server, --admin or what stands "
                "for them in the environment), and does --ca (or DACM_CA) name who signed its "
                "certificate?";
@@ -101,7 +103,7 @@ int cli_fail(const cli_context *cli, const dacm_error *error)
             json_object_set_new(inner, "request_id", json_string(error->request_id));
         cli_print_json(json_pack("{s:o}", "error", inner));
     } else {
-        const char *next = advice(error->code);
+        const char *next = advice(error);
         fprintf(stderr, "dacm: %s (%s)\n", error->message, dacm_code_name(error->code));
         if (error->request_id[0] && !strstr(error->message, error->request_id))
             fprintf(stderr, "      request %s\n", error->request_id);

@@ -166,6 +166,9 @@ class Adapting(Media):
         self.assertIn("humanoid.glb", shown)
         self.assertIn("seen.glb", shown)
         self.assertRegex(shown, r"(?m)^triangles +\d+ +\d+$")
+        long = self.dir / "an-avatar-with-a-long-name.glb"
+        long.write_bytes(self.avatar.read_bytes())
+        self.assertIn(" ..-a-long-name.glb ", self.good("inspect", long, self.avatar))
         shown = self.good("inspect", self.avatar)
         self.assertRegex(shown, r"(?m)^triangles +\d+$")
         self.assertRegex(shown, r"(?m)^VRM +1\.0$")
@@ -227,7 +230,7 @@ class Refusing(Media):
             "truncated": "GLB: its header says", "length-lies": "GLB: its header says",
             "json-deep": "JSON: is nested deeper", "accessor-huge": "/accessors/0/count",
             "node-cycle": "/nodes/0: is its own ancestor", "texture-damaged": "/images/0: PNG: byte",
-            "text": "neither PNG, JPEG", "extension-undeclared": "VRMC_vrm: is used, and",
+            "text": "neither glTF (GLB, VRM) nor a picture", "extension-undeclared": "VRMC_vrm: is used, and",
             "extension-misplaced": "/scenes/0/extensions/VRMC_vrm: does not belong here",
             "vrm-no-hips": "/humanBones/hips: is missing", "vrm-no-meta": "/meta: is missing",
             "vrm-bone-nowhere": "/humanBones/head/node: 99999",

@@ -277,6 +277,21 @@ class Command(Case):
         self.assertNotIn("recipe", self.dacm_get(self.asset))
         self.assertEqual(self.content(), self.source)
 
+    def test_people_are_told_what_the_variant_has_and_what_its_author_permits(self):
+        figures = self.dacm_get(self.asset, "--preset", "low")["figures"]
+        got = self.server.cli("get", self.asset, "-o", self.file, "--as", self.owner, "--preset",
+                              "low", "--mesh-compression", "meshopt")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        verified = self.server.cli("verify", self.file)
+        for told in got.stdout, verified.stdout:
+            self.assertIn("version 1 adapted", told)
+            self.assertRegex(told, rf"(?m)^  {figures['triangles']} triangles, .* joints$")
+            self.assertRegex(told, "(?m)^  needs EXT_meshopt_compression$")
+            self.assertRegex(told, '(?m)^  modification +"allowModification')
+        original = self.server.cli("get", self.asset, "-o", self.file, "--as", self.owner)
+        self.assertNotIn("adapted", original.stdout)
+        self.assertNotIn("triangles", original.stdout)
+
     def test_recipe_that_is_wrong_reaches_no_server(self):
         told = self.dacm_get(self.asset, "--texture-size", "9", code=2)
         self.assertIn("texture", json.dumps(told))

@@ -325,7 +325,7 @@ TEST(a_budget_below_what_animations_take_is_refused_with_their_number)
 
 TEST(what_is_no_avatar_is_refused)
 {
-    refused(rpc_bytes_str("no avatar"), "{\"lod\":1}", RPC_UNIMPLEMENTED, "image");
+    refused(rpc_bytes_str("no avatar"), "{\"lod\":1}", RPC_UNIMPLEMENTED, "neither glTF");
     refused(rpc_bytes_str("{\"asset\":{}}"), "{\"lod\":1}", RPC_INVALID_ARGUMENT, "gltf");
     refused(rpc_bytes_str("glTF"), "{\"lod\":1}", RPC_INVALID_ARGUMENT, "gltf");
 }
