@@ -101,6 +101,8 @@ int cli_fail(const cli_context *cli, const dacm_error *error)
             "{s:s, s:s}", "code", dacm_code_name(error->code), "message", error->message);
         if (inner && error->request_id[0])
             json_object_set_new(inner, "request_id", json_string(error->request_id));
+        if (inner && error->retry_ms)
+            json_object_set_new(inner, "retry_ms", json_integer(error->retry_ms));
         cli_print_json(json_pack("{s:o}", "error", inner));
     } else {
         const char *next = advice(error);

@@ -15,6 +15,7 @@
 #define CLIENT_FILE_BYTES_MAX    (64u << 20)  /* manifests, lists and key sets that we read */
 #define CLIENT_TOKEN_BYTES_MAX   32768u
 #define CLIENT_REQUEST_ID_HEADER "dacm-request-id"
+#define CLIENT_RETRY_HEADER      "grpc-retry-pushback-ms"
 
 /* ---- errors (error.c) ------------------------------------------------------------------ */
 

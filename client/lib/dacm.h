@@ -66,6 +66,7 @@ typedef struct dacm_error {
     dacm_code code;
     char message[512];   /* a sentence that says what to do */
     char request_id[64]; /* for `dacm explain`; empty when the server gave none */
+    uint32_t retry_ms;   /* from when on the server says to ask again; 0: it does not say */
 } dacm_error;
 
 /* ---- client ----------------------------------------------------------------------------- */

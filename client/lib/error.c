@@ -28,6 +28,7 @@ dacm_code client__fail(dacm_error *error, dacm_code code, const char *format, ..
     va_start(arguments, format);
     error->code = code;
     error->request_id[0] = 0;
+    error->retry_ms = 0;
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
     rpc_text_printable(error->message);

@@ -98,6 +98,21 @@ static void copy_request_id(rpc_call *call, char ret[64])
     ret[value.size] = 0;
 }
 
+/** Nine digits at most, as librpc has it; what is no number says nothing. */
+static uint32_t retry_ms_of(rpc_call *call)
+{
+    rpc_bytes value;
+    uint32_t ms = 0;
+    if (!rpc_call_trailer(call, CLIENT_RETRY_HEADER, &value) || value.size > 9)
+        return 0;
+    for (size_t i = 0; i < value.size; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return 0;
+        ms = ms * 10 + (value.data[i] - '0');
+    }
+    return ms;
+}
+
 static void on_end(rpc_call *call, const rpc_status *status, void *user)
 {
     client_exchange *exchange = user;
@@ -106,6 +121,7 @@ static void on_end(rpc_call *call, const rpc_status *status, void *user)
     if (status->code != RPC_OK)
         client__fail_status(&end, status);
     copy_request_id(call, end.request_id);
+    end.retry_ms = retry_ms_of(call);
     pthread_mutex_lock(&mailbox->lock);
     exchange->end = end;
     if (exchange->overrun)

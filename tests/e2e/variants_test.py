@@ -454,6 +454,56 @@ class Scarce(Case):
                              '{"lod":2,"texture_size_limit":256}')
 
 
+class Overloaded(Case):
+    """One job runs and one waits, as long as the program of the workers is stopped."""
+    media = {"queue": 1}
+
+    def setUp(self):
+        self.asset = self.stored()
+        workers = pathlib.Path(f"/proc/{self.server.daemon.pid}/task").glob("*/children")
+        self.program, = (int(pid) for file in workers for pid in file.read_text().split())
+        self.pool = concurrent.futures.ThreadPoolExecutor(2)
+        os.kill(self.program, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.program, signal.SIGCONT)
+        self.waiting = []
+        for number, (running, queued) in enumerate(((1, 0), (1, 1))):
+            self.waiting.append(self.pool.submit(self.get, self.asset, self.recipe(number)))
+            wait_until("an adaptation under way", lambda: (
+                self.metric("dacm_adaptations_running"),
+                self.metric("dacm_adaptations_queued")) == (running, queued))
+
+    def tearDown(self):
+        os.kill(self.program, signal.SIGCONT)
+        for number, download in enumerate(self.waiting):
+            self.assertEqual(download.result()[1]["recipe"],
+                             '{"texture_size_limit":%d}' % (16 + number))
+        self.assertEqual(self.get(self.asset)[1]["recipe"], '{"lod":2,"texture_size_limit":256}')
+        self.pool.shutdown()
+
+    def recipe(self, number):
+        return da.Recipe(texture_size_limit=16 + number)
+
+    def test_client_of_grpc_is_told_when_to_try_again(self):
+        error = self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "at most 1 adaptations wait",
+                             asset=self.asset)
+        retry_ms = dict(error.trailing_metadata())["grpc-retry-pushback-ms"]
+        self.assertGreaterEqual(int(retry_ms), 100)
+        self.assertIn(f"try again in {retry_ms} ms", error.details())
+
+    def test_dacm_get_tells_when_to_try_again(self):
+        arguments = ("get", self.asset, "--as", self.owner, "--preset", "low", "-o",
+                     self.server.dir / "never.glb")
+        done = self.server.cli("--json", *arguments)
+        told = json.loads(done.stdout)["error"]
+        self.assertEqual(told["code"], "RESOURCE_EXHAUSTED")
+        self.assertGreaterEqual(told["retry_ms"], 100)
+        self.assertIn(f"try again in {told['retry_ms']} ms", told["message"])
+        self.assertNotEqual(done.returncode, 0)
+        done = self.server.cli(*arguments)
+        self.assertRegex(done.stderr, r"try again in \d+ ms \(RESOURCE_EXHAUSTED\)")
+        self.assertFalse((self.server.dir / "never.glb").exists())
+
+
 class Budget(Case):
     media = {"variants_bytes_max": 1}
 
