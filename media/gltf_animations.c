@@ -6,6 +6,30 @@
 
 #include <stdlib.h>
 
+#define POINTER "KHR_animation_pointer"
+
+static bool has_pointer(const json_t *animation)
+{
+    const json_t *channels = json_object_get(animation, "channels");
+    for (size_t i = 0; i < json_array_size(channels); i++)
+        if (media__get_extension(json_object_get(json_array_get(channels, i), "target"), POINTER))
+            return true;
+    return false;
+}
+
+/* After channels went. An extension that nothing has is not asked of clients. */
+static void leave(media__gltf *gltf)
+{
+    const json_t *animations = json_object_get(gltf->json, "animations");
+    bool pointer = false;
+    for (size_t i = 0; !pointer && i < json_array_size(animations); i++)
+        pointer = has_pointer(json_array_get(animations, i));
+    if (!pointer)
+        media__gltf_drop_extension(gltf, POINTER);
+    if (animations && json_array_size(animations) == 0)
+        json_object_del(gltf->json, "animations");
+}
+
 static bool is_kept(const json_t *animation, const media_recipe *recipe)
 {
     const char *name = json_string_value(json_object_get(animation, "name"));
@@ -25,8 +49,7 @@ rpc_code media__gltf_keep_animations(
         if (!is_kept(json_array_get(animations, i), recipe) &&
             json_array_remove(animations, i) != 0)
             return media__no_memory(reterr);
-    if (json_array_size(animations) == 0)
-        json_object_del(gltf->json, "animations");
+    leave(gltf);
     return RPC_OK;
 }
 
@@ -149,7 +172,6 @@ rpc_code media__gltf_keep_channels(
         else if (code == RPC_OK && left == 0)
             json_array_remove(animations, i);
     }
-    if (animations && json_array_size(animations) == 0)
-        json_object_del(gltf->json, "animations");
+    leave(gltf);
     return code;
 }

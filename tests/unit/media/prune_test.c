@@ -235,6 +235,37 @@ TEST(pointers_to_textures_go_with_them)
     media__gltf_done(&gltf);
 }
 
+TEST(extension_of_pointers_goes_with_the_last_of_them)
+{
+    static const char declared[] = "\"extensionsUsed\":[\"KHR_animation_pointer\",\"KHR_b\"],"
+                                   "\"extensionsRequired\":[\"KHR_animation_pointer\"],";
+    static const struct {
+        const char *pointers, *recipe;
+        bool stays;
+    } cases[] = {
+        {"/materials/1/normalTexture/scale", "{\"texture_channels\":[]}", false},
+        {"/materials/1/normalTexture/scale /nodes/0/scale", "{\"texture_channels\":[]}", true},
+        {"/nodes/0/scale", "{\"animations\":[]}", false},
+        {"/nodes/0/scale", "{\"animations\":[\"a\"]}", false},
+        {"/nodes/0/scale", "{}", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char rest[4096];
+        media_recipe recipe;
+        rpc_status status = {0};
+        snprintf(rest, sizeof rest, "%s%s", declared, animations(cases[i].pointers));
+        media__gltf gltf = drawn(rest);
+        assert_int_equal(
+            media_recipe_read(rpc_bytes_str(cases[i].recipe), &recipe, &status), RPC_OK);
+        assert_int_equal(media__gltf_keep_animations(&gltf, &recipe, &status), RPC_OK);
+        assert_int_equal(media__textures_drop(&gltf, &recipe, &status), RPC_OK);
+        assert_int_equal(json_array_size(at(&gltf, "extensionsUsed")), cases[i].stays ? 2 : 1);
+        assert_int_equal(json_array_size(at(&gltf, "extensionsRequired")), cases[i].stays);
+        media_recipe_done(&recipe);
+        media__gltf_done(&gltf);
+    }
+}
+
 TEST(what_a_pointer_moves_is_in_use)
 {
     media__gltf gltf = pruned(animations("/materials/0/normalTexture/scale"));
