@@ -17,7 +17,7 @@ typedef struct surface {
 static surface surface_new(size_t vertices, size_t triangles)
 {
     surface s = {calloc(vertices, 3 * sizeof(float)), calloc(vertices, ATTRIBUTES * sizeof(float)),
-        calloc(triangles, 3 * sizeof(uint32_t)), {0}};
+        calloc(triangles + 1, 3 * sizeof(uint32_t)), {0}};
     s.part = (media__part){.positions = s.positions,
         .attributes = s.attributes,
         .vertex_count = vertices,
@@ -117,9 +117,17 @@ typedef struct edge {
     int way;
 } edge;
 
+static int floats_order(const float *a, const float *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (a[i] < b[i] || a[i] > b[i])
+            return a[i] < b[i] ? -1 : 1;
+    return 0;
+}
+
 static int edge_order(const void *a, const void *b)
 {
-    return memcmp(((const edge *)a)->ends, ((const edge *)b)->ends, sizeof((edge *)0)->ends);
+    return floats_order(((const edge *)a)->ends, ((const edge *)b)->ends, 6);
 }
 
 /* Edges, by place over all parts, that not as many triangles pass one way as the other. */
@@ -132,10 +140,11 @@ static size_t holes(const media__part *parts, size_t count)
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < parts[i].index_count; k++) {
             const float *a = place(&parts[i], k), *b = place(&parts[i], k % 3 == 2 ? k - 2 : k + 1);
-            if (memcmp(a, b, 3 * sizeof *a) == 0)
+            const int order = floats_order(a, b, 3);
+            if (order == 0)
                 continue; /* of a line at a pole */
             edge *to = &edges[made++];
-            to->way = memcmp(a, b, 3 * sizeof *a) < 0 ? 1 : -1;
+            to->way = -order;
             memcpy(to->ends, to->way > 0 ? a : b, 3 * sizeof *a);
             memcpy(to->ends + 3, to->way > 0 ? b : a, 3 * sizeof *a);
         }
