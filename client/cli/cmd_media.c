@@ -79,6 +79,8 @@ static int adapt_file(adapt_arguments *adapt, const char *recipe)
     RPC_CLEANUP(workers_freep) media_workers *workers = NULL;
     RPC_CLEANUP(made_freep) media_made *made = NULL;
     dacm_error error;
+    if (pki_check_output(adapt->output, &error) != DACM_OK) /* before there is any work */
+        return cli_fail(adapt->cli, &error);
     int code = cli_media_start(adapt->cli, &adapt->limits, &workers);
     if (code == CLI_EXIT_OK)
         code = cli_media_run(adapt->cli, workers, adapt->file, recipe, &made);

@@ -29,6 +29,8 @@ dacm_code pki_make_keys(
 /** A folder and those above it, mode 0700. LOCAL_FILE also for one that is there and that others
  *  could put files into: keys will lie in it. */
 dacm_code pki_make_folder(const char *folder, dacm_error *reterr);
+/** May pki_write_file() take its place? LOCAL_FILE of a folder, a device, a pipe. */
+dacm_code pki_check_output(const char *path, dacm_error *reterr);
 /** mode 0600 or 0644; beside and renamed. */
 dacm_code pki_write_file(
     const char *path, unsigned mode, const void *data, size_t size, dacm_error *reterr);

@@ -79,9 +79,22 @@ static bool write_all(int fd, const uint8_t *data, size_t size)
     return true;
 }
 
+dacm_code pki_check_output(const char *path, dacm_error *reterr)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || S_ISREG(st.st_mode))
+        return DACM_OK;
+    return pki_fail(reterr, DACM_LOCAL_FILE,
+        "'%.300s' is %s, and what is written takes the place of what is there; name another", path,
+        S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
+}
+
 dacm_code pki_write_file(
     const char *path, unsigned mode, const void *data, size_t size, dacm_error *reterr)
 {
+    const dacm_code code = pki_check_output(path, reterr);
+    if (code != DACM_OK)
+        return code;
     RPC_AUTOFREE char *beside = pki_text("%s.XXXXXX", path);
     if (!beside)
         return pki_fail(reterr, DACM_RESOURCE_EXHAUSTED, "no memory for a file name");

@@ -263,6 +263,19 @@ class Refusing(Media):
         error = self.refused(11, "adapt", self.avatar, "-o", "/nowhere/out.glb", "--preset", "low")
         self.assertIn("/nowhere/out.glb", error["message"])
 
+    def test_output_that_is_no_file_stays_what_it_is(self):
+        pipe, folder, link = (self.dir / name for name in ("pipe", "folder", "link"))
+        os.mkfifo(pipe)
+        folder.mkdir()
+        link.symlink_to(pipe)
+        for output in pipe, folder, link:
+            with self.subTest(output=output.name):
+                before = output.lstat()
+                error = self.refused(11, "adapt", self.avatar, "-o", output, "--preset", "low")
+                self.assertIn(f"'{output}' is", error["message"])
+                self.assertEqual((output.lstat().st_ino, output.lstat().st_mode),
+                                 (before.st_ino, before.st_mode))
+
     def test_every_broken_file_ends_with_a_reason(self):
         broken = data_file("broken")
         files = sorted(path for path in broken.rglob("*") if path.is_file())
