@@ -146,6 +146,7 @@ typedef struct media_workers_stats {
     uint64_t held_bytes;              /* now: sources of what runs and waits */
     uint64_t refused_queue, refused_share, refused_bytes;
     uint64_t helper_starts; /* of the program; 1: it never ended */
+    bool helper_missing;    /* it cannot be started, again and again: jobs end with UNAVAILABLE */
     int64_t waited_us, ran_us, cpu_us;
     int landlock; /* version of the kernel's; 0: it has none, seccomp is the wall */
 } media_workers_stats;

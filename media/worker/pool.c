@@ -114,6 +114,19 @@ static void lose_program(media_workers *w, const char *why)
                 w, lost[i], RPC_UNAVAILABLE, "its worker program ended under it twice; try again");
 }
 
+static void tell_started(const media_workers *w, int landlock)
+{
+    char line[160];
+    snprintf(line, sizeof line,
+        "media: the worker program runs, up to %u workers at a time, shut in by landlock (version "
+        "%d) and a filter of system calls",
+        w->options.workers, landlock);
+    tell(w, landlock == 0,
+        landlock > 0 ? line
+                     : "media: the kernel has no landlock; the filter of system calls alone shuts "
+                       "workers in");
+}
+
 static void start_program(media_workers *w)
 {
     rpc_status status = {.code = RPC_OK};
@@ -130,6 +143,7 @@ static void start_program(media_workers *w)
     }
     pthread_mutex_lock(&w->lock);
     w->stats.helper_starts += code == RPC_OK;
+    w->stats.helper_missing = w->failed_starts >= GIVE_UP_AT;
     w->stats.landlock = program.landlock;
     if (!w->start_known) {
         w->start_known = true;
@@ -138,9 +152,8 @@ static void start_program(media_workers *w)
         pthread_cond_signal(&w->started);
     }
     pthread_mutex_unlock(&w->lock);
-    if (code == RPC_OK && program.landlock == 0)
-        tell(w, true,
-            "media: the kernel has no landlock; the filter of system calls alone shuts workers in");
+    if (code == RPC_OK)
+        tell_started(w, program.landlock);
 }
 
 static media__task *running_task(media_workers *w, uint64_t id)

@@ -125,6 +125,7 @@ static void explain(dacm_access *access, rpc_code outcome, const char *reason, c
     memcpy(explanation.request_id, access->request_id, sizeof explanation.request_id);
     memcpy(explanation.asset_id, access->asset_id, sizeof access->asset_id);
     strncpy(explanation.fault, fault, sizeof explanation.fault - 1);
+    rpc_text_printable(explanation.fault); /* it may be cut within a character */
     if (token)
         host_pseudonym(access->service->log, rpc_bytes_str(token->subject), explanation.subject);
     if (access->gpsi[0])
@@ -506,7 +507,9 @@ void dacm_access_end(dacm_access *access, rpc_code code)
             "refused before any decision; the answer's text says what is wrong with it", "");
     else if (access->reason == TRUST_REASON_ALLOWED && code != RPC_UNAUTHENTICATED)
         explain(access, code, "after the decision",
-            "every step passed, then the call failed; the answer's text says why", "");
+            access->why[0] ? "every step passed, then the asset was not adapted"
+                           : "every step passed, then the call failed; the answer's text says why",
+            access->why);
 }
 
 void dacm_access_finish(dacm_access *access, const rpc_status *status)

@@ -140,9 +140,10 @@ static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms)
     dacm_adaptations *a = one->owner;
     if (status->code == RPC_UNAVAILABLE)
         retry_ms = RETRY_MS;
-    host_counter_add(status->code == RPC_OK          ? a->made
-                     : status->code == RPC_CANCELLED ? a->left
-                                                     : a->failed,
+    host_counter_add(status->code == RPC_OK                                   ? a->made
+                     : status->code == RPC_CANCELLED                          ? a->left
+                     : status->code == RPC_RESOURCE_EXHAUSTED && retry_ms > 0 ? a->refused
+                                                                              : a->failed,
         1);
     pthread_mutex_lock(&a->lock);
     unlist(one);
@@ -175,6 +176,8 @@ static void blame_asset(rpc_status *status)
     else if (why.code == RPC_INTERNAL)
         rpc_status_set(status, RPC_FAILED_PRECONDITION,
             "recipe: the asset cannot be adapted, its adaptation broke down; ask for the original");
+    else if (why.code == RPC_RESOURCE_EXHAUSTED)
+        rpc_status_set(status, why.code, "%.400s; ask for the original", why.message);
 }
 
 /* ---- its states ---- */
@@ -196,6 +199,14 @@ static void store_made(void *arg)
             rpc_status_set(&status, RPC_INTERNAL, "the store failed; the operator's log says how");
     }
     finish(one, &status, 0);
+}
+
+/* For the operator; what failed a moment ago is not told again. */
+static void not_adapted(const adaptation *one, const rpc_status *why)
+{
+    HOST_LOG(one->owner->links.log, HOST_INFO, "an asset is not adapted",
+        host_text("asset", one->wanted.asset_id), host_text("recipe", one->wanted.recipe),
+        host_text("status", rpc_code_name(why->code)), host_text("why", why->message));
 }
 
 /* A thread of the workers. */
@@ -223,6 +234,8 @@ static void on_made(void *ctx, const rpc_status *status, media_made *made)
     if (status->code == RPC_INTERNAL)
         HOST_LOG(a->links.log, HOST_WARNING, "an adaptation broke down in its worker",
             host_text("asset", one->wanted.asset_id), host_text("why", status->message));
+    else if (!made && !left && status->code != RPC_CANCELLED)
+        not_adapted(one, status);
     blame_asset(&shown);
     finish(one, &shown, 0);
 }
@@ -287,8 +300,7 @@ static int open_source(adaptation *one, uint32_t *ret_retry_ms, rpc_status *rete
         a->links.store, &one->wanted, &rule, &source, one->source_sha256, reterr);
     *ret_retry_ms = asked.retry_ms;
     if (code != RPC_OK && asked.retry_ms == 0)
-        HOST_LOG(a->links.log, HOST_INFO, "an asset is not adapted",
-            host_text("asset", one->wanted.asset_id), host_text("why", reterr->message));
+        not_adapted(one, reterr);
     return source;
 }
 
@@ -430,11 +442,33 @@ static double queued_now(void *ctx)
     return stats.queued;
 }
 
+static double runs_now(void *ctx)
+{
+    dacm_adaptations *a = ctx;
+    media_workers_stats stats;
+    media_workers_get_stats(a->workers, &stats);
+    return stats.helper_missing ? 0 : 1;
+}
+
+void dacm_adaptations_judge(dacm_adaptations *a, host_health *health)
+{
+    media_workers_stats stats;
+    if (!a)
+        return;
+    media_workers_get_stats(a->workers, &stats);
+    host_health_warn(health, "media",
+        stats.helper_missing ? "dacm-media cannot be started, so nothing is adapted; the log says "
+                               "why (media.program)"
+                             : NULL);
+}
+
 static void add_metrics(dacm_adaptations *a)
 {
     host_metrics *metrics = a->links.metrics;
     static const char name[] = "dacm_adaptations_total";
-    static const char help[] = "Variants that were to be made, by what became of it.";
+    static const char help[] =
+        "Variants that were to be made: made; failed (the log says why); left (nobody waited any "
+        "more); refused for overload.";
     a->made = host_metrics_counter(metrics, name, help, "result=\"made\"");
     a->failed = host_metrics_counter(metrics, name, help, "result=\"failed\"");
     a->left = host_metrics_counter(metrics, name, help, "result=\"left\"");
@@ -445,6 +479,8 @@ static void add_metrics(dacm_adaptations *a)
         "Processor time of the adaptations that succeeded.", NULL);
     host_metrics_gauge(
         metrics, "dacm_adaptations_running", "Media workers at work.", NULL, running_now, a);
+    host_metrics_gauge(metrics, "dacm_adaptations_possible",
+        "0 while the program dacm-media cannot be started, else 1.", NULL, runs_now, a);
     host_metrics_gauge(metrics, "dacm_adaptations_queued", "Adaptations that wait for a worker.",
         NULL, queued_now, a);
 }

@@ -53,5 +53,7 @@ RPC_MUST_USE rpc_code dacm_adaptations_join(dacm_adaptations *adaptations,
 void dacm_adaptations_leave(dacm_adaptations *adaptations, dacm_adapt_waiter *waiter);
 /** Is a variant of it being made? NULL is allowed. */
 bool dacm_adaptations_has_uid(dacm_adaptations *adaptations, const uint8_t uid[STORE_UID_BYTES]);
+/** Warns of workers that cannot be started, or no longer. Adaptations NULL is allowed. */
+void dacm_adaptations_judge(dacm_adaptations *adaptations, host_health *health);
 
 #endif

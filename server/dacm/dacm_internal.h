@@ -81,6 +81,7 @@ typedef struct dacm_access {
     dacm_bearer bearer;
     dacm_facts facts;    /* of the last decision */
     bool noted;          /* there is an explanation of it */
+    char why[192];       /* for it, of a failure after the decision: of the asset, of no user */
     trust_reason reason; /* of the last decision */
     rpc_status outcome;  /* while it is being audited */
     dacm_facts_load load;

@@ -112,6 +112,7 @@ static void refuse_recipe(download *d, const rpc_status *status)
 {
     if (d->waiter.retry_ms > 0)
         (void)rpc_call_retry_pushback(d->call, d->waiter.retry_ms);
+    snprintf(d->access.why, sizeof d->access.why, "%s", status->message);
     end_with(d, status);
 }
 

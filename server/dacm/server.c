@@ -13,6 +13,7 @@
 #include "sweep.h"
 #include "walk.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -258,17 +259,39 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
     return code == RPC_OK ? load_revocations(server, reterr) : code;
 }
 
+static rpc_code media_program(const host_values *v, char ret[4096], rpc_status *reterr)
+{
+    const char *path = host_string(v, "media.program");
+    if (path[0] ? !rpc_text_copy(ret, 4096, path) : !rpc_path_beside("dacm-media", ret, 4096))
+        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+            "'media.program': cannot find this program's own folder; say where dacm-media is");
+    return RPC_OK;
+}
+
+/* Whether there is something to run. That it works is seen at the start. */
+static rpc_code check_media(const host_values *v, rpc_status *reterr)
+{
+    char path[4096];
+    if (!host_bool(v, "media.adapt"))
+        return RPC_OK;
+    const rpc_code code = media_program(v, path, reterr);
+    if (code != RPC_OK || access(path, X_OK) == 0)
+        return code;
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "'media.program': cannot run '%.200s': %s; it is installed beside dacmd (media.adapt: "
+        "false serves originals only)",
+        path, strerror(errno));
+}
+
 static rpc_code open_media(dacm_server *server, rpc_status *reterr)
 {
     const host_values *v = values_of(server);
     dacm_service *service = &server->service;
-    char beside[4096];
-    const char *path = host_string(v, "media.program");
+    char path[4096];
     if (!host_bool(v, "media.adapt"))
         return RPC_OK;
-    if (!path[0] && !rpc_path_beside("dacm-media", beside, sizeof beside))
-        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-            "'media.program': cannot find this program's own folder; say where dacm-media is");
+    if (media_program(v, path, reterr) != RPC_OK)
+        return reterr->code;
     dacm_adaptations_links links = {.store = service->store,
         .variants = service->variants,
         .runtime = service->runtime,
@@ -277,7 +300,7 @@ static rpc_code open_media(dacm_server *server, rpc_status *reterr)
         .clock = service->clock,
         .workers = media_workers_defaults(),
         .threads = (unsigned)host_int(v, "threads.media")};
-    links.workers.program = path[0] ? path : beside;
+    links.workers.program = path;
     if (host_int(v, "media.workers") > 0)
         links.workers.workers = (unsigned)host_int(v, "media.workers");
     links.workers.queue_length = (unsigned)host_int(v, "media.queue");
@@ -446,6 +469,7 @@ static void get_health(void *ctx, host_request *request)
     host_health_set(server->health, "audit", ok,
         ok ? "" : "the audit trail cannot be written; see the log and the disk");
     dacm_skms_judge(&server->service);
+    dacm_adaptations_judge(server->service.adaptations, server->health);
     host_health_handle(server->health, request);
 }
 
@@ -637,13 +661,19 @@ static rpc_code check_tls(const host_values *values, const char *listener, rpc_s
     return tls.certificate_file ? program_check_tls(&tls, setting, reterr) : RPC_OK;
 }
 
-rpc_code dacm_server_check(const host_values *values, rpc_status *reterr)
+static rpc_code check_files(const host_values *values, rpc_status *reterr)
 {
     static const char *const listeners[] = {"users", "peers", "https"};
     rpc_code code = dacm_trust_check(values, reterr);
     for (size_t i = 0; code == RPC_OK && i < sizeof listeners / sizeof *listeners; i++)
         code = check_tls(values, listeners[i], reterr);
     return code;
+}
+
+rpc_code dacm_server_check(const host_values *values, rpc_status *reterr)
+{
+    const rpc_code code = check_files(values, reterr);
+    return code == RPC_OK ? check_media(values, reterr) : code;
 }
 
 /* A listener that is left out, or that is new, waits for a restart. */
@@ -666,7 +696,7 @@ static rpc_code check_reload(
     const dacm_server *server, const host_values *values, rpc_status *reterr)
 {
     const host_https_options https = program_https_options(values, "https");
-    rpc_code code = dacm_server_check(values, reterr);
+    rpc_code code = check_files(values, reterr); /* what runs already is not looked for */
     if (code == RPC_OK)
         code = dacm_skms_judge_reload(&server->service, values, reterr);
     if (code == RPC_OK)

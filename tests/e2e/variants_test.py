@@ -10,6 +10,7 @@ import pathlib
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ import unittest
 import grpc
 
 import harness
-from configured import Server, wait_until
+from configured import Server, request_id_of, wait_until
 from harness import bearer, code_of, da, da_grpc, unb64url
 
 SKEW_SECONDS = 30  # for which a token is taken after its end
@@ -36,6 +37,15 @@ def drawn(kind="humanoid", seed=1):
 def gltf_of(glb):
     assert glb[:4] == b"glTF", glb[:16]
     return json.loads(glb[20:20 + int.from_bytes(glb[12:16], "little")])
+
+
+def programs_of(server):
+    """The processes dacm-media that dacmd has started, by their number."""
+    threads = pathlib.Path(f"/proc/{server.daemon.pid}/task")
+    children = [pathlib.Path("/proc", pid) for thread in threads.iterdir()
+                for pid in (thread / "children").read_text().split()]
+    return [int(child.name) for child in children
+            if (child / "comm").read_text().strip() == "dacm-media"]
 
 
 LOW = da.Recipe(preset=da.PRESET_LOW)
@@ -71,6 +81,10 @@ class Case(unittest.TestCase):
 
     def stored(self, content=None, **options):
         return self.server.upload(content or self.source, self.owner, **options).asset_id
+
+    def logged(self, message):
+        lines = [line for line in self.server.read_log().splitlines() if line.startswith("{")]
+        return [line for line in map(json.loads, lines) if line["message"] == message]
 
     def get(self, asset, recipe=LOW, **fields):
         return self.server.download(asset, self.owner, recipe=recipe, **fields)
@@ -309,22 +323,54 @@ class Command(Case):
                 self.assertIn("recipe", told["error"]["message"])
 
 
+class Missing(Case):
+    """The program dacm-media goes while dacmd runs, and comes back."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="dacm-media-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.program = pathlib.Path(cls.folder.name, "dacm-media")
+        shutil.copy(harness.BIN / "dacm-media", cls.program)
+        cls.media = {"program": str(cls.program)}
+        super().setUpClass()
+
+    def warned(self):
+        return "media.program" in json.dumps(self.server.health()["warnings"])
+
+    def test_it_is_told_in_health_metrics_and_log(self):
+        asset = self.stored()
+        self.assertFalse(self.warned())
+        self.assertEqual(self.metric("dacm_adaptations_possible"), 1)
+        gone = self.program.rename(self.program.with_suffix(".gone"))
+        for pid in programs_of(self.server):
+            os.kill(pid, signal.SIGKILL)
+        wait_until("the warning", self.warned)
+        self.assertEqual(self.metric("dacm_adaptations_possible"), 0)
+        self.refused(grpc.StatusCode.UNAVAILABLE, "cannot be started", asset=asset)
+        done = self.server.spawn(["--check-config"], stdout=-1, stderr=-1, text=True)
+        said = done.communicate(timeout=60)
+        self.assertEqual(done.returncode, 1, said)
+        self.assertIn("'media.program': cannot run", said[1])
+        self.server.reload()  # keys are read again all the same
+        gone.rename(self.program)
+        wait_until("no warning", lambda: not self.warned())
+        self.assertEqual(self.metric("dacm_adaptations_possible"), 1)
+        self.get(asset)
+        told = [line["what"] for line in self.logged("media workers")]
+        self.assertIn("cannot run", told[-2])
+        self.assertRegex(told[-1], "the worker program runs, up to 1 workers|has no landlock")
+
+
 class Waiting(Case):
     """While a variant is being made: by a worker that is held up until the test lets it go."""
 
     def setUp(self):
         self.asset = self.stored(allow=[self.other])
-        wait_until("the workers' program", self.programs)
-        self.program, = self.programs()
+        wait_until("the workers' program", lambda: programs_of(self.server))
+        self.program, = programs_of(self.server)
         self.signal(signal.SIGSTOP)
         self.addCleanup(self.signal, signal.SIGCONT)
-
-    def programs(self):
-        threads = pathlib.Path(f"/proc/{self.server.daemon.pid}/task")
-        children = [pathlib.Path("/proc", pid) for thread in threads.iterdir()
-                    for pid in (thread / "children").read_text().split()]
-        return [int(child.name) for child in children
-                if (child / "comm").read_text().strip() == "dacm-media"]
 
     def signal(self, number):
         with contextlib.suppress(ProcessLookupError):  # held up for long it is started again
@@ -418,6 +464,17 @@ class Refused(Case):
                 self.refused(error.code(), asset=asset)
                 self.assertEqual(self.failed(), failed + 1)
                 self.assertEqual(self.server.download(asset, self.owner)[0], drawn(kind))
+
+    def test_the_operator_is_told_why(self):
+        asset = self.stored(drawn("truncated"))
+        told = self.server.explain(request_id_of(self.refused(
+            grpc.StatusCode.FAILED_PRECONDITION, asset=asset)))
+        self.assertEqual(told["reason"], "after the decision")
+        self.assertIn("the asset was not adapted (recipe: the asset cannot be adapted, ask for the "
+                      "original: gltf: GLB", told["detail"])
+        line, = [line for line in self.logged("an asset is not adapted") if line["asset"] == asset]
+        self.assertIn("gltf: GLB", line["why"])
+        self.assertEqual(json.loads(line["recipe"])["lod"], 2)
 
     def test_what_the_client_cannot_decode_is_refused(self):
         asset = self.stored()
