@@ -537,7 +537,7 @@ static void find_held(download *d, const Dacm__V1__Have *have)
         have_manifest_digest(d);
 }
 
-static void load_object(download *d, const uint8_t *uid, const dacm_which *which);
+static void have_object(void *arg, dacm_object *object, const rpc_status *status);
 
 /* Strand; d was held for it. */
 static void adapted(void *arg)
@@ -545,7 +545,8 @@ static void adapted(void *arg)
     download *d = arg;
     if (d->state == ADAPTING && d->waiter.status.code == RPC_OK) {
         d->state = LOADING;
-        load_object(d, d->wanted->uid, &d->wanted->which);
+        dacm_object_load_made(d->service->objects, d->call, d->access.asset_id, d->wanted->uid,
+            &d->wanted->which, have_object, d);
         return; /* have_object drops what this reference was */
     }
     if (d->state == ADAPTING)

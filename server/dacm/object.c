@@ -204,6 +204,7 @@ struct load {
     dacm_object_fn *fn;
     void *arg;
     void (*next)(struct load *load);
+    bool just_made, given_up; /* also where it was given up already; it was */
 };
 
 static void post_on_call(void *ctx, void (*fn)(void *arg), void *arg)
@@ -260,7 +261,8 @@ static void have_manifest(struct load *load)
         dacm_object_keep_manifest(
             &load->entry->object, manifest->jws, manifest->kid, manifest->exp);
     store_view_release(&load->op.view);
-    insert(load->objects, load->entry);
+    if (!load->given_up)
+        insert(load->objects, load->entry);
     load_end(load, &(rpc_status){.code = RPC_OK});
 }
 
@@ -383,9 +385,16 @@ static void fill_object(dacm_object *object, const Dacm__Records__Version *recor
         memcpy(object->upload_key, record->upload_key.data, DACM_DIGEST_BYTES);
 }
 
+static void get_version(struct load *load);
+
 static void have_version(struct load *load)
 {
     rpc_status status = load->op.status;
+    if (status.code == RPC_NOT_FOUND && load->just_made && !load->given_up) {
+        load->given_up = true;
+        get_version(load);
+        return;
+    }
     if (status.code == RPC_OK)
         host_record_unpack(&dacm__records__version__descriptor, load->op.view.bytes, load->arena,
             (ProtobufCMessage **)&load->record, &status);
@@ -422,6 +431,20 @@ static void have_version(struct load *load)
     next_page(load);
 }
 
+static void get_version(struct load *load)
+{
+    const dacm_object *object = &load->entry->object;
+    const dacm_which *which = &object->which;
+    const host_key group = which->adapted ? dacm_key_variants(object->asset_id)
+                                          : dacm_key_asset(object->asset_id);
+    const host_key item = load->given_up   ? dacm_key_given_up(which)
+                          : which->adapted ? dacm_key_variant(which)
+                                           : dacm_key_version(which->version);
+    if (store_get(load->objects->db, host_key_bytes(&group), host_key_bytes(&item),
+            start_op(load, have_version)) == STORE_READY)
+        have_version(load);
+}
+
 static struct entry *entry_new(dacm_objects *objects, const char *asset_id,
     const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
 {
@@ -456,8 +479,9 @@ static struct load *load_new(dacm_objects *objects, rpc_call *call, struct entry
     return load;
 }
 
-void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
-    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg)
+static void load_object(dacm_objects *objects, rpc_call *call, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, bool just_made, dacm_object_fn *fn,
+    void *arg)
 {
     dacm_object *object = find(objects, uid, which);
     if (object) {
@@ -473,11 +497,20 @@ void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_i
     }
     load->fn = fn;
     load->arg = arg;
-    host_key group = which->adapted ? dacm_key_variants(asset_id) : dacm_key_asset(asset_id);
-    host_key item = which->adapted ? dacm_key_variant(which) : dacm_key_version(which->version);
-    if (store_get(objects->db, host_key_bytes(&group), host_key_bytes(&item),
-            start_op(load, have_version)) == STORE_READY)
-        have_version(load);
+    load->just_made = just_made;
+    get_version(load);
+}
+
+void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg)
+{
+    load_object(objects, call, asset_id, uid, which, false, fn, arg);
+}
+
+void dacm_object_load_made(dacm_objects *objects, rpc_call *call, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg)
+{
+    load_object(objects, call, asset_id, uid, which, true, fn, arg);
 }
 
 char *dacm_object_manifest(dacm_object *object, const skmc_keys *keys, int64_t not_before)

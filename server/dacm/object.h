@@ -48,6 +48,10 @@ typedef void dacm_object_fn(void *arg, dacm_object *object, const rpc_status *st
  * bytes_max), and what the store says. */
 void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
     const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg);
+/** The same of a variant that was made a moment ago: also where others have taken its place in the
+ *  meantime. The sweep leaves its chunks alone for long enough (DACM_GIVEN_UP_S). */
+void dacm_object_load_made(dacm_objects *objects, rpc_call *call, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg);
 /** Is loaded anew from now on: its record is gone. */
 void dacm_object_forget(
     dacm_objects *objects, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which);

@@ -575,6 +575,22 @@ class Budget(Case):
         self.assertEqual(self.metric("dacm_variants_given_up_total"), 2)
 
 
+class NoBudget(Case):
+    media = {"variants_bytes_max": 0}
+
+    def test_everybody_gets_what_he_waited_for(self):
+        """Though each variant takes the place of the one before."""
+        asset = self.stored()
+        recipes = [da.Recipe(texture_size_limit=16 + i) for i in range(12)]
+        with concurrent.futures.ThreadPoolExecutor(36) as pool, self.server.channel() as channel:
+            stub = self.server.stub(channel)
+            told = list(pool.map(lambda recipe: self.get(asset, recipe, stub=stub), recipes * 12))
+        for (_, claims, _), recipe in zip(told, recipes * 12):
+            self.assertEqual(json.loads(claims["recipe"]),
+                             {"texture_size_limit": recipe.texture_size_limit})
+        self.assertGreater(self.metric("dacm_variants_given_up_total"), 0)
+
+
 class Small(Case):
     media = {"source_bytes_max": 1000}
 
