@@ -52,15 +52,9 @@ static rpc_code mark_named(pruning *p, rpc_status *reterr)
     const json_t *groups = json_object_get(master, "blendShapeGroups");
     if (json_array_size(groups) == 0)
         return RPC_OK;
-    json_t *numbers = json_object();
-    int failed = numbers ? 0 : -1;
-    for (size_t i = 0; !failed && i < p->count[MEDIA__MATERIALS]; i++) {
-        const char *name = json_string_value(
-            json_object_get(media__gltf_entry(p->gltf, "materials", i), "name"));
-        if (name && !json_object_get(numbers, name))
-            failed = json_object_set_new(numbers, name, json_integer((json_int_t)i));
-    }
-    for (size_t i = 0; !failed && i < json_array_size(groups); i++) {
+    json_t *numbers = NULL;
+    const rpc_code code = media__refs_materials(p->gltf, &numbers, reterr);
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(groups); i++) {
         const json_t *values = json_object_get(json_array_get(groups, i), "materialValues");
         for (size_t j = 0; j < json_array_size(values); j++) {
             const char *name = json_string_value(
@@ -71,7 +65,7 @@ static rpc_code mark_named(pruning *p, rpc_status *reterr)
         }
     }
     json_decref(numbers);
-    return failed ? media__no_memory(reterr) : RPC_OK;
+    return code;
 }
 
 /* Indices of what stays, in the order in which it stood. */

@@ -120,6 +120,24 @@ json_t *media__refs_beside(const media__gltf *gltf, media__list list)
     return list == MEDIA__MATERIALS ? json_object_get(vrm, "materialProperties") : NULL;
 }
 
+rpc_code media__refs_materials(const media__gltf *gltf, json_t **ret, rpc_status *reterr)
+{
+    json_t *numbers = json_object();
+    int failed = numbers ? 0 : -1;
+    for (size_t i = 0; !failed && i < media__gltf_count(gltf, "materials"); i++) {
+        const char *name = json_string_value(
+            json_object_get(media__gltf_entry(gltf, "materials", i), "name"));
+        if (name && !json_object_get(numbers, name))
+            failed = json_object_set_new(numbers, name, json_integer((json_int_t)i));
+    }
+    if (failed) {
+        json_decref(numbers);
+        return media__no_memory(reterr);
+    }
+    *ret = numbers;
+    return RPC_OK;
+}
+
 bool media__refs_of(
     const media__gltf *gltf, media__list list, size_t index, media__ref_fn *fn, void *ctx)
 {

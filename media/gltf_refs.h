@@ -38,5 +38,8 @@ size_t media__refs_foreign(const media__gltf *gltf);
 /** A list of an extension whose entries belong to those of a list by their place: they go where
  *  those go. NULL: there is none. */
 json_t *media__refs_beside(const media__gltf *gltf, media__list list);
+/** Materials by name, as VRM 0.x names them: an object with the number of the first of each name.
+ *  json_decref() it. RESOURCE_EXHAUSTED. */
+rpc_code media__refs_materials(const media__gltf *gltf, json_t **ret, rpc_status *reterr);
 
 #endif

@@ -150,26 +150,35 @@ rpc_code media__textures_uses(const media__gltf *gltf, media__texture_use **ret,
 
 /* ---- channels that go ---- */
 
+#define FACTORS 2
+
 static const struct {
     unsigned channel;
     const char *parent, *slot, *property; /* parent: an extension, too; property: of VRM 0.x */
+    const char *factors[FACTORS];         /* beside the slot: what the texture multiplies */
 } slots[] = {
-    {MEDIA_CHANNEL_BASE_COLOR, "pbrMetallicRoughness", "baseColorTexture", "_MainTex"},
-    {MEDIA_CHANNEL_BASE_COLOR, "VRMC_materials_mtoon", "shadeMultiplyTexture", "_ShadeTexture"},
-    {MEDIA_CHANNEL_METALLIC_ROUGHNESS, "pbrMetallicRoughness", "metallicRoughnessTexture", NULL},
-    {MEDIA_CHANNEL_NORMAL, NULL, "normalTexture", "_BumpMap"},
-    {MEDIA_CHANNEL_OCCLUSION, NULL, "occlusionTexture", NULL},
-    {MEDIA_CHANNEL_EMISSIVE, NULL, "emissiveTexture", "_EmissionMap"},
+    {MEDIA_CHANNEL_BASE_COLOR, "pbrMetallicRoughness", "baseColorTexture", "_MainTex",
+        {"/baseColorFactor"}},
+    {MEDIA_CHANNEL_BASE_COLOR, "VRMC_materials_mtoon", "shadeMultiplyTexture", "_ShadeTexture",
+        {"/shadeColorFactor"}},
+    {MEDIA_CHANNEL_METALLIC_ROUGHNESS, "pbrMetallicRoughness", "metallicRoughnessTexture", NULL,
+        {"/metallicFactor", "/roughnessFactor"}},
+    {MEDIA_CHANNEL_NORMAL, NULL, "normalTexture", "_BumpMap", {NULL}},
+    {MEDIA_CHANNEL_OCCLUSION, NULL, "occlusionTexture", NULL, {NULL}},
+    {MEDIA_CHANNEL_EMISSIVE, NULL, "emissiveTexture", "_EmissionMap", {"/emissiveFactor"}},
 };
+
+static json_t *owner_of(json_t *material, size_t slot)
+{
+    const char *parent = slots[slot].parent;
+    json_t *member = parent ? json_object_get(material, parent) : material;
+    return member ? member : media__get_extension(material, parent);
+}
 
 static rpc_code drop_slot(json_t *material, size_t slot, rpc_status *reterr)
 {
-    json_t *owner = material;
+    json_t *owner = owner_of(material, slot);
     int failed = 0;
-    if (slots[slot].parent)
-        owner = json_object_get(material, slots[slot].parent);
-    if (!owner)
-        owner = media__get_extension(material, slots[slot].parent);
     if (!json_object_get(owner, slots[slot].slot))
         return RPC_OK;
     json_object_del(owner, slots[slot].slot);
@@ -197,33 +206,57 @@ static bool is_within(const char *path, const char *member)
     return strncmp(path, member, size) == 0 && (path[size] == '/' || path[size] == '\0');
 }
 
-/* Animations move nothing of a slot that went. */
+typedef struct moving {
+    const media__gltf *gltf;
+    const media_recipe *recipe;
+} moving;
+
+/* Behind "/materials/3": the rest behind the slot's owner; NULL: it is of another object. */
+static const char *within_owner(const char *rest, const char *parent)
+{
+    char owner[64];
+    snprintf(owner, sizeof owner, "/%s", parent ? parent : "");
+    if (!parent)
+        return rest;
+    if (is_within(rest, "/extensions"))
+        rest += strlen("/extensions");
+    return is_within(rest, owner) ? rest + strlen(owner) : NULL;
+}
+
+/* Animations move nothing of a slot that went, and no factor that says something else without its
+ * texture: what glowed in places would glow as a whole. */
 static bool channel_stays(void *ctx, json_t *channel)
 {
-    const media_recipe *recipe = ctx;
+    const moving *m = ctx;
     media__pointer at;
     if (!media__pointer_of(channel, "materials", &at))
         return true;
+    json_t *material = media__gltf_entry(m->gltf, "materials", at.index);
     for (size_t s = 0; s < sizeof slots / sizeof *slots; s++) {
-        const char *rest = at.rest;
-        char owner[64];
-        snprintf(owner, sizeof owner, "/%s", slots[s].parent ? slots[s].parent : "");
-        if (is_within(rest, "/extensions"))
-            rest += strlen("/extensions");
-        if (slots[s].parent && is_within(rest, owner))
-            rest += strlen(owner);
-        snprintf(owner, sizeof owner, "/%s", slots[s].slot);
-        if (!(recipe->texture_channels & slots[s].channel) && is_within(rest, owner))
+        char member[64];
+        const char *rest = within_owner(at.rest, slots[s].parent);
+        if (m->recipe->texture_channels & slots[s].channel)
+            continue;
+        snprintf(member, sizeof member, "/%s", slots[s].slot);
+        if (rest && is_within(rest, member))
             return false;
+        if (!json_object_get(owner_of(material, s), slots[s].slot))
+            continue;
+        for (size_t f = 0; rest && f < FACTORS && slots[s].factors[f]; f++)
+            if (strcmp(rest, slots[s].factors[f]) == 0)
+                return false;
     }
     return true;
 }
 
 rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr)
 {
-    rpc_code code = recipe->texture_channels & MEDIA_CHANNEL_BASE_COLOR
-                        ? RPC_OK
-                        : media__textures_mean_color(gltf, reterr);
+    if (recipe->texture_channels == MEDIA_CHANNELS_ALL)
+        return RPC_OK;
+    moving m = {.gltf = gltf, .recipe = recipe};
+    rpc_code code = media__gltf_keep_channels(gltf, channel_stays, &m, reterr);
+    if (code == RPC_OK)
+        code = media__textures_mean_color(gltf, recipe, reterr);
     for (size_t s = 0; s < sizeof slots / sizeof *slots; s++) {
         if (recipe->texture_channels & slots[s].channel)
             continue;
@@ -232,8 +265,7 @@ rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc
         if (slots[s].property)
             drop_property(gltf, slots[s].property);
     }
-    media_recipe asked = *recipe; /* borrows its names */
-    return code == RPC_OK ? media__gltf_keep_channels(gltf, channel_stays, &asked, reterr) : code;
+    return code;
 }
 
 /* ---- how a texture names its picture ---- */

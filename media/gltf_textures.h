@@ -11,9 +11,11 @@
  *  wrong without them: nothing glows that glowed in places, nothing is metal that was so in places.
  */
 rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
-/** Multiplies the baseColorFactor of materials by the mean colour of their baseColorTexture, in
- *  linear light (gltf_mean_color.c). Of what is beside the file or KTX2 nothing is known. */
-rpc_code media__textures_mean_color(media__gltf *gltf, rpc_status *reterr);
+/** Multiplies the colours of materials by the mean colour of the textures that a recipe drops, in
+ *  linear light (gltf_mean_color.c): core, MToon, shaders of VRM 0.x, and what expressions set. Of
+ *  what is beside the file or KTX2 nothing is known. What glowed by a texture is black. */
+rpc_code media__textures_mean_color(
+    media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
 
 typedef struct media__texture_use {
     media__image_use use;

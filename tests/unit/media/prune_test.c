@@ -235,6 +235,37 @@ TEST(pointers_to_textures_go_with_them)
     media__gltf_done(&gltf);
 }
 
+/* Material 1 has all textures, material 0 a normalTexture. */
+TEST(pointers_to_factors_go_with_the_texture_that_they_multiply)
+{
+    static const char *const factors[] = {"pbrMetallicRoughness/baseColorFactor",
+        "pbrMetallicRoughness/metallicFactor", "pbrMetallicRoughness/roughnessFactor",
+        "emissiveFactor", "extensions/VRMC_materials_mtoon/shadeColorFactor"};
+    static const char textured[] =
+        "{\"name\":\"m1\",\"emissiveTexture\":{\"index\":1},\"pbrMetallicRoughness\":{"
+        "\"baseColorTexture\":{\"index\":1},\"metallicRoughnessTexture\":{\"index\":1}},"
+        "\"extensions\":{\"VRMC_materials_mtoon\":{\"shadeMultiplyTexture\":{\"index\":1}}}}";
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
+        for (int keep = 0; keep < 2; keep++) {
+            char pointers[256];
+            media_recipe recipe;
+            rpc_status status = {0};
+            snprintf(pointers, sizeof pointers,
+                "/materials/1/%s /materials/0/%s /materials/1/alphaCutoff", factors[i], factors[i]);
+            media__gltf gltf = drawn(animations(pointers));
+            json_array_set_new(
+                json_object_get(gltf.json, "materials"), 1, json_loads(textured, 0, NULL));
+            media_recipe_init(&recipe);
+            recipe.texture_channels = keep ? MEDIA_CHANNELS_ALL : MEDIA_CHANNEL_NORMAL;
+            assert_int_equal(media__textures_drop(&gltf, &recipe, &status), RPC_OK);
+            assert_int_equal(json_array_size(at(&gltf, "animations/0/channels")), 2 + keep);
+            assert_non_null(strstr(POINTER("0"), keep ? "/materials/1/" : "/materials/0/"));
+            media_recipe_done(&recipe);
+            media__gltf_done(&gltf);
+        }
+    }
+}
+
 TEST(extension_of_pointers_goes_with_the_last_of_them)
 {
     static const char declared[] = "\"extensionsUsed\":[\"KHR_animation_pointer\",\"KHR_b\"],"

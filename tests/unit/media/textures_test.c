@@ -522,6 +522,99 @@ TEST(colour_that_goes_leaves_its_mean)
     assert_int_equal(factor_of(draw_board, "\"roughnessFactor\":1}}", 0), -1);
 }
 
+/* A value of a document by its path, in thousandths; -1: there is none. */
+static long number_at(const media__gltf *gltf, const char *path)
+{
+    char copy[256], *rest = copy;
+    const json_t *value = gltf->json;
+    snprintf(copy, sizeof copy, "%s", path);
+    for (char *name; value && (name = strsep(&rest, "/"));)
+        value = json_is_array(value) ? json_array_get(value, strtoul(name, NULL, 10))
+                                     : json_object_get(value, name);
+    return value ? lround(json_number_value(value) * 1000) : -1;
+}
+
+/* The mean of the board is half of the light: 0.735 in sRGB, which Unity's shaders have. */
+static media__gltf toon(const char *recipe)
+{
+    const rpc_bytes picture = encoded(draw_board, 64, MEDIA__IMAGE_PNG);
+    document d = glb(PNG0 "\"extensionsUsed\":[\"VRMC_materials_mtoon\"],\"materials\":[{"
+                          "\"name\":\"skin\",\"emissiveTexture\":{\"index\":0},"
+                          "\"emissiveFactor\":[1,1,1],\"pbrMetallicRoughness\":{"
+                          "\"baseColorTexture\":{\"index\":0}},\"extensions\":{"
+                          "\"VRMC_materials_mtoon\":{\"specVersion\":\"1.0\","
+                          "\"shadeColorFactor\":[0.5,1,0],"
+                          "\"shadeMultiplyTexture\":{\"index\":0}}}},{\"name\":\"skin\"}]",
+        &picture, 1);
+    d.extensions =
+        "{\"VRM\":{\"materialProperties\":[{\"textureProperties\":{\"_MainTex\":0,"
+        "\"_ShadeTexture\":0,\"_EmissionMap\":0},\"vectorProperties\":{\"_Color\":[1,0.735,0,0.5],"
+        "\"_EmissionColor\":[1,1,1,1]}},{\"textureProperties\":{\"_MainTex\":0}}],"
+        "\"blendShapeMaster\":{\"blendShapeGroups\":[{\"materialValues\":["
+        "{\"materialName\":\"skin\",\"propertyName\":\"_Color\",\"targetValue\":[1,0,0,1]},"
+        "{\"materialName\":\"skin\",\"propertyName\":\"_EmissionColor\",\"targetValue\":[1,1,1,1]},"
+        "{\"materialName\":\"skin\",\"propertyName\":\"_RimColor\",\"targetValue\":[1,1,1,1]}]}]}},"
+        "\"VRMC_vrm\":{\"expressions\":{\"preset\":{\"angry\":{\"materialColorBinds\":["
+        "{\"material\":0,\"type\":\"color\",\"targetValue\":[1,0.5,0,1]},"
+        "{\"material\":0,\"type\":\"shadeColor\",\"targetValue\":[1,1,1,1]},"
+        "{\"material\":0,\"type\":\"emissionColor\",\"targetValue\":[1,1,1,1]},"
+        "{\"material\":0,\"type\":\"rimColor\",\"targetValue\":[1,1,1,1]},"
+        "{\"material\":1,\"type\":\"color\",\"targetValue\":[1,1,1,1]}]}}}}}";
+    media__gltf gltf = adapted(&d, recipe);
+    free(d.file);
+    release(picture);
+    return gltf;
+}
+
+#define VRM0   "extensions/VRM/materialProperties/"
+#define VALUES "extensions/VRM/blendShapeMaster/blendShapeGroups/0/materialValues/"
+#define BINDS  "extensions/VRMC_vrm/expressions/preset/angry/materialColorBinds/"
+#define SHADE  "materials/0/extensions/VRMC_materials_mtoon/shadeColorFactor/"
+
+typedef struct number {
+    const char *path;
+    long is;
+} number;
+
+static void assert_numbers(const media__gltf *gltf, const number *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (number_at(gltf, list[i].path) != list[i].is)
+            fail_msg("%s: %ld", list[i].path, number_at(gltf, list[i].path));
+}
+
+TEST(mean_colour_is_that_of_toon_shaders_and_expressions_too)
+{
+    static const number without[] = {{SHADE "0", 250}, {SHADE "1", 500}, {SHADE "2", 0},
+        {"materials/0/pbrMetallicRoughness/baseColorFactor/0", 500},
+        {VRM0 "0/vectorProperties/_Color/0", 735}, {VRM0 "0/vectorProperties/_Color/1", 537},
+        {VRM0 "0/vectorProperties/_Color/2", 0}, {VRM0 "0/vectorProperties/_Color/3", 500},
+        {VRM0 "0/vectorProperties/_ShadeColor/3", 1000},
+        {VRM0 "0/vectorProperties/_EmissionColor/0", 1000},
+        {VRM0 "1/vectorProperties/_Color/0", 735}, {VRM0 "1/vectorProperties/_ShadeColor/0", -1},
+        {VALUES "0/targetValue/0", 735}, {VALUES "0/targetValue/1", 0},
+        {VALUES "1/targetValue/0", 1000}, {VALUES "2/targetValue/0", 1000},
+        {BINDS "0/targetValue/0", 500}, {BINDS "0/targetValue/1", 250},
+        {BINDS "1/targetValue/0", 500}, {BINDS "2/targetValue/0", 1000},
+        {BINDS "3/targetValue/0", 1000}, {BINDS "4/targetValue/0", 1000}};
+    media__gltf gltf = toon("{\"texture_channels\":[\"normal\",\"emissive\"]}");
+    assert_numbers(&gltf, without, sizeof without / sizeof *without);
+    media__gltf_done(&gltf);
+}
+
+TEST(nothing_glows_by_toon_shaders_and_expressions_either)
+{
+    static const number without[] = {{SHADE "0", 500}, {"materials/0/emissiveFactor/0", -1},
+        {VRM0 "0/vectorProperties/_Color/0", 1000}, {VRM0 "0/vectorProperties/_EmissionColor/0", 0},
+        {VRM0 "0/vectorProperties/_EmissionColor/3", 1000},
+        {VRM0 "1/vectorProperties/_EmissionColor/0", -1}, {VALUES "0/targetValue/0", 1000},
+        {VALUES "1/targetValue/0", 0}, {BINDS "0/targetValue/0", 1000},
+        {BINDS "2/targetValue/0", 0}, {BINDS "3/targetValue/0", 1000}};
+    media__gltf gltf = toon("{\"texture_channels\":[\"normal\",\"baseColor\"]}");
+    assert_numbers(&gltf, without, sizeof without / sizeof *without);
+    media__gltf_done(&gltf);
+}
+
 /* ---- real avatars ---------------------------------------------------------------------------- */
 
 typedef struct asked {
