@@ -50,22 +50,26 @@ static void judge_1(const json_t *meta, media__vrm_licence *l)
 
 typedef enum answer { UNSAID, ALLOWED, FORBIDDEN } answer;
 
-/* The value of a name in the query of VRoid Hub's licence page. */
+/* The value of a name in the query of VRoid Hub's licence page; of several the strictest. */
 static answer asked_of(const char *url, const char *name)
 {
     static const char page[] = "https://hub.vroid.com/license?";
     const size_t size = strlen(name);
+    answer found = UNSAID;
     if (strncmp(url, page, strlen(page)) != 0)
         return UNSAID;
-    for (const char *at = url + strlen(page); at; at = strchr(at, '&')) {
-        at += *at == '&';
-        if (strncmp(at, name, size) != 0 || at[size] != '=')
-            continue;
-        const char *value = at + size + 1;
-        const size_t length = strcspn(value, "&#");
-        return length == 5 && strncmp(value, "allow", 5) == 0 ? ALLOWED : FORBIDDEN;
+    const char *at = url + strlen(page);
+    const char *end = at + strcspn(at, "#");
+    while (at < end) {
+        const size_t part = strcspn(at, "&#");
+        if (strncmp(at, name, size) == 0 && at[size] == '=') {
+            const bool allow = part == size + 6 && strncmp(at + size + 1, "allow", 5) == 0;
+            const answer one = allow ? ALLOWED : FORBIDDEN;
+            found = one > found ? one : found;
+        }
+        at += part + (at + part < end);
     }
-    return UNSAID;
+    return found;
 }
 
 /* Of both addresses: who is forbidden in one place is not allowed in another. */

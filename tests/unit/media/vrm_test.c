@@ -284,6 +284,12 @@ TEST(vrm_0_x_permits_what_its_licence_is_known_to)
     assert_licence(
         old_one, said, HUB("modification=allowed"), "", "VRoid Hub: modification is not allowed");
     assert_licence(old_one, said, HUB("x_modification=allow"), "", "licenseName: Other");
+    /* what one address allows and forbids, and what is behind its query */
+    assert_licence(old_one, said,
+        HUB("modification=allow&redistribution=allow&modification=disallow"), "r",
+        "VRoid Hub: modification is not allowed");
+    assert_licence(
+        old_one, said, HUB("credit=necessary#&modification=allow"), "", "licenseName: Other");
     /* what one address allows and the other forbids */
     assert_licence(old_one, said,
         HUB("modification=allow&redistribution=allow") ",\"otherPermissionUrl\":"
