@@ -169,6 +169,7 @@ int cli_authorize(cli_context *cli, int argc, char **argv);
 int cli_verify(cli_context *cli, int argc, char **argv);
 int cli_ls(cli_context *cli, int argc, char **argv);
 int cli_show(cli_context *cli, int argc, char **argv);
+int cli_variants(cli_context *cli, int argc, char **argv);
 int cli_allow(cli_context *cli, int argc, char **argv);
 int cli_deny(cli_context *cli, int argc, char **argv);
 int cli_rm(cli_context *cli, int argc, char **argv);

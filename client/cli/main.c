@@ -16,6 +16,7 @@ const cli_command cli_commands[] = {
     {"verify", "FILE", "judge a downloaded file offline", cli_verify},
     {"ls", "", "list assets", cli_ls},
     {"show", "ID", "an asset's profile and who may use it", cli_show},
+    {"variants", "ID", "adapted copies of an asset that are kept", cli_variants},
     {"allow", "ID GPSI...", "put users on an asset's list", cli_allow},
     {"deny", "ID GPSI...", "take users off an asset's list", cli_deny},
     {"rm", "ID", "delete an asset", cli_rm},

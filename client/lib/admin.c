@@ -7,11 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static char *text_of(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 static void set_explanation(dacm_explanation *ret, const Dacm__V1__ExplainResponse *answer)
 {
     *ret = (dacm_explanation){.time_ms = answer->time_ms};
@@ -32,7 +27,7 @@ dacm_code dacm_explain(
     if (!request_id[0] || strlen(request_id) >= sizeof ret->request_id)
         return client__fail(reterr, DACM_INVALID_ARGUMENT,
             "that is no request ID; take it from the text of the refusal");
-    request.request_id = text_of(request_id);
+    request.request_id = client__text(request_id);
     rpc_message *message = NULL;
     ProtobufCMessage *reply = NULL;
     const dacm_code code = client__unary(client, "/dacm.v1.Admin/Explain", NULL, &request.base,
@@ -53,12 +48,12 @@ dacm_code dacm_revoke(dacm_client *client, const char *issuer, const char *jti, 
             "revoked; name "
             "exactly one");
     Dacm__V1__RevokeRequest request = DACM__V1__REVOKE_REQUEST__INIT;
-    request.issuer = text_of(issuer);
+    request.issuer = client__text(issuer);
     request.what_case = jti ? DACM__V1__REVOKE_REQUEST__WHAT_JTI
                             : DACM__V1__REVOKE_REQUEST__WHAT_SUBJECT;
-    request.jti = text_of(jti ? jti : subject);
+    request.jti = client__text(jti ? jti : subject);
     request.expires_at = expires_at;
-    request.reason = text_of(reason ? reason : "");
+    request.reason = client__text(reason ? reason : "");
     rpc_message *message = NULL;
     ProtobufCMessage *reply = NULL;
     const dacm_code code = client__unary(client, "/dacm.v1.TokenStatus/Revoke", NULL, &request.base,

@@ -104,6 +104,12 @@ void client__nudge(client_mailbox *mailbox);
  *  at most 3.2 s. */
 void client__back_off(unsigned failures);
 
+/** protobuf-c's structs take char *, and packing never writes to them. */
+static inline char *client__text(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
 /** One request, one reply: unpacked into *ret_message, which the caller releases.
  *  ret_request_id (may be NULL) holds 64 bytes. */
 dacm_code client__unary(dacm_client *client, const char *path, const dacm_token_request *need,

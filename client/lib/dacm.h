@@ -252,6 +252,34 @@ typedef struct dacm_download_result {
 DACM_API DACM_MUST_USE dacm_code dacm_download(dacm_client *client,
     const dacm_download_options *options, dacm_download_result *ret, dacm_error *reterr);
 
+/** An adapted copy that the DACM keeps. */
+typedef struct dacm_variant {
+    const char *recipe; /* canonical JSON, as in its manifest */
+    const char *media_type;
+    uint64_t bytes, triangles, vertices;
+    uint64_t texture_pixels; /* of all */
+    uint32_t texture_size;   /* px of the longest side */
+    uint32_t textures, morph_targets, animations, joints;
+    const char *const *extensions_required; /* of glTF */
+    size_t extension_count;
+    int64_t created_at;  /* seconds since 1970 */
+    uint32_t made_in_ms; /* of processor time */
+} dacm_variant;
+
+/** Freed with dacm_variants_free(). */
+typedef struct dacm_variants {
+    dacm_variant *items;
+    size_t count;
+    uint64_t version; /* of the asset */
+    void *memory;     /* libdacm's */
+} dacm_variants;
+DACM_API void dacm_variants_free(dacm_variants *variants);
+
+/** What is kept of a version at this moment (0: the newest). Any other recipe is carried out when a
+ *  download asks for it. NOT_FOUND: there is no such version. */
+DACM_API DACM_MUST_USE dacm_code dacm_list_variants(dacm_client *client, const char *asset_id,
+    const char *user, uint64_t version, dacm_variants **ret, dacm_error *reterr);
+
 /* ---- upload ------------------------------------------------------------------------------ */
 
 typedef struct dacm_acl_entry {

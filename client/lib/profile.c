@@ -7,12 +7,6 @@
 
 #define SERVICE "/dacm.v1.DigitalAssets/"
 
-/* protobuf-c's structs take char *, and packing never writes to them. */
-static char *text_of(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 dacm_code client__acl_init(
     client_acl *acl, const dacm_acl_entry *entries, size_t count, dacm_error *reterr)
 {
@@ -33,7 +27,7 @@ dacm_code client__acl_init(
                 "and name operations only",
                 entries[i].user);
         dacm__v1__access_control_entry__init(entry);
-        entry->allowed_user = text_of(entries[i].user);
+        entry->allowed_user = client__text(entries[i].user);
         entry->allowed_operations = made.operations + i * CLIENT_OPERATIONS;
         for (unsigned bit = DACM_OPERATION_DISCOVERY; bit <= DACM_OPERATION_DELETE; bit++)
             if (entries[i].operations & 1u << bit)
@@ -181,11 +175,11 @@ dacm_code dacm_get_profile(dacm_client *client, const char *asset_id, const char
     if (code != DACM_OK)
         return code;
     Dacm__V1__GetProfileRequest request = DACM__V1__GET_PROFILE_REQUEST__INIT;
-    request.asset_id = text_of(asset_id);
+    request.asset_id = client__text(asset_id);
     request.user_case = external ? DACM__V1__GET_PROFILE_REQUEST__USER_EXTERNAL_ID
                                  : DACM__V1__GET_PROFILE_REQUEST__USER_GPSI;
-    request.gpsi = text_of(user);
-    request.page_token = text_of(page_token ? page_token : "");
+    request.gpsi = client__text(user);
+    request.page_token = client__text(page_token ? page_token : "");
     const dacm_token_request need = {.user = user, .asset_id = asset_id, .action = "get"};
     rpc_message *message = NULL;
     ProtobufCMessage *reply = NULL;
@@ -216,8 +210,8 @@ dacm_code dacm_discover_profiles(dacm_client *client, const char *user, const ch
     Dacm__V1__DiscoverProfilesRequest request = DACM__V1__DISCOVER_PROFILES_REQUEST__INIT;
     request.user_case = external ? DACM__V1__DISCOVER_PROFILES_REQUEST__USER_EXTERNAL_ID
                                  : DACM__V1__DISCOVER_PROFILES_REQUEST__USER_GPSI;
-    request.gpsi = text_of(user);
-    request.page_token = text_of(page_token ? page_token : "");
+    request.gpsi = client__text(user);
+    request.page_token = client__text(page_token ? page_token : "");
     const dacm_token_request need = {.user = user, .action = "discovery"};
     rpc_message *message = NULL;
     ProtobufCMessage *reply = NULL;
@@ -252,7 +246,7 @@ dacm_code dacm_create_profile(dacm_client *client, const char *user, const dacm_
     request.profile = &profile;
     request.user_case = external ? DACM__V1__CREATE_PROFILE_REQUEST__USER_EXTERNAL_ID
                                  : DACM__V1__CREATE_PROFILE_REQUEST__USER_GPSI;
-    request.gpsi = text_of(user);
+    request.gpsi = client__text(user);
     const dacm_token_request need = {.user = user, .action = "create"};
     rpc_message *message = NULL;
     ProtobufCMessage *reply = NULL;
@@ -287,10 +281,10 @@ dacm_code dacm_update_profile(dacm_client *client, const dacm_profile_change *ch
     if (code != DACM_OK)
         return code;
     Dacm__V1__UpdateProfileRequest request = DACM__V1__UPDATE_PROFILE_REQUEST__INIT;
-    request.asset_id = text_of(change->asset_id);
+    request.asset_id = client__text(change->asset_id);
     request.user_case = external ? DACM__V1__UPDATE_PROFILE_REQUEST__USER_EXTERNAL_ID
                                  : DACM__V1__UPDATE_PROFILE_REQUEST__USER_GPSI;
-    request.gpsi = text_of(change->user);
+    request.gpsi = client__text(change->user);
     request.if_match = change->if_match;
     request.n_allow = acl.count;
     request.allow = acl.pointers;
@@ -320,10 +314,10 @@ dacm_code dacm_delete_profile(dacm_client *client, const char *asset_id, const c
     if (code != DACM_OK)
         return code;
     Dacm__V1__DeleteProfileRequest request = DACM__V1__DELETE_PROFILE_REQUEST__INIT;
-    request.asset_id = text_of(asset_id);
+    request.asset_id = client__text(asset_id);
     request.user_case = external ? DACM__V1__DELETE_PROFILE_REQUEST__USER_EXTERNAL_ID
                                  : DACM__V1__DELETE_PROFILE_REQUEST__USER_GPSI;
-    request.gpsi = text_of(user);
+    request.gpsi = client__text(user);
     request.if_match = if_match;
     const dacm_token_request need = {.user = user, .asset_id = asset_id, .action = "delete"};
     rpc_message *message = NULL;

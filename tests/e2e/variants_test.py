@@ -306,6 +306,30 @@ class Command(Case):
         self.assertNotIn("adapted", original.stdout)
         self.assertNotIn("triangles", original.stdout)
 
+    def test_variants_lists_what_is_kept_and_what_it_cost(self):
+        who = ("--as", self.owner)
+        none = self.server.cli("variants", self.asset, *who, check=True)
+        self.assertIn("version 1: no adapted copy is kept; dacm get --preset low", none.stdout)
+        self.assertEqual(self.server.cli("--json", "variants", self.asset, *who).stdout, "")
+        got = self.dacm_get(self.asset, "--preset", "low")
+        other = self.dacm_get(self.asset, "--max-triangles", "100", "--texture-size", "16")
+        listed = self.server.cli("--json", "variants", self.asset, *who, check=True)
+        found = {json.dumps(one["recipe"]): one for one in map(json.loads, listed.stdout.splitlines())}
+        self.assertEqual(len(found), 2)
+        for told in got, other:
+            one = found[json.dumps(told["recipe"])]
+            for name in "version", "media_type", "size", "figures":
+                self.assertEqual(one[name], told[name])
+            self.assertGreater(one["created_at"], 0)
+        shown = self.server.cli("variants", self.asset, "--version", "1", *who, check=True)
+        self.assertRegex(shown.stdout, rf"(?m)^ .* {got['figures']['triangles']} .* px +\d+ ms .*"
+                                       r'\{"lod":2,"texture_size_limit":256\}$')
+        for code, words, *arguments in ((4, "no such version", self.asset, "--version", "2"),
+                                        (3, "request", "0" * 32), (2, "which asset")):
+            refused = self.server.cli("variants", *arguments, *who)
+            self.assertEqual(refused.returncode, code, refused.stderr)
+            self.assertIn(words, refused.stderr)
+
     def test_recipe_that_is_wrong_reaches_no_server(self):
         told = self.dacm_get(self.asset, "--texture-size", "9", code=2)
         self.assertIn("texture", json.dumps(told))
