@@ -4,6 +4,8 @@
 A block whose fence says file=NAME is appended to that file. Blocks of sh are one script, run in
 the order of the document in a folder of its own; a block of text after one is what was printed
 since the block of text before. Other blocks with a language are an error: every one is used.
+
+tutorial.py DOCUMENT NAME OUTPUT writes the file NAME of a document, for a build.
 """
 import pathlib
 import re
@@ -53,3 +55,10 @@ def run(path, folder, env):
     assert len(printed) == len(expected) + 1, done.stdout
     for shown, text in zip(printed, expected):
         assert shown.endswith(text), f"the document shows\n{text}\nand this was printed\n{shown}"
+
+
+if __name__ == "__main__":
+    named = "".join(code for _, name, code in blocks(pathlib.Path(sys.argv[1]).read_text())
+                    if name == sys.argv[2])
+    assert named, f"{sys.argv[1]} has no block file={sys.argv[2]}"
+    pathlib.Path(sys.argv[3]).write_text(named)
