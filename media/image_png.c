@@ -2,6 +2,7 @@
 /* PNG by libpng. Its errors jump: what they must not lose stands in a struct, and each function
  * that they may jump out of is entered by setjmp() once. */
 #include "image_codec.h"
+#include "image_palette.h"
 
 #include <png.h>
 #include <setjmp.h>
@@ -167,6 +168,7 @@ rpc_code media__png_read(rpc_bytes file, bool avatar, media__image *image, rpc_s
 typedef struct writer {
     fault fault;
     const media__image *image;
+    const media__palette *palette; /* NULL: true colours, or gray */
     bool gray;
     uint8_t *row; /* of channels that are written */
     uint8_t *bytes;
@@ -199,18 +201,60 @@ static void on_flush(png_structp png)
     (void)png;
 }
 
-static size_t pack_row(const media__image *image, uint32_t y, bool gray, uint8_t *ret)
+static void pack_row(const writer *w, uint32_t y)
 {
-    const uint8_t *p = image->pixels + (size_t)y * image->width * 4;
-    const unsigned colors = gray ? 1 : 3;
-    uint8_t *out = ret;
+    const media__image *image = w->image;
+    const size_t first = (size_t)y * image->width;
+    const uint8_t *p = image->pixels + first * 4;
+    const unsigned colors = w->gray ? 1 : 3;
+    uint8_t *out = w->row;
     for (uint32_t x = 0; x < image->width; x++, p += 4) {
+        if (w->palette) {
+            *out++ = media__palette_index(w->palette, image, first + x);
+            continue;
+        }
         for (unsigned c = 0; c < colors; c++)
             *out++ = p[c];
         if (image->alpha)
             *out++ = p[3];
     }
-    return (size_t)(out - ret);
+}
+
+/* As few bits for a pixel as the palette takes. */
+static int bits_of(const media__palette *palette)
+{
+    int bits = 1;
+    while (palette->count > (size_t)1 << bits)
+        bits *= 2;
+    return bits;
+}
+
+static void set_palette(png_structp png, png_infop info, const media__palette *palette)
+{
+    png_color colors[MEDIA__PALETTE_COLORS];
+    png_byte alphas[MEDIA__PALETTE_COLORS];
+    int translucent = 0;
+    for (size_t i = 0; i < palette->count; i++) {
+        const uint32_t color = palette->colors[i];
+        colors[i] = (png_color){(png_byte)(color >> 16), (png_byte)(color >> 8), (png_byte)color};
+        alphas[i] = (png_byte)(color >> 24);
+        translucent += alphas[i] < 0xff;
+    }
+    png_set_PLTE(png, info, colors, (int)palette->count);
+    if (translucent > 0)
+        png_set_tRNS(png, info, alphas, translucent, NULL);
+}
+
+static void set_header(png_structp png, png_infop info, const writer *w)
+{
+    const media__image *image = w->image;
+    const int colors = (w->gray ? 0 : PNG_COLOR_MASK_COLOR) |
+                       (image->alpha ? PNG_COLOR_MASK_ALPHA : 0);
+    png_set_IHDR(png, info, image->width, image->height, w->palette ? bits_of(w->palette) : 8,
+        w->palette ? PNG_COLOR_TYPE_PALETTE : colors, PNG_INTERLACE_NONE,
+        PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (w->palette)
+        set_palette(png, info, w->palette);
 }
 
 static bool write_picture(png_structp png, png_infop info, writer *w)
@@ -219,27 +263,26 @@ static bool write_picture(png_structp png, png_infop info, writer *w)
         return false;
     const media__image *image = w->image;
     png_set_write_fn(png, w, on_write, on_flush);
-    const int color = (w->gray ? 0 : PNG_COLOR_MASK_COLOR) |
-                      (image->alpha ? PNG_COLOR_MASK_ALPHA : 0);
-    png_set_IHDR(png, info, image->width, image->height, 8, color, PNG_INTERLACE_NONE,
-        PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    set_header(png, info, w);
     png_set_benign_errors(png, 1); /* a profile that libpng finds damaged is left out */
     if (image->profile)
         png_set_iCCP(png, info, "profile", PNG_COMPRESSION_TYPE_BASE, image->profile,
             (png_uint_32)image->profile_size);
     png_write_info(png, info);
+    png_set_packing(png);
     for (uint32_t y = 0; y < image->height; y++) {
-        pack_row(image, y, w->gray, w->row);
+        pack_row(w, y);
         png_write_row(png, w->row);
     }
     png_write_end(png, info);
     return true;
 }
 
-rpc_code media__png_write(
-    const media__image *image, uint8_t **ret, size_t *ret_size, rpc_status *reterr)
+static rpc_code write_as(const media__image *image, const media__palette *palette, uint8_t **ret,
+    size_t *ret_size, rpc_status *reterr)
 {
-    writer w = {.image = image, .gray = !image->profile && media__image_is_gray(image)};
+    writer w = {
+        .image = image, .palette = palette, .gray = !image->profile && media__image_is_gray(image)};
     w.row = malloc((size_t)image->width * 4);
     png_structp png = w.row ? png_create_write_struct(
                                   PNG_LIBPNG_VER_STRING, &w.fault, on_error, on_note)
@@ -257,5 +300,26 @@ rpc_code media__png_write(
     }
     *ret = w.bytes;
     *ret_size = w.size;
+    return RPC_OK;
+}
+
+/* Of few colours either form may be the smaller one. */
+rpc_code media__png_write(
+    const media__image *image, uint8_t **ret, size_t *ret_size, rpc_status *reterr)
+{
+    media__palette palette;
+    uint8_t *bytes[2] = {NULL, NULL};
+    size_t sizes[2] = {0, 0};
+    rpc_code code = write_as(image, NULL, &bytes[0], &sizes[0], reterr);
+    if (code == RPC_OK && media__palette_of(image, &palette))
+        code = write_as(image, &palette, &bytes[1], &sizes[1], reterr);
+    const int best = bytes[1] && sizes[1] < sizes[0];
+    free(bytes[!best]);
+    if (code != RPC_OK) {
+        free(bytes[best]);
+        return code;
+    }
+    *ret = bytes[best];
+    *ret_size = sizes[best];
     return RPC_OK;
 }

@@ -170,6 +170,64 @@ TEST(png_is_exact)
     }
 }
 
+static unsigned few; /* colours that draw_few() has */
+
+static void draw_few(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret)
+{
+    (void)height;
+    const unsigned color = ((x + y * width) * 0x9e3779b1U >> 8) % few; /* as if by chance */
+    ret[0] = (uint8_t)(color * 37);
+    ret[1] = (uint8_t)(color / 7);
+    ret[2] = (uint8_t)(255 - color);
+    ret[3] = 255;
+}
+
+static void draw_few_that_fade(
+    uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret)
+{
+    draw_few(x, y, width, height, ret);
+    ret[3] = ret[2] % 3 ? 255 : ret[2];
+}
+
+TEST(png_of_few_colours_has_a_palette_of_as_few_bits_as_it_takes)
+{
+    static const struct {
+        unsigned colors, type, bits;
+    } cases[] = {{1, 3, 1}, {2, 3, 1}, {3, 3, 2}, {4, 3, 2}, {5, 3, 4}, {16, 3, 4}, {17, 3, 8},
+        {256, 3, 8}, {257, 2, 8}};
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        uint8_t *bytes = NULL;
+        size_t size = 0;
+        rpc_status status = {0};
+        const bool fades = i % 2;
+        few = cases[i / 2].colors;
+        media__image image = drawn(259, 61, fades ? draw_few_that_fade : draw_few);
+        assert_exact(&image, MEDIA__IMAGE_PNG, MEDIA__IMAGE_COLOR);
+        assert_int_equal(media__image_write(&image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR,
+                             &bytes, &size, &status),
+            RPC_OK);
+        assert_int_equal(bytes[24], cases[i / 2].bits);
+        assert_int_equal(bytes[25], cases[i / 2].type == 2 && fades ? 6 : cases[i / 2].type);
+        free(bytes);
+        media__image_done(&image);
+    }
+}
+
+/* A palette of 200 colours is longer than 200 pixels in a row that differ by one. */
+TEST(png_has_no_palette_where_that_would_be_larger)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    rpc_status status = {0};
+    media__image image = drawn(200, 1, draw_gradient);
+    assert_int_equal(media__image_write(
+                         &image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR, &bytes, &size, &status),
+        RPC_OK);
+    assert_int_equal(bytes[25], 2);
+    free(bytes);
+    media__image_done(&image);
+}
+
 static void assert_near(
     const media__image *image, media__image_kind kind, media__image_use use, double error_max)
 {
