@@ -25,6 +25,11 @@ typedef struct media_result {
  *  itself. media_figures_done() frees it. */
 rpc_code media_inspect(rpc_bytes source, media_figures *ret, rpc_status *reterr);
 
+/** The names that a recipe may say of an asset, for people who write one: a JSON object in ASCII
+ * with the arrays animations and morph_targets, each name once, in the order of the file. *ret is
+ *  malloc'd. Errors are those of media_inspect(). */
+rpc_code media_list_names(rpc_bytes source, char **ret, rpc_status *reterr);
+
 /** Makes the variant of source that a settled recipe asks for. The same source and recipe give the
  *  same bytes. One thread, no state; takes memory in proportion to what the source decodes to:
  *  run it in the worker (media_worker.h), never in a server.

@@ -120,7 +120,15 @@ typedef struct inspect_arguments {
     media_workers_options limits;
     const char *files[INSPECTED_MAX];
     size_t count;
+    bool names;
 } inspect_arguments;
+
+enum { OPTION_NAMES = 512 };
+
+static const struct argp_option inspect_options[] = {
+    {"names", OPTION_NAMES, NULL, 0, "also what --animations and --morph-targets may name", 1},
+    {0},
+};
 
 static const struct argp_child inspect_children[] = {
     {&cli_media_argp, 0, NULL, 3}, {&cli_json_argp, 0, NULL, 10}, {0}};
@@ -132,6 +140,9 @@ static error_t parse_inspect(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &inspect->limits;
         state->child_inputs[1] = inspect->cli;
+        return 0;
+    case OPTION_NAMES:
+        inspect->names = true;
         return 0;
     case ARGP_KEY_ARG:
         if (inspect->count == INSPECTED_MAX)
@@ -162,16 +173,19 @@ static void print_inspected(const inspect_arguments *inspect, media_made *const 
     for (size_t i = 0; i < inspect->count; i++) {
         figures[i] = &made[i]->source;
         if (inspect->cli->json)
-            cli_print_json(json_pack(
-                "{s:s, s:o}", "file", inspect->files[i], "figures", cli_figures_json(figures[i])));
+            cli_print_json(json_pack("{s:s, s:o, s:o*}", "file", inspect->files[i], "figures",
+                cli_figures_json(figures[i]), "names", cli_names_json(made[i])));
     }
-    if (!inspect->cli->json)
-        cli_figures_print(inspect->files, figures, inspect->count);
+    if (inspect->cli->json)
+        return;
+    cli_figures_print(inspect->files, figures, inspect->count);
+    for (size_t i = 0; inspect->names && i < inspect->count; i++)
+        cli_names_print(made[i], inspect->count > 1 ? inspect->files[i] : NULL);
 }
 
 int cli_inspect(cli_context *cli, int argc, char **argv)
 {
-    static const struct argp argp = {NULL, parse_inspect, "FILE [OTHER]",
+    static const struct argp argp = {inspect_options, parse_inspect, "FILE [OTHER]",
         "Says what is in an avatar, or in two side by side.\vThe files are read by dacm-media, a "
         "sandboxed process.",
         inspect_children, NULL, NULL};

@@ -223,3 +223,45 @@ void cli_figures_print(const char *const *names, const media_figures *const *fig
         print_licence(figures[i]->licence, same || count == 1 ? "" : " of ",
             same || count == 1 ? "" : heads[i]);
 }
+
+/* ---- names ---- */
+
+#define NAMES_BYTES_MAX ((size_t)4 << 20)
+
+json_t *cli_names_json(const media_made *made)
+{
+    json_error_t error;
+    if (made->bytes.size > NAMES_BYTES_MAX)
+        return NULL;
+    json_t *names = json_loadb((const char *)made->bytes.data, made->bytes.size, 0, &error);
+    if (json_is_array(json_object_get(names, "animations")) &&
+        json_is_array(json_object_get(names, "morph_targets")))
+        return names;
+    json_decref(names);
+    return NULL;
+}
+
+static void print_names(const json_t *names, const char *what, const char *file)
+{
+    size_t i = 0;
+    const json_t *name = NULL;
+    if (json_array_size(names) > 0)
+        printf("%s%s%s:\n", what, file ? " of " : "", file ? file : "");
+    json_array_foreach(names, i, name)
+    {
+        RPC_AUTOFREE char *shown = strdup(json_is_string(name) ? json_string_value(name) : "");
+        if (!shown)
+            return;
+        rpc_text_printable(shown);
+        printf("  %s\n", shown);
+    }
+}
+
+void cli_names_print(const media_made *made, const char *file)
+{
+    char short_file[NAME_WIDTH + 1];
+    RPC_CLEANUP(json_freep) json_t *names = cli_names_json(made);
+    const char *shown = file ? short_name(file, short_file) : NULL;
+    print_names(json_object_get(names, "animations"), "names of animations", shown);
+    print_names(json_object_get(names, "morph_targets"), "names of morph targets", shown);
+}

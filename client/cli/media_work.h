@@ -20,6 +20,10 @@ int cli_media_run(const cli_context *cli, media_workers *workers, const char *fi
 /** Figures as JSON, and as a table: columns of one or two files. */
 json_t *cli_figures_json(const media_figures *figures);
 void cli_figures_print(const char *const *names, const media_figures *const *figures, size_t count);
+/** What --animations and --morph-targets may name: as JSON, NULL where a worker lied about them,
+ * and for people. file NULL: there is one only. */
+json_t *cli_names_json(const media_made *made);
+void cli_names_print(const media_made *made, const char *file);
 /** What a manifest says of an adapted copy, its figures and licence in JSON (or empty), for people.
  */
 void cli_variant_print(const char *figures, const char *licence);

@@ -46,8 +46,12 @@ static const struct argp_option options[] = {
     {"quantization", OPTION_QUANTIZATION, "NAME", 0,
         "standard: numbers of meshes and animations may be rounded; default: all are exact", 2},
     {"morph-targets", OPTION_MORPH_TARGETS, "LIST", 0,
-        "those to keep, with commas: names, and the groups arkit, oculus, vrm; or none", 2},
-    {"animations", OPTION_ANIMATIONS, "LIST", 0, "those to keep, with commas; or none", 2},
+        "those to keep, with commas: names (dacm inspect --names), and the groups arkit, oculus, "
+        "vrm; or "
+        "none",
+        2},
+    {"animations", OPTION_ANIMATIONS, "LIST", 0,
+        "those to keep, with commas; or none; dacm inspect --names has them", 2},
     {"accept-extensions", OPTION_ACCEPT_EXTENSIONS, "LIST", 0,
         "of glTF, that the device decodes; default: any", 2},
     {"accept-media-types", OPTION_ACCEPT_MEDIA_TYPES, "LIST", 0,

@@ -31,10 +31,20 @@ static rpc_code adapt(rpc_bytes source, const char *text, media_made *made, rpc_
     return RPC_OK;
 }
 
+static rpc_code inspect(rpc_bytes source, media_made *made, rpc_status *reterr)
+{
+    char *names = NULL;
+    rpc_code code = media_inspect(source, &made->source, reterr);
+    if (code == RPC_OK)
+        code = media_list_names(source, &names, reterr);
+    if (code == RPC_OK)
+        made->bytes = rpc_bytes_str(names);
+    return code;
+}
+
 static rpc_code run(rpc_bytes source, const char *recipe, media_made *made, rpc_status *reterr)
 {
-    return recipe ? adapt(source, recipe, made, reterr)
-                  : media_inspect(source, &made->source, reterr);
+    return recipe ? adapt(source, recipe, made, reterr) : inspect(source, made, reterr);
 }
 
 int main(void)

@@ -89,7 +89,8 @@ RPC_MUST_USE rpc_code media_source_seal(int source, rpc_status *reterr);
 /** What a job made. Numbers and texts are a child's word: of a hostile source they may be lies, and
  *  figures.licence need not be JSON; each text is printable ASCII, why is UTF-8. */
 typedef struct media_made {
-    rpc_bytes bytes; /* the variant, read-only; inspecting: none */
+    rpc_bytes
+        bytes; /* the variant, read-only; inspecting: what media_list_names() gives, if anything */
     char media_type[MEDIA_TYPE_ROOM];
     media_figures source, figures; /* inspecting: of the source only */
     uint64_t triangles_asked;      /* as in media_result */

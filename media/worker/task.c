@@ -130,10 +130,9 @@ static rpc_code take_answer(const media__task *task, const media__answer *answer
         return rpc_status_set(reterr, RPC_UNAVAILABLE, "media: no memory for an answer; try again");
     if (code != RPC_OK)
         return code;
-    if ((answer->size > 0) != (task->recipe != NULL))
+    if (answer->size == 0 && task->recipe)
         return rpc_status_set(reterr, RPC_INTERNAL,
-            "media: the source's worker gave an answer that is none: a variant of %llu bytes",
-            (unsigned long long)answer->size);
+            "media: the source's worker gave an answer that is none: a variant of no bytes");
     made->source.bytes = task->source_size;
     made->figures.bytes = answer->size;
     return take_result(task->result, answer->size, options->result_bytes_max, made, reterr);

@@ -161,6 +161,35 @@ class Adapting(Media):
         recipe.write_text(" " * 5000)
         self.refused(11, "adapt", self.avatar, "-o", self.dir / "x", "--recipe", recipe)
 
+    def test_names_that_a_recipe_may_say(self):
+        shown, = self.objects("inspect", self.avatar)
+        names = shown["names"]
+        self.assertEqual(len(names["animations"]), shown["figures"]["animations"])
+        self.assertEqual(len(names["morph_targets"]), shown["figures"]["morph_targets"])
+        answer, _ = self.adapt("--morph-targets", names["morph_targets"][0], "--animations",
+                               names["animations"][0])
+        self.assertEqual(answer["figures"]["morph_targets"], 1)
+        self.assertEqual(answer["figures"]["animations"], 1)
+        for name in sum(names.values(), []):
+            self.assertRegex(self.good("inspect", "--names", self.avatar), rf"(?m)^  {name}$")
+        self.assertNotIn("names of", self.good("inspect", self.avatar))
+
+    def test_names_do_not_steer_terminals_and_stand_once(self):
+        glb = self.avatar.read_bytes()
+        size = int.from_bytes(glb[12:16], "little")
+        gltf = json.loads(glb[20:20 + size])
+        nod, = gltf["animations"]
+        gltf["animations"] = [{**nod, "name": name} for name in ("a\x1b[2J", "b", "b")]
+        text = json.dumps(gltf).encode()
+        text += b" " * (-len(text) % 4)
+        rest = glb[20 + size:]
+        file = self.dir / "named.glb"
+        file.write_bytes(struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text),
+                                     0x4e4f534a) + text + rest)
+        self.assertIn("animations:\n  a?[2J\n  b\nnames", self.good("inspect", "--names", file))
+        shown, = self.objects("inspect", file)
+        self.assertEqual(shown["names"]["animations"], ["a\x1b[2J", "b"])
+
     def test_people_see_before_and_after(self):
         shown = self.good("adapt", self.avatar, "-o", self.dir / "seen.glb", "--preset", "low")
         self.assertIn("humanoid.glb", shown)

@@ -354,6 +354,9 @@ static void adapt(const avatar *a, const media_recipe *recipe)
         MUST(strcmp(status.message, second.message) == 0);
         return;
     }
+    char *names = NULL;
+    MUST(media_list_names(source, &names, &status) == RPC_OK && names[0] == '{');
+    free(names);
     MUST(made.size == again.size && memcmp(made.bytes, again.bytes, made.size) == 0);
     must_be_read(&made);
     must_fit(a, recipe, &made);
