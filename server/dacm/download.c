@@ -112,7 +112,8 @@ static void refuse_recipe(download *d, const rpc_status *status)
 {
     if (d->waiter.retry_ms > 0)
         (void)rpc_call_retry_pushback(d->call, d->waiter.retry_ms);
-    snprintf(d->access.why, sizeof d->access.why, "%s", status->message);
+    const int room = sizeof d->access.why - 1; /* the beginning says enough */
+    snprintf(d->access.why, sizeof d->access.why, "%.*s", room, status->message);
     end_with(d, status);
 }
 
