@@ -3,9 +3,9 @@
  *
  *   GATHERING (pool) ─▶ WORKING (a sandboxed process) ─▶ STORING (pool) ─▶ over
  *
- * LOCKS. adaptations.lock guards the table, the waiters, and the members that say so; under it only
- * hold() and rpc_call_post() run. What an adaptation is made of belongs to whoever carries out its
- * state. */
+ * LOCKS. adaptations.lock (before that of the variants) guards the table, the waiters, and the
+ * members that say so; under it only hold() and rpc_call_post() run. What an adaptation is made of
+ * belongs to whoever carries out its state. */
 #include "adaptations.h"
 
 #include <pthread.h>
@@ -28,6 +28,7 @@ typedef struct dacm_adaptation {
     /* Guarded by the lock: */
     dacm_adapt_waiter *waiters;
     uint64_t job;      /* of the workers; 0: none */
+    int64_t made_ms;   /* when it was made; its chunks are put from then on */
     bool listed, left; /* in the table; nobody waits */
     struct dacm_adaptation *next, **link;
 } adaptation;
@@ -217,6 +218,7 @@ static void on_made(void *ctx, const rpc_status *status, media_made *made)
     rpc_status shown = *status;
     pthread_mutex_lock(&a->lock);
     one->made = made;
+    one->made_ms = rpc_clock_wall_ms(a->links.clock);
     one->job = 0;
     const bool left = one->left;
     pthread_mutex_unlock(&a->lock);
@@ -350,6 +352,11 @@ static rpc_code busy(dacm_adaptations *a, dacm_adapt_waiter *waiter, rpc_status 
 static rpc_code begin(dacm_adaptations *a, dacm_adapt_waiter *waiter, const dacm_wanted *wanted,
     const char *share, rpc_status *reterr)
 {
+    if (dacm_variants_admit(a->links.variants, reterr) != RPC_OK) {
+        host_counter_add(a->refused, 1);
+        waiter->retry_ms = RETRY_MS;
+        return reterr->code;
+    }
     adaptation *one = calloc(1, sizeof *one);
     if (!one)
         return busy(a, waiter, reterr);
@@ -405,16 +412,17 @@ void dacm_adaptations_leave(dacm_adaptations *a, dacm_adapt_waiter *waiter)
         media_workers_cancel(a->workers, job);
 }
 
-bool dacm_adaptations_has_uid(dacm_adaptations *a, const uint8_t uid[STORE_UID_BYTES])
+int64_t dacm_adaptations_putting_since(dacm_adaptations *a, const uint8_t uid[STORE_UID_BYTES])
 {
-    bool has = false;
+    int64_t since = INT64_MAX;
     if (!a)
-        return false;
+        return since;
     pthread_mutex_lock(&a->lock);
-    for (const adaptation *one = *bucket_of(a, uid); one && !has; one = one->next)
-        has = memcmp(one->wanted.uid, uid, STORE_UID_BYTES) == 0;
+    for (const adaptation *one = *bucket_of(a, uid); one; one = one->next)
+        if (one->made && one->made_ms < since && memcmp(one->wanted.uid, uid, STORE_UID_BYTES) == 0)
+            since = one->made_ms;
     pthread_mutex_unlock(&a->lock);
-    return has;
+    return since;
 }
 
 /* ---- life ---- */

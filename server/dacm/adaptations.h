@@ -51,8 +51,10 @@ RPC_MUST_USE rpc_code dacm_adaptations_join(dacm_adaptations *adaptations,
     dacm_adapt_waiter *waiter, const dacm_wanted *wanted, const char *share, rpc_status *reterr);
 /** Not waiting: nothing happens. What nobody waits for any more is not begun, or is ended. */
 void dacm_adaptations_leave(dacm_adaptations *adaptations, dacm_adapt_waiter *waiter);
-/** Is a variant of it being made? NULL is allowed. */
-bool dacm_adaptations_has_uid(dacm_adaptations *adaptations, const uint8_t uid[STORE_UID_BYTES]);
+/** Since when (wall clock) are chunks of it put that no record lists yet? INT64_MAX: none are. What
+ *  begins after the return puts, or touches, each of its chunks later. NULL is allowed. */
+int64_t dacm_adaptations_putting_since(
+    dacm_adaptations *adaptations, const uint8_t uid[STORE_UID_BYTES]);
 /** Warns of workers that cannot be started, or no longer. Adaptations NULL is allowed. */
 void dacm_adaptations_judge(dacm_adaptations *adaptations, host_health *health);
 

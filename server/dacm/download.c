@@ -745,8 +745,13 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
         end_with(d, &status);
         return;
     }
-    d->running = (dacm_running_entry){
-        .call = call, .asset_id = d->access.asset_id, .hold = hold, .recheck = on_change, .arg = d};
+    d->running = (dacm_running_entry){.call = call,
+        .asset_id = d->access.asset_id,
+        .recipe_sha256 = d->wanted ? d->wanted->which.recipe_sha256 : NULL,
+        .begun_s = rpc_clock_wall_ms(d->service->clock) / 1000,
+        .hold = hold,
+        .recheck = on_change,
+        .arg = d};
     dacm_running_add(d->service->running, &d->running);
     d->registered = true;
     hold(d);

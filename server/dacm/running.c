@@ -62,6 +62,20 @@ void dacm_running_remove(dacm_running *running, dacm_running_entry *entry)
     pthread_mutex_unlock(&running->lock);
 }
 
+bool dacm_running_since(dacm_running *running, const char *asset_id,
+    const uint8_t recipe_sha256[32], int64_t until_s, int64_t now_s)
+{
+    bool found = false;
+    pthread_mutex_lock(&running->lock);
+    for (const dacm_running_entry *one = *bucket_of(running, asset_id); one && !found;
+         one = one->next)
+        found = strcmp(one->asset_id, asset_id) == 0 && one->recipe_sha256 &&
+                memcmp(one->recipe_sha256, recipe_sha256, 32) == 0 &&
+                (one->begun_s <= until_s || one->begun_s > now_s);
+    pthread_mutex_unlock(&running->lock);
+    return found;
+}
+
 static void recheck_bucket(dacm_running_entry *entry, const char *asset_id)
 {
     for (; entry; entry = entry->next) {

@@ -14,6 +14,8 @@ typedef struct dacm_running dacm_running;
 typedef struct dacm_running_entry {
     rpc_call *call;
     const char *asset_id;
+    const uint8_t *recipe_sha256; /* NULL: of no recipe; it outlives its stay as well */
+    int64_t begun_s;              /* wall clock */
     void (*hold)(void *arg);
     rpc_task_fn *recheck;
     void *arg;
@@ -27,6 +29,10 @@ void dacm_running_free(dacm_running *running);
 void dacm_running_add(dacm_running *running, dacm_running_entry *entry);
 /** Not in it: nothing happens. No recheck is posted after the return. */
 void dacm_running_remove(dacm_running *running, dacm_running_entry *entry);
+/** May one of the asset and recipe that began until then (wall clock) still run? Also one that says
+ *  it began after now. */
+bool dacm_running_since(dacm_running *running, const char *asset_id,
+    const uint8_t recipe_sha256[32], int64_t until_s, int64_t now_s);
 /** Posts recheck to those of one asset, or of all with NULL. */
 void dacm_running_recheck(dacm_running *running, const char *asset_id);
 

@@ -247,6 +247,7 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
         .log = server->log,
         .metrics = server->metrics,
         .clock = service->clock,
+        .running = service->running,
         .bytes_max = (uint64_t)host_int(values, "media.variants_bytes_max")};
     service->variants = service->objects ? dacm_variants_new(&links) : NULL;
     if (!service->objects || !service->variants || !service->running || !service->uploads ||

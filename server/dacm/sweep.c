@@ -2,7 +2,9 @@
 /* Chunks have no reference counts: an asset's versions and variants are read, and what none of them
  * lists goes after a grace time. An upload puts (or touches) every chunk that it relies on, so a
  * chunk that is about to be listed is younger than the grace time; uploads that run longer than
- * that are known by their uid and spared. */
+ * that are known by their uid and spared. What only variants listed that are gone needs no such
+ * time: it goes at once, but for what was put since a variant that is about to be listed was made.
+ */
 #include "sweep.h"
 
 #include "changes.h"
@@ -22,7 +24,7 @@ struct dacm_sweep {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stopping;
+    bool stopping, wanted; /* wanted: variants take too much */
 };
 
 /* ---- chunks of one asset ---- */
@@ -32,6 +34,7 @@ struct listed {
     store *db;
     uint8_t uid[STORE_UID_BYTES];
     rpc_arena *arena;
+    int64_t newer_ms, older_ms; /* what is dropped was put from then until then */
     unsigned parts, part;
     uint8_t (*digests)[DACM_DIGEST_BYTES];
     size_t count, room;
@@ -115,13 +118,13 @@ static rpc_code walk_versions(struct listed *l, store_walk_fn *fn, rpc_status *r
     return code;
 }
 
-static rpc_code drop(struct listed *l, const void *digests, size_t count, int64_t older_ms,
-    dacm_swept *swept, rpc_status *reterr)
+static rpc_code drop(
+    struct listed *l, const void *digests, size_t count, dacm_swept *swept, rpc_status *reterr)
 {
     store_wait wait;
     store_op *op = store_wait_begin(&wait);
     rpc_code code = store_wait_end(
-        &wait, store_chunk_drop(l->db, l->uid, digests, count, older_ms, op));
+        &wait, store_chunk_drop(l->db, l->uid, digests, count, l->older_ms, op));
     if (code == RPC_OK)
         swept->chunks += wait.op.dropped;
     else
@@ -130,8 +133,8 @@ static rpc_code drop(struct listed *l, const void *digests, size_t count, int64_
 }
 
 /* Drops what of a page is of this part, old enough and not listed. */
-static rpc_code drop_of_page(struct listed *l, const store_page *page, int64_t older_ms,
-    dacm_swept *swept, rpc_status *reterr)
+static rpc_code drop_of_page(
+    struct listed *l, const store_page *page, dacm_swept *swept, rpc_status *reterr)
 {
     uint8_t(*gone)[DACM_DIGEST_BYTES] = calloc(page->count + 1, sizeof *gone);
     size_t count = 0;
@@ -139,18 +142,18 @@ static rpc_code drop_of_page(struct listed *l, const store_page *page, int64_t o
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
     for (size_t i = 0; i < page->count; i++) {
         const store_chunk_info *chunk = &page->chunks[i];
-        if (part_of(chunk->digest, l->parts) == l->part && chunk->put_ms < older_ms &&
+        if (part_of(chunk->digest, l->parts) == l->part && chunk->put_ms >= l->newer_ms &&
+            chunk->put_ms < l->older_ms &&
             (l->count == 0 ||
                 !bsearch(chunk->digest, l->digests, l->count, DACM_DIGEST_BYTES, by_digest)))
             memcpy(gone[count++], chunk->digest, DACM_DIGEST_BYTES);
     }
-    rpc_code code = count ? drop(l, gone, count, older_ms, swept, reterr) : RPC_OK;
+    rpc_code code = count ? drop(l, gone, count, swept, reterr) : RPC_OK;
     free(gone);
     return code;
 }
 
-static rpc_code drop_unlisted(
-    struct listed *l, int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
+static rpc_code drop_unlisted(struct listed *l, dacm_swept *swept, rpc_status *reterr)
 {
     store_cursor cursor;
     const store_cursor *after = NULL;
@@ -163,7 +166,7 @@ static rpc_code drop_unlisted(
             *reterr = wait.op.status;
             return code;
         }
-        code = drop_of_page(l, wait.op.page, older_ms, swept, reterr);
+        code = drop_of_page(l, wait.op.page, swept, reterr);
         more = wait.op.page->more;
         cursor = wait.op.page->next;
         store_page_free(wait.op.page);
@@ -173,8 +176,7 @@ static rpc_code drop_unlisted(
     return RPC_OK;
 }
 
-static rpc_code sweep_parts(
-    struct listed *l, int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
+static rpc_code sweep_parts(struct listed *l, dacm_swept *swept, rpc_status *reterr)
 {
     rpc_code code = walk_versions(l, count_version, reterr);
     l->parts = (unsigned)(l->entries / DIGESTS_MAX) + 1;
@@ -184,22 +186,24 @@ static rpc_code sweep_parts(
         if (l->count > 0)
             qsort(l->digests, l->count, DACM_DIGEST_BYTES, by_digest);
         if (code == RPC_OK)
-            code = drop_unlisted(l, older_ms, swept, reterr);
+            code = drop_unlisted(l, swept, reterr);
     }
     return code;
 }
 
 static rpc_code sweep_asset(dacm_service *service, const uint8_t uid[STORE_UID_BYTES],
-    int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
+    int64_t newer_ms, int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
 {
-    struct listed l = {.db = service->store, .arena = rpc_arena_new(RECORD_ARENA)};
+    struct listed l = {
+        .db = service->store, .arena = rpc_arena_new(RECORD_ARENA), .newer_ms = newer_ms};
     if (!l.arena)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
     memcpy(l.uid, uid, sizeof l.uid);
     rpc_code code = RPC_OK;
-    if (!dacm_uploads_has_uid(service->uploads, uid) &&
-        !dacm_adaptations_has_uid(service->adaptations, uid))
-        code = sweep_parts(&l, older_ms, swept, reterr);
+    const int64_t putting_ms = dacm_adaptations_putting_since(service->adaptations, uid);
+    l.older_ms = older_ms < putting_ms ? older_ms : putting_ms;
+    if (!dacm_uploads_has_uid(service->uploads, uid))
+        code = sweep_parts(&l, swept, reterr);
     free(l.digests);
     rpc_arena_free(l.arena);
     return code;
@@ -222,7 +226,7 @@ static rpc_code sweep_chunks(
             return code;
         }
         for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++) {
-            code = sweep_asset(service, wait.op.page->chunks[i].uid, older_ms, swept, reterr);
+            code = sweep_asset(service, wait.op.page->chunks[i].uid, 0, older_ms, swept, reterr);
             if (code == RPC_DATA_LOSS) { /* its chunks stay; the others' need not */
                 *damaged = *reterr;
                 code = RPC_OK;
@@ -313,12 +317,25 @@ static rpc_code sweep_records(
     return code;
 }
 
+/* Records, and the chunks that are of no use without them. */
+static rpc_code sweep_variants(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
+{
+    dacm_variants_swept gone;
+    const int64_t now_ms = rpc_clock_wall_ms(service->clock);
+    rpc_code code = dacm_variants_sweep(service->variants, now_ms / 1000, &gone, reterr);
+    ret->variants = gone.removed;
+    for (size_t i = 0; code == RPC_OK && i < gone.gone_count; i++)
+        code = sweep_asset(
+            service, gone.gone[i].uid, gone.gone[i].since_s * 1000, now_ms, ret, reterr);
+    free(gone.gone);
+    return code;
+}
+
 rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
 {
     *ret = (dacm_swept){0};
     rpc_status damaged = {.code = RPC_OK};
-    rpc_code code = dacm_variants_sweep(
-        service->variants, rpc_clock_wall_ms(service->clock) / 1000, &ret->variants, reterr);
+    rpc_code code = sweep_variants(service, ret, reterr);
     if (code == RPC_DATA_LOSS) { /* those of the assets before it are swept; the rest stays */
         damaged = *reterr;
         code = RPC_OK;
@@ -338,35 +355,60 @@ rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *ret
 
 /* ---- the thread ---- */
 
-/* False: it is time to stop. */
-static bool rest(dacm_sweep *sweep)
+typedef enum news { STOP, TIME, SHORT_OF_ROOM } news;
+
+/* What comes first within so many seconds; a wish for a sweep waits unless heard. */
+static news rest(dacm_sweep *sweep, int64_t seconds, bool hear)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += sweep->service->config->sweep_interval_s;
+    until.tv_sec += seconds;
     int rc = 0;
     pthread_mutex_lock(&sweep->lock);
-    while (!sweep->stopping && rc != ETIMEDOUT)
+    while (!sweep->stopping && !(hear && sweep->wanted) && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&sweep->wake, &sweep->lock, &until);
-    bool go = !sweep->stopping;
+    const news told = sweep->stopping ? STOP : hear && sweep->wanted ? SHORT_OF_ROOM : TIME;
+    if (hear)
+        sweep->wanted = false;
     pthread_mutex_unlock(&sweep->lock);
-    return go;
+    return told;
+}
+
+static void want(void *arg)
+{
+    dacm_sweep *sweep = arg;
+    pthread_mutex_lock(&sweep->lock);
+    sweep->wanted = true;
+    pthread_cond_signal(&sweep->wake);
+    pthread_mutex_unlock(&sweep->lock);
+}
+
+static void sweep_now(dacm_service *service, bool all)
+{
+    dacm_swept swept = {0};
+    rpc_status status;
+    if ((all ? dacm_sweep_once(service, &swept, &status)
+             : sweep_variants(service, &swept, &status)) != RPC_OK)
+        dacm_log_store_failure(service, "sweep", &status);
+    else if (swept.chunks + swept.uploads + swept.revocations + swept.variants > 0)
+        HOST_LOG(service->log, HOST_INFO, "swept", host_number("chunks", (int64_t)swept.chunks),
+            host_number("variants", (int64_t)swept.variants),
+            host_number("uploads", (int64_t)swept.uploads),
+            host_number("revocations", (int64_t)swept.revocations));
 }
 
 static void *run(void *arg)
 {
     dacm_sweep *sweep = arg;
-    while (rest(sweep)) {
-        dacm_swept swept;
-        rpc_status status;
-        if (dacm_sweep_once(sweep->service, &swept, &status) != RPC_OK)
-            dacm_log_store_failure(sweep->service, "sweep", &status);
-        else if (swept.chunks + swept.uploads + swept.revocations + swept.variants > 0)
-            HOST_LOG(sweep->service->log, HOST_INFO, "swept",
-                host_number("chunks", (int64_t)swept.chunks),
-                host_number("variants", (int64_t)swept.variants),
-                host_number("uploads", (int64_t)swept.uploads),
-                host_number("revocations", (int64_t)swept.revocations));
+    news told = TIME;
+    while (told != STOP) {
+        told = rest(sweep, sweep->service->config->sweep_interval_s, true);
+        if (told == TIME)
+            sweep_now(sweep->service, true);
+        else if (told == SHORT_OF_ROOM) {
+            sweep_now(sweep->service, false);
+            told = rest(sweep, 1, false); /* what is held is not looked at again and again */
+        }
     }
     return NULL;
 }
@@ -387,6 +429,7 @@ rpc_code dacm_sweep_start(dacm_service *service, dacm_sweep **ret, rpc_status *r
         free(sweep);
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no thread");
     }
+    dacm_variants_watch(service->variants, want, sweep);
     *ret = sweep;
     return RPC_OK;
 }
@@ -395,6 +438,7 @@ void dacm_sweep_stop(dacm_sweep *sweep)
 {
     if (!sweep)
         return;
+    dacm_variants_watch(sweep->service->variants, NULL, NULL);
     pthread_mutex_lock(&sweep->lock);
     sweep->stopping = true;
     pthread_cond_signal(&sweep->wake);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One mutex guards the table, its list in order of use, and the sum of bytes. It is not held over a
  * call into the store. A record without an entry is loaded at the next start; an entry without a
- * record leads to NOT_FOUND and is made anew: so the two may differ for a moment. */
+ * record leads to NOT_FOUND and is made anew: so the two may differ for a moment. What was given up
+ * is counted as it happens, and anew by each sweep. */
 #include "variants.h"
 
 #include "changes.h"
@@ -13,6 +14,7 @@
 
 #define BUCKETS      4096u
 #define RECORD_ARENA (256u << 10)
+#define GIVEN_UP_MIN (UINT64_C(64) << 20)
 
 typedef struct variant {
     uint8_t uid[STORE_UID_BYTES];
@@ -29,6 +31,9 @@ struct dacm_variants {
     variant *buckets[BUCKETS];
     variant *oldest, *newest;
     uint64_t bytes, count;
+    uint64_t given_up_bytes, given_up_since; /* since the last sweep began */
+    void (*full)(void *ctx);
+    void *full_ctx;
 };
 
 static double bytes_now(void *ctx)
@@ -49,6 +54,15 @@ static double count_now(void *ctx)
     return (double)count;
 }
 
+static double given_up_now(void *ctx)
+{
+    dacm_variants *v = ctx;
+    pthread_mutex_lock(&v->lock);
+    const uint64_t bytes = v->given_up_bytes;
+    pthread_mutex_unlock(&v->lock);
+    return (double)bytes;
+}
+
 dacm_variants *dacm_variants_new(const dacm_variants_links *links)
 {
     dacm_variants *v = calloc(1, sizeof *v);
@@ -62,6 +76,8 @@ dacm_variants *dacm_variants_new(const dacm_variants_links *links)
         links->metrics, "dacm_variants", "Variants that are kept.", NULL, count_now, v);
     host_metrics_gauge(links->metrics, "dacm_variants_bytes",
         "Bytes of the variants that are kept.", NULL, bytes_now, v);
+    host_metrics_gauge(links->metrics, "dacm_variants_given_up_bytes",
+        "Bytes of the variants that were given up and not yet swept.", NULL, given_up_now, v);
     return v;
 }
 
@@ -137,6 +153,51 @@ static bool add(
     v->bytes += size;
     v->count++;
     return true;
+}
+
+/* ---- what was given up ---- */
+
+static uint64_t given_up_max(const dacm_variants *v)
+{
+    return v->links.bytes_max > GIVEN_UP_MIN ? v->links.bytes_max : GIVEN_UP_MIN;
+}
+
+void dacm_variants_watch(dacm_variants *v, void (*fn)(void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&v->lock);
+    v->full = fn;
+    v->full_ctx = ctx;
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* Under the lock. */
+static bool is_short_of_room(const dacm_variants *v)
+{
+    return v->given_up_bytes > given_up_max(v) / 2;
+}
+
+static void count_given_up(dacm_variants *v, uint64_t bytes)
+{
+    pthread_mutex_lock(&v->lock);
+    v->given_up_bytes += bytes;
+    v->given_up_since += bytes;
+    if (is_short_of_room(v) && v->full)
+        v->full(v->full_ctx);
+    pthread_mutex_unlock(&v->lock);
+}
+
+rpc_code dacm_variants_admit(dacm_variants *v, rpc_status *reterr)
+{
+    pthread_mutex_lock(&v->lock);
+    const bool full = v->given_up_bytes > given_up_max(v);
+    if (full && v->full)
+        v->full(v->full_ctx);
+    pthread_mutex_unlock(&v->lock);
+    return full
+               ? rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+                     "variants: those that were given up are downloaded still, and take as much as "
+                     "media.variants_bytes_max allows; try again later, or ask for the original")
+               : RPC_OK;
 }
 
 /* ---- what is kept ---- */
@@ -233,7 +294,11 @@ static rpc_code give_up_record(dacm_variants *v, const char *asset_id, const dac
     dacm_changes changes = {0};
     dacm_changes_put(&changes, dacm_key_given_up(which), &record->base);
     dacm_changes_delete(&changes, item);
-    return apply(v, &changes, asset_id, generation, reterr);
+    const uint64_t size = record->size;
+    code = apply(v, &changes, asset_id, generation, reterr);
+    if (code == RPC_OK)
+        count_given_up(v, size);
+    return code;
 }
 
 static void give_up(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
@@ -297,7 +362,9 @@ typedef struct walk {
     dacm_variants *variants;
     rpc_arena *arena;
     int64_t now_s;
-    uint64_t removed;
+    bool short_of_room;
+    uint64_t given_up_bytes; /* of records that stay */
+    dacm_variants_swept swept;
     rpc_status status;
 } walk;
 
@@ -308,40 +375,62 @@ static bool load_one(void *ctx, const store_entry *entry)
     uint8_t uid[STORE_UID_BYTES];
     dacm_which which;
     Dacm__Records__Version *record = NULL;
-    if (entry->item.size < 2 || entry->item.data[0] != 'v' ||
-        !dacm_key_variants_asset_id(entry->group, asset_id) ||
+    if (!dacm_key_variants_asset_id(entry->group, asset_id) ||
         !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
-        return true; /* given up, or of a newer server */
+        return true; /* of a newer server */
     rpc_arena_reset(w->arena);
     if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
             (ProtobufCMessage **)&record, &w->status) != RPC_OK)
         return false;
+    if (entry->item.data[0] != 'v') {
+        w->given_up_bytes += record->size;
+        return true;
+    }
     if (add(w->variants, uid, &which, record->size))
         return true;
     rpc_status_set(&w->status, RPC_RESOURCE_EXHAUSTED, "variants: no memory to know all of them");
     return false;
 }
 
-static rpc_code walk_all(
-    dacm_variants *v, store_walk_fn *fn, int64_t now_s, uint64_t *ret, rpc_status *reterr)
+/* Whoever is given up meanwhile may be counted twice, until the next sweep. */
+static void begin_walk(walk *w)
 {
-    walk w = {.variants = v, .arena = rpc_arena_new(RECORD_ARENA), .now_s = now_s};
-    if (!w.arena)
+    dacm_variants *v = w->variants;
+    pthread_mutex_lock(&v->lock);
+    w->short_of_room = is_short_of_room(v);
+    v->given_up_since = 0;
+    pthread_mutex_unlock(&v->lock);
+}
+
+static void end_walk(const walk *w)
+{
+    dacm_variants *v = w->variants;
+    pthread_mutex_lock(&v->lock);
+    v->given_up_bytes = w->given_up_bytes + v->given_up_since;
+    pthread_mutex_unlock(&v->lock);
+}
+
+static rpc_code walk_all(walk *w, store_walk_fn *fn, rpc_status *reterr)
+{
+    w->arena = rpc_arena_new(RECORD_ARENA);
+    if (!w->arena)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "variants: no memory");
-    rpc_code code = dacm_walk_groups(v->links.store, "w/", false, fn, &w, reterr);
-    rpc_arena_free(w.arena);
-    if (ret)
-        *ret = w.removed;
-    if (code == RPC_OK && w.status.code != RPC_OK) {
-        *reterr = w.status;
-        code = w.status.code;
+    begin_walk(w);
+    rpc_code code = dacm_walk_groups(w->variants->links.store, "w/", false, fn, w, reterr);
+    rpc_arena_free(w->arena);
+    if (code == RPC_OK && w->status.code != RPC_OK) {
+        *reterr = w->status;
+        code = w->status.code;
     }
+    if (code == RPC_OK)
+        end_walk(w);
     return code;
 }
 
 rpc_code dacm_variants_load(dacm_variants *v, rpc_status *reterr)
 {
-    return walk_all(v, load_one, 0, NULL, reterr);
+    walk w = {.variants = v};
+    return walk_all(&w, load_one, reterr);
 }
 
 /* ---- the sweep ---- */
@@ -365,21 +454,68 @@ static rpc_code version_is_kept(
     return code == RPC_NOT_FOUND ? RPC_OK : code;
 }
 
-/* DATA_LOSS of a record that cannot be read: it stays, and says so. */
-static rpc_code is_over(walk *w, const store_entry *entry, const char *asset_id,
-    const dacm_which *which, bool *ret, rpc_status *reterr)
+/* All of an asset come one after the other. */
+static bool note_gone(walk *w, const uint8_t uid[STORE_UID_BYTES], int64_t since_s)
 {
-    if (entry->item.data[0] == 'v') {
-        bool kept = false;
-        const rpc_code code = version_is_kept(w, asset_id, which->version, &kept, reterr);
-        *ret = !kept;
-        return code;
+    dacm_variants_swept *s = &w->swept;
+    dacm_variants_gone *last = s->gone_count ? &s->gone[s->gone_count - 1] : NULL;
+    if (last && memcmp(last->uid, uid, STORE_UID_BYTES) == 0) {
+        last->since_s = since_s < last->since_s ? since_s : last->since_s;
+        return true;
     }
+    dacm_variants_gone *more = realloc(s->gone, (s->gone_count + 1) * sizeof *s->gone);
+    if (!more) {
+        rpc_status_set(&w->status, RPC_RESOURCE_EXHAUSTED, "variants: no memory to sweep");
+        return false;
+    }
+    s->gone = more;
+    more[s->gone_count].since_s = since_s;
+    memcpy(more[s->gone_count++].uid, uid, STORE_UID_BYTES);
+    return true;
+}
+
+static bool remove_record(walk *w, const char *asset_id, const host_key *item)
+{
+    dacm_changes changes = {0};
+    dacm_changes_delete(&changes, *item);
+    if (apply(w->variants, &changes, asset_id, STORE_ANY_GENERATION, &w->status) != RPC_OK)
+        return false;
+    w->swept.removed++;
+    return true;
+}
+
+/* A variant that is kept goes with its version. */
+static bool sweep_kept(
+    walk *w, const char *asset_id, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
+    bool kept = false;
+    const host_key item = dacm_key_variant(which);
+    if (version_is_kept(w, asset_id, which->version, &kept, &w->status) != RPC_OK)
+        return false;
+    if (kept)
+        return true;
+    if (!remove_record(w, asset_id, &item))
+        return false;
+    forget_one(w->variants, uid, which);
+    return true;
+}
+
+/* One that was given up goes when no download can hold it any more: by its time, or by what runs.
+ * DATA_LOSS of a record that cannot be read: it stays, and says so. */
+static bool sweep_given_up(walk *w, const store_entry *entry, const char *asset_id,
+    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
+{
     Dacm__Records__Version *record = NULL;
-    const rpc_code code = host_record_unpack(&dacm__records__version__descriptor, entry->value,
-        w->arena, (ProtobufCMessage **)&record, reterr);
-    *ret = record && record->given_up_at + DACM_GIVEN_UP_S < w->now_s;
-    return code;
+    const host_key item = dacm_key_given_up(which);
+    if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
+            (ProtobufCMessage **)&record, &w->status) != RPC_OK)
+        return false;
+    const bool held = w->now_s <= record->given_up_at + DACM_GIVEN_UP_S &&
+                      (!w->short_of_room ||
+                          dacm_running_since(w->variants->links.running, asset_id,
+                              which->recipe_sha256, record->given_up_at, w->now_s));
+    w->given_up_bytes += held ? record->size : 0;
+    return held || (remove_record(w, asset_id, &item) && note_gone(w, uid, record->created_at));
 }
 
 static bool sweep_one(void *ctx, const store_entry *entry)
@@ -388,26 +524,19 @@ static bool sweep_one(void *ctx, const store_entry *entry)
     char asset_id[DACM_ASSET_ID_MAX + 1];
     uint8_t uid[STORE_UID_BYTES];
     dacm_which which;
-    bool over = false;
-    if (!dacm_key_variants_asset_id(entry->group, asset_id) || !which_of_item(entry->item, &which))
+    if (!dacm_key_variants_asset_id(entry->group, asset_id) ||
+        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
         return true;
     rpc_arena_reset(w->arena);
-    rpc_code code = is_over(w, entry, asset_id, &which, &over, &w->status);
-    if (code != RPC_OK || !over)
-        return code == RPC_OK;
-    dacm_changes changes = {0};
-    dacm_changes_delete(&changes,
-        entry->item.data[0] == 'v' ? dacm_key_variant(&which) : dacm_key_given_up(&which));
-    code = apply(w->variants, &changes, asset_id, STORE_ANY_GENERATION, &w->status);
-    if (code != RPC_OK)
-        return false;
-    if (entry->item.data[0] == 'v' && rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid))
-        forget_one(w->variants, uid, &which);
-    w->removed++;
-    return true;
+    return entry->item.data[0] == 'v' ? sweep_kept(w, asset_id, uid, &which)
+                                      : sweep_given_up(w, entry, asset_id, uid, &which);
 }
 
-rpc_code dacm_variants_sweep(dacm_variants *v, int64_t now_s, uint64_t *ret, rpc_status *reterr)
+rpc_code dacm_variants_sweep(
+    dacm_variants *v, int64_t now_s, dacm_variants_swept *ret, rpc_status *reterr)
 {
-    return walk_all(v, sweep_one, now_s, ret, reterr);
+    walk w = {.variants = v, .now_s = now_s};
+    const rpc_code code = walk_all(&w, sweep_one, reterr);
+    *ret = w.swept;
+    return code;
 }

@@ -32,6 +32,7 @@ void kept_open_variants(kept *k, uint64_t bytes_max)
         .objects = k->service.objects,
         .metrics = k->metrics,
         .clock = &k->clock,
+        .running = k->service.running,
         .bytes_max = bytes_max};
     k->service.variants = dacm_variants_new(&links);
     assert_non_null(k->service.variants);
@@ -50,9 +51,13 @@ void kept_open(kept *k)
         .manifest_life_s = 4000,
         .sweep_interval_s = 3600,
         .sweep_grace_s = 3600};
-    k->service = (dacm_service){
-        .config = &k->config, .clock = &k->clock, .store = k->db, .uploads = dacm_uploads_new()};
+    k->service = (dacm_service){.config = &k->config,
+        .clock = &k->clock,
+        .store = k->db,
+        .uploads = dacm_uploads_new(),
+        .running = dacm_running_new()};
     assert_non_null(k->service.uploads);
+    assert_non_null(k->service.running);
     k->metrics = host_metrics_new();
     k->service.objects = dacm_objects_new(k->db, 1 << 20);
     kept_open_variants(k, UINT64_MAX);
@@ -71,6 +76,7 @@ void kept_close(kept *k)
     host_metrics_free(k->metrics);
     kept_close_store(k);
     dacm_uploads_free(k->service.uploads);
+    dacm_running_free(k->service.running);
 }
 
 void kept_pass(kept *k, int64_t ms)
@@ -275,7 +281,8 @@ void kept_put_variant(kept *k, uint8_t asset, uint64_t version, const char *reci
     uid_of(asset, uid);
     kept_asset_id(asset, id);
     record.version = version;
-    record.size = size;
+    record.size = k->variant_bytes ? k->variant_bytes : size;
+    record.created_at = atomic_load(&k->wall_ms) / 1000;
     record.media_type = (char *)(uintptr_t) "model/gltf-binary";
     record.chunking = (char *)(uintptr_t) "gear-64k";
     record.sha256 = binary(digest, 32);

@@ -172,3 +172,84 @@ TEST(forgotten_asset_frees_its_part_of_the_budget)
     assert_true(is_kept(&k, 2, 1, "a") && is_kept(&k, 2, 1, "b"));
     kept_close(&k);
 }
+
+/* Two variants of asset 1 with 40 MB each by their records, of which the first was given up. */
+static void give_up_much(kept *k)
+{
+    put_asset(k, 1, 1);
+    kept_pass(k, GRACE_MS);
+    k->variant_bytes = 40000000;
+    kept_open_variants(k, 1);
+    kept_put_variant(k, 1, 1, "a", 10);
+    kept_put_variant(k, 1, 1, "b", 11);
+    assert_true(is_given_up(k, 1, 1, "a"));
+    kept_pass(k, 1000);
+}
+
+TEST(what_was_given_up_is_swept_at_once_where_it_takes_much)
+{
+    kept k;
+    kept_open(&k);
+    give_up_much(&k);
+    kept_put_chunk(&k, 1, 5); /* of an upload that was abandoned: it has its time of grace */
+    kept_pass(&k, 1000);
+    assert_int_equal(sweep(&k).variants, 1);
+    assert_false(is_given_up(&k, 1, 1, "a") || kept_has_chunk(&k, 1, 10));
+    assert_true(is_kept(&k, 1, 1, "b") && kept_has_chunk(&k, 1, 11));
+    assert_true(kept_has_chunk(&k, 1, 0) && kept_has_chunk(&k, 1, 1));
+    assert_int_equal(sweep(&k).variants, 0);
+    kept_close(&k);
+}
+
+TEST(what_a_download_may_hold_is_never_swept_for_want_of_room)
+{
+    kept k;
+    kept_open(&k);
+    give_up_much(&k);
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    const dacm_which a = kept_which(1, "a"), b = kept_which(1, "b");
+    dacm_running_entry holds = {.asset_id = id,
+        .recipe_sha256 = a.recipe_sha256,
+        .begun_s = rpc_clock_wall_ms(&k.clock) / 1000 - 1};
+    dacm_running_entry other = {
+        .asset_id = id, .recipe_sha256 = b.recipe_sha256, .begun_s = holds.begun_s};
+    dacm_running_entry late = {
+        .asset_id = id, .recipe_sha256 = a.recipe_sha256, .begun_s = holds.begun_s + 1};
+    dacm_running_add(k.service.running, &holds);
+    dacm_running_add(k.service.running, &other);
+    dacm_running_add(k.service.running, &late);
+    assert_int_equal(sweep(&k).variants, 0);
+    assert_true(kept_has_chunk(&k, 1, 10));
+    dacm_running_remove(k.service.running, &holds);
+    assert_int_equal(sweep(&k).variants, 1);
+    assert_false(kept_has_chunk(&k, 1, 10));
+    dacm_running_remove(k.service.running, &other);
+    dacm_running_remove(k.service.running, &late);
+    kept_close(&k);
+}
+
+static void count_call(void *ctx)
+{
+    ++*(unsigned *)ctx;
+}
+
+TEST(nothing_more_is_made_while_what_was_given_up_takes_all_it_may)
+{
+    kept k;
+    unsigned calls = 0;
+    rpc_status status = {0};
+    kept_open(&k);
+    give_up_much(&k);
+    dacm_variants_watch(k.service.variants, count_call, &calls);
+    assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_OK);
+    kept_put_variant(&k, 1, 1, "c", 12);
+    assert_int_equal(calls, 1);
+    assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(status.message, "media.variants_bytes_max"));
+    kept_open_variants(&k, 1); /* a start knows it as well */
+    assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(sweep(&k).variants, 2);
+    assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_OK);
+    kept_close(&k);
+}
