@@ -231,8 +231,12 @@ typedef struct dacm_manifest {
     char recipe[2048];             /* canonical JSON; empty: the original */
     bool has_source;               /* of an adapted copy: */
     uint8_t source_sha256[32];
-    char figures[1024]; /* what the adaptation reached, a JSON object; or empty */
-    char licence[2048]; /* what a VRM allows, a JSON object; or empty */
+    char figures[1024]; /* what the adaptation reached, a JSON object: triangles, vertices,
+                           textures, texture_size (px), texture_pixels, morph_targets, animations,
+                           joints, extensions_required; shortfall, a sentence, where not all that
+                           was asked for could be had. Of the original: empty */
+    char licence[2048]; /* of a variant of a VRM: the fields of its meta that speak of rights, a
+                           JSON object; or empty */
 } dacm_manifest;
 
 typedef struct dacm_download_result {
