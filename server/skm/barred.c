@@ -145,54 +145,34 @@ rpc_code skm_key_bar(skm_state *state, const char *kid, int64_t revoked_at, rpc_
 /* ---- loading ------------------------------------------------------------------------------------
  */
 
-typedef struct loading {
-    skm_state *state;
-    rpc_arena *arena;
-    rpc_status status;
-} loading;
-
-static bool take(void *ctx, const store_entry *entry)
+static rpc_code take(
+    void *ctx, const store_entry *entry, const ProtobufCMessage *message, rpc_status *reterr)
 {
-    loading *l = ctx;
-    skm_state *state = l->state;
-    ProtobufCMessage *message = NULL;
-    skm__barred key = {.service = NULL};
-    rpc_arena_reset(l->arena);
-    if (skm__unpack(state, entry, &skm__records__barred__descriptor, l->arena, &message,
-            &l->status) != RPC_OK)
-        return false;
+    skm_state *state = ctx;
     const Skm__Records__Barred *record = (const Skm__Records__Barred *)message;
-    key.service = skm__service_find(state, record->service);
-    key.revoked_at = record->revoked_at;
+    skm__barred key = {
+        .service = skm__service_find(state, record->service), .revoked_at = record->revoked_at};
+    (void)entry;
     if (!rpc_text_copy(key.kid, sizeof key.kid, record->kid))
-        rpc_status_set(&l->status, RPC_DATA_LOSS,
+        return rpc_status_set(reterr, RPC_DATA_LOSS,
             "the record of a key that was revoked is damaged; run skmsd --store-check, or restore "
-            "a "
-            "backup of the store");
-    else if (!make_room(&state->barred))
-        skm__no_memory(&l->status);
-    else
-        insert(&state->barred, &key);
-    return l->status.code == RPC_OK;
+            "a backup of the store");
+    if (!make_room(&state->barred))
+        return skm__no_memory(reterr);
+    insert(&state->barred, &key);
+    return RPC_OK;
 }
 
 rpc_code skm__barred_load(skm_state *state, rpc_status *reterr)
 {
-    loading l = {.state = state, .arena = rpc_arena_new(SKM__RECORD_ARENA)};
-    const store_scan_request request = {.group = group()};
-    store_wait wait;
-    if (!l.arena)
-        return skm__no_memory(reterr);
-    rpc_code code = store_walk(state->db, &request, take, &l, reterr);
-    if (code == RPC_OK && l.status.code != RPC_OK)
-        code = rpc_status_text(reterr, l.status.code, l.status.message);
-    rpc_arena_free(l.arena);
-    if (code != RPC_OK)
-        return code;
-    store_op *op = store_wait_begin(&wait);
-    code = store_wait_end(&wait, store_generation(state->db, group(), op));
-    state->barred.generation = wait.op.generation;
-    return code == RPC_OK ? code : rpc_status_text(reterr, code, wait.op.status.message);
+    const skm__loading records = {.request = {.group = group()},
+        .main = &skm__records__barred__descriptor,
+        .others = &skm__records__barred__descriptor,
+        .take = take,
+        .ctx = state};
+    const rpc_code code = skm__load(state, &records, reterr);
+    return code == RPC_OK ? skm__generation(state, group(), &state->barred.generation, reterr)
+                          : code;
 }
 
 void skm__barred_done(skm__barred_list *list)

@@ -38,13 +38,6 @@ void skm__set_free(skm__set *set)
     free(set);
 }
 
-typedef struct loading {
-    const skm_state *state;
-    skm__set *set;
-    rpc_arena *arena;
-    rpc_status status;
-} loading;
-
 static rpc_code damaged(const skm__set *set, rpc_status *reterr)
 {
     return rpc_status_set(reterr, RPC_DATA_LOSS,
@@ -53,28 +46,26 @@ static rpc_code damaged(const skm__set *set, rpc_status *reterr)
         skm_purpose_name(set->purpose), set->service->name);
 }
 
-static rpc_code take_set(loading *l, const Skm__Records__KeySet *record)
+static rpc_code take_set(skm__set *set, const Skm__Records__KeySet *record, rpc_status *reterr)
 {
-    skm__set *set = l->set;
     if (record->version == 0 || record->published_sha256.len != sizeof set->published_sha256)
-        return damaged(set, &l->status);
+        return damaged(set, reterr);
     set->version = record->version;
     memcpy(set->published_sha256, record->published_sha256.data, sizeof set->published_sha256);
     return RPC_OK;
 }
 
-static rpc_code take_key(loading *l, const Skm__Records__Key *record)
+static rpc_code take_key(skm__set *set, const Skm__Records__Key *record, rpc_status *reterr)
 {
-    skm__set *set = l->set;
     skm__key *key = calloc(1, sizeof *key);
     if (!key)
-        return skm__no_memory(&l->status);
+        return skm__no_memory(reterr);
     if (set->count == SKM_LIFE_KEYS_MAX || record->public_key.len != sizeof key->public_key ||
         (record->sealed_seed.len && record->sealed_seed.len != sizeof key->sealed_seed) ||
         !rpc_text_copy(key->kid, sizeof key->kid, record->kid) ||
         !rpc_text_copy(key->reason, sizeof key->reason, record->reason)) {
         free(key);
-        return damaged(set, &l->status);
+        return damaged(set, reterr);
     }
     memcpy(key->public_key, record->public_key.data, sizeof key->public_key);
     key->has_seed = record->sealed_seed.len != 0;
@@ -88,19 +79,11 @@ static rpc_code take_key(loading *l, const Skm__Records__Key *record)
     return RPC_OK;
 }
 
-static bool take(void *ctx, const store_entry *entry)
+static rpc_code take(
+    void *ctx, const store_entry *entry, const ProtobufCMessage *record, rpc_status *reterr)
 {
-    loading *l = ctx;
-    ProtobufCMessage *record = NULL;
-    const bool main_record = entry->item.size == 0;
-    rpc_arena_reset(l->arena);
-    rpc_code code = skm__unpack(l->state, entry,
-        main_record ? &skm__records__key_set__descriptor : &skm__records__key__descriptor, l->arena,
-        &record, &l->status);
-    if (code == RPC_OK)
-        code = main_record ? take_set(l, (const Skm__Records__KeySet *)record)
-                           : take_key(l, (const Skm__Records__Key *)record);
-    return code == RPC_OK;
+    return entry->item.size == 0 ? take_set(ctx, (const Skm__Records__KeySet *)record, reterr)
+                                 : take_key(ctx, (const Skm__Records__Key *)record, reterr);
 }
 
 bool skm__key_before(
@@ -126,23 +109,16 @@ void skm__set_sort(skm__set *set)
 
 static rpc_code load(skm_state *state, skm__set *set, rpc_status *reterr)
 {
-    loading l = {.state = state, .set = set, .arena = rpc_arena_new(SKM__RECORD_ARENA)};
-    const store_scan_request request = {.group = host_key_bytes(&set->group)};
-    store_wait wait;
-    if (!l.arena)
-        return skm__no_memory(reterr);
-    rpc_code code = store_walk(state->db, &request, take, &l, reterr);
-    if (code == RPC_OK && l.status.code != RPC_OK)
-        code = rpc_status_text(reterr, l.status.code, l.status.message);
-    rpc_arena_free(l.arena);
-    if (code != RPC_OK)
-        return code;
-    store_op *op = store_wait_begin(&wait);
-    code = store_wait_end(&wait, store_generation(state->db, host_key_bytes(&set->group), op));
-    set->generation = wait.op.generation;
-    if (code != RPC_OK)
-        *reterr = wait.op.status;
-    else if (set->count > 0 && set->version == 0)
+    const rpc_bytes group = host_key_bytes(&set->group);
+    const skm__loading records = {.request = {.group = group},
+        .main = &skm__records__key_set__descriptor,
+        .others = &skm__records__key__descriptor,
+        .take = take,
+        .ctx = set};
+    rpc_code code = skm__load(state, &records, reterr);
+    if (code == RPC_OK)
+        code = skm__generation(state, group, &set->generation, reterr);
+    if (code == RPC_OK && set->count > 0 && set->version == 0)
         code = damaged(set, reterr);
     skm__set_sort(set);
     return code;

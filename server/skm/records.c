@@ -74,6 +74,47 @@ rpc_code skm__read(skm_state *state, rpc_bytes group, rpc_bytes item,
     return code;
 }
 
+typedef struct walk {
+    const skm_state *state;
+    const skm__loading *loading;
+    rpc_arena *arena; /* of one record */
+    rpc_status status;
+} walk;
+
+static bool take(void *ctx, const store_entry *entry)
+{
+    walk *w = ctx;
+    const skm__loading *l = w->loading;
+    ProtobufCMessage *record = NULL;
+    rpc_arena_reset(w->arena);
+    rpc_code code = skm__unpack(w->state, entry, entry->item.size == 0 ? l->main : l->others,
+        w->arena, &record, &w->status);
+    if (code == RPC_OK)
+        code = l->take(l->ctx, entry, record, &w->status);
+    return code == RPC_OK;
+}
+
+rpc_code skm__load(const skm_state *state, const skm__loading *loading, rpc_status *reterr)
+{
+    walk w = {.state = state, .loading = loading, .arena = rpc_arena_new(SKM__RECORD_ARENA)};
+    if (!w.arena)
+        return skm__no_memory(reterr);
+    rpc_code code = store_walk(state->db, &loading->request, take, &w, reterr);
+    if (code == RPC_OK && w.status.code != RPC_OK)
+        code = rpc_status_text(reterr, w.status.code, w.status.message);
+    rpc_arena_free(w.arena);
+    return code;
+}
+
+rpc_code skm__generation(const skm_state *state, rpc_bytes group, uint64_t *ret, rpc_status *reterr)
+{
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    const rpc_code code = store_wait_end(&wait, store_generation(state->db, group, op));
+    *ret = wait.op.generation;
+    return code == RPC_OK ? code : rpc_status_text(reterr, code, wait.op.status.message);
+}
+
 static store_change *next(skm__changes *changes, const host_key *item, store_change_kind kind)
 {
     const size_t room = sizeof changes->list / sizeof changes->list[0];

@@ -46,8 +46,6 @@ static void insert(skm_state *state, skm__service *service)
 typedef struct loading {
     skm_state *state;
     skm__service *service; /* of the group under way */
-    rpc_arena *arena;
-    rpc_status status;
 } loading;
 
 static rpc_code damaged(const char *what, rpc_status *reterr)
@@ -56,18 +54,18 @@ static rpc_code damaged(const char *what, rpc_status *reterr)
         "%s is damaged; run skmsd --store-check, or restore a backup of the store", what);
 }
 
-static rpc_code take_service(loading *l, const Skm__Records__Service *record)
+static rpc_code take_service(loading *l, const Skm__Records__Service *record, rpc_status *reterr)
 {
     skm_state *state = l->state;
     if (state->service_count == state->services_max)
-        return rpc_status_set(&l->status, RPC_RESOURCE_EXHAUSTED,
+        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
             "the store has more VAL services than 'store.services_max'; raise it");
     skm__service *service = calloc(1, sizeof *service);
     if (!service)
-        return skm__no_memory(&l->status);
+        return skm__no_memory(reterr);
     if (!rpc_text_copy(service->name, sizeof service->name, record->name)) {
         free(service);
-        return damaged("the record of a VAL service", &l->status);
+        return damaged("the record of a VAL service", reterr);
     }
     service->group = host_key_of("s/", service->name);
     service->policy = (skm_policy){.active_s = record->active_s,
@@ -80,17 +78,18 @@ static rpc_code take_service(loading *l, const Skm__Records__Service *record)
     l->service = service;
     rpc_code code = RPC_OK;
     if (record->tokens)
-        code = skm__set_load(state, service, SKM_FOR_TOKENS, &l->status);
+        code = skm__set_load(state, service, SKM_FOR_TOKENS, reterr);
     if (code == RPC_OK && record->manifests)
-        code = skm__set_load(state, service, SKM_FOR_MANIFESTS, &l->status);
+        code = skm__set_load(state, service, SKM_FOR_MANIFESTS, reterr);
     return code;
 }
 
-static rpc_code take_enrolment(loading *l, const Skm__Records__Enrolment *record)
+static rpc_code take_enrolment(
+    loading *l, const Skm__Records__Enrolment *record, rpc_status *reterr)
 {
     skm__service *service = l->service;
     if (!service || service->enrolment_count == SKM_ENROLMENTS_MAX)
-        return damaged("the record of an enrolment", &l->status);
+        return damaged("the record of an enrolment", reterr);
     skm__enrolment *enrolment = &service->enrolments[service->enrolment_count];
     if (!rpc_text_copy(enrolment->san, sizeof enrolment->san, record->san) ||
         !rpc_text_copy(
@@ -98,7 +97,7 @@ static rpc_code take_enrolment(loading *l, const Skm__Records__Enrolment *record
         !rpc_text_copy(enrolment->client_id, sizeof enrolment->client_id, record->client_id) ||
         (record->token_sha256.len && record->token_sha256.len != sizeof enrolment->token_sha256) ||
         (record->sealing_key.len && record->sealing_key.len != sizeof enrolment->sealing_key))
-        return damaged("the record of an enrolment", &l->status);
+        return damaged("the record of an enrolment", reterr);
     enrolment->has_token = record->token_sha256.len != 0;
     enrolment->enrolled = record->sealing_key.len != 0;
     if (enrolment->has_token)
@@ -112,22 +111,15 @@ static rpc_code take_enrolment(loading *l, const Skm__Records__Enrolment *record
 }
 
 /* A service stands before its enrolments. */
-static bool take(void *ctx, const store_entry *entry)
+static rpc_code take(
+    void *ctx, const store_entry *entry, const ProtobufCMessage *record, rpc_status *reterr)
 {
     loading *l = ctx;
-    ProtobufCMessage *record = NULL;
-    const bool main_record = entry->item.size == 0;
-    if (main_record ||
-        (l->service && !rpc_bytes_equal(host_key_bytes(&l->service->group), entry->group)))
+    if (entry->item.size == 0)
+        return take_service(l, (const Skm__Records__Service *)record, reterr);
+    if (l->service && !rpc_bytes_equal(host_key_bytes(&l->service->group), entry->group))
         l->service = NULL;
-    rpc_arena_reset(l->arena);
-    rpc_code code = skm__unpack(l->state, entry,
-        main_record ? &skm__records__service__descriptor : &skm__records__enrolment__descriptor,
-        l->arena, &record, &l->status);
-    if (code == RPC_OK)
-        code = main_record ? take_service(l, (const Skm__Records__Service *)record)
-                           : take_enrolment(l, (const Skm__Records__Enrolment *)record);
-    return code == RPC_OK;
+    return take_enrolment(l, (const Skm__Records__Enrolment *)record, reterr);
 }
 
 static rpc_code read_generations(skm_state *state, rpc_status *reterr)
@@ -135,27 +127,22 @@ static rpc_code read_generations(skm_state *state, rpc_status *reterr)
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < state->service_count; i++) {
         skm__service *service = state->services[i];
-        store_wait wait;
-        store_op *op = store_wait_begin(&wait);
-        code = store_wait_end(
-            &wait, store_generation(state->db, host_key_bytes(&service->group), op));
-        service->generation = wait.op.generation;
-        if (code != RPC_OK)
-            *reterr = wait.op.status;
+        code = skm__generation(
+            state, host_key_bytes(&service->group), &service->generation, reterr);
     }
     return code;
 }
 
 rpc_code skm__services_load(skm_state *state, rpc_status *reterr)
 {
-    loading l = {.state = state, .arena = rpc_arena_new(SKM__RECORD_ARENA)};
-    const store_scan_request request = {.group = rpc_bytes_str("s/"), .group_is_prefix = true};
-    if (!l.arena)
-        return skm__no_memory(reterr);
-    rpc_code code = store_walk(state->db, &request, take, &l, reterr);
-    if (code == RPC_OK && l.status.code != RPC_OK)
-        code = rpc_status_text(reterr, l.status.code, l.status.message);
-    rpc_arena_free(l.arena);
+    loading l = {.state = state};
+    const skm__loading records = {
+        .request = {.group = rpc_bytes_str("s/"), .group_is_prefix = true},
+        .main = &skm__records__service__descriptor,
+        .others = &skm__records__enrolment__descriptor,
+        .take = take,
+        .ctx = &l};
+    rpc_code code = skm__load(state, &records, reterr);
     if (code == RPC_OK)
         code = read_generations(state, reterr);
     return code == RPC_OK && !skm__members_rebuild(state) ? skm__no_memory(reterr) : code;

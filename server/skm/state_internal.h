@@ -157,6 +157,20 @@ rpc_code skm__unpack(const skm_state *state, const store_entry *entry,
 rpc_code skm__read(skm_state *state, rpc_bytes group, rpc_bytes item,
     const ProtobufCMessageDescriptor *descriptor, rpc_arena *arena, ProtobufCMessage **ret,
     uint64_t *ret_generation, rpc_status *reterr);
+/** What records of a scan are, and who takes them; main: of those without an item's name. */
+typedef struct skm__loading {
+    store_scan_request request;
+    const ProtobufCMessageDescriptor *main, *others;
+    /* Both are valid during the call; what is not RPC_OK ends the loading. */
+    rpc_code (*take)(
+        void *ctx, const store_entry *entry, const ProtobufCMessage *record, rpc_status *reterr);
+    void *ctx;
+} skm__loading;
+/** Takes all of them, in their order. As skm__unpack(), take() and the store say. */
+rpc_code skm__load(const skm_state *state, const skm__loading *loading, rpc_status *reterr);
+/** Of the group's last update. */
+rpc_code skm__generation(
+    const skm_state *state, rpc_bytes group, uint64_t *ret, rpc_status *reterr);
 
 /** Changes of one group, collected, then written as one. Zero before; done() afterwards. */
 typedef struct skm__changes {
