@@ -102,7 +102,7 @@ static void say_of_textures(const media_recipe *recipe, media_result *ret)
     const size_t said = strlen(ret->why);
     if (recipe->texture_size_limit && ret->figures.texture_size > recipe->texture_size_limit)
         snprintf(ret->why + said, sizeof ret->why - said,
-            "%stextures of %u px are of a kind that is carried through", said ? "; " : "",
+            "%sKTX2 textures of %u px are carried through as they are", said ? "; " : "",
             ret->figures.texture_size);
 }
 
@@ -205,6 +205,23 @@ static void drop_attempt(media_result *ret)
     media_figures_done(&ret->figures);
 }
 
+/* With what would help, and is not asked for yet. */
+static rpc_code out_of_reach(
+    const media_recipe *recipe, size_t least, uint64_t animations, rpc_status *reterr)
+{
+    const bool rounded = recipe->quantization != MEDIA_QUANTIZATION_KEEP;
+    char taken[64] = "";
+    if (animations > 0)
+        snprintf(taken, sizeof taken, ", of which animations take %" PRIu64, animations);
+    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+        "media: max_bytes: %" PRIu64
+        " is out of reach: the smallest variant tried has %zu bytes%s; "
+        "%sdrop %smorph targets or texture channels",
+        recipe->max_bytes, least, taken,
+        rounded ? "" : "let numbers be rounded (quantization: standard), or ",
+        animations > 0 ? "animations, " : "");
+}
+
 static rpc_code adapt_gltf(
     rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr)
 {
@@ -233,10 +250,7 @@ static rpc_code adapt_gltf(
         if (!more)
             break;
     }
-    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-        "media: max_bytes: %" PRIu64 " is out of reach: the smallest variant tried has %zu, of "
-        "which animations take %" PRIu64 "; drop animations, morph targets or texture channels",
-        recipe->max_bytes, least, animations);
+    return out_of_reach(recipe, least, animations, reterr);
 }
 
 /* ---- either kind ---- */

@@ -223,7 +223,7 @@ static void say_why(
         return;
     if (result->points == 0 || pieces->left > ret->asked)
         snprintf(ret->why, sizeof ret->why,
-            "%llu triangles are of primitives that cannot be read or changed here",
+            "%llu triangles are of primitives that cannot be read (Draco) or changed here",
             (unsigned long long)pieces->left);
     else
         snprintf(ret->why, sizeof ret->why,

@@ -320,6 +320,12 @@ TEST(a_budget_below_what_animations_take_is_refused_with_their_number)
         "of which animations take");
     refused(rpc_bytes_of(file, size), "{\"max_bytes\":100000}", RPC_FAILED_PRECONDITION,
         "max_bytes: 100000");
+    refused(rpc_bytes_of(file, size), "{\"max_bytes\":100000}", RPC_FAILED_PRECONDITION,
+        "; let numbers be rounded (quantization: standard), or drop animations, morph targets");
+    refused(rpc_bytes_of(file, size), "{\"max_bytes\":10000,\"quantization\":\"standard\"}",
+        RPC_FAILED_PRECONDITION, "; drop animations, ");
+    refused(rpc_bytes_of(file, size), "{\"max_bytes\":1000,\"animations\":[]}",
+        RPC_FAILED_PRECONDITION, " bytes; let numbers be rounded");
     free(file);
 }
 
