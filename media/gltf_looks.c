@@ -9,12 +9,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define UV_WEIGHT      0.5   /* of the slide */
+#define UV_WEIGHT      0.35  /* of the slide */
 #define UV_METRES_MOST 4.0   /* extents, of a palette, whose colours lie close */
 #define NORMAL_WEIGHT  0.004 /* of the extent; normals that differ by a right angle: 1.4 times */
 #define COLOR_WEIGHT   0.02
 #define HAND_WEIGHT    0.02 /* a tangent's sign */
-#define SKIN_WEIGHT    0.03
+#define SKIN_WEIGHT    0.01
 #define MORPH_WEIGHT   1.0
 #define SKIN_NUMBERS   6
 #define MORPH_NUMBERS  8

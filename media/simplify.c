@@ -206,7 +206,14 @@ static uint32_t match(const mesh *m, uint32_t vertex, uint32_t a, uint32_t b, do
     return best;
 }
 
-/* Distance squared; IMPOSSIBLE: it cannot be. */
+/* Between the mean, to which a finger and a back are the same, and the sum, which takes most from
+ * what is small. */
+static double weight_of_area(double area)
+{
+    return sqrt(area * sqrt(area));
+}
+
+/* Distance squared by the area that is off as far; IMPOSSIBLE: it cannot be. */
 static double cost_of(const mesh *m, const ring *around, uint32_t a, uint32_t b)
 {
     double sum = quadric_at(&m->shapes[a], m->places[b]), edge[3];
@@ -219,10 +226,12 @@ static double cost_of(const mesh *m, const ring *around, uint32_t a, uint32_t b)
         sum += cost;
     }
     minus3(m->places[b], m->places[a], edge);
-    const double weight = m->shapes[a].weight;
-    const double cost = (weight > 0 ? sum / weight : 0) + LENGTH_WEIGHT * dot3(edge, edge);
+    const double area = m->shapes[a].weight;
+    const double cost = (area > 0 ? sum / area : 0) + LENGTH_WEIGHT * dot3(edge, edge);
     /* what is no number is not less either */
-    return cost < (double)m->most[a] ? cost * (double)m->emphasis[a] : IMPOSSIBLE;
+    if (!(cost < (double)m->most[a]))
+        return IMPOSSIBLE;
+    return cost * (double)m->emphasis[a] * weight_of_area(area);
 }
 
 /* ---- what may not be ------------------------------------------------------------------------- */

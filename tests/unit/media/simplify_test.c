@@ -292,6 +292,30 @@ TEST(what_attributes_need_is_kept)
     surface_done(&s);
 }
 
+/* Bumps of one height, half of them on a tenth of the width. */
+static void bumpy(double u, double v, float *ret)
+{
+    const bool bump = (int)(32 * u + 0.5) % 2 == 1 && (int)(8 * v + 0.5) % 2 == 1;
+    ret[0] = (float)(u < 0.5 ? u / 5 : 0.1 + (u - 0.5) * 1.8);
+    ret[1] = (float)v;
+    ret[2] = bump ? 0.001f : 0;
+}
+
+TEST(what_covers_more_is_kept_longer)
+{
+    surface s = grid(32, 8, bumpy);
+    memset(s.attributes, 0, s.part.vertex_count * ATTRIBUTES * sizeof *s.attributes);
+    simplified(&s.part, 1, 300);
+    size_t narrow = 0, wide = 0; /* corners on bumps */
+    for (size_t i = 0; i < s.part.index_count; i++) {
+        const float *at = place(&s.part, i);
+        narrow += at[2] > 0 && at[0] < 0.1f;
+        wide += at[2] > 0 && at[0] > 0.1f;
+    }
+    assert_true(wide > 4 * narrow);
+    surface_done(&s);
+}
+
 /* Front and back of a card share their places. */
 TEST(both_sides_of_a_card_stay)
 {
