@@ -137,6 +137,9 @@ RPC_MUST_USE rpc_code media_workers_admit(media_workers *workers, const char *sh
  *  UNAVAILABLE         no memory */
 RPC_MUST_USE rpc_code media_workers_submit(media_workers *workers, const media_job *job,
     uint64_t *ret_id, uint32_t *ret_retry_ms, rpc_status *reterr);
+/** Another share wants a job as well: it counts for that one from now on where it is served sooner
+ *  so, that of the hindmost of a long queue for instance. A job that runs, or is none: nothing. */
+void media_workers_lend(media_workers *workers, uint64_t id, const char *share);
 /** Ends a job that waits or runs; its callback comes with CANCELLED unless it has ended already. */
 void media_workers_cancel(media_workers *workers, uint64_t id);
 

@@ -123,3 +123,42 @@ media__task *media__queue_remove(
     }
     return NULL;
 }
+
+/* A waiting job, the one before it in its share, and how many are; NULL: it does not wait. */
+static media__task *find_task(
+    const media__queue *queue, uint64_t id, media__task **ret_before, unsigned *ret_ahead)
+{
+    for (media__share *share = queue->first; share; share = share->next) {
+        *ret_before = NULL;
+        *ret_ahead = share->running;
+        for (media__task *task = share->first; task; task = task->next) {
+            if (task->id == id)
+                return task;
+            *ret_before = task;
+            ++*ret_ahead;
+        }
+    }
+    return NULL;
+}
+
+bool media__queue_lend(
+    media__queue *queue, uint64_t id, const char *key, unsigned jobs_max, unsigned running_max)
+{
+    media__task *before = NULL;
+    unsigned ahead = 0;
+    media__task *task = find_task(queue, id, &before, &ahead);
+    if (!task || ahead == 0)
+        return false;
+    media__share *from = task->share, *to = media__queue_find(queue, key);
+    const unsigned under_way = to ? to->queued + to->running : 0;
+    if (to == from || under_way >= ahead || under_way >= jobs_max ||
+        (to && to->running >= running_max))
+        return false;
+    to = media__queue_share(queue, key);
+    if (!to)
+        return false;
+    unlink_task(queue, task, before);
+    media__queue_add(queue, to, task, false);
+    media__queue_leave(queue, from);
+    return true;
+}

@@ -46,6 +46,11 @@ void media__queue_add(media__queue *queue, media__share *share, media__task *tas
 /** The next one by turns, of a share of which less than running_max run (it counts as running from
  *  now on); NULL: none may. */
 media__task *media__queue_take(media__queue *queue, unsigned running_max);
+/** Gives a waiting job to another share where its turn comes sooner: of which less than running_max
+ *  run, less than jobs_max are under way, and fewer than have their turn before it in its own.
+ * False: all stays as it was. */
+bool media__queue_lend(
+    media__queue *queue, uint64_t id, const char *key, unsigned jobs_max, unsigned running_max);
 /** Out of turn, waiting no longer. keep decides; the first that it does not keep is returned. */
 media__task *media__queue_remove(
     media__queue *queue, bool (*keep)(const media__task *task, void *ctx), void *ctx);

@@ -319,6 +319,19 @@ void media_workers_cancel(media_workers *w, uint64_t id)
     wake(w);
 }
 
+void media_workers_lend(media_workers *w, uint64_t id, const char *share)
+{
+    rpc_status ignored;
+    if (check_share(share, &ignored) != RPC_OK)
+        return;
+    pthread_mutex_lock(&w->lock);
+    const bool lent = media__queue_lend(
+        &w->queue, id, share, w->options.share_jobs, w->options.share_running);
+    pthread_mutex_unlock(&w->lock);
+    if (lent)
+        wake(w);
+}
+
 void media_workers_get_stats(media_workers *w, media_workers_stats *ret)
 {
     pthread_mutex_lock(&w->lock);

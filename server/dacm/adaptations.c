@@ -135,6 +135,16 @@ static void free_one(adaptation *one)
     free(one);
 }
 
+/* Under the lock. */
+static void tell(dacm_adapt_waiter *waiter, const rpc_status *status, uint32_t retry_ms)
+{
+    remove_waiter(waiter);
+    waiter->status = *status;
+    waiter->retry_ms = retry_ms;
+    waiter->hold(waiter->arg);
+    rpc_call_post(waiter->call, waiter->fn, waiter->arg);
+}
+
 /* Tells everybody who waits. */
 static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms)
 {
@@ -155,14 +165,8 @@ static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms)
         f->status = *status;
         f->until_us = rpc_clock_monotonic_us(a->links.clock) + FAILED_FOR_US;
     }
-    while (one->waiters) {
-        dacm_adapt_waiter *waiter = one->waiters;
-        remove_waiter(waiter);
-        waiter->status = *status;
-        waiter->retry_ms = retry_ms;
-        waiter->hold(waiter->arg);
-        rpc_call_post(waiter->call, waiter->fn, waiter->arg);
-    }
+    while (one->waiters)
+        tell(one->waiters, status, retry_ms);
     pthread_mutex_unlock(&a->lock);
     free_one(one);
 }
@@ -252,8 +256,39 @@ static bool is_wanted(adaptation *one)
     return wanted;
 }
 
-/* one may be over when this returns: on_made() runs on another thread. */
-static void submit(adaptation *one, int source)
+/* What is too much for one user need not be for the next who waits: those of this share are told,
+ * and it counts for another one. False: there is none. */
+static bool hand_on(adaptation *one, const rpc_status *status, uint32_t retry_ms)
+{
+    dacm_adaptations *a = one->owner;
+    bool others = false;
+    pthread_mutex_lock(&a->lock);
+    for (const dacm_adapt_waiter *w = one->waiters; w && !others; w = w->next)
+        others = strcmp(w->share, one->share) != 0;
+    for (dacm_adapt_waiter *w = one->waiters, *next = NULL; others && w; w = next) {
+        next = w->next;
+        if (strcmp(w->share, one->share) == 0)
+            tell(w, status, retry_ms);
+    }
+    if (others) {
+        (void)rpc_text_copy(one->share, sizeof one->share, one->waiters->share);
+        host_counter_add(a->refused, 1);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return others;
+}
+
+/* Under the lock: it has its turn with whoever has his soonest. */
+static void lend(adaptation *one)
+{
+    for (const dacm_adapt_waiter *w = one->waiters; w; w = w->next)
+        if (strcmp(w->share, one->share) != 0)
+            media_workers_lend(one->owner->workers, one->job, w->share);
+}
+
+/* one may be over when this returns: on_made() runs on another thread. False: it is to be gathered
+ * again, for another user. */
+static bool submit(adaptation *one, int source)
 {
     dacm_adaptations *a = one->owner;
     uint64_t id = 0;
@@ -267,15 +302,20 @@ static void submit(adaptation *one, int source)
     pthread_mutex_lock(&a->lock); /* leave() finds the job, on_made() waits */
     const rpc_code code = media_workers_submit(a->workers, &job, &id, &retry_ms, &status);
     const bool left = one->left;
-    if (code == RPC_OK)
+    if (code == RPC_OK) {
         one->job = id;
+        lend(one);
+    }
     pthread_mutex_unlock(&a->lock);
     if (code == RPC_OK && left) /* while it was read */
         media_workers_cancel(a->workers, id);
     if (code == RPC_OK)
-        return;
+        return true;
     close(source);
+    if (retry_ms > 0 && hand_on(one, &status, retry_ms))
+        return false;
     finish(one, &status, retry_ms);
+    return true;
 }
 
 typedef struct admission {
@@ -306,11 +346,9 @@ static int open_source(adaptation *one, uint32_t *ret_retry_ms, rpc_status *rete
     return source;
 }
 
-/* Pool. */
-static void gather(void *arg)
+/* True: it is under way, or over. False: again, for another user. */
+static bool gather_once(adaptation *one)
 {
-    adaptation *one = arg;
-    dacm_adaptations *a = one->owner;
     int source = -1;
     uint32_t retry_ms = 0;
     rpc_status status = {.code = RPC_OK};
@@ -319,9 +357,20 @@ static void gather(void *arg)
     else
         source = open_source(one, &retry_ms, &status);
     if (source >= 0)
-        submit(one, source);
-    else
-        finish(one, &status, retry_ms);
+        return submit(one, source);
+    if (retry_ms > 0 && hand_on(one, &status, retry_ms))
+        return false;
+    finish(one, &status, retry_ms);
+    return true;
+}
+
+/* Pool. */
+static void gather(void *arg)
+{
+    adaptation *one = arg;
+    dacm_adaptations *a = one->owner; /* one may be over at the end of each try */
+    while (!gather_once(one))
+        continue;
     pthread_mutex_lock(&a->lock);
     if (--a->running == 0)
         pthread_cond_broadcast(&a->idle);
@@ -377,6 +426,7 @@ rpc_code dacm_adaptations_join(dacm_adaptations *a, dacm_adapt_waiter *waiter,
     const dacm_wanted *wanted, const char *share, rpc_status *reterr)
 {
     waiter->retry_ms = 0;
+    waiter->share = share;
     if (!a)
         return rpc_status_set(reterr, RPC_UNIMPLEMENTED,
             "recipe: this server does not adapt media; ask without a recipe for the original");
@@ -385,6 +435,8 @@ rpc_code dacm_adaptations_join(dacm_adaptations *a, dacm_adapt_waiter *waiter,
     rpc_code code = one ? RPC_OK : failed_before(a, wanted, reterr);
     if (one) {
         add_waiter(one, waiter);
+        if (one->job && strcmp(share, one->share) != 0)
+            media_workers_lend(a->workers, one->job, share);
         host_counter_add(a->joined, 1);
     } else if (code == RPC_OK)
         code = begin(a, waiter, wanted, share, reterr);

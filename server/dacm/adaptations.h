@@ -23,6 +23,7 @@ typedef struct dacm_adapt_waiter {
     rpc_status status;                  /* for fn */
     uint32_t retry_ms;                  /* for fn: 0, or when to ask again */
     struct dacm_adaptation *adaptation; /* private, as are: */
+    const char *share;
     struct dacm_adapt_waiter *next, **link;
 } dacm_adapt_waiter;
 
@@ -44,9 +45,10 @@ RPC_MUST_USE rpc_code dacm_adaptations_start(
 void dacm_adaptations_stop(dacm_adaptations *adaptations);
 
 /** Waits for a variant that is not kept: begins to make it unless it is being made. share: the
- *  user whose share it counts for. RPC_OK: fn will be posted unless the waiter leaves. Otherwise
- *  it is not waiting: RESOURCE_EXHAUSTED (waiter->retry_ms), UNIMPLEMENTED (media is not adapted
- *  here), or why it failed a moment ago. */
+ *  user whose share it counts for, borrowed while it waits; who comes later does not wait for the
+ *  turn of who came first, where his own would be sooner. RPC_OK: fn will be posted unless the
+ * waiter leaves. Otherwise it is not waiting: RESOURCE_EXHAUSTED (waiter->retry_ms), UNIMPLEMENTED
+ * (media is not adapted here), or why it failed a moment ago. */
 RPC_MUST_USE rpc_code dacm_adaptations_join(dacm_adaptations *adaptations,
     dacm_adapt_waiter *waiter, const dacm_wanted *wanted, const char *share, rpc_status *reterr);
 /** Not waiting: nothing happens. What nobody waits for any more is not begun, or is ended. */

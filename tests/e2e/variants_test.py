@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import zlib
 
 import grpc
 
@@ -46,6 +47,15 @@ def programs_of(server):
                 for pid in (thread / "children").read_text().split()]
     return [int(child.name) for child in children
             if (child / "comm").read_text().strip() == "dacm-media"]
+
+
+def gray_png(side):
+    def chunk(kind, data):
+        return (len(data).to_bytes(4, "big") + kind + data +
+                zlib.crc32(kind + data).to_bytes(4, "big"))
+    size = side.to_bytes(4, "big")
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + size + bytes((8, 0, 0, 0, 0))) +
+            chunk(b"IDAT", zlib.compress(bytes(side * (side + 1)))) + chunk(b"IEND", b""))
 
 
 LOW = da.Recipe(preset=da.PRESET_LOW)
@@ -446,6 +456,22 @@ class Waiting(Case):
         self.signal(signal.SIGCONT)
         wait_until("the worker's end", lambda: self.metric("dacm_adaptations_running") == 0)
         self.assertEqual(self.metric("dacm_variants"), before)
+
+    def test_who_follows_a_hog_does_not_wait_for_his_queue(self):
+        asset = self.stored(gray_png(4096), media_type="image/png", allow=[self.other])
+        hogs = [self.asked(recipe=da.Recipe(texture_size_limit=64 + i), asset=asset)
+                for i in range(10)]
+        wait_until("a queue", lambda: self.metric("dacm_adaptations_queued") == 9)
+        hogs.append(self.asked(asset=asset))
+        wait_until("the hog's last", lambda: self.metric("dacm_adaptations_queued") == 10)
+        joined = self.metric("dacm_adaptations_joined_total")
+        follows = self.asked(self.owner, asset=asset)
+        wait_until("a follower", lambda: self.metric("dacm_adaptations_joined_total") > joined)
+        self.signal(signal.SIGCONT)
+        self.server.check_download(follows)
+        self.assertGreater(self.metric("dacm_adaptations_queued"), 0)
+        for call in hogs:
+            self.server.check_download(call)
 
     def test_token_that_expires(self):
         now = int(time.time())

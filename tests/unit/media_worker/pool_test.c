@@ -373,6 +373,59 @@ TEST(shares_take_turns)
     media_workers_stop(workers);
 }
 
+TEST(a_job_that_another_share_wants_too_is_served_at_its_turn)
+{
+    enum { EACH = 4 };
+    ended_job holds, many[EACH];
+    media_workers_options options = options_of_tests();
+    media_workers *workers = start(&options);
+    submit(workers, "wait", "third", &holds);
+    wait_running(workers, 1);
+    for (int i = 0; i < EACH; i++)
+        submit(workers, "source", "many", &many[i]);
+    media_workers_lend(workers, many[0].id, "few"); /* is the next one as it is */
+    media_workers_lend(workers, many[3].id, "few");
+    media_workers_lend(workers, many[3].id, "many"); /* and stays there */
+    media_workers_lend(workers, holds.id, "few");    /* runs */
+    media_workers_lend(workers, 12345, "few");
+    media_workers_lend(workers, many[2].id, "");
+    media_workers_stats stats;
+    media_workers_get_stats(workers, &stats);
+    assert_int_equal(stats.queued, EACH);
+    assert_int_equal(stats.shares, 3);
+    media_workers_cancel(workers, holds.id);
+    assert_ended(&holds, RPC_CANCELLED, NULL);
+    for (int i = 0; i < EACH; i++)
+        assert_ended(&many[i], RPC_OK, NULL);
+    assert_true(many[0].place < many[3].place);
+    assert_true(many[3].place < many[1].place && many[1].place < many[2].place);
+    media_workers_get_stats(workers, &stats);
+    assert_int_equal(stats.shares, 0);
+    media_workers_stop(workers);
+}
+
+TEST(a_job_is_not_lent_to_a_share_that_has_as_much_to_wait_for)
+{
+    ended_job holds, first, second, other;
+    media_workers_options options = options_of_tests();
+    options.share_jobs = 2;
+    media_workers *workers = start(&options);
+    submit(workers, "wait", "busy", &holds);
+    wait_running(workers, 1);
+    submit(workers, "source", "many", &first);
+    submit(workers, "source", "many", &second);
+    media_workers_lend(workers, second.id, "busy"); /* one of it runs, and no more may */
+    submit(workers, "source", "few", &other);
+    media_workers_lend(workers, second.id, "few"); /* one waits there, too */
+    media_workers_cancel(workers, holds.id);
+    assert_ended(&holds, RPC_CANCELLED, NULL);
+    assert_ended(&first, RPC_OK, NULL);
+    assert_ended(&other, RPC_OK, NULL);
+    assert_ended(&second, RPC_OK, NULL);
+    assert_true(first.place < other.place && other.place < second.place);
+    media_workers_stop(workers);
+}
+
 TEST(one_share_never_has_all_workers)
 {
     ended_job first, second, other;
