@@ -181,6 +181,13 @@ static rpc_code list_required(const media__gltf *gltf, media_figures *ret, rpc_s
     return code;
 }
 
+static void say_prohibited(const media__gltf *gltf, media_figures *ret)
+{
+    media__vrm_licence licence;
+    media__vrm_licence_of(gltf->json, &licence);
+    (void)rpc_text_copy(ret->prohibits, sizeof ret->prohibits, licence.modify ? "" : licence.why);
+}
+
 rpc_code media__figures_of_gltf(
     const media__gltf *gltf, size_t bytes, media_figures *ret, rpc_status *reterr)
 {
@@ -208,6 +215,7 @@ rpc_code media__figures_of_gltf(
         media_figures_done(&figures);
         return code;
     }
+    say_prohibited(gltf, &figures);
     count_images(gltf, &figures);
     *ret = figures;
     return RPC_OK;

@@ -44,7 +44,8 @@ const char *media__vrm_version(const json_t *root);
  *  other two, and the fields below, are for those who judge that. */
 typedef struct media__vrm_licence {
     bool modify, redistribute, redistribute_modified;
-    char why[96]; /* where modify is false: the field that says so, as "modification: prohibited" */
+    char why[MEDIA_PROHIBITS_ROOM]; /* where modify is false: the field that says so, as
+                                       "modification: prohibited" */
 } media__vrm_licence;
 
 void media__vrm_licence_of(const json_t *root, media__vrm_licence *ret);

@@ -66,6 +66,7 @@ json_t *cli_figures_json(const media_figures *figures)
         failed |= json_array_append_new(names, json_string(figures->extensions_required.list[i]));
     failed |= json_object_set_new(object, "extensions_required", names);
     failed |= json_object_set_new(object, "vrm", json_string(figures->vrm));
+    failed |= json_object_set_new(object, "prohibits", json_string(figures->prohibits));
     json_t *licence = json_loads(figures->licence, 0, NULL); /* NULL: of no VRM */
     if (licence)
         failed |= json_object_set_new(object, "licence", licence);
@@ -122,6 +123,15 @@ static void print_extensions(const media_figures *figures, const char *name, siz
 static bool is_shown(const char *key)
 {
     return strcmp(key, "vrm") != 0 && rpc_printable_run(rpc_bytes_str(key)) == strlen(key);
+}
+
+static void print_adaptable(const media_figures *figures, const char *name, size_t count)
+{
+    if (!figures->vrm[0]) /* nobody says who may */
+        return;
+    printf("may be adapted%s%s: %s%s%s\n", count > 1 ? ", " : "", count > 1 ? name : "",
+        figures->prohibits[0] ? "no, its licence prohibits it (" : "yes", figures->prohibits,
+        figures->prohibits[0] ? ")" : "");
 }
 
 /* What the author permits, as it stands in the file: a field a line. */
@@ -219,6 +229,8 @@ void cli_figures_print(const char *const *names, const media_figures *const *fig
         print_extensions(figures[i], heads[i], count);
     /* a variant has its source's */
     const bool same = count == 2 && strcmp(figures[0]->licence, figures[1]->licence) == 0;
+    for (size_t i = 0; i < (same ? 1 : count); i++)
+        print_adaptable(figures[i], heads[i], same ? 1 : count);
     for (size_t i = 0; i < (same ? 1 : count); i++)
         print_licence(figures[i]->licence, same || count == 1 ? "" : " of ",
             same || count == 1 ? "" : heads[i]);

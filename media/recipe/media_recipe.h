@@ -120,8 +120,9 @@ bool media_recipe_is_original(const media_recipe *recipe);
 
 /* ---- the asset ------------------------------------------------------------------------------- */
 
-#define MEDIA_TYPE_ROOM    64
-#define MEDIA_LICENCE_ROOM 2048
+#define MEDIA_TYPE_ROOM      64
+#define MEDIA_LICENCE_ROOM   2048
+#define MEDIA_PROHIBITS_ROOM 96
 
 /** What is in an asset. Of an image: bytes, textures 1 and its sizes. media_figures_done(). */
 typedef struct media_figures {
@@ -137,6 +138,9 @@ typedef struct media_figures {
     /* What its author permits, as VRM has it: a JSON object in ASCII with the fields of meta that
      * speak of rights, sorted, long texts cut; for manifests. "": there is no VRM in it. */
     char licence[MEDIA_LICENCE_ROOM];
+    /* The field of it by which nobody may modify the avatar, so that only the original can be had,
+     * as "modification: prohibited"; "": it may be adapted. */
+    char prohibits[MEDIA_PROHIBITS_ROOM];
 } media_figures;
 
 /** Frees the names. */

@@ -122,6 +122,7 @@ static rpc_code pack_figures(
                 MEDIA_NAME_BYTES_MAX);
     memcpy(ret->vrm, figures->vrm, sizeof ret->vrm);
     (void)rpc_text_copy(ret->licence, sizeof ret->licence, figures->licence); /* as large */
+    (void)rpc_text_copy(ret->prohibits, sizeof ret->prohibits, figures->prohibits);
     return RPC_OK;
 }
 
@@ -210,6 +211,8 @@ static rpc_code unpack_figures(
     if (figures->licence[0] && !is_name(figures->licence, sizeof figures->licence))
         return nonsense(reterr, "the licence of VRM");
     (void)rpc_text_copy(ret->licence, sizeof ret->licence, figures->licence);
+    memcpy(ret->prohibits, figures->prohibits, sizeof ret->prohibits);
+    media__foreign_text(ret->prohibits, sizeof ret->prohibits);
     return unpack_names(figures, &ret->extensions_required, reterr);
 }
 

@@ -18,7 +18,7 @@ enum { MEDIA__FD_SOURCE = 3, MEDIA__FD_RESULT = 4, MEDIA__FD_ANSWER = 5 };
 enum { MEDIA__EXIT_NOT_BEGUN = 3 };
 
 /** Grows with every change of the structs. */
-#define MEDIA__WIRE_VERSION 2
+#define MEDIA__WIRE_VERSION 3
 
 typedef enum media__kind {
     MEDIA__HELLO = 0x64610001, /* program: ready */
@@ -63,7 +63,7 @@ typedef struct media__figures_packet {
     uint32_t morph_targets, texture_size, name_count;
     uint64_t texture_pixels, mesh_bytes, image_bytes, animation_bytes;
     char names[MEDIA__NAMES_MAX][MEDIA_NAME_BYTES_MAX + 1];
-    char vrm[8], licence[MEDIA_LICENCE_ROOM];
+    char vrm[8], licence[MEDIA_LICENCE_ROOM], prohibits[MEDIA_PROHIBITS_ROOM];
 } media__figures_packet;
 
 typedef struct media__answer {

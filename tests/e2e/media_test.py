@@ -284,6 +284,10 @@ class Refusing(Media):
         shown, = self.objects("inspect", file)
         licence = shown["figures"]["licence"]
         self.assertEqual(licence["modification"], "prohibited")
+        self.assertEqual(shown["figures"]["prohibits"], "modification: prohibited")
+        self.assertIn("\nmay be adapted: no, its licence prohibits it (modification: prohibited)\n",
+                      self.good("inspect", file))
+        self.assertIn("\nmay be adapted: yes\n", self.good("inspect", self.avatar))
         error = self.refused(9, "adapt", file, "-o", self.dir / "never", "--lod", "1")
         self.assertIn("(modification: prohibited): only the original", error["message"])
         self.assertFalse((self.dir / "never").exists())

@@ -25,6 +25,7 @@ static void check_figures(const media_figures *figures)
         check_text(figures->extensions_required.list[i], MEDIA_NAME_BYTES_MAX + 1);
     check_text(figures->vrm, sizeof figures->vrm);
     check_text(figures->licence, sizeof figures->licence);
+    check_text(figures->prohibits, sizeof figures->prohibits);
 }
 
 static void check_again(const media_made *made)

@@ -12,7 +12,10 @@ static media__answer good(void)
         .media_type = "model/gltf-binary",
         .why = "locked seams",
         .source = {.triangles = 7, .vrm = "1.0", .extensions_required = {names, 2}},
-        .figures = {.nodes = 3, .vrm = "0.x", .licence = "{\"licenseName\":\"CC0\"}"}};
+        .figures = {.nodes = 3,
+            .vrm = "0.x",
+            .licence = "{\"licenseName\":\"CC0\"}",
+            .prohibits = "licenseName: Other"}};
     media__answer answer;
     media__answer_pack(&ok, &made, &answer);
     return answer;
@@ -43,6 +46,7 @@ TEST(what_was_packed_comes_back)
     assert_string_equal(made.source.extensions_required.list[1], "EXT_b");
     assert_int_equal(made.figures.nodes, 3);
     assert_string_equal(made.figures.licence, "{\"licenseName\":\"CC0\"}");
+    assert_string_equal(made.figures.prohibits, "licenseName: Other");
     done(&made);
 }
 
@@ -66,9 +70,11 @@ TEST(strings_without_an_end_are_refused_or_ended)
     assert_refused(&answer);
     answer = good();
     memset(answer.why, 'w', sizeof answer.why);
+    memset(answer.source.prohibits, 'p', sizeof answer.source.prohibits);
     media_made made;
     assert_int_equal(unpack(&answer, &made), RPC_OK);
     assert_int_equal(strlen(made.why), sizeof made.why - 1);
+    assert_int_equal(strlen(made.source.prohibits), sizeof made.source.prohibits - 1);
     done(&made);
 }
 
