@@ -249,9 +249,7 @@ dacm_code dacm_authorize(dacm_client *client, const char *asset_id, const char *
     dacm_operation operation, dacm_authorization *ret, dacm_error *reterr)
 {
     bool external = false;
-    dacm_code code = client__check_asset(asset_id, reterr);
-    if (code == DACM_OK)
-        code = client__check_user(user, &external, reterr);
+    dacm_code code = client__check_subject(asset_id, user, &external, reterr);
     if (code != DACM_OK)
         return code;
     const char *action = dacm_operation_name(operation);

@@ -60,6 +60,9 @@ dacm_code client__new_keyserver(const dacm_client_options *options, rpc_runtime 
 dacm_code client__check_asset(const char *asset_id, dacm_error *reterr);
 /** Tells how a user goes into a request: *ret_external when it is an External ID. */
 dacm_code client__check_user(const char *user, bool *ret_external, dacm_error *reterr);
+/** Of both: what most requests name. */
+dacm_code client__check_subject(
+    const char *asset_id, const char *user, bool *ret_external, dacm_error *reterr);
 
 /* ---- calls (exchange.c) -------------------------------------------------------------------- */
 

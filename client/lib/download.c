@@ -31,9 +31,8 @@ static dacm_code judge_file(const char *file, dacm_error *reterr)
 static dacm_code judge_options(client_download *download, dacm_error *reterr)
 {
     const dacm_download_options *options = download->options;
-    dacm_code code = client__check_asset(options->asset_id, reterr);
-    if (code == DACM_OK)
-        code = client__check_user(options->user, &download->external, reterr);
+    const dacm_code code = client__check_subject(
+        options->asset_id, options->user, &download->external, reterr);
     if (code != DACM_OK)
         return code;
     if (!options->file == !options->sink)

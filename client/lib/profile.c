@@ -169,9 +169,7 @@ dacm_code dacm_get_profile(dacm_client *client, const char *asset_id, const char
     const char *page_token, dacm_profiles **ret, dacm_error *reterr)
 {
     bool external = false;
-    dacm_code code = client__check_asset(asset_id, reterr);
-    if (code == DACM_OK)
-        code = client__check_user(user, &external, reterr);
+    dacm_code code = client__check_subject(asset_id, user, &external, reterr);
     if (code != DACM_OK)
         return code;
     Dacm__V1__GetProfileRequest request = DACM__V1__GET_PROFILE_REQUEST__INIT;
@@ -269,9 +267,7 @@ dacm_code dacm_update_profile(dacm_client *client, const dacm_profile_change *ch
 {
     bool external = false;
     client_acl acl = {.count = 0};
-    dacm_code code = client__check_asset(change->asset_id, reterr);
-    if (code == DACM_OK)
-        code = client__check_user(change->user, &external, reterr);
+    dacm_code code = client__check_subject(change->asset_id, change->user, &external, reterr);
     for (size_t i = 0; code == DACM_OK && i < change->deny_count; i++) {
         bool unused = false;
         code = client__check_user(change->deny[i], &unused, reterr);
@@ -308,9 +304,7 @@ dacm_code dacm_delete_profile(dacm_client *client, const char *asset_id, const c
     uint64_t if_match, dacm_error *reterr)
 {
     bool external = false;
-    dacm_code code = client__check_asset(asset_id, reterr);
-    if (code == DACM_OK)
-        code = client__check_user(user, &external, reterr);
+    dacm_code code = client__check_subject(asset_id, user, &external, reterr);
     if (code != DACM_OK)
         return code;
     Dacm__V1__DeleteProfileRequest request = DACM__V1__DELETE_PROFILE_REQUEST__INIT;

@@ -21,3 +21,10 @@ dacm_code client__check_user(const char *user, bool *ret_external, dacm_error *r
     *ret_external = !trust_gpsi_valid(rpc_bytes_str(user));
     return DACM_OK;
 }
+
+dacm_code client__check_subject(
+    const char *asset_id, const char *user, bool *ret_external, dacm_error *reterr)
+{
+    const dacm_code code = client__check_asset(asset_id, reterr);
+    return code == DACM_OK ? client__check_user(user, ret_external, reterr) : code;
+}

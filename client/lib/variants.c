@@ -81,9 +81,7 @@ dacm_code dacm_list_variants(dacm_client *client, const char *asset_id, const ch
     uint64_t version, dacm_variants **ret, dacm_error *reterr)
 {
     bool external = false;
-    dacm_code code = client__check_asset(asset_id, reterr);
-    if (code == DACM_OK)
-        code = client__check_user(user, &external, reterr);
+    dacm_code code = client__check_subject(asset_id, user, &external, reterr);
     if (code != DACM_OK)
         return code;
     Dacm__V1__ListVariantsRequest request = DACM__V1__LIST_VARIANTS_REQUEST__INIT;

@@ -3,7 +3,7 @@
  * not made yet is NULL, so one function unmakes a half-made server too. */
 #include "server.h"
 
-#include "beside.h"
+#include "adapting.h"
 #include "dacm_internal.h"
 #include "peers.h"
 #include "program.h"
@@ -13,10 +13,8 @@
 #include "sweep.h"
 #include "walk.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define RING_ENTRIES       8192u
 #define CACHED_TOKENS      65536u
@@ -258,62 +256,6 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
     if (code == RPC_OK)
         code = dacm_variants_load(service->variants, reterr);
     return code == RPC_OK ? load_revocations(server, reterr) : code;
-}
-
-static rpc_code media_program(const host_values *v, char ret[4096], rpc_status *reterr)
-{
-    const char *path = host_string(v, "media.program");
-    if (path[0] ? !rpc_text_copy(ret, 4096, path) : !rpc_path_beside("dacm-media", ret, 4096))
-        return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-            "'media.program': cannot find this program's own folder; say where dacm-media is");
-    return RPC_OK;
-}
-
-/* Whether there is something to run. That it works is seen at the start. */
-static rpc_code check_media(const host_values *v, rpc_status *reterr)
-{
-    char path[4096];
-    if (!host_bool(v, "media.adapt"))
-        return RPC_OK;
-    const rpc_code code = media_program(v, path, reterr);
-    if (code != RPC_OK || access(path, X_OK) == 0)
-        return code;
-    return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-        "'media.program': cannot run '%.200s': %s; it is installed beside dacmd (media.adapt: "
-        "false serves originals only)",
-        path, strerror(errno));
-}
-
-static rpc_code open_media(dacm_server *server, rpc_status *reterr)
-{
-    const host_values *v = values_of(server);
-    dacm_service *service = &server->service;
-    char path[4096];
-    if (!host_bool(v, "media.adapt"))
-        return RPC_OK;
-    if (media_program(v, path, reterr) != RPC_OK)
-        return reterr->code;
-    dacm_adaptations_links links = {.store = service->store,
-        .variants = service->variants,
-        .runtime = service->runtime,
-        .log = server->log,
-        .metrics = server->metrics,
-        .clock = service->clock,
-        .workers = media_workers_defaults(),
-        .threads = (unsigned)host_int(v, "threads.media")};
-    links.workers.program = path;
-    if (host_int(v, "media.workers") > 0)
-        links.workers.workers = (unsigned)host_int(v, "media.workers");
-    links.workers.queue_length = (unsigned)host_int(v, "media.queue");
-    links.workers.share_jobs = (unsigned)host_int(v, "media.jobs_per_user");
-    links.workers.deadline_ms = (uint32_t)host_int(v, "media.deadline_ms");
-    links.workers.memory_bytes = (uint64_t)host_int(v, "media.memory_bytes");
-    links.workers.source_bytes_max = (uint64_t)host_int(v, "media.source_bytes_max");
-    rpc_status why;
-    const rpc_code code = dacm_adaptations_start(&links, &service->adaptations, &why);
-    return code == RPC_OK ? code
-                          : rpc_status_set(reterr, code,
-                                "%.400s (media.adapt: false serves originals only)", why.message);
 }
 
 /* ---- the RPC server ---- */
@@ -603,7 +545,7 @@ static rpc_code open_all(dacm_server *server, rpc_status *reterr)
         code = dacm_skms_open(
             &server->service, values_of(server), server->metrics, server->health, reterr);
     if (code == RPC_OK)
-        code = open_media(server, reterr);
+        code = dacm_adapting_open(&server->service, values_of(server), server->metrics, reterr);
     if (code == RPC_OK)
         code = open_rpc(server, reterr);
     if (code == RPC_OK) {
@@ -674,7 +616,7 @@ static rpc_code check_files(const host_values *values, rpc_status *reterr)
 rpc_code dacm_server_check(const host_values *values, rpc_status *reterr)
 {
     const rpc_code code = check_files(values, reterr);
-    return code == RPC_OK ? check_media(values, reterr) : code;
+    return code == RPC_OK ? dacm_adapting_check(values, reterr) : code;
 }
 
 /* A listener that is left out, or that is new, waits for a restart. */
