@@ -151,11 +151,11 @@ static void print_licence(const char *text, const char *of, const char *name)
 
 /* ---- what a manifest says of a variant ---- */
 
-static void print_counted(const json_t *figures, const char *member, const char *text)
+static void print_counted(const json_t *figures, const char *member, const char *one)
 {
     const json_int_t count = json_integer_value(json_object_get(figures, member));
     if (count > 0)
-        printf(", %" JSON_INTEGER_FORMAT " %s", count, text);
+        printf(", %" JSON_INTEGER_FORMAT " %s%s", count, one, count > 1 ? "s" : "");
 }
 
 static void print_needs(const json_t *names)
@@ -178,16 +178,17 @@ void cli_variant_print(const char *figures_text, const char *licence)
 {
     RPC_CLEANUP(json_freep) json_t *figures = json_loads(figures_text, 0, NULL);
     const char *why = json_string_value(json_object_get(figures, "shortfall"));
+    const json_int_t size = json_integer_value(json_object_get(figures, "texture_size"));
     if (!figures)
         return;
     printf("  %" JSON_INTEGER_FORMAT " triangles",
         json_integer_value(json_object_get(figures, "triangles")));
-    print_counted(figures, "vertices", "vertices");
-    print_counted(figures, "textures", "textures");
-    print_counted(figures, "texture_size", "px at most");
-    print_counted(figures, "morph_targets", "morph targets");
-    print_counted(figures, "animations", "animations");
-    print_counted(figures, "joints", "joints");
+    print_counted(figures, "textures", "texture");
+    if (size > 0)
+        printf(" of %" JSON_INTEGER_FORMAT " px at most", size);
+    print_counted(figures, "morph_targets", "morph target");
+    print_counted(figures, "animations", "animation");
+    print_counted(figures, "joints", "joint");
     printf("\n");
     print_needs(json_object_get(figures, "extensions_required"));
     RPC_AUTOFREE char *shown = why ? strdup(why) : NULL;
