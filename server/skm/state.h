@@ -167,8 +167,8 @@ typedef struct skm_release {
 } skm_release;
 
 /** The keys of the caller's service that sign now or next. service "" = the only one that the
- *  caller is enrolled for. PERMISSION_DENIED, with one text: not enrolled, unknown service,
- * another's service, another purpose. */
+ *  caller is enrolled for; INVALID_ARGUMENT: it is enrolled for several. PERMISSION_DENIED, with
+ *  one text: not enrolled, unknown service, another's service, another purpose. */
 RPC_MUST_USE rpc_code skm_keys_release(skm_state *state, const skm_caller *caller,
     const char *service, skm_purpose purpose, skm_release *ret, rpc_status *reterr);
 

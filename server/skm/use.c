@@ -104,14 +104,33 @@ static rpc_code release(const skm_state *state, const skm__member *member, const
     return code;
 }
 
+/* Of the service that is named, or else of the only one, or the one that has kid. Who is enrolled
+ * with none learns nothing. Under lock for reading. */
+static rpc_code find_member(const skm_state *state, const skm_caller *caller, const char *service,
+    skm_purpose purpose, const char *kid, const skm__member **ret, rpc_status *reterr)
+{
+    bool several = false;
+    *ret = skm__member_find(state, caller, service);
+    if (!*ret && !service[0])
+        *ret = skm__member_by_kid(state, caller, purpose, kid, &several);
+    if (*ret)
+        return RPC_OK;
+    return several ? rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
+                         "val_service: this certificate is enrolled with several VAL services; "
+                         "name the one whose key is meant")
+                   : skm_not_for_you(reterr);
+}
+
 rpc_code skm_keys_release(skm_state *state, const skm_caller *caller, const char *service,
     skm_purpose purpose, skm_release *ret, rpc_status *reterr)
 {
     memset(ret, 0, sizeof *ret);
     pthread_rwlock_rdlock(&state->lock);
-    const skm__member *member = skm__member_find(state, caller, service);
+    const skm__member *member = NULL;
+    rpc_code code = find_member(state, caller, service, purpose, "", &member, reterr);
     const skm__set *set = member ? member->service->sets[purpose] : NULL;
-    const rpc_code code = set ? release(state, member, set, ret, reterr) : skm_not_for_you(reterr);
+    if (code == RPC_OK)
+        code = set ? release(state, member, set, ret, reterr) : skm_not_for_you(reterr);
     pthread_rwlock_unlock(&state->lock);
     return code;
 }
@@ -214,15 +233,11 @@ static rpc_code sign(skm_state *state, const skm__set *set, const char *kid, rpc
 static rpc_code find_own_set(const skm_state *state, const skm_caller *caller, const char *service,
     skm_purpose purpose, const char *kid, const skm__set **ret, rpc_status *reterr)
 {
-    bool several = false;
-    const skm__member *member = skm__member_find(state, caller, service);
-    if (!member && !service[0])
-        member = skm__member_by_kid(state, caller, purpose, kid, &several);
-    if (!member && several)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "val_service: this certificate is enrolled with several VAL services; name the one "
-            "whose key is to sign");
-    *ret = member && member->service->policy.delegated ? member->service->sets[purpose] : NULL;
+    const skm__member *member = NULL;
+    const rpc_code code = find_member(state, caller, service, purpose, kid, &member, reterr);
+    if (code != RPC_OK)
+        return code;
+    *ret = member->service->policy.delegated ? member->service->sets[purpose] : NULL;
     return *ret ? RPC_OK : skm_not_for_you(reterr);
 }
 

@@ -66,6 +66,9 @@ TEST(caller_of_two_services_says_which)
     (void)enrolled(&k, "b", SAN);
     const skm_caller caller = known_caller(SAN);
     REFUSED(skm_keys_release(k.state, &caller, "", SKM_FOR_TOKENS, &release, &status),
+        RPC_INVALID_ARGUMENT);
+    assert_non_null(strstr(status.message, "val_service: "));
+    REFUSED(skm_keys_release(k.state, &caller, "c", SKM_FOR_TOKENS, &release, &status),
         RPC_PERMISSION_DENIED);
     OK(skm_keys_release(k.state, &caller, "b", SKM_FOR_TOKENS, &release, &status));
     assert_string_equal(release.service, "b");
@@ -73,6 +76,9 @@ TEST(caller_of_two_services_says_which)
     OK(skm_keys_release(k.state, &caller, "", SKM_FOR_TOKENS, &release, &status));
     assert_string_equal(release.service, "b");
     REFUSED(skm_keys_release(k.state, &caller, "a", SKM_FOR_TOKENS, &release, &status),
+        RPC_PERMISSION_DENIED);
+    const skm_caller stranger = known_caller("stranger.example");
+    REFUSED(skm_keys_release(k.state, &stranger, "", SKM_FOR_TOKENS, &release, &status),
         RPC_PERMISSION_DENIED);
     known_close(&k);
 }
