@@ -5,6 +5,7 @@
 
 #include "asset.h"
 #include "gltf_adapt.h"
+#include "gltf_at.h"
 #include "gltf_get.h"
 #include "gltf_morph_names.h"
 #include "gltf_text.h"
@@ -104,18 +105,6 @@ static void keep_targets(media__gltf *gltf, const char *json)
     if (media__gltf_keep_morph_targets(gltf, &recipe, &status) != RPC_OK)
         fail_msg("%s", status.message);
     media_recipe_done(&recipe);
-}
-
-/* A value by a path of member names and numbers. */
-static const json_t *at(const media__gltf *gltf, const char *path)
-{
-    char copy[200], *rest = copy;
-    const json_t *value = gltf->json;
-    snprintf(copy, sizeof copy, "%s", path);
-    for (char *word; (word = strtok_r(rest, "/", &rest));)
-        value = json_is_array(value) ? json_array_get(value, strtoul(word, NULL, 10))
-                                     : json_object_get(value, word);
-    return value;
 }
 
 static json_int_t number_at(const media__gltf *gltf, const char *path)

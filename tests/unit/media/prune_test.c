@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include "gltf_adapt.h"
+#include "gltf_at.h"
 #include "gltf_get.h"
 #include "gltf_refs.h"
 #include "gltf_textures.h"
@@ -43,18 +44,6 @@ static media__gltf pruned(const char *rest)
     if (media__gltf_prune(&gltf, &status) != RPC_OK)
         fail_msg("%s", status.message);
     return gltf;
-}
-
-/* A value by a path of member names and numbers. */
-static const json_t *at(const media__gltf *gltf, const char *path)
-{
-    char copy[256], *rest = copy;
-    const json_t *value = gltf->json;
-    snprintf(copy, sizeof copy, "%s", path);
-    for (char *name; value && (name = strsep(&rest, "/"));)
-        value = json_is_array(value) ? json_array_get(value, strtoul(name, NULL, 10))
-                                     : json_object_get(value, name);
-    return value;
 }
 
 static void is_index(const media__gltf *gltf, const char *path, json_int_t wanted)

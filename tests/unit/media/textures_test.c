@@ -5,6 +5,7 @@
 #include "files.h"
 
 #include "gltf_adapt.h"
+#include "gltf_at.h"
 #include "gltf_get.h"
 #include "image.h"
 
@@ -522,15 +523,10 @@ TEST(colour_that_goes_leaves_its_mean)
     assert_int_equal(factor_of(draw_board, "\"roughnessFactor\":1}}", 0), -1);
 }
 
-/* A value of a document by its path, in thousandths; -1: there is none. */
+/* In thousandths; -1: there is none. */
 static long number_at(const media__gltf *gltf, const char *path)
 {
-    char copy[256], *rest = copy;
-    const json_t *value = gltf->json;
-    snprintf(copy, sizeof copy, "%s", path);
-    for (char *name; value && (name = strsep(&rest, "/"));)
-        value = json_is_array(value) ? json_array_get(value, strtoul(name, NULL, 10))
-                                     : json_object_get(value, name);
+    const json_t *value = at(gltf, path);
     return value ? lround(json_number_value(value) * 1000) : -1;
 }
 
