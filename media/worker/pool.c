@@ -144,7 +144,8 @@ static void start_program(media_workers *w)
     pthread_mutex_lock(&w->lock);
     w->stats.helper_starts += code == RPC_OK;
     w->stats.helper_missing = w->failed_starts >= GIVE_UP_AT;
-    w->stats.landlock = program.landlock;
+    if (code == RPC_OK)
+        w->stats.landlock = program.landlock;
     if (!w->start_known) {
         w->start_known = true;
         w->start_code = code;

@@ -516,10 +516,14 @@ void dacm_adaptations_judge(dacm_adaptations *a, host_health *health)
     if (!a)
         return;
     media_workers_get_stats(a->workers, &stats);
+    const char *missing = "dacm-media cannot be started, so nothing is adapted; the log says why "
+                          "(media.program)";
+    const char *bare = "the kernel has no landlock: the filter of system calls alone shuts in who "
+                       "parses avatars";
     host_health_warn(health, "media",
-        stats.helper_missing ? "dacm-media cannot be started, so nothing is adapted; the log says "
-                               "why (media.program)"
-                             : NULL);
+        stats.helper_missing  ? missing
+        : stats.landlock == 0 ? bare
+                              : NULL);
 }
 
 static void add_metrics(dacm_adaptations *a)

@@ -396,6 +396,37 @@ class Missing(Case):
         self.assertRegex(told[-1], "the worker program runs, up to 1 workers|has no landlock")
 
 
+# As on a kernel without landlock: landlock_create_ruleset() answers ENOSYS in what this becomes.
+WITHOUT_LANDLOCK = """#!/usr/bin/python3
+import ctypes, os, struct
+rules = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050026), (0x06, 0, 0, 0x7fff0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+class Filter(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("program", ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Filter(len(rules), ctypes.addressof(program))), 0, 0) == 0
+os.execv("PROGRAM", ["dacm-media"])
+"""
+
+
+class WithoutLandlock(Case):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="dacm-media-")
+        cls.addClassCleanup(folder.cleanup)
+        wrapper = pathlib.Path(folder.name, "dacm-media")
+        wrapper.write_text(WITHOUT_LANDLOCK.replace("PROGRAM", str(harness.BIN / "dacm-media")))
+        wrapper.chmod(0o755)
+        cls.media = {"program": str(wrapper)}
+        super().setUpClass()
+
+    def test_the_operator_is_warned_and_avatars_are_adapted(self):
+        self.assertIn("no landlock", json.dumps(self.server.health()["warnings"]))
+        self.assertIn("no landlock", self.logged("media workers")[-1]["what"])
+        self.assertLess(len(self.get(self.stored())[0]), len(self.source))
+
+
 class Waiting(Case):
     """While a variant is being made: by a worker that is held up until the test lets it go."""
 
