@@ -157,13 +157,23 @@ static void note(const numbers *n, facts *f)
             f->not_affine = true;
 }
 
+/* Neither times nor matrices are of an extension's data: theirs are zeros. */
+static void note_zeros(const json_t *accessor, const media__layout *layout, facts *f)
+{
+    f->falls = layout->components == 1 && media__get_index(accessor, "count") > 1;
+    f->falls_at = 1;
+    f->not_affine = layout->components == 16;
+}
+
 static rpc_code check_accessor(walk *w, size_t index)
 {
     const json_t *accessor = media__gltf_entry(w->gltf, "accessors", index);
     media__layout layout;
     media__accessor_layout(accessor, &layout);
-    if (!media__has_elements(accessor))
-        return RPC_OK; /* zeros, or of an extension's data */
+    if (!media__has_elements(accessor)) {
+        note_zeros(accessor, &layout, &w->facts[index]);
+        return RPC_OK;
+    }
     snprintf(w->place, sizeof w->place, "/accessors/%zu", index);
     const size_t size = media__get_index(accessor, "count") * layout.bytes;
     if (size > DATA_BYTES_MAX - w->bytes)

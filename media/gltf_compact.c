@@ -2,16 +2,24 @@
 /* After triangles went: an order that caches like, and only the vertices that are in use. */
 #include "gltf_pieces.h"
 
+#include "cleanup.h"
+
 #include <meshoptimizer.h>
 #include <stdlib.h>
 
+#define DEGREE_MAX 4096 /* triangles of a vertex: the poles of spheres have hundreds */
+#define CACHE_SIZE 16
+
 typedef struct compact {
     media__gltf *gltf;
+    media__pieces *pieces;
     const media__vertex_set *set;
     const uint32_t *kept; /* [kept_count] the old vertex of each new one */
     size_t kept_count;
-    size_t *copies; /* [accessors before] of this set; MEDIA__NO_INDEX: none yet */
-    size_t accessors;
+    struct copied {
+        size_t of, accessor; /* of: one more than the set */
+    } * copies;              /* [accessors] the last that was made of each */
+    size_t accessors;        /* before anything was made */
     rpc_status *reterr;
 } compact;
 
@@ -55,12 +63,14 @@ static rpc_code move_attributes(compact *c, json_t *attributes)
         const size_t accessor = (size_t)json_integer_value(value);
         if (accessor >= c->accessors)
             continue;
-        if (c->copies[accessor] == MEDIA__NO_INDEX) {
-            const rpc_code code = gather(c, accessor, &c->copies[accessor]);
+        const size_t set = (size_t)(c->set - c->pieces->sets) + 1;
+        if (c->copies[accessor].of != set) {
+            const rpc_code code = gather(c, accessor, &c->copies[accessor].accessor);
             if (code != RPC_OK)
                 return code;
+            c->copies[accessor].of = set;
         }
-        json_integer_set(value, (json_int_t)c->copies[accessor]);
+        json_integer_set(value, (json_int_t)c->copies[accessor].accessor);
     }
     return RPC_OK;
 }
@@ -105,79 +115,85 @@ static rpc_code put_indices(compact *c, media__piece *piece)
 static size_t renumber(media__pieces *pieces, size_t set, uint32_t *numbers, uint32_t *kept)
 {
     size_t count = 0;
-    for (size_t i = 0; i < pieces->count; i++) {
-        media__piece *piece = &pieces->list[i];
-        if (piece->set != set)
-            continue;
-        for (size_t k = 0; k < piece->index_count; k++) {
-            uint32_t *number = &numbers[piece->indices[k]];
-            if (*number == UINT32_MAX) {
-                kept[count] = piece->indices[k];
-                *number = (uint32_t)count++;
-            }
-            piece->indices[k] = *number;
+    MEDIA__EACH_PIECE(piece, pieces, set)
+    for (size_t k = 0; k < piece->index_count; k++) {
+        uint32_t *number = &numbers[piece->indices[k]];
+        if (*number == UINT32_MAX) {
+            kept[count] = piece->indices[k];
+            *number = (uint32_t)count++;
         }
+        piece->indices[k] = *number;
     }
     return count;
 }
 
-static bool order(media__piece *piece, size_t vertices)
+/* The better order looks at all triangles of a vertex for each of them: of a fan it is none. */
+static bool is_fan(const uint32_t *indices, size_t count, uint32_t *degrees, size_t vertices)
+{
+    bool fan = false;
+    memset(degrees, 0, vertices * sizeof *degrees);
+    for (size_t i = 0; !fan && i < count; i++)
+        fan = ++degrees[indices[i]] > DEGREE_MAX;
+    return fan;
+}
+
+/* degrees  room for a number of each vertex */
+static bool order(media__piece *piece, uint32_t *degrees, size_t vertices)
 {
     uint32_t *ordered = malloc(piece->index_count * sizeof *ordered + 1);
     if (!ordered)
         return false;
-    meshopt_optimizeVertexCache(ordered, piece->indices, piece->index_count, vertices);
+    if (is_fan(piece->indices, piece->index_count, degrees, vertices))
+        meshopt_optimizeVertexCacheFifo(
+            ordered, piece->indices, piece->index_count, vertices, CACHE_SIZE);
+    else
+        meshopt_optimizeVertexCache(ordered, piece->indices, piece->index_count, vertices);
     free(piece->indices);
     piece->indices = ordered;
     return true;
 }
 
-static rpc_code compact_set(compact *c, media__pieces *pieces, size_t set)
+static rpc_code compact_piece(compact *c, media__piece *piece)
 {
-    rpc_code code = RPC_OK;
-    for (size_t i = 0; code == RPC_OK && i < pieces->count; i++) {
-        media__piece *piece = &pieces->list[i];
-        if (piece->set == set)
-            code = put_indices(c, piece);
-        if (code == RPC_OK && piece->set == set)
-            code = move_attributes(c, json_object_get(piece->json, "attributes"));
-        json_t *targets = json_object_get(piece->json, "targets");
-        for (size_t k = 0; code == RPC_OK && piece->set == set && k < json_array_size(targets); k++)
-            code = move_attributes(c, json_array_get(targets, k));
-    }
+    const json_t *targets = json_object_get(piece->json, "targets");
+    rpc_code code = put_indices(c, piece);
+    if (code == RPC_OK)
+        code = move_attributes(c, json_object_get(piece->json, "attributes"));
+    for (size_t k = 0; code == RPC_OK && k < json_array_size(targets); k++)
+        code = move_attributes(c, json_array_get(targets, k));
     return code;
 }
 
-static rpc_code compact_one(
-    media__gltf *gltf, media__pieces *pieces, size_t set, rpc_status *reterr)
+static rpc_code compact_set(compact *c, size_t set)
 {
-    const size_t count = pieces->sets[set].count;
-    const size_t accessors = media__gltf_count(gltf, "accessors");
-    uint32_t *numbers = malloc(count * sizeof *numbers + 1);
-    uint32_t *kept = malloc(count * sizeof *kept + 1);
-    size_t *copies = malloc(accessors * sizeof *copies + 1);
-    bool room = numbers && kept && copies;
-    for (size_t i = 0; room && i < pieces->count; i++)
-        if (pieces->list[i].set == set)
-            room = order(&pieces->list[i], count);
-    rpc_code code = room ? RPC_OK : media__no_memory(reterr);
-    if (code == RPC_OK) {
-        memset(numbers, 0xff, count * sizeof *numbers);
-        memset(copies, 0xff, accessors * sizeof *copies);
-        compact c = {gltf, &pieces->sets[set], kept, renumber(pieces, set, numbers, kept), copies,
-            accessors, reterr};
-        code = compact_set(&c, pieces, set);
-    }
-    free(numbers);
-    free(kept);
-    free(copies);
+    c->set = &c->pieces->sets[set];
+    RPC_AUTOFREE uint32_t *numbers = malloc(c->set->count * sizeof *numbers + 1);
+    RPC_AUTOFREE uint32_t *kept = malloc(c->set->count * sizeof *kept + 1);
+    bool room = numbers && kept;
+    MEDIA__EACH_PIECE(piece, c->pieces, set)
+    room = room && order(piece, numbers, c->set->count);
+    if (!room)
+        return media__no_memory(c->reterr);
+    memset(numbers, 0xff, c->set->count * sizeof *numbers);
+    c->kept = kept;
+    c->kept_count = renumber(c->pieces, set, numbers, kept);
+    rpc_code code = RPC_OK;
+    MEDIA__EACH_PIECE(piece, c->pieces, set)
+    if (code == RPC_OK)
+        code = compact_piece(c, piece);
     return code;
 }
 
 rpc_code media__pieces_compact(media__gltf *gltf, media__pieces *pieces, rpc_status *reterr)
 {
-    rpc_code code = RPC_OK;
+    compact c = {.gltf = gltf,
+        .pieces = pieces,
+        .accessors = media__gltf_count(gltf, "accessors"),
+        .reterr = reterr};
+    c.copies = calloc(c.accessors + 1, sizeof *c.copies);
+    rpc_code code = c.copies ? RPC_OK : media__no_memory(reterr);
     for (size_t i = 0; code == RPC_OK && i < pieces->set_count; i++)
-        code = compact_one(gltf, pieces, i, reterr);
+        code = compact_set(&c, i);
+    free(c.copies);
     return code;
 }

@@ -64,17 +64,12 @@ static double texture_metres(
 {
     const media__vertex_set *set = &pieces->sets[set_index];
     double surface = 0, picture = 0;
-    for (size_t i = 0; i < pieces->count; i++) {
-        const media__piece *piece = &pieces->list[i];
-        if (piece->set != set_index)
-            continue;
-        for (size_t k = 0; k + 2 < piece->index_count; k += 3) {
-            const size_t a = piece->indices[k], b = piece->indices[k + 1],
-                         c = piece->indices[k + 2];
-            surface += triangle_area(
-                set->positions + 3 * a, set->positions + 3 * b, set->positions + 3 * c, 3);
-            picture += triangle_area(uvs + 2 * a, uvs + 2 * b, uvs + 2 * c, 2);
-        }
+    MEDIA__EACH_PIECE(piece, pieces, set_index)
+    for (size_t k = 0; k + 2 < piece->index_count; k += 3) {
+        const size_t a = piece->indices[k], b = piece->indices[k + 1], c = piece->indices[k + 2];
+        surface += triangle_area(
+            set->positions + 3 * a, set->positions + 3 * b, set->positions + 3 * c, 3);
+        picture += triangle_area(uvs + 2 * a, uvs + 2 * b, uvs + 2 * c, 2);
     }
     const double metres = sqrt(surface / picture); /* of a palette: large */
     return metres < most ? metres : most;

@@ -12,6 +12,7 @@
 typedef struct media__vertex_set {
     size_t mesh;
     const json_t *primitive; /* the first that has them */
+    size_t first, last;      /* of its pieces */
     size_t count;
     double scale; /* metres of a unit */
     bool textured;
@@ -19,9 +20,10 @@ typedef struct media__vertex_set {
     size_t attribute_count, seam_attributes;
 } media__vertex_set;
 
-/** A primitive. Of a set, those that are one after the other. */
+/** A primitive. */
 typedef struct media__piece {
     size_t mesh, primitive, set;
+    size_t next;  /* of its set; MEDIA__NO_INDEX: it is the last */
     json_t *json; /* borrowed */
     uint32_t *indices;
     size_t index_count, index_count_before;
@@ -35,6 +37,11 @@ typedef struct media__pieces {
     double extent;            /* metres: the longest diagonal of a set */
     uint64_t triangles, left; /* of the document; of those, of what is not simplified */
 } media__pieces;
+
+/** The pieces of a set, in the order of their primitives. */
+#define MEDIA__EACH_PIECE(piece, pieces, set)                                                      \
+    for (media__piece *piece = &(pieces)->list[(pieces)->sets[set].first]; piece;                  \
+         piece = piece->next == MEDIA__NO_INDEX ? NULL : &(pieces)->list[piece->next])
 
 /** A vertex's looks as numbers of one measure (gltf_looks.c). Needs every set's scale and all
  *  indices. */

@@ -51,9 +51,8 @@ typedef struct sampler {
 typedef struct moving {
     media__quantizing *q;
     size_t nodes;
-    size_t *parents;
-    double *units; /* metres of a unit of a node's translation; 0: not known yet */
-    bool *moves;   /* [nodes][WEIGHTS] away from where it rests */
+    media__scales scales;
+    bool *moves; /* [nodes][WEIGHTS] away from where it rests */
     bool may_drop;
 } moving;
 
@@ -72,13 +71,11 @@ static size_t node_of(const json_t *channel)
     return media__get_index(json_object_get(channel, "target"), "node");
 }
 
-static double unit_of(moving *m, size_t node)
+/* Metres of a unit of its translation. */
+static double unit_of(const moving *m, size_t node)
 {
-    if (!(m->units[node] > 0)) {
-        const double unit = media__world_scale(m->q->gltf, m->parents, m->parents[node]);
-        m->units[node] = unit > 0 && isfinite(unit) ? unit : 1;
-    }
-    return m->units[node];
+    const double unit = media__unit_of(&m->scales, node);
+    return unit > 0 && isfinite(unit) ? unit : 1;
 }
 
 static void rest_of(const json_t *node, property path, float ret[4])
@@ -478,13 +475,11 @@ rpc_code media__quantize_animations(media__quantizing *q)
     moving m = {.q = q, .nodes = media__gltf_count(q->gltf, "nodes")};
     if (media__gltf_count(q->gltf, "animations") == 0)
         return RPC_OK;
-    m.parents = media__parents_of(q->gltf);
-    m.units = calloc(m.nodes + 1, sizeof *m.units);
     m.moves = calloc(m.nodes + 1, WEIGHTS * sizeof *m.moves);
-    const rpc_code code = m.parents && m.units && m.moves ? round_all(&m)
-                                                          : media__no_memory(q->reterr);
-    free(m.parents);
-    free(m.units);
+    rpc_code code = media__scales_of(q->gltf, &m.scales, q->reterr);
+    if (code == RPC_OK)
+        code = m.moves ? round_all(&m) : media__no_memory(q->reterr);
+    media__scales_done(&m.scales);
     free(m.moves);
     return code;
 }

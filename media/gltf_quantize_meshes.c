@@ -246,17 +246,14 @@ static rpc_code measure_accessor(const media__quantizing *q, size_t accessor, bo
 
 typedef struct measuring {
     box *of_accessors, *of_groups;
-    uint32_t *groups; /* of meshes */
-    size_t *parents;
+    media__scales scales;
 } measuring;
 
 static rpc_code measure_mesh(media__quantizing *q, measuring *m, size_t mesh)
 {
-    double scale = 1;
-    box whole = {.any = false};
+    box whole = {.any = false}, *group = &m->of_groups[m->scales.groups[mesh]];
     const json_t *list = json_object_get(media__gltf_entry(q->gltf, "meshes", mesh), "primitives");
-    rpc_code code = media__mesh_scale(
-        q->gltf, m->parents, mesh, &scale, &m->groups[mesh], q->reterr);
+    rpc_code code = RPC_OK;
     for (size_t k = 0; code == RPC_OK && k < json_array_size(list); k++) {
         const json_t *primitive = json_array_get(list, k);
         const size_t accessor = media__get_index(
@@ -267,8 +264,8 @@ static rpc_code measure_mesh(media__quantizing *q, measuring *m, size_t mesh)
             code = measure_accessor(q, accessor, &m->of_accessors[accessor]);
         widen(&whole, &m->of_accessors[accessor]);
     }
-    widen(&m->of_groups[m->groups[mesh]], &whole);
-    q->size = fmax(q->size, scale * longest_side(&m->of_groups[m->groups[mesh]]));
+    widen(group, &whole);
+    q->size = fmax(q->size, m->scales.meshes[mesh] * longest_side(group));
     return code;
 }
 
@@ -282,7 +279,7 @@ static rpc_code round_meshes(media__quantizing *q, measuring *m)
     for (size_t i = 0; code == RPC_OK && i < meshes; i++) {
         const json_t *list = json_object_get(media__gltf_entry(q->gltf, "meshes", i), "primitives");
         const double step = media__power_below(
-            POSITION_STEP * longest_side(&m->of_groups[m->groups[i]]));
+            POSITION_STEP * longest_side(&m->of_groups[m->scales.groups[i]]));
         for (size_t k = 0; code == RPC_OK && k < json_array_size(list); k++)
             code = round_primitive(q, json_array_get(list, k), step);
     }
@@ -294,14 +291,12 @@ rpc_code media__quantize_meshes(media__quantizing *q)
     const size_t meshes = media__gltf_count(q->gltf, "meshes");
     const size_t groups = media__gltf_count(q->gltf, "skins") + meshes;
     measuring m = {.of_accessors = calloc(q->accessors + 1, sizeof *m.of_accessors),
-        .of_groups = calloc(groups + 1, sizeof *m.of_groups),
-        .groups = calloc(meshes + 1, sizeof *m.groups),
-        .parents = media__parents_of(q->gltf)};
-    const bool memory = m.of_accessors && m.of_groups && m.groups && m.parents;
-    const rpc_code code = memory ? round_meshes(q, &m) : media__no_memory(q->reterr);
+        .of_groups = calloc(groups + 1, sizeof *m.of_groups)};
+    rpc_code code = media__scales_of(q->gltf, &m.scales, q->reterr);
+    if (code == RPC_OK)
+        code = m.of_accessors && m.of_groups ? round_meshes(q, &m) : media__no_memory(q->reterr);
     free(m.of_accessors);
     free(m.of_groups);
-    free(m.groups);
-    free(m.parents);
+    media__scales_done(&m.scales);
     return code;
 }

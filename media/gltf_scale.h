@@ -5,14 +5,21 @@
 
 #include "gltf.h"
 
-/** The parent of each node, MEDIA__NO_INDEX for a root. free() it. NULL: no memory. */
-size_t *media__parents_of(const media__gltf *gltf);
-/** Metres of a unit of a node's children; of MEDIA__NO_INDEX 1. */
-double media__world_scale(const media__gltf *gltf, const size_t *parents, size_t node);
-/** Metres of a unit of a mesh, the largest of its instances; 1 where it has none or would be
- *  nothing. Of skinned ones by way of the first joint.
- *  ret_group  the skin that all instances have, else a number of its own */
-rpc_code media__mesh_scale(const media__gltf *gltf, const size_t *parents, size_t mesh,
-    double *ret_scale, uint32_t *ret_group, rpc_status *reterr);
+/** Of a document, each node and skin measured once: chains of nodes may be long, and many meshes
+ *  may have one skin. media__scales_done() frees it, also where it was not made. */
+typedef struct media__scales {
+    const media__gltf *gltf; /* borrowed */
+    size_t *parents;         /* of nodes; MEDIA__NO_INDEX: a root */
+    double *volumes;         /* of nodes: cubic metres of a cubic unit of their children */
+    double *meshes;          /* metres of a unit: the largest of the mesh's instances; 1 where it
+                              * has none or would be nothing. Skinned ones by the first joint */
+    uint32_t *groups;        /* of meshes: the skin that all instances have, else one of its own */
+} media__scales;
+
+/** RESOURCE_EXHAUSTED: no memory. */
+rpc_code media__scales_of(const media__gltf *gltf, media__scales *ret, rpc_status *reterr);
+void media__scales_done(media__scales *scales);
+/** Metres of a unit of what the node moves, which is of its parent. */
+double media__unit_of(const media__scales *scales, size_t node);
 
 #endif

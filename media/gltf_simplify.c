@@ -5,6 +5,8 @@
 #include "gltf_pieces.h"
 #include "gltf_scale.h"
 
+#include "cleanup.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,31 +148,72 @@ static bool textured(const media__gltf *gltf, const json_t *primitive)
                    shows_pictures(media__gltf_entry(gltf, "materials", material))));
 }
 
-static rpc_code add_piece(const media__gltf *gltf, media__pieces *pieces, size_t mesh, size_t index,
-    json_t *primitive, rpc_status *reterr)
+/* What two primitives of a mesh have in common to be of one set, as a word; free() it. */
+static char *name_of_set(const json_t *primitive)
 {
-    media__vertex_set *set = NULL;
-    for (size_t i = pieces->set_count; !set && i > 0 && pieces->sets[i - 1].mesh == mesh; i--) {
-        const json_t *first = pieces->sets[i - 1].primitive;
-        if (json_equal(
-                json_object_get(first, "attributes"), json_object_get(primitive, "attributes")) &&
-            (json_object_get(first, "targets") == json_object_get(primitive, "targets") ||
-                json_equal(
-                    json_object_get(first, "targets"), json_object_get(primitive, "targets"))))
-            set = &pieces->sets[i - 1];
-    }
-    if (!set) {
-        set = &pieces->sets[pieces->set_count++];
-        *set = (media__vertex_set){.mesh = mesh,
-            .primitive = primitive,
-            .count = vertex_count(gltf, primitive),
-            .scale = 1};
-    }
-    set->textured |= textured(gltf, primitive);
-    media__piece *piece = &pieces->list[pieces->count++];
-    *piece = (media__piece){
-        .mesh = mesh, .primitive = index, .set = (size_t)(set - pieces->sets), .json = primitive};
+    json_t *both = json_pack(
+        "[O?O?]", json_object_get(primitive, "attributes"), json_object_get(primitive, "targets"));
+    char *text = json_dumps(both, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(both);
+    return text;
+}
+
+/* The set of that name, made where it is new; NULL: no memory.
+ *  names  of the mesh's sets: their numbers */
+static media__vertex_set *set_of(media__pieces *pieces, json_t *names, const media__vertex_set *as)
+{
+    RPC_AUTOFREE char *name = name_of_set(as->primitive);
+    if (!name)
+        return NULL;
+    const json_t *number = json_object_get(names, name);
+    if (number)
+        return &pieces->sets[json_integer_value(number)];
+    if (json_object_set_new(names, name, json_integer((json_int_t)pieces->set_count)) != 0)
+        return NULL;
+    pieces->sets[pieces->set_count] = *as;
+    return &pieces->sets[pieces->set_count++];
+}
+
+static rpc_code add_piece(const media__gltf *gltf, media__pieces *pieces, json_t *names,
+    const media__piece *of, rpc_status *reterr)
+{
+    const media__vertex_set as = {.mesh = of->mesh,
+        .primitive = of->json,
+        .first = pieces->count,
+        .last = pieces->count,
+        .count = vertex_count(gltf, of->json),
+        .scale = 1};
+    media__vertex_set *set = set_of(pieces, names, &as);
+    if (!set)
+        return media__no_memory(reterr);
+    media__piece *piece = &pieces->list[pieces->count];
+    *piece = *of;
+    piece->set = (size_t)(set - pieces->sets);
+    piece->next = MEDIA__NO_INDEX;
+    if (set->last != pieces->count)
+        pieces->list[set->last].next = pieces->count;
+    set->last = pieces->count++;
+    set->textured |= textured(gltf, of->json);
     return read_indices(gltf, piece, set->count, reterr);
+}
+
+static rpc_code take_mesh(
+    const media__gltf *gltf, media__pieces *pieces, size_t mesh, rpc_status *reterr)
+{
+    const json_t *list = json_object_get(media__gltf_entry(gltf, "meshes", mesh), "primitives");
+    json_t *names = json_object();
+    rpc_code code = names ? RPC_OK : media__no_memory(reterr);
+    for (size_t i = 0; code == RPC_OK && i < json_array_size(list); i++) {
+        const media__piece piece = {.mesh = mesh, .primitive = i, .json = json_array_get(list, i)};
+        const uint64_t triangles = triangles_of(gltf, piece.json);
+        pieces->triangles += triangles;
+        if (triangles && can_change(piece.json) && vertex_count(gltf, piece.json) > 0)
+            code = add_piece(gltf, pieces, names, &piece, reterr);
+        else
+            pieces->left += triangles;
+    }
+    json_decref(names);
+    return code;
 }
 
 static rpc_code take_pieces(const media__gltf *gltf, media__pieces *pieces, rpc_status *reterr)
@@ -184,18 +227,8 @@ static rpc_code take_pieces(const media__gltf *gltf, media__pieces *pieces, rpc_
     if (!pieces->list || !pieces->sets)
         return media__no_memory(reterr);
     rpc_code code = RPC_OK;
-    for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "meshes"); i++) {
-        const json_t *list = json_object_get(media__gltf_entry(gltf, "meshes", i), "primitives");
-        for (size_t k = 0; code == RPC_OK && k < json_array_size(list); k++) {
-            json_t *primitive = json_array_get(list, k);
-            const uint64_t triangles = triangles_of(gltf, primitive);
-            pieces->triangles += triangles;
-            if (triangles && can_change(primitive) && vertex_count(gltf, primitive) > 0)
-                code = add_piece(gltf, pieces, i, k, primitive, reterr);
-            else
-                pieces->left += triangles;
-        }
-    }
+    for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "meshes"); i++)
+        code = take_mesh(gltf, pieces, i, reterr);
     return code;
 }
 
@@ -204,15 +237,13 @@ static rpc_code take_pieces(const media__gltf *gltf, media__pieces *pieces, rpc_
 static rpc_code measure(
     const media__gltf *gltf, media__pieces *pieces, uint32_t *groups, rpc_status *reterr)
 {
-    size_t *parents = media__parents_of(gltf);
-    if (!parents)
-        return media__no_memory(reterr);
-    rpc_code code = RPC_OK;
+    media__scales scales;
+    const rpc_code code = media__scales_of(gltf, &scales, reterr);
     for (size_t i = 0; code == RPC_OK && i < pieces->set_count; i++) {
-        media__vertex_set *set = &pieces->sets[i];
-        code = media__mesh_scale(gltf, parents, set->mesh, &set->scale, &groups[i], reterr);
+        pieces->sets[i].scale = scales.meshes[pieces->sets[i].mesh];
+        groups[i] = scales.groups[pieces->sets[i].mesh];
     }
-    free(parents);
+    media__scales_done(&scales);
     return code == RPC_OK ? media__pieces_looks(gltf, pieces, reterr) : code;
 }
 

@@ -110,10 +110,13 @@ static uint32_t next_stamp(work *w)
     return w->stamp += 2;
 }
 
-/* Corners of dead triangles leave the list as it is walked. */
+/* Corners of dead triangles leave the list as it is walked; but not around the middle of a fan,
+ * which is walked at no step. */
 static void tidy(mesh *m, uint32_t point)
 {
     uint32_t *at = &m->head[point];
+    if (m->degree[point] > MESH_RING_MAX)
+        return;
     while (*at != MESH_NONE)
         if (mesh_dead(m, *at / 3))
             *at = m->next[*at];
@@ -216,6 +219,8 @@ static double weight_of_area(double area)
 /* Distance squared by the area that is off as far; IMPOSSIBLE: it cannot be. */
 static double cost_of(const mesh *m, const ring *around, uint32_t a, uint32_t b)
 {
+    if (m->degree[b] > MESH_RING_MAX) /* held_back() would not let it, after a walk around it */
+        return IMPOSSIBLE;
     double sum = quadric_at(&m->shapes[a], m->places[b]), edge[3];
     if (!(sum > 0))
         sum = 0;

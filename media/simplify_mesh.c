@@ -137,7 +137,7 @@ static bool place_equal(const mesh *m, uint32_t a, uint32_t b)
 static uint32_t look_hash(const mesh *m, uint32_t vertex)
 {
     const size_t count = m->parts[m->vertex_part[vertex]].attribute_count;
-    uint32_t hash = mixed(m->vertex_part[vertex], m->vertex_point[vertex]);
+    uint32_t hash = mixed(mixed(0, m->vertex_part[vertex]), m->vertex_point[vertex]);
     for (size_t i = 0; i < count; i++)
         hash = mixed(hash, float_bits(mesh_attributes(m, vertex)[i]));
     return hash;
