@@ -88,6 +88,8 @@ static void print_list(const variants_arguments *arguments, const dacm_variants 
             "triangles", "textures", "CPU time", "made", "recipe");
     for (size_t i = 0; i < list->count; i++)
         print_row(&list->items[i]);
+    if (list->more)
+        printf("and more: these are the first %zu\n", list->count);
 }
 
 int cli_variants(cli_context *cli, int argc, char **argv)

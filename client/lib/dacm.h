@@ -275,6 +275,7 @@ typedef struct dacm_variants {
     dacm_variant *items;
     size_t count;
     uint64_t version; /* of the asset */
+    bool more;        /* there are others: the server tells 1,000 */
     void *memory;     /* libdacm's */
 } dacm_variants;
 DACM_API void dacm_variants_free(dacm_variants *variants);

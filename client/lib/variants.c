@@ -71,8 +71,11 @@ static dacm_code make_variants(rpc_message *message, const Dacm__V1__ListVariant
     }
     for (size_t i = 0; i < answer->n_variants; i++)
         items[i] = variant_of(answer->variants[i]);
-    *variants = (dacm_variants){
-        .items = items, .count = answer->n_variants, .version = answer->version, .memory = message};
+    *variants = (dacm_variants){.items = items,
+        .count = answer->n_variants,
+        .version = answer->version,
+        .more = answer->more,
+        .memory = message};
     *ret = variants;
     return DACM_OK;
 }

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VARIANTS_MAX 1000u /* of an answer; their records have some hundred bytes each */
+#define VARIANTS_MAX  1000u      /* of an answer */
+#define RECORDS_BYTES (8u << 20) /* more than the records of so many have, mostly their recipes */
 
 typedef struct listing {
     uint64_t version;
@@ -57,6 +58,7 @@ static void have_page(unary *u)
     store_page *page = u->op.page;
     const bool read = u->op.status.code == RPC_OK;
     const bool shown = read && show_page(u, l, page);
+    const bool more = read && page->more;
     store_page_free(page); /* what is shown was copied into the arena */
     u->op.page = NULL;
     if (!read) {
@@ -71,6 +73,7 @@ static void have_page(unary *u)
     response.version = l->version;
     response.n_variants = l->count;
     response.variants = l->list;
+    response.more = more;
     unary_reply(u, &response.base);
 }
 
@@ -81,7 +84,8 @@ static void scan(unary *u, listing *l)
     const host_key prefix = dacm_key_variant(&version); /* of all recipes */
     const store_scan_request request = {.group = host_key_bytes(&group),
         .item_prefix = host_key_bytes(&prefix),
-        .entries_max = VARIANTS_MAX};
+        .entries_max = VARIANTS_MAX,
+        .bytes_max = RECORDS_BYTES};
     u->op = unary_op(u, have_page);
     if (store_scan(u->service->store, &request, &u->op) == STORE_READY)
         unary_ready(u);

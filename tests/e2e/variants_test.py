@@ -208,6 +208,25 @@ class Variants(Case):
                 da.ListVariantsRequest(asset_id=asset, gpsi=self.other), metadata=bearer(token))
         self.assertEqual(code_of(error), grpc.StatusCode.PERMISSION_DENIED)
 
+    def test_list_of_very_many_variants_says_that_there_are_more(self):
+        asset = self.stored(drawn("prop"))
+        names = [f"EXT_{i:0120}" for i in range(15)]
+        recipes = [da.Recipe(accepts=da.Accepts(extensions=[*names, f"EXT_{i}"],
+                                                media_types=["image/png"])) for i in range(1001)]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool, self.server.channel() as channel:
+            stub = self.server.stub(channel)
+            token = self.server.token(self.owner, asset, ["get"], [self.owner])
+            for _ in pool.map(lambda recipe: self.get(asset, recipe, stub=stub, token=token),
+                              recipes[:1000]):
+                pass
+            told = self.variants(asset)
+            self.assertEqual((len(told.variants), told.more), (1000, False))
+            self.get(asset, recipes[1000], stub=stub)
+        told = self.variants(asset)
+        self.assertEqual((len({one.recipe for one in told.variants}), told.more), (1000, True))
+        shown = self.server.cli("variants", asset, "--as", self.owner, check=True).stdout
+        self.assertIn("and more: these are the first 1000", shown)
+
     def test_variants_go_with_their_asset(self):
         asset = self.stored()
         self.get(asset)
