@@ -357,17 +357,24 @@ rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *ret
 
 typedef enum news { STOP, TIME, SHORT_OF_ROOM } news;
 
-/* What comes first within so many seconds; a wish for a sweep waits unless heard. */
-static news rest(dacm_sweep *sweep, int64_t seconds, bool hear)
+static int64_t in_seconds(int64_t seconds)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += seconds;
+    return rpc_clock_monotonic_us(rpc_clock_system()) + seconds * 1000000;
+}
+
+/* What comes first until then; a wish for a sweep waits unless heard. What is due is due, however
+ * much is wished for. */
+static news rest(dacm_sweep *sweep, int64_t until_us, bool hear)
+{
+    const struct timespec until = {
+        .tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000) * 1000};
     int rc = 0;
     pthread_mutex_lock(&sweep->lock);
     while (!sweep->stopping && !(hear && sweep->wanted) && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&sweep->wake, &sweep->lock, &until);
-    const news told = sweep->stopping ? STOP : hear && sweep->wanted ? SHORT_OF_ROOM : TIME;
+    news told = sweep->stopping ? STOP : hear && sweep->wanted ? SHORT_OF_ROOM : TIME;
+    if (told == SHORT_OF_ROOM && in_seconds(0) >= until_us)
+        told = TIME; /* which sweeps what was wished for as well */
     if (hear)
         sweep->wanted = false;
     pthread_mutex_unlock(&sweep->lock);
@@ -400,14 +407,17 @@ static void sweep_now(dacm_service *service, bool all)
 static void *run(void *arg)
 {
     dacm_sweep *sweep = arg;
+    const int64_t interval_s = sweep->service->config->sweep_interval_s;
+    int64_t due_us = in_seconds(interval_s);
     news told = TIME;
     while (told != STOP) {
-        told = rest(sweep, sweep->service->config->sweep_interval_s, true);
-        if (told == TIME)
+        told = rest(sweep, due_us, true);
+        if (told == TIME) {
             sweep_now(sweep->service, true);
-        else if (told == SHORT_OF_ROOM) {
+            due_us = in_seconds(interval_s);
+        } else if (told == SHORT_OF_ROOM) {
             sweep_now(sweep->service, false);
-            told = rest(sweep, 1, false); /* what is held is not looked at again and again */
+            told = rest(sweep, in_seconds(1), false); /* what is held is not looked at at once */
         }
     }
     return NULL;

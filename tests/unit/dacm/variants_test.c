@@ -253,3 +253,35 @@ TEST(nothing_more_is_made_while_what_was_given_up_takes_all_it_may)
     assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_OK);
     kept_close(&k);
 }
+
+TEST(what_is_due_to_be_swept_is_swept_although_room_is_short_all_the_time)
+{
+    kept k;
+    kept_open(&k);
+    give_up_much(&k);
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    const dacm_which a = kept_which(1, "a"), b = kept_which(1, "b");
+    dacm_running_entry holds[] = {{.asset_id = id, .recipe_sha256 = a.recipe_sha256},
+        {.asset_id = id, .recipe_sha256 = b.recipe_sha256}};
+    dacm_running_add(k.service.running, &holds[0]);
+    dacm_running_add(k.service.running, &holds[1]);
+    kept_put_variant(&k, 1, 1, "c", 12); /* from now on each question wishes for a sweep */
+    Dacm__Records__Upload record = DACM__RECORDS__UPLOAD__INIT;
+    const host_key uploads = dacm_key_uploads("msisdn-4915110000001");
+    kept_put(&k, uploads, dacm_key_version(1), &record.base); /* for the sweep of all only */
+    k.config.sweep_interval_s = 1;
+    dacm_sweep *thread = NULL;
+    rpc_status status = {0};
+    assert_int_equal(
+        host_log_open("/dev/null", HOST_INFO, "test", &k.clock, &k.service.log, &status), RPC_OK);
+    assert_int_equal(dacm_sweep_start(&k.service, &thread, &status), RPC_OK);
+    while (kept_has(&k, uploads, dacm_key_version(1)))
+        assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_RESOURCE_EXHAUSTED);
+    dacm_sweep_stop(thread);
+    host_log_close(k.service.log);
+    assert_true(is_given_up(&k, 1, 1, "a") && is_given_up(&k, 1, 1, "b"));
+    dacm_running_remove(k.service.running, &holds[0]);
+    dacm_running_remove(k.service.running, &holds[1]);
+    kept_close(&k);
+}
