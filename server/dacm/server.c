@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define RING_ENTRIES       8192u
 #define CACHED_TOKENS      65536u
@@ -220,6 +221,17 @@ static void on_change(void *ctx, rpc_bytes group, uint64_t generation)
     dacm_running_recheck(server->service.running, asset_id);
 }
 
+/* Of the map or of the disk, whichever has less. */
+static uint64_t store_room(const host_values *values)
+{
+    struct statvfs disk;
+    const uint64_t map = (uint64_t)host_int(values, "store.chunks_map_bytes_max");
+    if (statvfs(host_string(values, "store.directory"), &disk) != 0)
+        return map;
+    const uint64_t all = (uint64_t)disk.f_blocks * disk.f_frsize;
+    return all > 0 && all < map ? all : map;
+}
+
 static rpc_code open_store(dacm_server *server, rpc_status *reterr)
 {
     const host_values *values = values_of(server);
@@ -246,7 +258,8 @@ static rpc_code open_store(dacm_server *server, rpc_status *reterr)
         .metrics = server->metrics,
         .clock = service->clock,
         .running = service->running,
-        .bytes_max = (uint64_t)host_int(values, "media.variants_bytes_max")};
+        .bytes_max = (uint64_t)host_int(values, "media.variants_bytes_max"),
+        .room_bytes = store_room(values)};
     service->variants = service->objects ? dacm_variants_new(&links) : NULL;
     if (!service->objects || !service->variants || !service->running || !service->uploads ||
         !service->ring || !service->lists)

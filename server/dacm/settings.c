@@ -114,7 +114,7 @@ const host_setting dacm_settings[] = {
     NUMBER("media.source_bytes_max", "bytes", 1, 1073741824, "268435456",
         "larger assets are not adapted"),
     NUMBER("media.variants_bytes_max", "bytes", 0, INT64_MAX, "10737418240",
-        "what variants may take; those used longest ago go"),
+        "what variants may take, a quarter of the store at most; those used longest ago go"),
     PROGRAM_AUDIT_SETTINGS,
     PROGRAM_STRANGERS_SETTING,
     HOST_RPC_LIMITS(HOST_RPC_LIMIT_SETTING) HOST_HTTPS_LIMITS(HOST_RPC_LIMIT_SETTING)

@@ -32,6 +32,7 @@ struct dacm_variants {
     variant *oldest, *newest;
     uint64_t bytes, count;
     uint64_t given_up_bytes, given_up_since; /* since the last sweep began */
+    uint64_t bytes_max, given_up_max;        /* never change */
     void (*full)(void *ctx);
     void *full_ctx;
 };
@@ -69,6 +70,11 @@ dacm_variants *dacm_variants_new(const dacm_variants_links *links)
     if (!v)
         return NULL;
     v->links = *links;
+    const uint64_t quarter = links->room_bytes ? links->room_bytes / 4 : UINT64_MAX;
+    v->bytes_max = links->bytes_max < quarter ? links->bytes_max : quarter;
+    v->given_up_max = quarter < GIVEN_UP_MIN ? quarter : GIVEN_UP_MIN;
+    if (v->given_up_max < v->bytes_max)
+        v->given_up_max = v->bytes_max;
     pthread_mutex_init(&v->lock, NULL);
     v->given_up = host_metrics_counter(links->metrics, "dacm_variants_given_up_total",
         "Variants that went because media.variants_bytes_max was reached.", NULL);
@@ -157,11 +163,6 @@ static bool add(
 
 /* ---- what was given up ---- */
 
-static uint64_t given_up_max(const dacm_variants *v)
-{
-    return v->links.bytes_max > GIVEN_UP_MIN ? v->links.bytes_max : GIVEN_UP_MIN;
-}
-
 void dacm_variants_watch(dacm_variants *v, void (*fn)(void *ctx), void *ctx)
 {
     pthread_mutex_lock(&v->lock);
@@ -173,7 +174,7 @@ void dacm_variants_watch(dacm_variants *v, void (*fn)(void *ctx), void *ctx)
 /* Under the lock. */
 static bool is_short_of_room(const dacm_variants *v)
 {
-    return v->given_up_bytes > given_up_max(v) / 2;
+    return v->given_up_bytes > v->given_up_max / 2;
 }
 
 static void count_given_up(dacm_variants *v, uint64_t bytes)
@@ -189,7 +190,7 @@ static void count_given_up(dacm_variants *v, uint64_t bytes)
 rpc_code dacm_variants_admit(dacm_variants *v, rpc_status *reterr)
 {
     pthread_mutex_lock(&v->lock);
-    const bool full = v->given_up_bytes > given_up_max(v);
+    const bool full = v->given_up_bytes > v->given_up_max;
     if (full && v->full)
         v->full(v->full_ctx);
     pthread_mutex_unlock(&v->lock);
@@ -242,7 +243,7 @@ static bool take_oldest(dacm_variants *v, const uint8_t kept_uid[STORE_UID_BYTES
 {
     pthread_mutex_lock(&v->lock);
     const variant *oldest = v->oldest;
-    const bool one = v->bytes > v->links.bytes_max && oldest &&
+    const bool one = v->bytes > v->bytes_max && oldest &&
                      !(dacm_which_equal(&oldest->which, kept) &&
                          memcmp(oldest->uid, kept_uid, STORE_UID_BYTES) == 0);
     if (one) {

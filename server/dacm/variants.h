@@ -4,7 +4,8 @@
  *
  *  A variant is a Version record in the group w/ASSET and chunks of its asset. What is given up
  *  moves to x/WHICH there, so that downloads that run keep their chunks; the sweep removes it an
- *  hour later. What waits for that takes no more than the budget either (64 MiB at least): from
+ *  hour later. What waits for that takes no more than the budget either (64 MiB where the store has
+ *  room for that): from
  *  half of it on the sweep is woken, and removes what no download holds at once; beyond it nothing
  *  more is made. When each was used is in memory only: after a start the oldest go first.
  *
@@ -29,6 +30,7 @@ typedef struct dacm_variants_links {
     const rpc_clock *clock;
     dacm_running *running;
     uint64_t bytes_max;
+    uint64_t room_bytes; /* of the store in all: variants take at most a quarter; 0: not known */
 } dacm_variants_links;
 
 /** links are borrowed as a whole but for the struct. NULL: no memory. */

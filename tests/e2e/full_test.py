@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store that is full refuses what needs room, cleanly and by name, and goes on reading; making
 room lets it go on. Full maps by configuration, a full disk by a small tmpfs."""
+import io
 import os
 import subprocess
 import time
 import unittest
 
 import grpc
+from PIL import Image
 
 import harness
-from configured import Server
+from configured import Server, wait_until
 from harness import bearer, da
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -122,6 +124,36 @@ class FullChunksMap(Full, unittest.TestCase):
         with self.assertRaises(grpc.RpcError) as error:
             self.server.download(asset, self.owner, token=token)
         self.assertEqual(error.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+
+
+class FullOfVariants(unittest.TestCase):
+    """What is kept to be quick never keeps an owner from storing an avatar."""
+
+    def test_who_asks_for_many_variants_leaves_room_for_uploads(self):
+        def configure(_, config):
+            config["store"]["chunks_map_bytes_max"] = 12 << 20
+            return config
+        server = Server(configure)
+        self.addCleanup(lambda: self.assertEqual(server.stop(), 0))
+        owner, listed = server.users[:2]
+        picture = io.BytesIO()
+        Image.frombytes("RGB", (512, 512), os.urandom(512 * 512 * 3)).save(picture, "JPEG", quality=95)
+        asset = server.upload(picture.getvalue(), owner, [listed], "image/jpeg").asset_id
+        made = []
+
+        def served(size):
+            recipe = da.Recipe(texture_size_limit=size, texture_quality=95)
+            try:
+                made.append(len(server.download(asset, listed, recipe=recipe)[0]))
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), EXHAUSTED, error.details())
+                self.assertIn("media.variants_bytes_max", error.details())
+                return False
+            return True
+        for size in range(500, 420, -1):
+            wait_until("room for another variant", lambda: served(size))
+        self.assertGreater(sum(made), 12 << 20)
+        server.upload(os.urandom(PIECE), owner)
 
 
 class FullDisk(Full, unittest.TestCase):

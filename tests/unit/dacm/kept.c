@@ -33,7 +33,8 @@ void kept_open_variants(kept *k, uint64_t bytes_max)
         .metrics = k->metrics,
         .clock = &k->clock,
         .running = k->service.running,
-        .bytes_max = bytes_max};
+        .bytes_max = bytes_max,
+        .room_bytes = k->room_bytes};
     k->service.variants = dacm_variants_new(&links);
     assert_non_null(k->service.variants);
     rpc_status status;

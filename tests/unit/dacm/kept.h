@@ -20,6 +20,7 @@ typedef struct kept {
     dacm_config config;
     dacm_service service; /* what sweeps need */
     host_metrics *metrics;
+    uint64_t room_bytes;    /* of the store, as variants are told; 0: not known */
     uint64_t variant_bytes; /* that records of variants claim; 0: what they have */
 } kept;
 

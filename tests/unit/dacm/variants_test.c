@@ -285,3 +285,24 @@ TEST(what_is_due_to_be_swept_is_swept_although_room_is_short_all_the_time)
     dacm_running_remove(k.service.running, &holds[1]);
     kept_close(&k);
 }
+
+TEST(variants_take_a_quarter_of_the_stores_room_at_most)
+{
+    kept k;
+    kept_open(&k);
+    put_asset(&k, 1, 1);
+    k.room_bytes = 4 * 3 * 1100;
+    kept_open_variants(&k, UINT64_MAX);
+    kept_put_variant(&k, 1, 1, "a", 10);
+    kept_put_variant(&k, 1, 1, "b", 11);
+    kept_put_variant(&k, 1, 1, "c", 12);
+    assert_true(is_kept(&k, 1, 1, "a"));
+    kept_put_variant(&k, 1, 1, "d", 13);
+    assert_true(is_given_up(&k, 1, 1, "a") && is_kept(&k, 1, 1, "b"));
+    for (unsigned i = 0; i < 3; i++)
+        kept_put_variant(&k, 1, 1, (const char *[]){"e", "f", "g"}[i], 14 + i);
+    rpc_status status;
+    assert_int_equal(dacm_variants_admit(k.service.variants, &status), RPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(sweep(&k).variants, 4);
+    kept_close(&k);
+}
