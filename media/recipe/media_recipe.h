@@ -67,8 +67,8 @@ typedef struct media_names {
     size_t count;
 } media_names;
 
-/** What is asked for. All zero, lod included: the original. Set up by media_recipe_init(), freed
- *  by media_recipe_done(). */
+/** What is asked for. Set up by media_recipe_init(), which asks for the original; freed by
+ *  media_recipe_done(). */
 typedef struct media_recipe {
     media_preset preset;         /* for what is not said below; gone once the recipe is settled */
     int lod;                     /* 0 to 2: all, half, a quarter of the triangles; -1: not said */

@@ -87,10 +87,11 @@ RPC_MUST_USE rpc_code media_source_seal(int source, rpc_status *reterr);
 /* ---- jobs ---- */
 
 /** What a job made. Numbers and texts are a child's word: of a hostile source they may be lies, and
- *  figures.licence need not be JSON; each text is printable ASCII, why is UTF-8. */
+ *  figures.licence need not be JSON. Each text is printable ASCII; why and what prohibits is UTF-8
+ *  without control characters. */
 typedef struct media_made {
-    rpc_bytes
-        bytes; /* the variant, read-only; inspecting: what media_list_names() gives, if anything */
+    /* The variant, read-only; inspecting: what media_list_names() gives, if anything. */
+    rpc_bytes bytes;
     char media_type[MEDIA_TYPE_ROOM];
     media_figures source, figures; /* inspecting: of the source only */
     uint64_t triangles_asked;      /* as in media_result */

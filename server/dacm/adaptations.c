@@ -3,9 +3,10 @@
  *
  *   GATHERING (pool) ─▶ WORKING (a sandboxed process) ─▶ STORING (pool) ─▶ over
  *
- * LOCKS. adaptations.lock (before that of the variants) guards the table, the waiters, and the
- * members that say so; under it only hold() and rpc_call_post() run. What an adaptation is made of
- * belongs to whoever carries out its state. */
+ * LOCKS. adaptations.lock guards the table, the waiters, and the members that say so. It is taken
+ * before those of the workers (submit, lend) and of the variants (admit); of callbacks only hold()
+ * runs under it. What an adaptation is made of belongs to whoever carries out its state; its share
+ * is written by gather() only, under the lock. */
 #include "adaptations.h"
 
 #include <pthread.h>
