@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** Versions of assets in memory: what the manifest says, the chunk list, and the manifest kept
- *  for them. A version never changes, so the cache needs no invalidation: who may read it is
- *  decided before, on every request.
+ *  for them. Neither versions nor variants ever change, so the cache needs no invalidation but of
+ *  variants that are gone (dacm_object_forget()): who may read one is decided before, on every
+ *  request.
  *
  *  Threads: any. A dacm_object is immutable but for its manifest, which has a lock. */
 #ifndef DACM_OBJECT_H
@@ -49,7 +50,8 @@ typedef void dacm_object_fn(void *arg, dacm_object *object, const rpc_status *st
 void dacm_object_load(dacm_objects *objects, rpc_call *call, const char *asset_id,
     const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg);
 /** The same of a variant that was made a moment ago: also where others have taken its place in the
- *  meantime. The sweep leaves its chunks alone for long enough (DACM_GIVEN_UP_S). */
+ *  meantime. The sweep leaves its chunks alone while the download runs that waited for it
+ *  (dacm_running_since()). */
 void dacm_object_load_made(dacm_objects *objects, rpc_call *call, const char *asset_id,
     const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, dacm_object_fn *fn, void *arg);
 /** Is loaded anew from now on: its record is gone. */

@@ -516,7 +516,12 @@ static bool sweep_given_up(walk *w, const store_entry *entry, const char *asset_
                           dacm_running_since(w->variants->links.running, asset_id,
                               which->recipe_sha256, record->given_up_at, w->now_s));
     w->given_up_bytes += held ? record->size : 0;
-    return held || (remove_record(w, asset_id, &item) && note_gone(w, uid, record->created_at));
+    if (held)
+        return true;
+    if (!remove_record(w, asset_id, &item))
+        return false;
+    dacm_object_forget(w->variants->links.objects, uid, which); /* loaded while it was given up */
+    return note_gone(w, uid, record->created_at);
 }
 
 static bool sweep_one(void *ctx, const store_entry *entry)
