@@ -451,7 +451,8 @@ class Waiting(Case):
 
     def setUp(self):
         self.asset = self.stored(allow=[self.other])
-        wait_until("the workers' program", lambda: programs_of(self.server))
+        wait_until("the end of other jobs", lambda: self.metric(
+            "dacm_adaptations_running") == 0 and programs_of(self.server))
         self.program, = programs_of(self.server)
         self.signal(signal.SIGSTOP)
         self.addCleanup(self.signal, signal.SIGCONT)
