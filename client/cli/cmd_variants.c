@@ -57,7 +57,7 @@ static json_t *variant_json(const dacm_variant *variant, uint64_t version)
         "texture_pixels", (json_int_t)variant->texture_pixels, "morph_targets",
         (json_int_t)variant->morph_targets, "animations", (json_int_t)variant->animations, "joints",
         (json_int_t)variant->joints, "extensions_required", needs);
-    return json_pack("{s:I, s:o, s:s, s:I, s:o, s:I, s:I}", "version", (json_int_t)version,
+    return json_pack("{s:I, s:o?, s:s, s:I, s:o, s:I, s:I}", "version", (json_int_t)version,
         "recipe", json_loads(variant->recipe, 0, NULL), "media_type", variant->media_type, "size",
         (json_int_t)variant->bytes, "figures", figures, "created_at",
         (json_int_t)variant->created_at, "made_in_ms", (json_int_t)variant->made_in_ms);

@@ -280,6 +280,9 @@ class Other(da_grpc.DigitalAssetsServicer):
         self.target = f"tls+tcp://localhost:{port}"
         self.server.start()
 
+    def ListVariants(self, request, context):  # noqa: N802
+        return da.ListVariantsResponse(version=1, variants=[self.listed])
+
     def Download(self, request, context):  # noqa: N802
         request.ClearField("recipe")
         if self.recipe:
@@ -358,6 +361,29 @@ class Command(Case):
             refused = self.server.cli("variants", *arguments, *who)
             self.assertEqual(refused.returncode, code, refused.stderr)
             self.assertIn(words, refused.stderr)
+
+    def test_list_of_a_server_that_lies(self):
+        other = Other(self.server)
+        self.addCleanup(lambda: other.server.stop(None).wait())
+        sound = da.Variant(recipe="{}", media_type="model/gltf-binary", figures=da.Figures(bytes=7))
+        arguments = ("variants", self.asset, "--as", self.owner, "--server", other.target)
+        for code, changes in ((0, {}), (0, {"recipe": "no JSON"}), (0, {"recipe": "\u009b2J"}),
+                              (1, {"recipe": "\x1b[2J"}), (1, {"media_type": "a\x1b[2J"}),
+                              (1, {"figures": da.Figures(extensions_required=["\u009b2J"])})):
+            other.listed = da.Variant()
+            other.listed.CopyFrom(sound)
+            other.listed.MergeFrom(da.Variant(**changes))
+            for form in (), ("--json",):
+                with self.subTest(changes=changes, form=form):
+                    told = self.server.cli(*form, *arguments)
+                    self.assertEqual(told.returncode, code, told)
+                    self.assertNotIn("\x1b", told.stdout + told.stderr)
+                    self.assertNotIn("\u009b", told.stdout + told.stderr)
+        other.listed.CopyFrom(da.Variant(recipe="no JSON", figures=sound.figures))
+        told = json.loads(self.server.cli("--json", *arguments).stdout)
+        self.assertEqual((told["recipe"], told["size"]), (None, 7))
+        other.listed.ClearField("figures")
+        self.assertIn("malformed", self.server.cli(*arguments).stderr)
 
     def test_recipe_that_is_wrong_reaches_no_server(self):
         told = self.dacm_get(self.asset, "--texture-size", "9", code=2)
