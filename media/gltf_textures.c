@@ -101,8 +101,7 @@ static rpc_code name_kind(const picture *p, media__image_kind kind, rpc_status *
 static rpc_code rewrite(const picture *p, media__image *image, rpc_status *reterr)
 {
     const media__image_kind kind = kind_for(p, image);
-    const unsigned quality = p->recipe->texture_quality ? p->recipe->texture_quality
-                                                        : MEDIA_QUALITY_DEFAULT;
+    const unsigned quality = media__quality_for(p->recipe, kind);
     const bool must = is_larger(p) || !takes(p, p->info.kind);
     uint8_t *bytes = NULL;
     size_t size = 0;

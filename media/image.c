@@ -70,6 +70,7 @@ void media__image_done(media__image *image)
 {
     free(image->pixels);
     free(image->profile);
+    free(image->palette);
     *image = (media__image){.pixels = NULL};
 }
 
@@ -118,7 +119,8 @@ rpc_code media__image_write(const media__image *image, media__image_kind kind, u
 {
     switch (kind) {
     case MEDIA__IMAGE_PNG:
-        return media__png_write(image, ret, ret_size, reterr);
+        return media__png_write(
+            image, quality < 100 && media__image_is_color(use), ret, ret_size, reterr);
     case MEDIA__IMAGE_JPEG:
         if (image->alpha)
             return media__image_bad(reterr, "JPEG: the picture has alpha, which JPEG cannot hold");

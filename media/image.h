@@ -27,6 +27,8 @@ typedef struct media__image_info {
     unsigned bits; /* of a channel */
 } media__image_info;
 
+#define MEDIA__PALETTE_MAX 256
+
 /** 8 bits a channel, four channels, rows one after the other, alpha not multiplied in. */
 typedef struct media__image {
     uint8_t *pixels;
@@ -35,6 +37,8 @@ typedef struct media__image {
     bool lossy;       /* its file had lost something already: numbers too may be written so */
     uint8_t *profile; /* ICC, of an avatar whose colours are not sRGB; NULL: they are */
     size_t profile_size;
+    uint32_t *palette; /* of a PNG that had one: alpha, red, green, blue; NULL: it had none */
+    size_t palette_count;
 } media__image;
 
 typedef enum media__image_use {
@@ -64,8 +68,9 @@ rpc_code media__image_fit(
     media__image *image, uint32_t limit, media__image_use use, rpc_status *reterr);
 
 /** The same picture gives the same bytes. JPEG of a picture with alpha: INVALID_ARGUMENT.
- *  quality  1 to 100; not used by PNG. DATA and NORMAL lose half as much of 100 as is asked, and
- *           have colours as fine as light. WebP of them is lossy where the source was, otherwise
+ *  quality  1 to 100. PNG is exact, but colours of a file that had a palette may keep to it below
+ *           100, where that is within 1 of 255. DATA and NORMAL lose half as much of 100 as is
+ * asked, and have colours as fine as light. WebP of them is lossy where the source was, otherwise
  *           at 100 exact and below within 2 of 255. */
 rpc_code media__image_write(const media__image *image, media__image_kind kind, unsigned quality,
     media__image_use use, uint8_t **ret, size_t *ret_size, rpc_status *reterr);

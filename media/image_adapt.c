@@ -59,7 +59,7 @@ static rpc_code make_small(search *s, rpc_status *reterr)
         return RPC_OK;
     free(s->small.pixels);
     const size_t bytes = (size_t)s->image->width * s->image->height * 4;
-    s->small = *s->image; /* borrows the profile */
+    s->small = *s->image; /* borrows profile and palette */
     s->small.pixels = malloc(bytes);
     s->small_size = s->plan.size;
     if (!s->small.pixels)
@@ -173,8 +173,7 @@ rpc_code media__image_adapt(
     media__image image = {.pixels = NULL};
     search s = {.recipe = recipe,
         .image = &image,
-        .plan = {.size = recipe->texture_size_limit,
-            .quality = recipe->texture_quality ? recipe->texture_quality : MEDIA_QUALITY_DEFAULT},
+        .plan = {.size = recipe->texture_size_limit},
         .least = SIZE_MAX};
     rpc_code code = media__image_probe(source, &info, reterr);
     if (code == RPC_OK && info.kind == MEDIA__IMAGE_KTX2)
@@ -184,6 +183,7 @@ rpc_code media__image_adapt(
         code = media__image_read(source, true, &image, reterr);
     if (code == RPC_OK)
         code = choose_kind(recipe, &info, &image, &s.plan.kind, reterr);
+    s.plan.quality = media__quality_for(recipe, s.plan.kind);
     if (code == RPC_OK)
         code = keep_pixels(&s, source, &info) ? RPC_OK : meet_budget(&s, reterr);
     media__image_done(&image);

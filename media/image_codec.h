@@ -51,9 +51,9 @@ rpc_code media__png_read(rpc_bytes file, bool avatar, media__image *image, rpc_s
 rpc_code media__jpeg_read(rpc_bytes file, bool avatar, media__image *image, rpc_status *reterr);
 rpc_code media__webp_read(rpc_bytes file, bool avatar, media__image *image, rpc_status *reterr);
 
-/** As media__image_write(). */
+/** As media__image_write(). near: colours may be those of the palette that the file had. */
 rpc_code media__png_write(
-    const media__image *image, uint8_t **ret, size_t *ret_size, rpc_status *reterr);
+    const media__image *image, bool near, uint8_t **ret, size_t *ret_size, rpc_status *reterr);
 rpc_code media__jpeg_write(const media__image *image, unsigned quality, media__image_use use,
     uint8_t **ret, size_t *ret_size, rpc_status *reterr);
 rpc_code media__webp_write(const media__image *image, unsigned quality, media__image_use use,

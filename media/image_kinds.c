@@ -56,3 +56,10 @@ media__image_kind media__kind_of_format(media_texture_format format)
         [MEDIA_TEXTURE_PNG] = MEDIA__IMAGE_PNG};
     return kinds[format];
 }
+
+unsigned media__quality_for(const media_recipe *recipe, media__image_kind kind)
+{
+    if (kind == MEDIA__IMAGE_PNG && recipe->texture_format == MEDIA_TEXTURE_PNG)
+        return 100;
+    return recipe->texture_quality ? recipe->texture_quality : MEDIA_QUALITY_DEFAULT;
+}

@@ -15,5 +15,7 @@ bool media__takes_image(const media_recipe *recipe, media__image_kind kind);
 bool media__takes_texture(const media_recipe *recipe, media__image_kind kind);
 /** The kind that a format names; 0: MEDIA_TEXTURE_KEEP. */
 media__image_kind media__kind_of_format(media_texture_format format);
+/** 1 to 100: what a recipe asks for. Of PNG that is asked for by its name: 100, exact. */
+unsigned media__quality_for(const media_recipe *recipe, media__image_kind kind);
 
 #endif

@@ -127,6 +127,27 @@ static void take_profile(png_structp png, png_infop info, reader *r)
         r->code = media__image_take_profile(r->image, rpc_bytes_of(profile, size), r->reterr);
 }
 
+static void take_palette(png_structp png, png_infop info, reader *r)
+{
+    png_colorp palette;
+    png_bytep alpha = NULL;
+    int colors = 0, alphas = 0;
+    if (png_get_color_type(png, info) != PNG_COLOR_TYPE_PALETTE)
+        return;
+    png_get_PLTE(png, info, &palette, &colors);
+    png_get_tRNS(png, info, &alpha, &alphas, NULL);
+    uint32_t *taken = malloc(MEDIA__PALETTE_MAX * sizeof *taken);
+    if (!taken) {
+        r->code = media__image_no_memory(r->reterr);
+        return;
+    }
+    for (int i = 0; i < colors && i < MEDIA__PALETTE_MAX; i++)
+        taken[i] = (uint32_t)(i < alphas ? alpha[i] : 0xff) << 24 | (uint32_t)palette[i].red << 16 |
+                   (uint32_t)palette[i].green << 8 | palette[i].blue;
+    r->image->palette = taken;
+    r->image->palette_count = (size_t)colors;
+}
+
 static bool read_picture(png_structp png, png_infop info, reader *r)
 {
     if (setjmp(png_jmpbuf(png)))
@@ -143,6 +164,7 @@ static bool read_picture(png_structp png, png_infop info, reader *r)
     png_set_interlace_handling(png);
     png_read_update_info(png, info);
     read_rows(png, info, r->image);
+    take_palette(png, info, r);
     png_read_end(png, NULL);
     return true;
 }
@@ -231,8 +253,8 @@ static int bits_of(const media__palette *palette)
 
 static void set_palette(png_structp png, png_infop info, const media__palette *palette)
 {
-    png_color colors[MEDIA__PALETTE_COLORS];
-    png_byte alphas[MEDIA__PALETTE_COLORS];
+    png_color colors[MEDIA__PALETTE_MAX] = {{0}};
+    png_byte alphas[MEDIA__PALETTE_MAX];
     int translucent = 0;
     for (size_t i = 0; i < palette->count; i++) {
         const uint32_t color = palette->colors[i];
@@ -305,14 +327,18 @@ static rpc_code write_as(const media__image *image, const media__palette *palett
 
 /* Of few colours either form may be the smaller one. */
 rpc_code media__png_write(
-    const media__image *image, uint8_t **ret, size_t *ret_size, rpc_status *reterr)
+    const media__image *image, bool near, uint8_t **ret, size_t *ret_size, rpc_status *reterr)
 {
-    media__palette palette;
+    media__palette *palette = malloc(sizeof *palette);
     uint8_t *bytes[2] = {NULL, NULL};
     size_t sizes[2] = {0, 0};
+    if (!palette)
+        return media__image_no_memory(reterr);
     rpc_code code = write_as(image, NULL, &bytes[0], &sizes[0], reterr);
-    if (code == RPC_OK && media__palette_of(image, &palette))
-        code = write_as(image, &palette, &bytes[1], &sizes[1], reterr);
+    if (code == RPC_OK &&
+        (media__palette_of(image, palette) || (near && media__palette_near(image, palette))))
+        code = write_as(image, palette, &bytes[1], &sizes[1], reterr);
+    free(palette);
     const int best = bytes[1] && sizes[1] < sizes[0];
     free(bytes[!best]);
     if (code != RPC_OK) {

@@ -208,9 +208,44 @@ TEST(png_of_few_colours_has_a_palette_of_as_few_bits_as_it_takes)
             RPC_OK);
         assert_int_equal(bytes[24], cases[i / 2].bits);
         assert_int_equal(bytes[25], cases[i / 2].type == 2 && fades ? 6 : cases[i / 2].type);
+        media__image read = again(&image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR);
+        assert_int_equal(read.palette_count, cases[i / 2].type == 3 ? few : 0);
+        media__image_done(&read);
         free(bytes);
         media__image_done(&image);
     }
+}
+
+/* Colours whose places in a table are all the same: looking for each would take as many steps as
+ * there are colours. */
+static void draw_colliding(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret)
+{
+    (void)height;
+    static uint32_t colors[200];
+    size_t count = colors[199] ? 200 : 0;
+    for (uint32_t color = 0xff000000U; count < 200; color++)
+        if ((color * 0x9e3779b1U) >> 18 == 7)
+            colors[count++] = color;
+    const uint32_t color = colors[(x + y * width) * 0x9e3779b1U % 200];
+    ret[0] = (uint8_t)(color >> 16);
+    ret[1] = (uint8_t)(color >> 8);
+    ret[2] = (uint8_t)color;
+    ret[3] = 255;
+}
+
+TEST(png_of_colours_that_collide_on_purpose_has_no_palette)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    rpc_status status = {0};
+    media__image image = drawn(259, 61, draw_colliding);
+    assert_exact(&image, MEDIA__IMAGE_PNG, MEDIA__IMAGE_COLOR);
+    assert_int_equal(media__image_write(
+                         &image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR, &bytes, &size, &status),
+        RPC_OK);
+    assert_int_equal(bytes[25], 2);
+    free(bytes);
+    media__image_done(&image);
 }
 
 /* A palette of 200 colours is longer than 200 pixels in a row that differ by one. */
@@ -226,6 +261,66 @@ TEST(png_has_no_palette_where_that_would_be_larger)
     assert_int_equal(bytes[25], 2);
     free(bytes);
     media__image_done(&image);
+}
+
+/* ---- written by the palette that a file had ---------------------------------------------------
+ */
+
+static uint32_t between(double blue)
+{
+    const uint32_t r = (uint32_t)lround(255 * pow(1 - blue, 1 / 2.2)),
+                   b = (uint32_t)lround(255 * pow(blue, 1 / 2.2));
+    return 0xff000000U | r << 16 | b;
+}
+
+/* Red and blue rings: what lies between the two are edges. */
+static void draw_rings(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret)
+{
+    const double distance = hypot(x - width / 2.0, y - height / 2.0);
+    const uint32_t color = between((unsigned)(distance / 7) % 2);
+    ret[0] = (uint8_t)(color >> 16);
+    ret[1] = 0;
+    ret[2] = (uint8_t)color;
+    ret[3] = 255;
+}
+
+/* Narrow stripes of three colours, between which there is none. */
+static void draw_stripes(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret)
+{
+    (void)width;
+    (void)height;
+    memcpy(ret, "\0\0\0\xff", 4);
+    ret[(x / 3 + y * y / 97) % 3] = 255;
+}
+
+/* Of a file whose palette goes from red to blue, made smaller and written: is it another picture?
+ */
+static bool is_off(draw_fn *draw, unsigned quality, media__image_use use)
+{
+    media__image source = drawn(512, 512, draw);
+    source.palette_count = MEDIA__PALETTE_MAX;
+    source.palette = malloc(MEDIA__PALETTE_MAX * sizeof *source.palette);
+    for (size_t i = 0; i < MEDIA__PALETTE_MAX; i++)
+        source.palette[i] = between((double)i / (MEDIA__PALETTE_MAX - 1));
+    fit(&source, 200, use);
+    media__image read = again(&source, MEDIA__IMAGE_PNG, quality, use);
+    const size_t size = (size_t)200 * 200 * 4;
+    double sum = 0;
+    for (size_t i = 0; i < size; i++)
+        sum += pow(source.pixels[i] - read.pixels[i], 2);
+    assert_true(sqrt(sum / (double)size) <= 1);
+    assert_int_equal(sum > 0, read.palette && read.palette_count > 2);
+    media__image_done(&source);
+    media__image_done(&read);
+    return sum > 0;
+}
+
+TEST(png_that_had_a_palette_keeps_to_it_where_that_is_near)
+{
+    assert_true(is_off(draw_rings, 80, MEDIA__IMAGE_COLOR));
+    assert_false(is_off(draw_rings, 100, MEDIA__IMAGE_COLOR));
+    assert_false(is_off(draw_rings, 80, MEDIA__IMAGE_DATA));
+    assert_false(is_off(draw_stripes, 80, MEDIA__IMAGE_COLOR)); /* greens are far off */
 }
 
 static void assert_near(
