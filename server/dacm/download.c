@@ -2,78 +2,28 @@
 /* DigitalAssets.Download: decision, signed manifest, list, chunks (solution #6 steps 1 to 3).
  *
  * All of a download happens on its call's strand; only refs is touched from elsewhere (the
- * registry of running downloads). Chunk bytes go from the store's view to the record layer: a
- * view is held between pull and pulled, never over a wait.
+ * registry of running downloads).
  *
  *   REQUEST ─▶ DECIDING ─▶ LOADING ─▶ LIST ─▶ CHUNKS ─▶ OVER
  *                          │    ▲   └── decided again on a change; a denial ends it, and so does
  *                          ▼    │       the token's end
  *                        ADAPTING: a variant that is not kept is being made */
-#include "dacm_internal.h"
-#include "object.h"
-#include "plan.h"
+#include "download_internal.h"
 #include "recipe.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HAVE_MAX        65536u
 #define DENIAL_GRACE_MS 500 /* for the message on its way; then what is left of it is dropped */
 #define RECHECK_ARENA   (256u << 10)
 
-enum state {
-    REQUEST,  /* waiting for the request */
-    DECIDING, /* token and profile */
-    LOADING,  /* version, list, manifest */
-    ADAPTING, /* a variant that was not there */
-    LIST,     /* pages of the list */
-    CHUNKS,   /* runs of chunks */
-    OVER,     /* finish was called or the call has ended */
-};
-
-typedef struct download {
-    atomic_uint refs;
-    enum state state;
-    bool registered, dirty, rechecking;
-    bool start_waits; /* until it was decided again: what is ready to be sent */
-    dacm_service *service;
-    rpc_call *call;
-    rpc_message *message; /* owns request */
-    const Dacm__V1__DownloadRequest *request;
-    dacm_access access;
-    rpc_arena *recheck_arena;
-    dacm_running_entry running;
-    dacm_wanted *wanted; /* of a request with a recipe */
-    dacm_adapt_waiter waiter;
-    bool adapted; /* it was waited for */
-    dacm_object *object;
-    dacm_plan plan;
-    char *manifest;
-    uint32_t next; /* entry of the list, or chunk */
-    store_op op;   /* lookup of have.manifest_sha256 */
-    store_executor executor;
-} download;
-
-/* A message on its way: a page of the list or a run of chunks. */
-typedef struct part {
-    download *download;
-    uint32_t first;
-    size_t size, begin; /* begin: byte of the object, or of the list */
-    uint32_t chunk;     /* the chunk that the last pull was in */
-    store_op op;
-    bool reading, have; /* a read is pending; its view waits to be pulled */
-    bool released;
-    size_t op_offset; /* of the message, where op.view begins */
-} part;
-
-static void hold(void *arg)
+void download_hold(void *arg)
 {
     download *d = arg;
     atomic_fetch_add(&d->refs, 1);
 }
 
-static void drop(download *d)
+void download_drop(download *d)
 {
     if (atomic_fetch_sub(&d->refs, 1) != 1)
         return;
@@ -99,7 +49,7 @@ static void over(download *d)
         dacm_adaptations_leave(d->service->adaptations, &d->waiter);
 }
 
-static void end_with(download *d, const rpc_status *status)
+void download_end(download *d, const rpc_status *status)
 {
     if (d->state == OVER)
         return;
@@ -114,215 +64,14 @@ static void refuse_recipe(download *d, const rpc_status *status)
         (void)rpc_call_retry_pushback(d->call, d->waiter.retry_ms);
     const int room = sizeof d->access.why - 1; /* the beginning says enough */
     snprintf(d->access.why, sizeof d->access.why, "%.*s", room, status->message);
-    end_with(d, status);
+    download_end(d, status);
 }
 
-static void fail(download *d, rpc_code code, const char *text)
+void download_fail(download *d, rpc_code code, const char *text)
 {
     rpc_status status;
     rpc_status_set(&status, code, "%s", text);
-    end_with(d, &status);
-}
-
-/* ---- messages ---- */
-
-static size_t put_varint(uint8_t *out, uint64_t value)
-{
-    size_t size = 0;
-    while (value >= 0x80) {
-        out[size++] = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    out[size++] = (uint8_t)value;
-    return size;
-}
-
-/* DownloadResponse{chunk_list{entries}} or {chunks{first, data}} up to the bytes. */
-static size_t write_head(uint8_t head[32], bool is_list, uint32_t first, size_t size)
-{
-    uint8_t inner[20];
-    size_t inner_size = 0;
-    if (!is_list && first != 0) {
-        inner[inner_size++] = 1 << 3;
-        inner_size += put_varint(inner + inner_size, first);
-    }
-    inner[inner_size++] = (uint8_t)((is_list ? 1 : 2) << 3 | 2);
-    inner_size += put_varint(inner + inner_size, size);
-    size_t at = 0;
-    head[at++] = (uint8_t)((is_list ? 2 : 3) << 3 | 2);
-    at += put_varint(head + at, inner_size + size);
-    memcpy(head + at, inner, inner_size);
-    return at + inner_size;
-}
-
-static void part_release(void *ctx, bool sent)
-{
-    (void)sent;
-    part *p = ctx;
-    if (p->have)
-        store_view_release(&p->op.view);
-    p->have = false;
-    p->released = true;
-    if (p->reading)
-        return; /* the read's completion comes back here */
-    download *d = p->download;
-    free(p);
-    drop(d);
-}
-
-static rpc_pull list_pull(void *ctx, size_t offset, size_t max, rpc_bytes *ret)
-{
-    part *p = ctx;
-    size_t left = p->size - offset;
-    *ret = rpc_bytes_of(
-        p->download->object->list.entries + p->begin + offset, left < max ? left : max);
-    return RPC_PULL_READY;
-}
-
-static void on_read(store_op *op)
-{
-    part *p = op->ctx;
-    download *d = p->download;
-    p->reading = false;
-    p->have = op->status.code == RPC_OK;
-    if (p->released) {
-        part_release(p, false);
-        return;
-    }
-    rpc_call_resume(d->call);
-}
-
-/* The chunk that byte `at` of the object lies in, at or after p->chunk. */
-static uint32_t chunk_of(const part *p, uint64_t at)
-{
-    const dacm_list *list = &p->download->object->list;
-    uint32_t chunk = list->offsets[p->chunk] <= at ? p->chunk : p->first;
-    while (list->offsets[chunk + 1] <= at)
-        chunk++;
-    return chunk;
-}
-
-static rpc_pull give_view(part *p, size_t offset, size_t max, rpc_bytes *ret)
-{
-    size_t skip = offset - p->op_offset;
-    size_t left = p->op.view.bytes.size - skip;
-    *ret = rpc_bytes_of(p->op.view.bytes.data + skip, left < max ? left : max);
-    return RPC_PULL_READY;
-}
-
-static rpc_pull read_failed(part *p)
-{
-    dacm_log_store_failure(p->download->service, "read of a chunk", &p->op.status);
-    return RPC_PULL_FAIL;
-}
-
-static rpc_pull chunks_pull(void *ctx, size_t offset, size_t max, rpc_bytes *ret)
-{
-    part *p = ctx;
-    download *d = p->download;
-    if (p->have && offset >= p->op_offset && offset < p->op_offset + p->op.view.bytes.size)
-        return give_view(p, offset, max, ret);
-    if (p->reading)
-        return RPC_PULL_LATER;
-    if (p->op.ctx && p->op.status.code != RPC_OK)
-        return read_failed(p);
-    if (p->have)
-        store_view_release(&p->op.view);
-    uint64_t at = p->begin + offset;
-    p->chunk = chunk_of(p, at);
-    store_chunk_ref ref;
-    memcpy(ref.uid, d->object->uid, sizeof ref.uid);
-    memcpy(ref.digest, dacm_list_digest(&d->object->list, p->chunk), sizeof ref.digest);
-    uint64_t inside = at - d->object->list.offsets[p->chunk];
-    p->op = (store_op){.done = on_read, .ctx = p, .executor = &d->executor};
-    p->op_offset = offset;
-    p->have = false;
-    p->reading = true;
-    if (store_read(d->service->store, &ref, inside,
-            dacm_list_length(&d->object->list, p->chunk) - inside, &p->op) == STORE_PENDING)
-        return RPC_PULL_LATER;
-    p->reading = false;
-    if (p->op.status.code != RPC_OK)
-        return read_failed(p);
-    p->have = true;
-    return give_view(p, offset, max, ret);
-}
-
-static void chunks_pulled(void *ctx)
-{
-    part *p = ctx;
-    if (p->have)
-        store_view_release(&p->op.view);
-    p->have = false;
-}
-
-static rpc_sent send_part(download *d, bool is_list, uint32_t first, uint64_t begin, size_t size)
-{
-    part *p = calloc(1, sizeof *p);
-    if (!p) {
-        fail(d, RPC_RESOURCE_EXHAUSTED, "download: no memory for the next message; resume it");
-        return RPC_SENT_OVER;
-    }
-    p->download = d;
-    p->first = p->chunk = first;
-    p->begin = (size_t)begin;
-    p->size = size;
-    uint8_t head[32];
-    size_t head_size = write_head(head, is_list, first, size);
-    rpc_body body = {
-        .size = size,
-        .pull = is_list ? list_pull : chunks_pull,
-        .pulled = is_list ? NULL : chunks_pulled,
-        .release = part_release,
-        .ctx = p,
-    };
-    hold(d);
-    rpc_sent sent = rpc_call_send(d->call, rpc_bytes_of(head, head_size), &body);
-    if (sent != RPC_SENT_OK) {
-        free(p);
-        drop(d);
-    }
-    return sent;
-}
-
-static rpc_sent send_list_page(download *d)
-{
-    uint32_t left = d->object->list.count - d->next;
-    uint32_t entries = left < DACM_WIRE_PAGE_ENTRIES ? left : DACM_WIRE_PAGE_ENTRIES;
-    rpc_sent sent = send_part(
-        d, true, d->next, (uint64_t)d->next * DACM_ENTRY_BYTES, (size_t)entries * DACM_ENTRY_BYTES);
-    if (sent == RPC_SENT_OK)
-        d->next += entries;
-    return sent;
-}
-
-static rpc_sent send_run(download *d)
-{
-    uint32_t first, end;
-    size_t bytes;
-    if (!dacm_plan_next(&d->plan, &d->object->list, d->next, &first, &end, &bytes)) {
-        end_with(d, &(rpc_status){.code = RPC_OK});
-        return RPC_SENT_OVER;
-    }
-    rpc_sent sent = send_part(d, false, first, d->object->list.offsets[first], bytes);
-    if (sent == RPC_SENT_OK)
-        d->next = end;
-    return sent;
-}
-
-static void pump(download *d)
-{
-    rpc_sent sent = RPC_SENT_OK;
-    while (sent == RPC_SENT_OK && d->state == LIST) {
-        if (d->next < d->object->list.count) {
-            sent = send_list_page(d);
-            continue;
-        }
-        d->next = 0;
-        d->state = CHUNKS;
-    }
-    while (sent == RPC_SENT_OK && d->state == CHUNKS)
-        sent = send_run(d);
+    download_end(d, &status);
 }
 
 /* ---- deciding again while it runs ---- */
@@ -342,21 +91,21 @@ static void rechecked(void *arg, const rpc_status *status)
     download *d = arg;
     d->rechecking = false;
     if (d->state != OVER && status->code != RPC_OK) {
-        end_with(d, status);
+        download_end(d, status);
         if (rpc_call_after(d->call, DENIAL_GRACE_MS, cut, NULL) != RPC_OK)
             rpc_call_cancel(d->call);
     } else if (d->state != OVER && d->dirty)
         start_recheck(d);
     else if (d->state != OVER && d->start_waits)
         start(d);
-    drop(d);
+    download_drop(d);
 }
 
 static void start_recheck(download *d)
 {
     d->dirty = false;
     d->rechecking = true;
-    hold(d);
+    download_hold(d);
     rpc_arena_reset(d->recheck_arena);
     dacm_access_again(&d->access, d->recheck_arena, rechecked, d);
 }
@@ -368,7 +117,7 @@ static void on_change(void *arg)
     d->dirty = true;
     if (!d->rechecking && d->state > DECIDING && d->state < OVER)
         start_recheck(d);
-    drop(d);
+    download_drop(d);
 }
 
 static void expired(rpc_call *call, void *arg)
@@ -379,7 +128,7 @@ static void expired(rpc_call *call, void *arg)
         return;
     rpc_status status;
     dacm_access_expired(&d->access, &status);
-    end_with(d, &status);
+    download_end(d, &status);
     if (rpc_call_after(call, DENIAL_GRACE_MS, cut, NULL) != RPC_OK)
         rpc_call_cancel(call);
 }
@@ -400,7 +149,8 @@ static bool watch_expiry(download *d)
         left_ms = 0;
     if (rpc_call_after(d->call, left_ms, expired, NULL) == RPC_OK)
         return true;
-    fail(d, RPC_RESOURCE_EXHAUSTED, "download: no timer to end it with the token; try again");
+    download_fail(
+        d, RPC_RESOURCE_EXHAUSTED, "download: no timer to end it with the token; try again");
     return false;
 }
 
@@ -418,12 +168,12 @@ static void send_start(download *d, bool not_modified)
     if (rpc_call_send_packed(d->call, &response.base) != RPC_SENT_OK)
         return;
     if (not_modified) {
-        end_with(d, &(rpc_status){.code = RPC_OK});
+        download_end(d, &(rpc_status){.code = RPC_OK});
         return;
     }
     d->state = LIST;
     d->next = 0;
-    pump(d);
+    download_pump(d);
 }
 
 /* Nothing leaves on a decision that a change has overtaken: a variant may have taken long to make,
@@ -454,88 +204,16 @@ static void have_manifest(void *arg, dacm_object *object, char *jws, const rpc_s
     (void)object;
     d->manifest = jws;
     if (d->state == LOADING && !jws)
-        end_with(d, status);
+        download_end(d, status);
     else if (d->state == LOADING)
         start(d);
-    drop(d);
+    download_drop(d);
 }
 
-static void begin(download *d)
+void download_begin(download *d)
 {
-    hold(d);
+    download_hold(d);
     dacm_manifest_get(d->service, d->call, d->object, have_manifest, d);
-}
-
-/* Digests copied, because leaving out sorts them. */
-static rpc_code leave_out(download *d, uint8_t *digests, size_t count, rpc_status *reterr)
-{
-    if (count > 0 && !digests)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "have: no memory for its digests");
-    rpc_code code = dacm_plan_leave_out(&d->plan, &d->object->list, digests, count, reterr);
-    free(digests);
-    return code;
-}
-
-static rpc_code leave_out_chunks(download *d, const Dacm__V1__Have *have, rpc_status *reterr)
-{
-    size_t count = have->n_chunk_sha256;
-    uint8_t *digests = malloc(count * DACM_DIGEST_BYTES + 1);
-    for (size_t i = 0; digests && i < count; i++)
-        memcpy(digests + i * DACM_DIGEST_BYTES, have->chunk_sha256[i].data, DACM_DIGEST_BYTES);
-    return leave_out(d, digests, count, reterr);
-}
-
-static rpc_code leave_out_object(download *d, const dacm_object *held, rpc_status *reterr)
-{
-    uint8_t *digests = malloc((size_t)held->list.count * DACM_DIGEST_BYTES + 1);
-    for (uint32_t i = 0; digests && i < held->list.count; i++)
-        memcpy(digests + (size_t)i * DACM_DIGEST_BYTES, dacm_list_digest(&held->list, i),
-            DACM_DIGEST_BYTES);
-    return leave_out(d, digests, held->list.count, reterr);
-}
-
-static void have_held_object(void *arg, dacm_object *held, const rpc_status *status)
-{
-    (void)status; /* a version that is gone holds nothing */
-    download *d = arg;
-    rpc_status failure = {0};
-    if (d->state == LOADING && held && leave_out_object(d, held, &failure) != RPC_OK)
-        end_with(d, &failure);
-    dacm_object_unref(held);
-    if (d->state == LOADING)
-        begin(d);
-    drop(d);
-}
-
-static void have_manifest_digest(download *d)
-{
-    dacm_which which;
-    const bool known = d->op.status.code == RPC_OK && dacm_which_read(d->op.view.bytes, &which);
-    store_view_release(&d->op.view);
-    if (d->state != LOADING)
-        drop(d);
-    else if (!known) {
-        begin(d);
-        drop(d);
-    } else
-        dacm_object_load(d->service->objects, d->call, d->object->asset_id, d->object->uid, &which,
-            have_held_object, d);
-}
-
-static void on_manifest_digest(store_op *op)
-{
-    have_manifest_digest(op->ctx);
-}
-
-static void find_held(download *d, const Dacm__V1__Have *have)
-{
-    host_key group = dacm_key_manifests(d->object->asset_id);
-    host_key item = dacm_key_manifest_digest(have->manifest_sha256.data);
-    hold(d);
-    d->op = (store_op){.done = on_manifest_digest, .ctx = d, .executor = &d->executor};
-    if (store_get(d->service->store, host_key_bytes(&group), host_key_bytes(&item), &d->op) ==
-        STORE_READY)
-        have_manifest_digest(d);
 }
 
 static void have_object(void *arg, dacm_object *object, const rpc_status *status);
@@ -552,7 +230,7 @@ static void adapted(void *arg)
     }
     if (d->state == ADAPTING)
         refuse_recipe(d, &d->waiter.status);
-    drop(d);
+    download_drop(d);
 }
 
 /* A variant that is not kept: made now, for whoever else asks as well. */
@@ -561,7 +239,8 @@ static void adapt(download *d)
     rpc_status status = {.code = RPC_OK};
     d->adapted = true;
     d->state = ADAPTING;
-    d->waiter = (dacm_adapt_waiter){.call = d->call, .hold = hold, .fn = adapted, .arg = d};
+    d->waiter = (dacm_adapt_waiter){
+        .call = d->call, .hold = download_hold, .fn = adapted, .arg = d};
     if (dacm_adaptations_join(
             d->service->adaptations, &d->waiter, d->wanted, d->access.gpsi, &status) != RPC_OK)
         refuse_recipe(d, &status);
@@ -582,16 +261,16 @@ static void have_object(void *arg, dacm_object *object, const rpc_status *status
         rpc_code code = dacm_plan_init(&d->plan, &object->list, range ? range->offset : 0,
             range ? range->length : 0, &failure);
         if (code == RPC_OK && have)
-            code = leave_out_chunks(d, have, &failure);
+            code = download_leave_out(d, have, &failure);
         if (code != RPC_OK)
-            end_with(d, &failure);
+            download_end(d, &failure);
         else if (have && have->manifest_sha256.len)
-            find_held(d, have);
+            download_find_held(d, have);
         else
-            begin(d);
+            download_begin(d);
     } else if (d->state == LOADING)
-        end_with(d, dacm_store_status(d->service, "load of a version", &failure));
-    drop(d);
+        download_end(d, dacm_store_status(d->service, "load of a version", &failure));
+    download_drop(d);
 }
 
 /* What d was held for goes to have_object. */
@@ -617,42 +296,27 @@ static void decided(void *arg, const rpc_status *status)
 {
     download *d = arg;
     if (d->state != DECIDING) {
-        drop(d);
+        download_drop(d);
         return;
     }
     const Dacm__Records__Profile *profile = d->access.facts.profile;
     const Dacm__V1__DownloadRequest *request = d->request;
     d->state = LOADING;
     if (status->code != RPC_OK)
-        end_with(d, status);
+        download_end(d, status);
     else if (!profile)
-        fail(d, RPC_NOT_FOUND, "asset_id: there is no such asset");
+        download_fail(d, RPC_NOT_FOUND, "asset_id: there is no such asset");
     else if (profile->version == 0)
-        fail(d, RPC_NOT_FOUND, "asset_id: the asset has no media yet; upload it first");
+        download_fail(d, RPC_NOT_FOUND, "asset_id: the asset has no media yet; upload it first");
     else if (request->version > profile->version ||
              (request->version != 0 && request->version < profile->oldest_version))
-        fail(d, RPC_NOT_FOUND, "version: the asset has no such version; 0 asks for the newest");
+        download_fail(
+            d, RPC_NOT_FOUND, "version: the asset has no such version; 0 asks for the newest");
     else if (watch_expiry(d)) {
         load_version(d, profile, request->version ? request->version : profile->version);
         return; /* have_object drops what this reference was */
     }
-    drop(d);
-}
-
-static rpc_code check_have(const Dacm__V1__Have *have, rpc_status *reterr)
-{
-    if (have->manifest_sha256.len != 0 && have->manifest_sha256.len != DACM_DIGEST_BYTES)
-        return rpc_status_set(
-            reterr, RPC_INVALID_ARGUMENT, "have.manifest_sha256: must be 32 bytes or empty");
-    if (have->n_chunk_sha256 > HAVE_MAX)
-        return rpc_status_set(reterr, RPC_INVALID_ARGUMENT,
-            "have.chunk_sha256: %zu digests; at most %u, name a manifest instead",
-            have->n_chunk_sha256, HAVE_MAX);
-    for (size_t i = 0; i < have->n_chunk_sha256; i++)
-        if (have->chunk_sha256[i].len != DACM_DIGEST_BYTES)
-            return rpc_status_set(
-                reterr, RPC_INVALID_ARGUMENT, "have.chunk_sha256: entry %zu is not 32 bytes", i);
-    return RPC_OK;
+    download_drop(d);
 }
 
 static rpc_code check_request(const Dacm__V1__DownloadRequest *request, rpc_status *reterr)
@@ -660,7 +324,7 @@ static rpc_code check_request(const Dacm__V1__DownloadRequest *request, rpc_stat
     if (request->if_none_match.len != 0 && request->if_none_match.len != DACM_DIGEST_BYTES)
         return rpc_status_set(
             reterr, RPC_INVALID_ARGUMENT, "if_none_match: must be a SHA-256, 32 bytes, or empty");
-    return request->have ? check_have(request->have, reterr) : RPC_OK;
+    return request->have ? download_check_have(request->have, reterr) : RPC_OK;
 }
 
 /* No recipe, or one that asks for the original: nothing is wanted. */
@@ -697,7 +361,7 @@ static dacm_request access_request(const Dacm__V1__DownloadRequest *request)
 
 static void release_context(void *context)
 {
-    drop(context);
+    download_drop(context);
 }
 
 static void on_start(rpc_call *call, void *user)
@@ -726,7 +390,7 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     if (!d || d->state != REQUEST) {
         rpc_message_release(message);
         if (d)
-            fail(d, RPC_INVALID_ARGUMENT, "download: one request only");
+            download_fail(d, RPC_INVALID_ARGUMENT, "download: one request only");
         return;
     }
     d->message = message;
@@ -735,26 +399,26 @@ static void on_message(rpc_call *call, rpc_message *message, void *user)
     ProtobufCMessage *unpacked = NULL;
     if (rpc_message_unpack(message, &dacm__v1__download_request__descriptor, &unpacked, &status) !=
         RPC_OK) {
-        end_with(d, &status);
+        download_end(d, &status);
         return;
     }
     d->request = (const Dacm__V1__DownloadRequest *)unpacked;
     dacm_request wanted = access_request(d->request);
     if (check_request(d->request, &status) != RPC_OK || take_recipe(d, &status) != RPC_OK ||
         dacm_access_prepare(&d->access, &wanted, &status) != RPC_OK) {
-        end_with(d, &status);
+        download_end(d, &status);
         return;
     }
     d->running = (dacm_running_entry){.call = call,
         .asset_id = d->access.asset_id,
         .recipe_sha256 = d->wanted ? d->wanted->which.recipe_sha256 : NULL,
         .begun_s = rpc_clock_wall_ms(d->service->clock) / 1000,
-        .hold = hold,
+        .hold = download_hold,
         .recheck = on_change,
         .arg = d};
     dacm_running_add(d->service->running, &d->running);
     d->registered = true;
-    hold(d);
+    download_hold(d);
     dacm_access_start(&d->access, rpc_call_arena(call), decided, d);
 }
 
@@ -763,7 +427,7 @@ static void on_half_close(rpc_call *call, void *user)
     (void)user;
     download *d = rpc_call_context(call);
     if (d && d->state == REQUEST)
-        fail(d, RPC_INVALID_ARGUMENT, "download: no request came");
+        download_fail(d, RPC_INVALID_ARGUMENT, "download: no request came");
 }
 
 static void on_writable(rpc_call *call, void *user)
@@ -771,7 +435,7 @@ static void on_writable(rpc_call *call, void *user)
     (void)user;
     download *d = rpc_call_context(call);
     if (d && (d->state == LIST || d->state == CHUNKS))
-        pump(d);
+        download_pump(d);
 }
 
 static void on_end(rpc_call *call, const rpc_status *status, void *user)
