@@ -12,6 +12,7 @@
 #define CLIENT_CHUNK_BYTES_MAX   (512u << 10) /* a message carries whole chunks */
 #define CLIENT_QUEUE_MAX         65536u       /* messages received and not yet looked at */
 #define CLIENT_STALL_MS          60000        /* a stream that says nothing for so long is dead */
+#define CLIENT_ADAPT_MS          300000       /* … but one that waits for its variant: a token's life */
 #define CLIENT_FILE_BYTES_MAX    (64u << 20)  /* manifests, lists and key sets that we read */
 #define CLIENT_TOKEN_BYTES_MAX   32768u
 #define CLIENT_REQUEST_ID_HEADER "dacm-request-id"

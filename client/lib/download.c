@@ -194,11 +194,17 @@ static dacm_code on_stream_end(
     return open_stream(download, index, reterr);
 }
 
+/* Until its variant is made, which may have to wait for others, a server has nothing to say. */
+static uint32_t stall_ms(const client_download *download)
+{
+    return download->recipe.wanted && !download->accepted ? CLIENT_ADAPT_MS : CLIENT_STALL_MS;
+}
+
 static dacm_code on_stall(client_download *download, dacm_error *reterr)
 {
     dacm_error end;
-    client__fail(&end, DACM_UNAVAILABLE, "the server said nothing for %d s; try again",
-        CLIENT_STALL_MS / 1000);
+    client__fail(&end, DACM_UNAVAILABLE, "the server said nothing for %u s; try again",
+        stall_ms(download) / 1000);
     for (size_t i = 0; i < download->stream_count; i++) {
         if (!download->exchanges[i])
             continue;
@@ -216,7 +222,7 @@ static dacm_code step(client_download *download, dacm_error *reterr)
     dacm_error end;
     dacm_code code = DACM_OK;
     switch (client__wait(&download->mailbox, download->exchanges, download->stream_count,
-        CLIENT_STALL_MS, &index, &message, &end)) {
+        stall_ms(download), &index, &message, &end)) {
     case CLIENT_EVENT_MESSAGE:
         code = download__message(
             download, &download->streams[index], rpc_message_bytes(message), reterr);

@@ -474,6 +474,7 @@ class WithoutLandlock(Case):
 
 class Waiting(Case):
     """While a variant is being made: by a worker that is held up until the test lets it go."""
+    media = {"deadline_ms": 120000}
 
     def setUp(self):
         self.asset = self.stored(allow=[self.other])
@@ -549,6 +550,21 @@ class Waiting(Case):
         self.assertGreater(self.metric("dacm_adaptations_queued"), 0)
         for call in hogs:
             self.server.check_download(call)
+
+    @unittest.skipUnless(harness.FULL, "takes more than a minute")
+    def test_command_that_waits_longer_than_a_minute(self):
+        def get():
+            return self.server.cli("get", self.asset, "-o", self.server.dir / "late.glb", "--as",
+                                   self.owner, "--preset", "low")
+        left = self.metric('dacm_adaptations_total{result="left"}')
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            call = pool.submit(get)
+            self.await_worker()
+            time.sleep(70)  # more than any other stream may be silent
+            self.signal(signal.SIGCONT)
+            done = call.result()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.metric('dacm_adaptations_total{result="left"}'), left)
 
     def test_token_that_expires(self):
         now = int(time.time())
