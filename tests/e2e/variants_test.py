@@ -551,20 +551,20 @@ class Waiting(Case):
         for call in hogs:
             self.server.check_download(call)
 
-    @unittest.skipUnless(harness.FULL, "takes more than a minute")
-    def test_command_that_waits_longer_than_a_minute(self):
-        def get():
-            return self.server.cli("get", self.asset, "-o", self.server.dir / "late.glb", "--as",
-                                   self.owner, "--preset", "low")
-        left = self.metric('dacm_adaptations_total{result="left"}')
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            call = pool.submit(get)
-            self.await_worker()
-            time.sleep(70)  # more than any other stream may be silent
-            self.signal(signal.SIGCONT)
-            done = call.result()
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(self.metric('dacm_adaptations_total{result="left"}'), left)
+    if harness.FULL:  # takes more than a minute
+        def test_command_that_waits_longer_than_a_minute(self):
+            def get():
+                return self.server.cli("get", self.asset, "-o", self.server.dir / "late.glb", "--as",
+                                       self.owner, "--preset", "low")
+            left = self.metric('dacm_adaptations_total{result="left"}')
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                call = pool.submit(get)
+                self.await_worker()
+                time.sleep(70)  # more than any other stream may be silent
+                self.signal(signal.SIGCONT)
+                done = call.result()
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(self.metric('dacm_adaptations_total{result="left"}'), left)
 
     def test_token_that_expires(self):
         now = int(time.time())
