@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* Of a chunk with a profile, whose head and name take a few bytes more. */
+#define PROFILE_CHUNK_MAX (MEDIA__PROFILE_BYTES_MAX + 96)
+
 typedef struct out {
     uint8_t *bytes; /* room for the whole file */
     size_t size;
@@ -24,7 +27,18 @@ static bool is_one_of(const uint8_t *type, const char *types)
     return false;
 }
 
-/* Chunks that change pixels or colours; of an animation its first picture. */
+/* Those that change pixels or colours. Profiles that are too large, and pieces of pixels that have
+ * none, are where a stranger hides megabytes. */
+static bool is_kept_chunk(const uint8_t *type, size_t size)
+{
+    if (memcmp(type, "iCCP", 4) == 0)
+        return size <= PROFILE_CHUNK_MAX;
+    if (memcmp(type, "IDAT", 4) == 0)
+        return size > 0;
+    return is_one_of(type, "IHDRPLTEIENDtRNSgAMAcHRMsRGBsBITcICP");
+}
+
+/* Of an animation its first picture. */
 static bool strip_png(rpc_bytes file, out *o)
 {
     put(o, file.data, 8);
@@ -33,7 +47,7 @@ static bool strip_png(rpc_bytes file, out *o)
         const size_t size = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
         if (size > file.size - at - 12)
             return false;
-        if (is_one_of(p + 4, "IHDRPLTEIDATIENDtRNSgAMAcHRMsRGBiCCPsBITcICP"))
+        if (is_kept_chunk(p + 4, size))
             put(o, p, size + 12);
         if (memcmp(p + 4, "IEND", 4) == 0)
             return true;
@@ -42,15 +56,17 @@ static bool strip_png(rpc_bytes file, out *o)
     return false;
 }
 
-/* JFIF, colour profile and Adobe's mark stay; comments and all other applications go. */
-static bool is_kept_segment(const uint8_t *p, size_t size)
+/* JFIF, a colour profile of one segment and Adobe's mark stay; comments and all other applications
+ * go. */
+static bool is_kept_segment(const uint8_t *p, size_t size, bool *profile)
 {
+    if (p[1] == 0xe2 && size >= 16 && memcmp(p + 4, "ICC_PROFILE\0\x01\x01", 14) == 0 && !*profile)
+        return *profile = true;
     if (p[1] == 0xfe)
         return false;
     if (p[1] < 0xe0 || p[1] > 0xef)
         return true;
     return (p[1] == 0xe0 && size >= 7 && memcmp(p + 4, "JFIF", 5) == 0) ||
-           (p[1] == 0xe2 && size >= 14 && memcmp(p + 4, "ICC_PROFILE", 12) == 0) ||
            (p[1] == 0xee && size >= 7 && memcmp(p + 4, "Adobe", 5) == 0);
 }
 
@@ -58,6 +74,7 @@ static bool strip_jpeg(rpc_bytes file, out *o)
 {
     media__jpeg_layout layout;
     rpc_status ignored;
+    bool profile = false;
     if (media__jpeg_walk(file, true, &layout, &ignored) != RPC_OK)
         return false;
     put(o, file.data, 2);
@@ -74,7 +91,7 @@ static bool strip_jpeg(rpc_bytes file, out *o)
         const size_t size = ((size_t)p[2] << 8 | p[3]) + 2;
         if (p[0] != 0xff || size < 4 || size > layout.end - at)
             return false;
-        if (is_kept_segment(p, size))
+        if (is_kept_segment(p, size, &profile))
             put(o, p, size);
         at += size;
     }
@@ -83,6 +100,7 @@ static bool strip_jpeg(rpc_bytes file, out *o)
 
 static bool strip_webp(rpc_bytes file, out *o)
 {
+    bool profile = false;
     put(o, file.data, 12);
     const size_t end = 8 + ((size_t)file.data[7] << 24 | (size_t)file.data[6] << 16 |
                                (size_t)file.data[5] << 8 | file.data[4]);
@@ -93,13 +111,15 @@ static bool strip_webp(rpc_bytes file, out *o)
         size += size & 1;
         if (size > end - at)
             return false;
-        if (is_one_of(p, "VP8XICCPALPHVP8 VP8L")) {
+        if (memcmp(p, "ICCP", 4) == 0 ? size <= PROFILE_CHUNK_MAX
+                                      : is_one_of(p, "VP8XALPHVP8 VP8L")) {
             put(o, p, size);
-            if (memcmp(p, "VP8X", 4) == 0)
-                o->bytes[o->size - size + 8] &= 0xf3; /* neither EXIF nor XMP */
+            profile |= memcmp(p, "ICCP", 4) == 0;
         }
         at += size;
     }
+    if (o->size > 20 && memcmp(o->bytes + 12, "VP8X", 4) == 0)
+        o->bytes[20] &= profile ? 0xf3 : 0xd3; /* neither EXIF nor XMP */
     const size_t riff = o->size - 8;
     for (int i = 0; i < 4; i++)
         o->bytes[4 + i] = (uint8_t)(riff >> 8 * i);

@@ -133,6 +133,49 @@ TEST(picture_that_fits_loses_metadata_and_no_pixel)
     assert_same_pixels(CORPUS "png-profile", NULL);
 }
 
+/* The file with a part put in before a mark, adapted: the part is gone, and no pixel. */
+static void assert_put_in_goes(
+    const char *name, const char *mark, const uint8_t *part, size_t part_size)
+{
+    size_t size = 0;
+    uint8_t *bytes = file_bytes(name, &size);
+    const uint8_t *place = memmem(bytes, size, mark, strlen(mark));
+    assert_true(place && place - bytes >= 4);
+    const size_t at = (size_t)(place - bytes) - 4;
+    uint8_t *larger = malloc(size + part_size);
+    assert_non_null(larger);
+    memcpy(larger, bytes, at);
+    memcpy(larger + at, part, part_size);
+    memcpy(larger + at + part_size, bytes + at, size - at);
+    variant plain = adapted_bytes(rpc_bytes_of(bytes, size), "{\"texture_size_limit\":4096}");
+    variant v = adapted_bytes(
+        rpc_bytes_of(larger, size + part_size), "{\"texture_size_limit\":4096}");
+    assert_int_equal(v.result.size, plain.result.size);
+    assert_memory_equal(v.result.bytes, plain.result.bytes, v.result.size);
+    done(&plain);
+    done(&v);
+    free(larger);
+    free(bytes);
+}
+
+TEST(profile_that_is_too_large_does_not_go_along)
+{
+    enum { SEGMENT = 65000, SEGMENTS = 3 };
+    static const uint8_t empty[12] = {0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e};
+    uint8_t *segments = calloc(SEGMENTS, SEGMENT + 2);
+    assert_non_null(segments);
+    for (size_t i = 0; i < SEGMENTS; i++) {
+        uint8_t *at = segments + i * (SEGMENT + 2);
+        memcpy(at, "\xff\xe2\xfd\xe8ICC_PROFILE", 16);
+        at[16] = (uint8_t)(i + 1);
+        at[17] = SEGMENTS;
+    }
+    assert_put_in_goes(
+        CORPUS "jpeg-444-progressive", "JFIF", segments, SEGMENTS * (size_t)(SEGMENT + 2));
+    assert_put_in_goes(CORPUS "png-gray", "IDAT", empty, sizeof empty);
+    free(segments);
+}
+
 TEST(budget_of_bytes_is_met_and_made_use_of)
 {
     static const char *const recipes[] = {"{\"max_bytes\":60000}",
