@@ -65,7 +65,7 @@ rpc_code media__base64_decode(
         return media__gltf_bad(reterr, where, "its base64 is cut");
     uint8_t *bytes = malloc(size / 4 * 3 + 1);
     if (!bytes)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(reterr);
     size_t made = 0;
     uint32_t bits = 0;
     for (size_t i = 0; i < size; i++) {

@@ -218,9 +218,7 @@ rpc_code media__gltf_check_images(const media__gltf *gltf, rpc_status *reterr)
         .strange = has_strange_extension(json_object_get(gltf->json, "extensionsUsed")),
         .kinds = calloc(
             json_array_size(json_object_get(gltf->json, "images")) + 1, sizeof *w.kinds)};
-    const rpc_code code = w.kinds
-                              ? check_all(&w)
-                              : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+    const rpc_code code = w.kinds ? check_all(&w) : media__no_memory(reterr);
     free(w.kinds);
     return code;
 }

@@ -117,7 +117,7 @@ static rpc_code check_primitives(walk *w)
     const json_t *meshes = list_of(w, "meshes");
     w->variants_seen = calloc(json_array_size(variants) + 1, sizeof *w->variants_seen);
     if (!w->variants_seen)
-        return rpc_status_set(w->reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(w->reterr);
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < json_array_size(meshes); i++) {
         const json_t *primitives = json_object_get(json_array_get(meshes, i), "primitives");

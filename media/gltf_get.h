@@ -31,9 +31,5 @@ static inline json_t *media__get_extension(const json_t *object, const char *nam
 {
     return json_object_get(json_object_get(object, "extensions"), name);
 }
-static inline rpc_code media__no_memory(rpc_status *reterr)
-{
-    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
-}
 
 #endif

@@ -341,7 +341,7 @@ static rpc_code check_skins_in_scenes(walk *w)
     const size_t count = json_array_size(nodes);
     uint64_t *in = calloc(count + 1, sizeof *in); /* of roots: a bit for each scene */
     if (!in)
-        return rpc_status_set(w->reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(w->reterr);
     for (size_t i = 0; i < json_array_size(scenes); i++) {
         const json_t *list = json_object_get(json_array_get(scenes, i), "nodes");
         for (size_t j = 0; j < json_array_size(list); j++)
@@ -468,9 +468,8 @@ rpc_code media__gltf_check_graph(const media__gltf *gltf, rpc_status *reterr)
     w.parents = malloc((nodes + 1) * sizeof *w.parents);
     w.roots = malloc((nodes + 1) * sizeof *w.roots);
     w.skinned = malloc(json_array_size(list_of(&w, "meshes")) + 1);
-    const rpc_code code = w.parents && w.roots && w.skinned
-                              ? check_graph(&w)
-                              : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+    const rpc_code code = w.parents && w.roots && w.skinned ? check_graph(&w)
+                                                            : media__no_memory(reterr);
     free(w.parents);
     free(w.roots);
     free(w.skinned);

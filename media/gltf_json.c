@@ -58,7 +58,7 @@ rpc_code media__json_read(rpc_bytes text, json_t **ret, rpc_status *reterr)
     json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
     if (!json)
         return json_error_code(&error) == json_error_out_of_memory
-                   ? rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory")
+                   ? media__no_memory(reterr)
                    : media__gltf_bad(reterr, "JSON", "byte %d: %s", error.position, error.text);
     if (!json_is_object(json)) {
         json_decref(json);

@@ -291,7 +291,7 @@ rpc_code media__gltf_check_schema(const json_t *root, rpc_status *reterr)
 {
     json_t *used = names_of(json_object_get(root, "extensionsUsed"));
     if (!used)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(reterr);
     media__place p = {.root = root, .used = used, .reterr = reterr};
     rpc_code code = media__schema_check(&p, &root_object, root);
     if (code == RPC_OK)

@@ -88,7 +88,7 @@ rpc_code media__gltf_take_buffers(media__gltf *gltf, rpc_bytes binary, rpc_statu
             "gltf: /buffers: %zu of them, at most %d are read", count, MEDIA__BUFFERS_MAX);
     gltf->buffers = calloc(count + 1, sizeof *gltf->buffers);
     if (!gltf->buffers)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(reterr);
     gltf->buffer_count = count;
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < count; i++)
@@ -315,7 +315,7 @@ static rpc_code check_uses(const media__gltf *gltf, rpc_status *reterr)
     use *uses = calloc(
         json_array_size(json_object_get(gltf->json, "bufferViews")) + 1, sizeof *uses);
     if (!uses)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(reterr);
     rpc_code code = RPC_OK;
     for (size_t i = 0; code == RPC_OK && i < json_array_size(meshes); i++) {
         const json_t *primitives = json_object_get(json_array_get(meshes, i), "primitives");

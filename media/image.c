@@ -51,8 +51,7 @@ rpc_code media__image_read(rpc_bytes file, bool oriented, media__image *ret, rpc
         return code;
     media__image image = {.width = info.width, .height = info.height};
     image.pixels = calloc((size_t)info.width * info.height, 4);
-    code = image.pixels ? decode(file, &info, oriented, &image, reterr)
-                        : media__image_no_memory(reterr);
+    code = image.pixels ? decode(file, &info, oriented, &image, reterr) : media__no_memory(reterr);
     if (code == RPC_OK && oriented)
         code = media__image_orient(&image, info.orientation, reterr);
     if (code) {
@@ -100,7 +99,7 @@ rpc_code media__image_orient(media__image *image, uint32_t orientation, rpc_stat
     const uint32_t new_height = orientation >= 5 ? width : height;
     uint8_t *turned = malloc((size_t)width * height * 4);
     if (!turned)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     uint8_t *out = turned;
     for (uint32_t y = 0; y < new_height; y++)
         for (uint32_t x = 0; x < new_width; x++, out += 4)

@@ -63,7 +63,7 @@ static rpc_code make_small(search *s, rpc_status *reterr)
     s->small.pixels = malloc(bytes);
     s->small_size = s->plan.size;
     if (!s->small.pixels)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     memcpy(s->small.pixels, s->image->pixels, bytes);
     return media__image_fit(&s->small, s->plan.size, MEDIA__IMAGE_COLOR, reterr);
 }

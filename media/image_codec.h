@@ -7,8 +7,6 @@
 
 /** INVALID_ARGUMENT "image: …": what is wrong and where. */
 rpc_code media__image_bad(rpc_status *reterr, const char *format, ...) RPC_PRINTF(2, 3);
-/** RESOURCE_EXHAUSTED. */
-rpc_code media__image_no_memory(rpc_status *reterr);
 
 /** "PNG", "JPEG", "WebP", "KTX2". */
 const char *media__image_kind_name(media__image_kind kind);

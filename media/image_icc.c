@@ -37,7 +37,7 @@ rpc_code media__image_take_profile(media__image *image, rpc_bytes profile, rpc_s
         return RPC_OK;
     uint8_t *copy = malloc(profile.size);
     if (!copy)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     memcpy(copy, profile.data, profile.size);
     free(image->profile);
     image->profile = copy;

@@ -39,7 +39,7 @@ rpc_code media__jpeg_read(rpc_bytes file, bool avatar, media__image *image, rpc_
         return code;
     tjhandle handle = tjInitDecompress();
     if (!handle)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     if (tjDecompress2(handle, file.data, file.size, image->pixels, (int)image->width, 0,
             (int)image->height, TJPF_RGBA, TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING))
         code = media__image_bad(reterr, "JPEG: %s", tjGetErrorStr2(handle));
@@ -54,7 +54,7 @@ static rpc_code add_profile(
     const size_t segment = 18 + image->profile_size;
     uint8_t *made = realloc(*bytes, *size + segment);
     if (!made)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     *bytes = made;
     const size_t at = 4 + ((size_t)made[4] << 8 | made[5]); /* TurboJPEG writes JFIF always */
     memmove(made + at + segment, made + at, *size - at);
@@ -76,7 +76,7 @@ rpc_code media__jpeg_write(const media__image *image, unsigned quality, media__i
     unsigned long size = tjBufSize((int)image->width, (int)image->height, sampling);
     uint8_t *bytes = malloc(size);
     tjhandle handle = tjInitCompress();
-    rpc_code code = bytes && handle ? RPC_OK : media__image_no_memory(reterr);
+    rpc_code code = bytes && handle ? RPC_OK : media__no_memory(reterr);
     if (code == RPC_OK &&
         tjCompress2(handle, image->pixels, (int)image->width, 0, (int)image->height, TJPF_RGBX,
             &bytes, &size, sampling, (int)media__image_quality(quality, use),

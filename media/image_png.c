@@ -138,7 +138,7 @@ static void take_palette(png_structp png, png_infop info, reader *r)
     png_get_tRNS(png, info, &alpha, &alphas, NULL);
     uint32_t *taken = malloc(MEDIA__PALETTE_MAX * sizeof *taken);
     if (!taken) {
-        r->code = media__image_no_memory(r->reterr);
+        r->code = media__no_memory(r->reterr);
         return;
     }
     for (int i = 0; i < colors && i < MEDIA__PALETTE_MAX; i++)
@@ -181,7 +181,7 @@ rpc_code media__png_read(rpc_bytes file, bool avatar, media__image *image, rpc_s
     if (whole)
         return RPC_OK;
     if (!r.fault.text[0] || strstr(r.fault.text, "memory"))
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     return media__image_bad(reterr, "PNG: byte %zu: %s", r.at, r.fault.text);
 }
 
@@ -318,7 +318,7 @@ static rpc_code write_as(const media__image *image, const media__palette *palett
         return w.fault.text[0] && !strstr(w.fault.text, "memory")
                    ? rpc_status_set(
                          reterr, RPC_INTERNAL, "image: PNG is not written: %s", w.fault.text)
-                   : media__image_no_memory(reterr);
+                   : media__no_memory(reterr);
     }
     *ret = w.bytes;
     *ret_size = w.size;
@@ -333,7 +333,7 @@ rpc_code media__png_write(
     uint8_t *bytes[2] = {NULL, NULL};
     size_t sizes[2] = {0, 0};
     if (!palette)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     rpc_code code = write_as(image, NULL, &bytes[0], &sizes[0], reterr);
     if (code == RPC_OK &&
         (media__palette_of(image, palette) || (near && media__palette_near(image, palette))))

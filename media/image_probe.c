@@ -17,11 +17,6 @@ rpc_code media__image_bad(rpc_status *reterr, const char *format, ...)
     return rpc_status_set(reterr, RPC_INVALID_ARGUMENT, "image: %s", text);
 }
 
-rpc_code media__image_no_memory(rpc_status *reterr)
-{
-    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "image: no memory");
-}
-
 const char *media__image_kind_name(media__image_kind kind)
 {
     static const char *const names[] = {

@@ -128,7 +128,7 @@ static rpc_code average_blocks(
     const size_t room = (size_t)b.width * 4 * sizeof *b.sums;
     b.sums = malloc(room);
     if (!b.sums)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     srgb_init(&b.srgb);
     for (uint32_t y = 0; y < b.height; y++) {
         const uint32_t left = image->height - y * side_y, rows = left < side_y ? left : side_y;
@@ -212,7 +212,7 @@ rpc_code media__image_fit(
     smaller.pixels = malloc((size_t)smaller.width * smaller.height * 4);
     if (!smaller.pixels || !filter(image, part_x, part_y, use, &smaller)) {
         free(smaller.pixels);
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     }
     if (use == MEDIA__IMAGE_NORMAL)
         renormalise(&smaller);

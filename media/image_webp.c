@@ -44,7 +44,7 @@ static rpc_code decode(rpc_bytes bitstream, uint32_t width, uint32_t height, med
     if (status == VP8_STATUS_OK)
         status = WebPDecode(bitstream.data, bitstream.size, &config);
     if (status == VP8_STATUS_OUT_OF_MEMORY)
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     return status == VP8_STATUS_OK ? RPC_OK
                                    : media__image_bad(reterr, "WebP: %s", fault_of(status));
 }
@@ -156,7 +156,7 @@ rpc_code media__webp_write(const media__image *image, unsigned quality, media__i
     if (!configure(&config, image, quality, use) || !encode(image, &config, &writer) ||
         (image->profile && !add_profile(image, &writer))) {
         WebPMemoryWriterClear(&writer);
-        return media__image_no_memory(reterr);
+        return media__no_memory(reterr);
     }
     *ret = writer.mem; /* malloc() of libwebp is the program's */
     *ret_size = writer.size;

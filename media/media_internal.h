@@ -5,4 +5,12 @@
 
 #include "media.h"
 
+/** Whoever reads this can give more, where the source is worth it. */
+static inline rpc_code media__no_memory(rpc_status *reterr)
+{
+    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
+        "media: the source cost more memory than it was given (media.memory_bytes; dacm adapt "
+        "--memory)");
+}
+
 #endif

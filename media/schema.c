@@ -189,7 +189,7 @@ static rpc_code check_indexes_once(media__place *p, const json_t *array)
     const size_t count = json_array_size(array);
     seat *seats = malloc((count + 1) * sizeof *seats);
     if (!seats)
-        return rpc_status_set(p->reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+        return media__no_memory(p->reterr);
     for (size_t i = 0; i < count; i++)
         seats[i] = (seat){json_integer_value(json_array_get(array, i)), i};
     qsort(seats, count, sizeof *seats, by_value);
@@ -228,7 +228,7 @@ static rpc_code check_texts(media__place *p, const media__property *as, const js
         if (json_object_get(seen, text))
             code = found_twice(p, i);
         else if (json_object_set_new(seen, text, json_true()) != 0)
-            code = rpc_status_set(p->reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+            code = media__no_memory(p->reterr);
     }
     json_decref(seen);
     return code;

@@ -541,12 +541,12 @@ rpc_code media__simplify(media__part *parts, size_t count, uint64_t asked,
         return code;
     if (!work_room(&w)) {
         work_done(&w);
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "simplify: no memory");
+        return media__no_memory(reterr);
     }
     run(&w, asked);
     if (!mesh_drop_repeated(&w.m)) {
         work_done(&w);
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "simplify: no memory");
+        return media__no_memory(reterr);
     }
     const uint64_t left = w.m.live + write_back(&w.m);
     *ret = (media__simplify_result){.triangles = left, .exhausted = left > asked};

@@ -11,11 +11,6 @@
 #define BORDER_WEIGHT 8.0
 #define SEAM_WEIGHT   2.0
 
-static rpc_code no_memory(rpc_status *reterr)
-{
-    return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "simplify: no memory");
-}
-
 void mesh_done(mesh *m)
 {
     free(m->part_first);
@@ -509,18 +504,18 @@ rpc_code mesh_build(media__part *parts, size_t count, mesh *ret, rpc_status *ret
     mesh m = {.parts = NULL};
     if (!mesh_room(&m, parts, count) || !find_points(&m)) {
         mesh_done(&m);
-        return no_memory(reterr);
+        return media__no_memory(reterr);
     }
     take_triangles(&m);
     if (!mesh_drop_repeated(&m)) {
         mesh_done(&m);
-        return no_memory(reterr);
+        return media__no_memory(reterr);
     }
     link_triangles(&m);
     find_kinds(&m);
     if (!find_emphasis(&m)) {
         mesh_done(&m);
-        return no_memory(reterr);
+        return media__no_memory(reterr);
     }
     measure(&m);
     *ret = m;

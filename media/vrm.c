@@ -354,7 +354,7 @@ rpc_code media__vrm_check(const json_t *root, rpc_status *reterr)
     w.taken = calloc(w.node_count + 1, 1);
     const rpc_code code = w.parents && w.enters && w.leaves && w.taken && number_nodes(&w)
                               ? check_all(&w)
-                              : rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+                              : media__no_memory(reterr);
     free(w.parents);
     free(w.enters);
     free(w.leaves);

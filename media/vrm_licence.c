@@ -192,7 +192,7 @@ rpc_code media__vrm_licence_text(
                                          : NULL;
         json_decref(fields);
         if (!text)
-            return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "gltf: no memory");
+            return media__no_memory(reterr);
         fits = rpc_text_copy(ret, MEDIA_LICENCE_ROOM, text) || limit == 0;
     }
     return RPC_OK;

@@ -139,8 +139,12 @@ _Noreturn void media__child_run(const media__job_packet *job, const int files[ME
         work->prepare();
     const rpc_bytes source = map_source(job);
     const char *part = shut_in(&limits, filter);
-    if (part)
-        fail(RPC_INTERNAL, part);
+    if (part) {
+        rpc_status_set(&status, RPC_INTERNAL,
+            "media: a worker's sandbox cannot be set up, though it could at the start: %s: %s",
+            part, strerror(errno));
+        give(&status, NULL);
+    }
     status.code = work->run(source, job->recipe_size > 0 ? job->recipe : NULL, &made, &status);
     if (status.code == RPC_OK)
         write_result(&made);

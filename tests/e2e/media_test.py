@@ -330,6 +330,7 @@ class Refusing(Media):
         error = self.refused(10, "adapt", bomb, "-o", self.dir / "never", "--texture-size", "64",
                              "--memory", "128")
         self.assertEqual(error["code"], "RESOURCE_EXHAUSTED")
+        self.assertIn("cost more memory than it was given", error["message"])
 
     def long_job(self):
         """Arguments of an adaptation that takes seconds, and where its variant would be."""
