@@ -560,7 +560,8 @@ class Waiting(Case):
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 call = pool.submit(get)
                 self.await_worker()
-                time.sleep(70)  # more than any other stream may be silent
+                with self.assertRaises(concurrent.futures.TimeoutError):
+                    call.result(70)  # more than any other stream may be silent
                 self.signal(signal.SIGCONT)
                 done = call.result()
             self.assertEqual(done.returncode, 0, done.stderr)
