@@ -209,6 +209,15 @@ static rpc_code sweep_asset(dacm_service *service, const uint8_t uid[STORE_UID_B
     return code;
 }
 
+/* What is damaged stays; the rest need not. */
+static rpc_code unless_damaged(rpc_code code, const rpc_status *status, rpc_status *damaged)
+{
+    if (code != RPC_DATA_LOSS)
+        return code;
+    *damaged = *status;
+    return RPC_OK;
+}
+
 /* *damaged is set when an asset's versions cannot be read. */
 static rpc_code sweep_chunks(
     dacm_service *service, dacm_swept *swept, rpc_status *damaged, rpc_status *reterr)
@@ -225,13 +234,10 @@ static rpc_code sweep_chunks(
             *reterr = wait.op.status;
             return code;
         }
-        for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++) {
-            code = sweep_asset(service, wait.op.page->chunks[i].uid, 0, older_ms, swept, reterr);
-            if (code == RPC_DATA_LOSS) { /* its chunks stay; the others' need not */
-                *damaged = *reterr;
-                code = RPC_OK;
-            }
-        }
+        for (size_t i = 0; code == RPC_OK && i < wait.op.page->count; i++)
+            code = unless_damaged(
+                sweep_asset(service, wait.op.page->chunks[i].uid, 0, older_ms, swept, reterr),
+                reterr, damaged);
         more = wait.op.page->more;
         cursor = wait.op.page->next;
         store_page_free(wait.op.page);
@@ -317,40 +323,53 @@ static rpc_code sweep_records(
     return code;
 }
 
-/* Records, and the chunks that are of no use without them. */
-static rpc_code sweep_variants(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
+/* Records, and the chunks that are of no use without them. *damaged is set when some cannot be
+ * read. */
+static rpc_code sweep_variants(
+    dacm_service *service, dacm_swept *ret, rpc_status *damaged, rpc_status *reterr)
 {
     dacm_variants_swept gone;
     const int64_t now_ms = rpc_clock_wall_ms(service->clock);
-    rpc_code code = dacm_variants_sweep(service->variants, now_ms / 1000, &gone, reterr);
+    rpc_code code = unless_damaged(
+        dacm_variants_sweep(service->variants, now_ms / 1000, &gone, reterr), reterr, damaged);
     ret->variants = gone.removed;
     for (size_t i = 0; code == RPC_OK && i < gone.gone_count; i++)
-        code = sweep_asset(
-            service, gone.gone[i].uid, gone.gone[i].since_s * 1000, now_ms, ret, reterr);
+        code = unless_damaged(sweep_asset(service, gone.gone[i].uid, gone.gone[i].since_s * 1000,
+                                  now_ms, ret, reterr),
+            reterr, damaged);
     free(gone.gone);
     return code;
 }
 
-rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
+static rpc_code sweep_all(
+    dacm_service *service, dacm_swept *ret, rpc_status *damaged, rpc_status *reterr)
 {
-    *ret = (dacm_swept){0};
-    rpc_status damaged = {.code = RPC_OK};
-    rpc_code code = sweep_variants(service, ret, reterr);
-    if (code == RPC_DATA_LOSS) { /* those of the assets before it are swept; the rest stays */
-        damaged = *reterr;
-        code = RPC_OK;
-    }
+    rpc_code code = sweep_variants(service, ret, damaged, reterr);
     if (code == RPC_OK)
-        code = sweep_chunks(service, ret, &damaged, reterr);
+        code = sweep_chunks(service, ret, damaged, reterr);
     if (code == RPC_OK)
         code = sweep_records(service, false, &ret->uploads, reterr);
     if (code == RPC_OK)
         code = sweep_records(service, true, &ret->revocations, reterr);
-    if (code == RPC_OK && damaged.code != RPC_OK) {
-        *reterr = damaged;
-        code = damaged.code;
-    }
     return code;
+}
+
+/* all: or variants only. */
+static rpc_code sweep(dacm_service *service, bool all, dacm_swept *ret, rpc_status *reterr)
+{
+    *ret = (dacm_swept){0};
+    rpc_status damaged = {.code = RPC_OK};
+    const rpc_code code = all ? sweep_all(service, ret, &damaged, reterr)
+                              : sweep_variants(service, ret, &damaged, reterr);
+    if (code != RPC_OK || damaged.code == RPC_OK)
+        return code;
+    *reterr = damaged;
+    return damaged.code;
+}
+
+rpc_code dacm_sweep_once(dacm_service *service, dacm_swept *ret, rpc_status *reterr)
+{
+    return sweep(service, true, ret, reterr);
 }
 
 /* ---- the thread ---- */
@@ -392,10 +411,9 @@ static void want(void *arg)
 
 static void sweep_now(dacm_service *service, bool all)
 {
-    dacm_swept swept = {0};
+    dacm_swept swept;
     rpc_status status;
-    if ((all ? dacm_sweep_once(service, &swept, &status)
-             : sweep_variants(service, &swept, &status)) != RPC_OK)
+    if (sweep(service, all, &swept, &status) != RPC_OK)
         dacm_log_store_failure(service, "sweep", &status);
     else if (swept.chunks + swept.uploads + swept.revocations + swept.variants > 0)
         HOST_LOG(service->log, HOST_INFO, "swept", host_number("chunks", (int64_t)swept.chunks),

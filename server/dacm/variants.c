@@ -366,7 +366,7 @@ typedef struct walk {
     bool short_of_room;
     uint64_t given_up_bytes; /* of records that stay */
     dacm_variants_swept swept;
-    rpc_status status;
+    rpc_status status, damaged; /* damaged: of a record that stays */
 } walk;
 
 static bool load_one(void *ctx, const store_entry *entry)
@@ -423,9 +423,12 @@ static rpc_code walk_all(walk *w, store_walk_fn *fn, rpc_status *reterr)
         *reterr = w->status;
         code = w->status.code;
     }
-    if (code == RPC_OK)
-        end_walk(w);
-    return code;
+    if (code != RPC_OK)
+        return code;
+    end_walk(w);
+    if (w->damaged.code != RPC_OK)
+        *reterr = w->damaged;
+    return w->damaged.code;
 }
 
 rpc_code dacm_variants_load(dacm_variants *v, rpc_status *reterr)
@@ -502,7 +505,7 @@ static bool sweep_kept(
 }
 
 /* One that was given up goes when no download can hold it any more: by its time, or by what runs.
- * DATA_LOSS of a record that cannot be read: it stays, and says so. */
+ */
 static bool sweep_given_up(walk *w, const store_entry *entry, const char *asset_id,
     const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
 {
@@ -534,8 +537,13 @@ static bool sweep_one(void *ctx, const store_entry *entry)
         !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
         return true;
     rpc_arena_reset(w->arena);
-    return entry->item.data[0] == 'v' ? sweep_kept(w, asset_id, uid, &which)
-                                      : sweep_given_up(w, entry, asset_id, uid, &which);
+    const bool swept = entry->item.data[0] == 'v' ? sweep_kept(w, asset_id, uid, &which)
+                                                  : sweep_given_up(w, entry, asset_id, uid, &which);
+    if (swept || w->status.code != RPC_DATA_LOSS)
+        return swept;
+    w->damaged = w->status; /* it stays, and says so; the others need not */
+    w->status.code = RPC_OK;
+    return true;
 }
 
 rpc_code dacm_variants_sweep(

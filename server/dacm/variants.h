@@ -67,7 +67,8 @@ typedef struct dacm_variants_swept {
 } dacm_variants_swept;
 
 /** Removes the records of variants whose version is gone, and of those given up long ago, or where
- *  room is short whatever no download holds. Blocks. ret is set also on failure. */
+ *  room is short whatever no download holds. Blocks. ret is set also on failure.
+ *  DATA_LOSS: a record cannot be read and stays; all others are swept. The store's errors. */
 RPC_MUST_USE rpc_code dacm_variants_sweep(
     dacm_variants *variants, int64_t now_s, dacm_variants_swept *ret, rpc_status *reterr);
 

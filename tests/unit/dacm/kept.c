@@ -188,6 +188,13 @@ void kept_put(kept *k, host_key group, host_key item, const ProtobufCMessage *re
     free((void *)(uintptr_t)packed.data);
 }
 
+void kept_damage(kept *k, host_key group, host_key item)
+{
+    change(k, group,
+        &(store_change){
+            .kind = STORE_PUT, .item = host_key_bytes(&item), .value = rpc_bytes_str("\xff")});
+}
+
 void kept_delete(kept *k, host_key group, host_key item)
 {
     change(k, group, &(store_change){.kind = STORE_DELETE, .item = host_key_bytes(&item)});

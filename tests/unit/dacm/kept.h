@@ -44,6 +44,8 @@ void kept_asset_id(uint8_t asset, char ret[2 * STORE_UID_BYTES + 1]);
 
 void kept_put(kept *k, host_key group, host_key item, const ProtobufCMessage *record);
 void kept_delete(kept *k, host_key group, host_key item);
+/** In its place stands what is no record. */
+void kept_damage(kept *k, host_key group, host_key item);
 bool kept_has(kept *k, host_key group, host_key item);
 
 /** A version of chunks first..first+count-1 in pages of per_page entries (0: 7,000). */

@@ -201,6 +201,28 @@ TEST(what_was_given_up_is_swept_at_once_where_it_takes_much)
     kept_close(&k);
 }
 
+TEST(record_that_is_damaged_stays_and_keeps_no_other_from_being_swept)
+{
+    kept k;
+    kept_open(&k);
+    give_up_much(&k);
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(0, id); /* is swept before asset 1 */
+    const dacm_which z = kept_which(1, "z");
+    kept_put_chunk(&k, 0, 7);
+    kept_damage(&k, dacm_key_variants(id), dacm_key_given_up(&z));
+    kept_pass(&k, GRACE_MS);
+    dacm_swept swept;
+    rpc_status status;
+    assert_int_equal(dacm_sweep_once(&k.service, &swept, &status), RPC_DATA_LOSS);
+    assert_non_null(strstr(status.message, "damaged"));
+    assert_int_equal(swept.variants, 1);
+    assert_false(is_given_up(&k, 1, 1, "a") || kept_has_chunk(&k, 1, 10));
+    assert_true(kept_has(&k, dacm_key_variants(id), dacm_key_given_up(&z)));
+    assert_true(kept_has_chunk(&k, 0, 7));
+    kept_close(&k);
+}
+
 TEST(what_a_download_may_hold_is_never_swept_for_want_of_room)
 {
     kept k;
