@@ -216,12 +216,23 @@ static rpc_code unpack_figures(
     return unpack_names(figures, &ret->extensions_required, reterr);
 }
 
-/** It ends up in manifests: "model/gltf-binary" and the like, nothing that needs quoting. */
+/** Returns its length; 0: it begins otherwise. */
+static size_t media_type_part(const char *text)
+{
+    const size_t size = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.+-");
+    return strchr(".+-", text[0]) ? 0 : size;
+}
+
+/** It ends up in manifests: "model/gltf-binary" and the like, nothing that needs quoting or leads
+ *  anywhere as a path. */
 static bool is_media_type(const char *text)
 {
-    const size_t size = strnlen(text, MEDIA_TYPE_ROOM);
-    return size < MEDIA_TYPE_ROOM && strchr(text, '/') &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.+-/") == size;
+    if (strnlen(text, MEDIA_TYPE_ROOM) == MEDIA_TYPE_ROOM)
+        return false;
+    const size_t first = media_type_part(text);
+    const char *second = text + first + 1;
+    return first > 0 && text[first] == '/' && media_type_part(second) > 0 &&
+           second[media_type_part(second)] == '\0';
 }
 
 rpc_code media__answer_unpack(const media__answer *answer, media_made *ret, rpc_status *reterr)

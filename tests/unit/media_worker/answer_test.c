@@ -80,8 +80,9 @@ TEST(strings_without_an_end_are_refused_or_ended)
 
 TEST(text_that_could_steer_or_quote_is_refused)
 {
-    static const char *const types[] = {
-        "text", "text/\"x\"", "text/plain\n", "text/\xff", "Text/Plain", " text/plain"};
+    static const char *const types[] = {"text", "text/\"x\"", "text/plain\n", "text/\xff",
+        "Text/Plain", " text/plain", "/", "text/", "/plain", "../../etc/passwd", "text/../x",
+        "text/..", "a/b/c"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         media__answer answer = good();
         memset(answer.media_type, 0, sizeof answer.media_type);
