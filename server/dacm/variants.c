@@ -3,39 +3,13 @@
  * call into the store. A record without an entry is loaded at the next start; an entry without a
  * record leads to NOT_FOUND and is made anew: so the two may differ for a moment. What was given up
  * is counted as it happens, and anew by each sweep. */
-#include "variants.h"
+#include "variants_internal.h"
 
-#include "changes.h"
-#include "walk.h"
-
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS      4096u
 #define RECORD_ARENA (256u << 10)
 #define GIVEN_UP_MIN (UINT64_C(64) << 20)
-
-typedef struct variant {
-    uint8_t uid[STORE_UID_BYTES];
-    dacm_which which;
-    uint64_t size;
-    struct variant *next;          /* of the bucket */
-    struct variant *older, *newer; /* by use */
-} variant;
-
-struct dacm_variants {
-    dacm_variants_links links;
-    host_counter *given_up;
-    pthread_mutex_t lock;
-    variant *buckets[BUCKETS];
-    variant *oldest, *newest;
-    uint64_t bytes, count;
-    uint64_t given_up_bytes, given_up_since; /* since the last sweep began */
-    uint64_t bytes_max, given_up_max;        /* never change */
-    void (*full)(void *ctx);
-    void *full_ctx;
-};
 
 static double bytes_now(void *ctx)
 {
@@ -104,7 +78,7 @@ void dacm_variants_free(dacm_variants *v)
 /* By asset alone: what is of one goes together. */
 static variant **bucket_of(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES])
 {
-    return &v->buckets[(uid[0] | (uint32_t)uid[1] << 8) % BUCKETS];
+    return &v->buckets[(uid[0] | (uint32_t)uid[1] << 8) % VARIANTS_BUCKETS];
 }
 
 static variant **find(dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
@@ -140,7 +114,7 @@ static void remove_at(dacm_variants *v, variant **link)
     free(entry);
 }
 
-static bool add(
+bool variants_add(
     dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, uint64_t size)
 {
     variant **link = find(v, uid, which);
@@ -171,8 +145,7 @@ void dacm_variants_watch(dacm_variants *v, void (*fn)(void *ctx), void *ctx)
     pthread_mutex_unlock(&v->lock);
 }
 
-/* Under the lock. */
-static bool is_short_of_room(const dacm_variants *v)
+bool variants_short_of_room(const dacm_variants *v)
 {
     return v->given_up_bytes > v->given_up_max / 2;
 }
@@ -182,7 +155,7 @@ static void count_given_up(dacm_variants *v, uint64_t bytes)
     pthread_mutex_lock(&v->lock);
     v->given_up_bytes += bytes;
     v->given_up_since += bytes;
-    if (is_short_of_room(v) && v->full)
+    if (variants_short_of_room(v) && v->full)
         v->full(v->full_ctx);
     pthread_mutex_unlock(&v->lock);
 }
@@ -215,7 +188,7 @@ void dacm_variants_used(
     pthread_mutex_unlock(&v->lock);
 }
 
-static void forget_one(
+void variants_forget_one(
     dacm_variants *v, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
 {
     pthread_mutex_lock(&v->lock);
@@ -255,7 +228,7 @@ static bool take_oldest(dacm_variants *v, const uint8_t kept_uid[STORE_UID_BYTES
     return one;
 }
 
-static rpc_code apply(dacm_variants *v, dacm_changes *changes, const char *asset_id,
+rpc_code variants_apply(dacm_variants *v, dacm_changes *changes, const char *asset_id,
     uint64_t expected, rpc_status *reterr)
 {
     const host_key group = dacm_key_variants(asset_id);
@@ -296,7 +269,7 @@ static rpc_code give_up_record(dacm_variants *v, const char *asset_id, const dac
     dacm_changes_put(&changes, dacm_key_given_up(which), &record->base);
     dacm_changes_delete(&changes, item);
     const uint64_t size = record->size;
-    code = apply(v, &changes, asset_id, generation, reterr);
+    code = variants_apply(v, &changes, asset_id, generation, reterr);
     if (code == RPC_OK)
         count_given_up(v, size);
     return code;
@@ -328,11 +301,11 @@ rpc_code dacm_variants_put(dacm_variants *v, const char *asset_id,
 {
     dacm_changes changes = {0};
     dacm_put_version(&changes, dacm_key_variant(which), record, pages, page_count);
-    rpc_code code = apply(v, &changes, asset_id, STORE_ANY_GENERATION, reterr);
+    rpc_code code = variants_apply(v, &changes, asset_id, STORE_ANY_GENERATION, reterr);
     if (code != RPC_OK)
         return code;
     pthread_mutex_lock(&v->lock);
-    const bool added = add(v, uid, which, record->size);
+    const bool added = variants_add(v, uid, which, record->size);
     pthread_mutex_unlock(&v->lock);
     if (!added)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "variants: no memory for one more");
@@ -341,216 +314,4 @@ rpc_code dacm_variants_put(dacm_variants *v, const char *asset_id,
     while (take_oldest(v, uid, which, oldest_uid, &oldest))
         give_up(v, oldest_uid, &oldest);
     return RPC_OK;
-}
-
-/* ---- the start ---- */
-
-/* v/WHICH or x/WHICH of a variant. */
-static bool which_of_item(rpc_bytes item, dacm_which *ret)
-{
-    uint8_t version[8];
-    *ret = (dacm_which){.adapted = true};
-    if (item.size != 2 + 16 + 1 + 64 || item.data[1] != '/' || item.data[18] != '/' ||
-        !rpc_unhex(rpc_bytes_of(item.data + 2, 16), version, sizeof version) ||
-        !rpc_unhex(rpc_bytes_of(item.data + 19, 64), ret->recipe_sha256, sizeof ret->recipe_sha256))
-        return false;
-    for (int i = 0; i < 8; i++)
-        ret->version = ret->version << 8 | version[i];
-    return true;
-}
-
-typedef struct walk {
-    dacm_variants *variants;
-    rpc_arena *arena;
-    int64_t now_s;
-    bool short_of_room;
-    uint64_t given_up_bytes; /* of records that stay */
-    dacm_variants_swept swept;
-    rpc_status status, damaged; /* damaged: of a record that stays */
-} walk;
-
-static bool load_one(void *ctx, const store_entry *entry)
-{
-    walk *w = ctx;
-    char asset_id[DACM_ASSET_ID_MAX + 1];
-    uint8_t uid[STORE_UID_BYTES];
-    dacm_which which;
-    Dacm__Records__Version *record = NULL;
-    if (!dacm_key_variants_asset_id(entry->group, asset_id) ||
-        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
-        return true; /* of a newer server */
-    rpc_arena_reset(w->arena);
-    if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
-            (ProtobufCMessage **)&record, &w->status) != RPC_OK)
-        return false;
-    if (entry->item.data[0] != 'v') {
-        w->given_up_bytes += record->size;
-        return true;
-    }
-    if (add(w->variants, uid, &which, record->size))
-        return true;
-    rpc_status_set(&w->status, RPC_RESOURCE_EXHAUSTED, "variants: no memory to know all of them");
-    return false;
-}
-
-/* Whoever is given up meanwhile may be counted twice, until the next sweep. */
-static void begin_walk(walk *w)
-{
-    dacm_variants *v = w->variants;
-    pthread_mutex_lock(&v->lock);
-    w->short_of_room = is_short_of_room(v);
-    v->given_up_since = 0;
-    pthread_mutex_unlock(&v->lock);
-}
-
-static void end_walk(const walk *w)
-{
-    dacm_variants *v = w->variants;
-    pthread_mutex_lock(&v->lock);
-    v->given_up_bytes = w->given_up_bytes + v->given_up_since;
-    pthread_mutex_unlock(&v->lock);
-}
-
-static rpc_code walk_all(walk *w, store_walk_fn *fn, rpc_status *reterr)
-{
-    w->arena = rpc_arena_new(RECORD_ARENA);
-    if (!w->arena)
-        return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "variants: no memory");
-    begin_walk(w);
-    rpc_code code = dacm_walk_groups(w->variants->links.store, "w/", false, fn, w, reterr);
-    rpc_arena_free(w->arena);
-    if (code == RPC_OK && w->status.code != RPC_OK) {
-        *reterr = w->status;
-        code = w->status.code;
-    }
-    if (code != RPC_OK)
-        return code;
-    end_walk(w);
-    if (w->damaged.code != RPC_OK)
-        *reterr = w->damaged;
-    return w->damaged.code;
-}
-
-rpc_code dacm_variants_load(dacm_variants *v, rpc_status *reterr)
-{
-    walk w = {.variants = v};
-    return walk_all(&w, load_one, reterr);
-}
-
-/* ---- the sweep ---- */
-
-/* Does the asset still have that version? */
-static rpc_code version_is_kept(
-    walk *w, const char *asset_id, uint64_t version, bool *ret, rpc_status *reterr)
-{
-    const host_key group = dacm_key_asset(asset_id), item = dacm_key_profile();
-    Dacm__Records__Profile *profile = NULL;
-    store_wait wait;
-    rpc_code code = store_wait_get(
-        w->variants->links.store, host_key_bytes(&group), host_key_bytes(&item), &wait);
-    if (code == RPC_OK)
-        code = host_record_unpack(&dacm__records__profile__descriptor, wait.op.view.bytes, w->arena,
-            (ProtobufCMessage **)&profile, reterr);
-    else if (code != RPC_NOT_FOUND)
-        *reterr = wait.op.status;
-    store_view_release(&wait.op.view);
-    *ret = profile && !profile->deleted && version >= profile->oldest_version;
-    return code == RPC_NOT_FOUND ? RPC_OK : code;
-}
-
-/* All of an asset come one after the other. */
-static bool note_gone(walk *w, const uint8_t uid[STORE_UID_BYTES], int64_t since_s)
-{
-    dacm_variants_swept *s = &w->swept;
-    dacm_variants_gone *last = s->gone_count ? &s->gone[s->gone_count - 1] : NULL;
-    if (last && memcmp(last->uid, uid, STORE_UID_BYTES) == 0) {
-        last->since_s = since_s < last->since_s ? since_s : last->since_s;
-        return true;
-    }
-    dacm_variants_gone *more = realloc(s->gone, (s->gone_count + 1) * sizeof *s->gone);
-    if (!more) {
-        rpc_status_set(&w->status, RPC_RESOURCE_EXHAUSTED, "variants: no memory to sweep");
-        return false;
-    }
-    s->gone = more;
-    more[s->gone_count].since_s = since_s;
-    memcpy(more[s->gone_count++].uid, uid, STORE_UID_BYTES);
-    return true;
-}
-
-static bool remove_record(walk *w, const char *asset_id, const host_key *item)
-{
-    dacm_changes changes = {0};
-    dacm_changes_delete(&changes, *item);
-    if (apply(w->variants, &changes, asset_id, STORE_ANY_GENERATION, &w->status) != RPC_OK)
-        return false;
-    w->swept.removed++;
-    return true;
-}
-
-/* A variant that is kept goes with its version. */
-static bool sweep_kept(
-    walk *w, const char *asset_id, const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
-{
-    bool kept = false;
-    const host_key item = dacm_key_variant(which);
-    if (version_is_kept(w, asset_id, which->version, &kept, &w->status) != RPC_OK)
-        return false;
-    if (kept)
-        return true;
-    if (!remove_record(w, asset_id, &item))
-        return false;
-    forget_one(w->variants, uid, which);
-    return true;
-}
-
-/* One that was given up goes when no download can hold it any more: by its time, or by what runs.
- */
-static bool sweep_given_up(walk *w, const store_entry *entry, const char *asset_id,
-    const uint8_t uid[STORE_UID_BYTES], const dacm_which *which)
-{
-    Dacm__Records__Version *record = NULL;
-    const host_key item = dacm_key_given_up(which);
-    if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
-            (ProtobufCMessage **)&record, &w->status) != RPC_OK)
-        return false;
-    const bool held = w->now_s <= record->given_up_at + DACM_GIVEN_UP_S &&
-                      (!w->short_of_room ||
-                          dacm_running_since(w->variants->links.running, asset_id,
-                              which->recipe_sha256, record->given_up_at, w->now_s));
-    w->given_up_bytes += held ? record->size : 0;
-    if (held)
-        return true;
-    if (!remove_record(w, asset_id, &item))
-        return false;
-    dacm_object_forget(w->variants->links.objects, uid, which); /* loaded while it was given up */
-    return note_gone(w, uid, record->created_at);
-}
-
-static bool sweep_one(void *ctx, const store_entry *entry)
-{
-    walk *w = ctx;
-    char asset_id[DACM_ASSET_ID_MAX + 1];
-    uint8_t uid[STORE_UID_BYTES];
-    dacm_which which;
-    if (!dacm_key_variants_asset_id(entry->group, asset_id) ||
-        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
-        return true;
-    rpc_arena_reset(w->arena);
-    const bool swept = entry->item.data[0] == 'v' ? sweep_kept(w, asset_id, uid, &which)
-                                                  : sweep_given_up(w, entry, asset_id, uid, &which);
-    if (swept || w->status.code != RPC_DATA_LOSS)
-        return swept;
-    w->damaged = w->status; /* it stays, and says so; the others need not */
-    w->status.code = RPC_OK;
-    return true;
-}
-
-rpc_code dacm_variants_sweep(
-    dacm_variants *v, int64_t now_s, dacm_variants_swept *ret, rpc_status *reterr)
-{
-    walk w = {.variants = v, .now_s = now_s};
-    const rpc_code code = walk_all(&w, sweep_one, reterr);
-    *ret = w.swept;
-    return code;
 }
