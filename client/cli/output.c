@@ -202,7 +202,9 @@ int cli_read_file(const cli_context *cli, const char *path, size_t max, char **r
     char *text = file ? malloc(max + 1) : NULL;
     const size_t size = text ? fread(text, 1, max + 1, file) : 0;
     if (!text || ferror(file) || size > max) {
-        const char *why = size > max ? "it is too large" : strerror(errno);
+        char larger[48];
+        snprintf(larger, sizeof larger, "it is larger than %zu bytes", max);
+        const char *why = size > max ? larger : strerror(errno);
         free(text);
         return cli_fail_text(cli, DACM_LOCAL_FILE, "cannot read '%.200s': %s", path, why);
     }

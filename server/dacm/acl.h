@@ -8,7 +8,6 @@
 #include "records.h"
 
 #define DACM_USERS_PER_CALL_MAX 1000u
-#define DACM_OPERATIONS_ALL     0x1eu /* DISCOVERY, GET, UPDATE, DELETE */
 
 static inline uint32_t dacm_operation_bit(unsigned operation)
 {

@@ -159,7 +159,8 @@ class Adapting(Media):
         error = self.refused(2, "adapt", self.avatar, "-o", self.dir / "x", "--recipe", recipe)
         self.assertIn("'triangles' is not known", error["message"])
         recipe.write_text(" " * 5000)
-        self.refused(11, "adapt", self.avatar, "-o", self.dir / "x", "--recipe", recipe)
+        error = self.refused(11, "adapt", self.avatar, "-o", self.dir / "x", "--recipe", recipe)
+        self.assertIn("recipe.json': it is larger than 2047 bytes", error["message"])
 
     def test_names_that_a_recipe_may_say(self):
         shown, = self.objects("inspect", self.avatar)
