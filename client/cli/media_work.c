@@ -48,7 +48,7 @@ const struct argp cli_media_argp = {.options = options, .parser = parse};
 media_workers_options cli_media_defaults(void)
 {
     media_workers_options limits = media_workers_defaults();
-    limits.workers = limits.share_running = 1;
+    limits.workers = 1;
     limits.deadline_ms = TIMEOUT_S_DEFAULT * 1000;
     limits.priority = MEDIA_PRIORITY_NORMAL;
     return limits;

@@ -44,7 +44,7 @@ typedef struct media_workers_options {
                              * processors, at least 1 */
     unsigned queue_length;  /* jobs that wait, 1 to MEDIA_QUEUE_MAX; default 64 */
     unsigned share_jobs;    /* of one share key, running and waiting, at least 1; default 16 */
-    unsigned share_running; /* … of them running, at least 1; default: workers - 1, at least 1 */
+    unsigned share_running; /* … of them running; default, and 0: workers - 1, at least 1 */
     uint32_t deadline_ms;   /* wall clock of one job from its start on; default 20,000 */
     uint64_t memory_bytes;  /* address space of a child, its libraries (some 30 MiB) included;
                              * MEDIA_MEMORY_BYTES_MIN to _MAX; default 1 GiB */

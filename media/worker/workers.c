@@ -25,7 +25,6 @@ media_workers_options media_workers_defaults(void)
     return (media_workers_options){.workers = workers,
         .queue_length = 64,
         .share_jobs = 16,
-        .share_running = workers > 1 ? workers - 1 : 1,
         .deadline_ms = 20000,
         .memory_bytes = 1024 * MIB,
         .source_bytes_max = 256 * MIB,
@@ -51,7 +50,7 @@ static rpc_code check_options(const media_workers_options *o, rpc_status *reterr
     } all[] = {{"workers", o->workers, 1, MEDIA_WORKERS_MAX},
         {"queue_length", o->queue_length, 1, MEDIA_QUEUE_MAX},
         {"share_jobs", o->share_jobs, 1, MEDIA_QUEUE_MAX + MEDIA_WORKERS_MAX},
-        {"share_running", o->share_running, 1, MEDIA_WORKERS_MAX},
+        {"share_running", o->share_running, 0, MEDIA_WORKERS_MAX},
         {"deadline_ms", o->deadline_ms, 1, MEDIA_WORKERS_DEADLINE_MAX},
         {"memory_bytes", o->memory_bytes, MEDIA_MEMORY_BYTES_MIN, MEDIA_MEMORY_BYTES_MAX},
         {"source_bytes_max", o->source_bytes_max, 1, MEDIA_WORKERS_BYTES_MAX},
@@ -100,6 +99,8 @@ rpc_code media_workers_start(
     if (!w)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "media: no memory");
     w->options = *options;
+    if (w->options.share_running == 0) /* one is left for others */
+        w->options.share_running = options->workers > 1 ? options->workers - 1 : 1;
     w->options.program = strdup(options->program);
     w->usual_us = USUAL_FIRST_US;
     w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

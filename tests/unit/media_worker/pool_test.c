@@ -352,6 +352,27 @@ TEST(one_honest_job_is_served_beside_fifty_hostile_ones)
     media_workers_stop(workers);
 }
 
+TEST(one_share_never_has_all_workers_however_many_there_are)
+{
+    enum { WORKERS = 3 };
+    ended_job many[WORKERS], few;
+    media_workers_options options = options_of_tests();
+    options.workers = WORKERS;
+    media_workers *workers = start(&options);
+    for (int i = 0; i < WORKERS; i++)
+        submit(workers, "wait", "many", &many[i]);
+    wait_running(workers, WORKERS - 1);
+    submit(workers, "source", "few", &few);
+    assert_ended(&few, RPC_OK, NULL);
+    media_workers_stats stats;
+    media_workers_get_stats(workers, &stats);
+    assert_int_equal(stats.running, WORKERS - 1);
+    assert_int_equal(stats.queued, 1);
+    media_workers_stop(workers);
+    for (int i = 0; i < WORKERS; i++)
+        assert_ended(&many[i], RPC_CANCELLED, NULL);
+}
+
 TEST(shares_take_turns)
 {
     enum { EACH = 4 };
@@ -426,22 +447,6 @@ TEST(a_job_is_not_lent_to_a_share_that_has_as_much_to_wait_for)
     media_workers_stop(workers);
 }
 
-TEST(one_share_never_has_all_workers)
-{
-    ended_job first, second, other;
-    media_workers_options options = options_of_tests();
-    options.workers = 2;
-    options.share_running = 1;
-    media_workers *workers = start(&options);
-    submit(workers, "wait", "one", &first);
-    submit(workers, "wait", "one", &second);
-    submit(workers, "source", "two", &other);
-    assert_ended(&other, RPC_OK, NULL);
-    media_workers_stop(workers);
-    assert_ended(&first, RPC_CANCELLED, NULL);
-    assert_ended(&second, RPC_CANCELLED, NULL);
-}
-
 TEST(options_outside_of_their_range_are_refused)
 {
     media_workers *workers = NULL;
@@ -454,7 +459,7 @@ TEST(options_outside_of_their_range_are_refused)
     bad[1].workers = MEDIA_WORKERS_MAX + 1;
     bad[2].queue_length = 0;
     bad[3].share_jobs = 0;
-    bad[4].share_running = 0;
+    bad[4].share_running = MEDIA_WORKERS_MAX + 1;
     bad[5].deadline_ms = 0;
     bad[6].memory_bytes = MEDIA_MEMORY_BYTES_MIN - 1;
     bad[7].result_bytes_max = MEDIA_WORKERS_BYTES_MAX + 1;

@@ -18,7 +18,6 @@ media_workers_options options_of_tests(void)
     media_workers_options options = media_workers_defaults();
     options.program = misbehaves;
     options.workers = 1;
-    options.share_running = 1;
     return options;
 }
 
