@@ -178,7 +178,7 @@ rpc_code media__image_adapt(
     rpc_code code = media__image_probe(source, &info, reterr);
     if (code == RPC_OK && info.kind == MEDIA__IMAGE_KTX2)
         code = rpc_status_set(
-            reterr, RPC_UNIMPLEMENTED, "media: a KTX2 picture is no avatar that is adapted");
+            reterr, RPC_UNIMPLEMENTED, "media: a KTX2 picture is not adapted on its own; ask for the original");
     if (code == RPC_OK)
         code = media__image_read(source, true, &image, reterr);
     if (code == RPC_OK)

@@ -219,6 +219,17 @@ TEST(broken_pictures_are_refused)
         RPC_INVALID_ARGUMENT, "PNG: byte ");
 }
 
+TEST(a_texture_of_graphics_cards_alone_is_no_avatar_that_is_adapted)
+{
+    static const char ktx2[80] = "\xabKTX 20\xbb\r\n\x1a\n\0\0\0\0\x01\0\0\0\0\x04\0\0\0\x02";
+    rpc_status status = {0};
+    media_result result = {.bytes = NULL};
+    assert_int_equal(
+        try_adapt(rpc_bytes_of(ktx2, sizeof ktx2), "{\"texture_size_limit\":64}", &result, &status),
+        RPC_UNIMPLEMENTED);
+    assert_non_null(strstr(status.message, "KTX2 picture is not adapted on its own; ask for"));
+}
+
 static void assert_type(const char *name, const char *recipe, const char *type)
 {
     variant v = adapted(name, recipe);
