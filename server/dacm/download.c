@@ -42,9 +42,6 @@ void download_drop(download *d)
 static void over(download *d)
 {
     d->state = OVER;
-    if (d->registered)
-        dacm_running_remove(d->service->running, &d->running);
-    d->registered = false;
     if (d->wanted) /* no lock for those that never waited */
         dacm_adaptations_leave(d->service->adaptations, &d->waiter);
 }
@@ -443,8 +440,12 @@ static void on_end(rpc_call *call, const rpc_status *status, void *user)
     (void)status;
     (void)user;
     download *d = rpc_call_context(call);
-    if (d)
-        over(d);
+    if (!d)
+        return;
+    over(d);
+    if (d->registered) /* only now: what was sent last is read from the store as it leaves */
+        dacm_running_remove(d->service->running, &d->running);
+    d->registered = false;
 }
 
 const rpc_handler dacm_download_handler = {
