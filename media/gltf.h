@@ -29,7 +29,7 @@ typedef struct media__buffer {
 
 typedef struct media__gltf {
     json_t *json;
-    size_t buffer_count;
+    size_t buffer_count, buffer_room; /* room 0: for those that were read */
     media__buffer *buffers; /* as /buffers; data NULL: a fallback of EXT_meshopt_compression */
     bool glb;
 } media__gltf;

@@ -232,18 +232,29 @@ rpc_code media__json_need_extension(json_t *json, const char *name, rpc_status *
                : media__no_memory(reterr);
 }
 
+/* Room for one more; many come one by one. */
+static bool has_room(media__gltf *gltf)
+{
+    if (gltf->buffer_count < gltf->buffer_room)
+        return true;
+    const size_t room = 2 * gltf->buffer_count + 8;
+    media__buffer *buffers = realloc(gltf->buffers, room * sizeof *buffers);
+    if (!buffers)
+        return false;
+    gltf->buffers = buffers;
+    gltf->buffer_room = room;
+    return true;
+}
+
 /* Bytes (taken, also when this fails) become a buffer of their own. */
 static rpc_code add_buffer(
     media__gltf *gltf, uint8_t *bytes, size_t size, size_t *ret_buffer, rpc_status *reterr)
 {
     json_t *list = json_object_get(gltf->json, "buffers");
-    media__buffer *buffers = realloc(
-        gltf->buffers, (gltf->buffer_count + 2) * sizeof *gltf->buffers);
-    if (buffers)
-        gltf->buffers = buffers;
+    const bool room = has_room(gltf);
     if (!list && json_object_set_new(gltf->json, "buffers", json_array()) == 0)
         list = json_object_get(gltf->json, "buffers");
-    if (!buffers || !bytes ||
+    if (!room || !bytes ||
         json_array_append_new(list, json_pack("{s:I}", "byteLength", (json_int_t)size)) != 0) {
         free(bytes);
         return media__no_memory(reterr);
