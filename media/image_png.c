@@ -254,7 +254,7 @@ static int bits_of(const media__palette *palette)
 static void set_palette(png_structp png, png_infop info, const media__palette *palette)
 {
     png_color colors[MEDIA__PALETTE_MAX] = {{0}};
-    png_byte alphas[MEDIA__PALETTE_MAX];
+    png_byte alphas[MEDIA__PALETTE_MAX] = {0};
     int translucent = 0;
     for (size_t i = 0; i < palette->count; i++) {
         const uint32_t color = palette->colors[i];

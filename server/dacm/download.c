@@ -4,9 +4,9 @@
  * All of a download happens on its call's strand; only refs is touched from elsewhere (the
  * registry of running downloads).
  *
- *   REQUEST ─▶ DECIDING ─▶ LOADING ─▶ LIST ─▶ CHUNKS ─▶ OVER
+ *   REQUEST ─▶ DECIDING ─▶ LOADING ─▶ LIST ─▶ CHUNKS ─▶ SENT ─▶ OVER
  *                          │    ▲   └── decided again on a change; a denial ends it, and so does
- *                          ▼    │       the token's end
+ *                          ▼    │       the token's end, until the last byte has left
  *                        ADAPTING: a variant that is not kept is being made */
 #include "download_internal.h"
 #include "recipe.h"
@@ -48,10 +48,16 @@ static void over(download *d)
 
 void download_end(download *d, const rpc_status *status)
 {
-    if (d->state == OVER)
+    if (d->state >= SENT)
         return;
     over(d);
     dacm_access_finish(&d->access, status);
+}
+
+void download_sent(download *d)
+{
+    d->state = SENT;
+    dacm_access_finish(&d->access, &(rpc_status){.code = RPC_OK});
 }
 
 /* With when to ask again, where that is known. */
@@ -73,11 +79,20 @@ void download_fail(download *d, rpc_code code, const char *text)
 
 /* ---- deciding again while it runs ---- */
 
-/* Once it was finished: its reader is told why, also one whose window is closed. */
 static void cut(rpc_call *call, void *arg)
 {
     (void)arg;
     rpc_call_cancel(call);
+}
+
+/* Its reader is told why, also one whose window is closed; unless all was queued, and behind it
+ * that it went well: then it breaks off. */
+static void take_back(download *d, const rpc_status *status)
+{
+    const bool can_tell = d->state != SENT;
+    download_end(d, status);
+    if (!can_tell || rpc_call_after(d->call, DENIAL_GRACE_MS, cut, NULL) != RPC_OK)
+        rpc_call_cancel(d->call);
 }
 
 static void start_recheck(download *d);
@@ -87,11 +102,9 @@ static void rechecked(void *arg, const rpc_status *status)
 {
     download *d = arg;
     d->rechecking = false;
-    if (d->state != OVER && status->code != RPC_OK) {
-        download_end(d, status);
-        if (rpc_call_after(d->call, DENIAL_GRACE_MS, cut, NULL) != RPC_OK)
-            rpc_call_cancel(d->call);
-    } else if (d->state != OVER && d->dirty)
+    if (d->state != OVER && status->code != RPC_OK)
+        take_back(d, status);
+    else if (d->state != OVER && d->dirty)
         start_recheck(d);
     else if (d->state != OVER && d->start_waits)
         start(d);
@@ -125,9 +138,7 @@ static void expired(rpc_call *call, void *arg)
         return;
     rpc_status status;
     dacm_access_expired(&d->access, &status);
-    download_end(d, &status);
-    if (rpc_call_after(call, DENIAL_GRACE_MS, cut, NULL) != RPC_OK)
-        rpc_call_cancel(call);
+    take_back(d, &status);
 }
 
 /* ---- from the decision to the first message ---- */

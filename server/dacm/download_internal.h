@@ -17,7 +17,8 @@ enum download_state {
     ADAPTING, /* a variant that was not there */
     LIST,     /* pages of the list */
     CHUNKS,   /* runs of chunks */
-    OVER,     /* finish was called or the call has ended */
+    SENT,     /* all is queued, its good end too; a slow reader has not read it yet */
+    OVER,     /* it was refused, or the call has ended */
 };
 
 typedef struct download {
@@ -45,9 +46,11 @@ typedef struct download {
 
 void download_hold(void *d);
 void download_drop(download *d);
-/** Answers, unless it is over. */
+/** Answers, unless it was answered or is over. */
 void download_end(download *d, const rpc_status *status);
 void download_fail(download *d, rpc_code code, const char *text);
+/** Answers that all went well, behind all that was sent. */
+void download_sent(download *d);
 
 /** What is to be sent is known: asks for the manifest, and begins. */
 void download_begin(download *d);

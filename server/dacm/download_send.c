@@ -194,7 +194,7 @@ static rpc_sent send_run(download *d)
     uint32_t first, end;
     size_t bytes;
     if (!dacm_plan_next(&d->plan, &d->object->list, d->next, &first, &end, &bytes)) {
-        download_end(d, &(rpc_status){.code = RPC_OK});
+        download_sent(d);
         return RPC_SENT_OVER;
     }
     rpc_sent sent = send_part(d, false, first, d->object->list.offsets[first], bytes);

@@ -333,6 +333,20 @@ class Running(Case):
         self.assert_ends([call], DENIED, before)
         self.assert_still_whole(owners)
 
+    def test_breaks_off_when_all_of_it_is_queued_already(self):
+        small = server.upload(large[:400_000], owner, [listed]).asset_id
+        calls = [server.stub(self.quiet).Download(
+            da.DownloadRequest(asset_id=small, gpsi=gpsi),
+            metadata=bearer(new_token(gpsi, asset_id=small)[1]), timeout=240)
+            for gpsi in (listed, owner)]
+        for call in calls:
+            self.assertEqual(next(call).WhichOneof("part"), "start")
+        before = self.ended()
+        server.cli("deny", small, listed, "--as", owner, check=True)
+        self.assert_ends(calls[:1], grpc.StatusCode.CANCELLED, before)
+        self.assertEqual(sum(len(response.chunks.data) for response in calls[1]), 400_000)
+        self.assertEqual(calls[1].code(), grpc.StatusCode.OK)
+
     def test_ends_when_the_asset_is_deleted(self):
         calls = [self.begin(new_token(asset_id=self.asset)[1]),
                  self.begin(new_token(owner, asset_id=self.asset)[1], owner)]
