@@ -22,8 +22,9 @@ static rpc_code check(const media__jpeg_layout *layout, rpc_status *reterr)
     if (layout->scans > SCANS_MAX ||
         (uint64_t)layout->scans * layout->width * layout->height > SCAN_PIXELS_MAX)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED,
-            "image: JPEG: its %u scans are too many; at most %d, and %u px in all of them",
-            layout->scans, SCANS_MAX, SCAN_PIXELS_MAX);
+            "image: JPEG: %u scans of %u x %u px are too many; at most %d, and %u px in all of "
+            "them; save it with fewer, or as a baseline JPEG",
+            layout->scans, layout->width, layout->height, SCANS_MAX, SCAN_PIXELS_MAX);
     return RPC_OK;
 }
 

@@ -8,6 +8,7 @@
  * runs under it. What an adaptation is made of belongs to whoever carries out its state; its share
  * is written by gather() only, under the lock. */
 #include "adaptations.h"
+#include "adaptations_watch.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -45,8 +46,7 @@ struct dacm_adaptations {
     dacm_adaptations_links links;
     rpc_pool *pool;
     media_workers *workers;
-    host_counter *made, *failed, *left, *joined, *refused;
-    host_histogram *took;
+    dacm_adaptations_counts counts;
     pthread_mutex_t lock;
     pthread_cond_t idle; /* running fell to 0 */
     bool stopping;
@@ -152,10 +152,10 @@ static void finish(adaptation *one, const rpc_status *status, uint32_t retry_ms)
     dacm_adaptations *a = one->owner;
     if (status->code == RPC_UNAVAILABLE)
         retry_ms = RETRY_MS;
-    host_counter_add(status->code == RPC_OK                                   ? a->made
-                     : status->code == RPC_CANCELLED                          ? a->left
-                     : status->code == RPC_RESOURCE_EXHAUSTED && retry_ms > 0 ? a->refused
-                                                                              : a->failed,
+    host_counter_add(status->code == RPC_OK                                   ? a->counts.made
+                     : status->code == RPC_CANCELLED                          ? a->counts.left
+                     : status->code == RPC_RESOURCE_EXHAUSTED && retry_ms > 0 ? a->counts.refused
+                                                                              : a->counts.failed,
         1);
     pthread_mutex_lock(&a->lock);
     unlist(one);
@@ -228,7 +228,7 @@ static void on_made(void *ctx, const rpc_status *status, media_made *made)
     const bool left = one->left;
     pthread_mutex_unlock(&a->lock);
     if (made && !left) {
-        host_histogram_record(a->took, made->cpu_us);
+        host_histogram_record(a->counts.took, made->cpu_us);
         if (rpc_pool_submit(a->pool, store_made, one) == RPC_OK)
             return;
         rpc_status_set(
@@ -273,7 +273,7 @@ static bool hand_on(adaptation *one, const rpc_status *status, uint32_t retry_ms
     }
     if (others) {
         (void)rpc_text_copy(one->share, sizeof one->share, one->waiters->share);
-        host_counter_add(a->refused, 1);
+        host_counter_add(a->counts.refused, 1);
     }
     pthread_mutex_unlock(&a->lock);
     return others;
@@ -392,7 +392,7 @@ static rpc_code failed_before(dacm_adaptations *a, const dacm_wanted *wanted, rp
 
 static rpc_code busy(dacm_adaptations *a, dacm_adapt_waiter *waiter, rpc_status *reterr)
 {
-    host_counter_add(a->refused, 1);
+    host_counter_add(a->counts.refused, 1);
     waiter->retry_ms = RETRY_MS;
     return rpc_status_set(
         reterr, RPC_RESOURCE_EXHAUSTED, "too many assets wait to be adapted; try again later");
@@ -403,7 +403,7 @@ static rpc_code begin(dacm_adaptations *a, dacm_adapt_waiter *waiter, const dacm
     const char *share, rpc_status *reterr)
 {
     if (dacm_variants_admit(a->links.variants, reterr) != RPC_OK) {
-        host_counter_add(a->refused, 1);
+        host_counter_add(a->counts.refused, 1);
         waiter->retry_ms = RETRY_MS;
         return reterr->code;
     }
@@ -438,7 +438,7 @@ rpc_code dacm_adaptations_join(dacm_adaptations *a, dacm_adapt_waiter *waiter,
         add_waiter(one, waiter);
         if (one->job && strcmp(share, one->share) != 0)
             media_workers_lend(a->workers, one->job, share);
-        host_counter_add(a->joined, 1);
+        host_counter_add(a->counts.joined, 1);
     } else if (code == RPC_OK)
         code = begin(a, waiter, wanted, share, reterr);
     pthread_mutex_unlock(&a->lock);
@@ -487,67 +487,10 @@ static void log_line(void *ctx, bool warning, const char *line)
         a->links.log, warning ? HOST_WARNING : HOST_INFO, "media workers", host_text("what", line));
 }
 
-static double running_now(void *ctx)
-{
-    dacm_adaptations *a = ctx;
-    media_workers_stats stats;
-    media_workers_get_stats(a->workers, &stats);
-    return stats.running;
-}
-
-static double queued_now(void *ctx)
-{
-    dacm_adaptations *a = ctx;
-    media_workers_stats stats;
-    media_workers_get_stats(a->workers, &stats);
-    return stats.queued;
-}
-
-static double runs_now(void *ctx)
-{
-    dacm_adaptations *a = ctx;
-    media_workers_stats stats;
-    media_workers_get_stats(a->workers, &stats);
-    return stats.helper_missing ? 0 : 1;
-}
-
 void dacm_adaptations_judge(dacm_adaptations *a, host_health *health)
 {
-    media_workers_stats stats;
-    if (!a)
-        return;
-    media_workers_get_stats(a->workers, &stats);
-    const char *missing = "dacm-media cannot be started, so nothing is adapted; the log says why "
-                          "(media.program)";
-    const char *bare = "the kernel has no landlock: the filter of system calls alone shuts in who "
-                       "parses avatars";
-    host_health_warn(health, "media",
-        stats.helper_missing  ? missing
-        : stats.landlock == 0 ? bare
-                              : NULL);
-}
-
-static void add_metrics(dacm_adaptations *a)
-{
-    host_metrics *metrics = a->links.metrics;
-    static const char name[] = "dacm_adaptations_total";
-    static const char help[] =
-        "Variants that were to be made: made; failed (the log says why); left (nobody waited any "
-        "more); refused for overload.";
-    a->made = host_metrics_counter(metrics, name, help, "result=\"made\"");
-    a->failed = host_metrics_counter(metrics, name, help, "result=\"failed\"");
-    a->left = host_metrics_counter(metrics, name, help, "result=\"left\"");
-    a->refused = host_metrics_counter(metrics, name, help, "result=\"refused\"");
-    a->joined = host_metrics_counter(metrics, "dacm_adaptations_joined_total",
-        "Downloads that waited for a variant which another had asked for.", NULL);
-    a->took = host_metrics_histogram(metrics, "dacm_adaptation_seconds",
-        "Processor time of the adaptations that succeeded.", NULL);
-    host_metrics_gauge(
-        metrics, "dacm_adaptations_running", "Media workers at work.", NULL, running_now, a);
-    host_metrics_gauge(metrics, "dacm_adaptations_possible",
-        "0 while the program dacm-media cannot be started, else 1.", NULL, runs_now, a);
-    host_metrics_gauge(metrics, "dacm_adaptations_queued", "Adaptations that wait for a worker.",
-        NULL, queued_now, a);
+    if (a)
+        dacm_adaptations_warn(a->workers, health);
 }
 
 rpc_code dacm_adaptations_start(
@@ -570,7 +513,7 @@ rpc_code dacm_adaptations_start(
         dacm_adaptations_stop(a);
         return code;
     }
-    add_metrics(a);
+    dacm_adaptations_count(a->workers, links->metrics, &a->counts);
     *ret = a;
     return RPC_OK;
 }

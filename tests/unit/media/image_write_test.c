@@ -233,34 +233,31 @@ static void draw_colliding(uint32_t x, uint32_t y, uint32_t width, uint32_t heig
     ret[3] = 255;
 }
 
-TEST(png_of_colours_that_collide_on_purpose_has_no_palette)
+static void assert_no_palette(media__image *image)
 {
     uint8_t *bytes = NULL;
     size_t size = 0;
     rpc_status status = {0};
+    assert_int_equal(
+        media__image_write(image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR, &bytes, &size, &status),
+        RPC_OK);
+    assert_int_equal(bytes[25], 2); /* the header's kind of colour: RGB */
+    free(bytes);
+    media__image_done(image);
+}
+
+TEST(png_of_colours_that_collide_on_purpose_has_no_palette)
+{
     media__image image = drawn(259, 61, draw_colliding);
     assert_exact(&image, MEDIA__IMAGE_PNG, MEDIA__IMAGE_COLOR);
-    assert_int_equal(media__image_write(
-                         &image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR, &bytes, &size, &status),
-        RPC_OK);
-    assert_int_equal(bytes[25], 2);
-    free(bytes);
-    media__image_done(&image);
+    assert_no_palette(&image);
 }
 
 /* A palette of 200 colours is longer than 200 pixels in a row that differ by one. */
 TEST(png_has_no_palette_where_that_would_be_larger)
 {
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    rpc_status status = {0};
     media__image image = drawn(200, 1, draw_gradient);
-    assert_int_equal(media__image_write(
-                         &image, MEDIA__IMAGE_PNG, 80, MEDIA__IMAGE_COLOR, &bytes, &size, &status),
-        RPC_OK);
-    assert_int_equal(bytes[25], 2);
-    free(bytes);
-    media__image_done(&image);
+    assert_no_palette(&image);
 }
 
 /* ---- written by the palette that a file had ---------------------------------------------------
