@@ -526,6 +526,12 @@ void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_
         host_text("status", rpc_code_name(status->code)), host_text("why", status->message));
 }
 
+void dacm_hide_store_failure(rpc_status *status)
+{
+    rpc_status_set(status, RPC_INTERNAL,
+        "the store failed; the operator's log says how, and dacmd --store-check looks closer");
+}
+
 const rpc_status *dacm_store_status(
     dacm_service *service, const char *doing, const rpc_status *status)
 {
@@ -534,8 +540,7 @@ const rpc_status *dacm_store_status(
     if (status->code == RPC_DATA_LOSS || status->code == RPC_INTERNAL ||
         status->code == RPC_FAILED_PRECONDITION) {
         dacm_log_store_failure(service, doing, status);
-        rpc_status_set(&shown, RPC_INTERNAL,
-            "the store failed; the operator's log says how, and dacmd --store-check looks closer");
+        dacm_hide_store_failure(&shown);
     }
     return &shown;
 }

@@ -9,6 +9,7 @@
  * is written by gather() only, under the lock. */
 #include "adaptations.h"
 #include "adaptations_watch.h"
+#include "dacm_internal.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -202,7 +203,7 @@ static void store_made(void *arg)
         if (code == RPC_RESOURCE_EXHAUSTED) /* which says nothing of the asset */
             status.code = RPC_UNAVAILABLE;
         else if (code != RPC_UNAVAILABLE)
-            rpc_status_set(&status, RPC_INTERNAL, "the store failed; the operator's log says how");
+            dacm_hide_store_failure(&status);
     }
     finish(one, &status, 0);
 }
@@ -342,7 +343,11 @@ static int open_source(adaptation *one, uint32_t *ret_retry_ms, rpc_status *rete
     const rpc_code code = dacm_make_source(
         a->links.store, &one->wanted, &rule, &source, one->source_sha256, reterr);
     *ret_retry_ms = asked.retry_ms;
-    if (code != RPC_OK && asked.retry_ms == 0)
+    if (code == RPC_DATA_LOSS || code == RPC_INTERNAL) {
+        HOST_LOG(a->links.log, HOST_ERROR, "an asset could not be read to be adapted",
+            host_text("asset", one->wanted.asset_id), host_text("why", reterr->message));
+        dacm_hide_store_failure(reterr);
+    } else if (code != RPC_OK && asked.retry_ms == 0)
         not_adapted(one, reterr);
     return source;
 }

@@ -126,6 +126,8 @@ store_executor dacm_call_executor(rpc_call *call);
 /** Logs a failure of the store and gives what the client may know of it. */
 const rpc_status *dacm_store_status(
     dacm_service *service, const char *doing, const rpc_status *status);
+/** The second half of that: what failed is for the operator, who was told. */
+void dacm_hide_store_failure(rpc_status *status);
 void dacm_log_store_failure(dacm_service *service, const char *doing, const rpc_status *status);
 
 /** jws is the taker's, free() it; NULL with a status: RESOURCE_EXHAUSTED, UNAVAILABLE (no key

@@ -4,6 +4,7 @@
 #include "changes.h"
 #include "walk.h"
 
+#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ typedef struct gathering {
     store *db;
     const dacm_wanted *wanted;
     int source;
+    EVP_MD_CTX *whole;
     rpc_status status;
 } gathering;
 
@@ -42,6 +44,8 @@ static bool gather_chunk(void *ctx, const uint8_t *digest, uint32_t length)
     rpc_code code = store_wait_end(&wait, store_read(g->db, &ref, 0, STORE_TO_END, op));
     if (code == RPC_OK && wait.op.view.bytes.size != length)
         rpc_status_set(&g->status, RPC_DATA_LOSS, "a chunk has another length than the list says");
+    else if (code == RPC_OK && EVP_DigestUpdate(g->whole, wait.op.view.bytes.data, length) != 1)
+        rpc_status_set(&g->status, RPC_INTERNAL, "OpenSSL could not hash");
     else if (code == RPC_OK)
         g->status.code = media_source_write(g->source, wait.op.view.bytes, &g->status);
     else
@@ -80,38 +84,79 @@ static rpc_code admit(
     return rule->admit(rule->ctx, version->size, reterr);
 }
 
+/* A variant has a digest and a signature of its own: bytes that rotted on disk would have them too.
+ */
+static rpc_code check_whole(gathering *g, const Dacm__Records__Version *version, rpc_status *reterr)
+{
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    if (EVP_DigestFinal_ex(g->whole, sha256, NULL) != 1)
+        return rpc_status_set(reterr, RPC_INTERNAL, "OpenSSL could not hash");
+    if (version->sha256.len != sizeof sha256 ||
+        memcmp(version->sha256.data, sha256, sizeof sha256) != 0)
+        return rpc_status_set(reterr, RPC_DATA_LOSS,
+            "the bytes of a version are not those that were stored; dacmd --store-check names the "
+            "chunk");
+    return RPC_OK;
+}
+
 static rpc_code gather(gathering *g, const Dacm__Records__Version *version, rpc_status *reterr)
 {
     g->source = media_source_open(reterr);
     if (g->source < 0)
         return reterr->code;
+    if (EVP_DigestInit_ex(g->whole, EVP_sha256(), NULL) != 1)
+        return rpc_status_set(reterr, RPC_INTERNAL, "OpenSSL could not hash");
     rpc_code code = dacm_walk_version(g->db, g->wanted->uid, version, gather_chunk, g, reterr);
     if (code == RPC_OK && g->status.code != RPC_OK) {
         *reterr = g->status;
         code = g->status.code;
     }
+    if (code == RPC_OK)
+        code = check_whole(g, version, reterr);
     return code == RPC_OK ? media_source_seal(g->source, reterr) : code;
+}
+
+/* A chunk is missing: because the version was deleted meanwhile, or lost. */
+static rpc_code tell_missing(gathering *g, rpc_arena *arena, rpc_status *reterr)
+{
+    Dacm__Records__Version *version = NULL;
+    const rpc_code code = read_version(g->db, g->wanted, arena, &version, reterr);
+    return code != RPC_OK
+               ? code
+               : rpc_status_set(reterr, RPC_DATA_LOSS, "a chunk of a version is missing");
+}
+
+static rpc_code make_source(gathering *g, const dacm_source_rule *rule, rpc_arena *arena,
+    uint8_t ret_sha256[DACM_DIGEST_BYTES], rpc_status *reterr)
+{
+    Dacm__Records__Version *version = NULL;
+    rpc_code code = blameless(read_version(g->db, g->wanted, arena, &version, reterr), reterr);
+    if (code == RPC_OK)
+        code = admit(version, rule, reterr);
+    if (code != RPC_OK)
+        return code;
+    code = gather(g, version, reterr);
+    if (code == RPC_NOT_FOUND)
+        code = tell_missing(g, arena, reterr);
+    if (code == RPC_OK)
+        memcpy(ret_sha256, version->sha256.data, DACM_DIGEST_BYTES);
+    return blameless(code, reterr);
 }
 
 rpc_code dacm_make_source(store *db, const dacm_wanted *wanted, const dacm_source_rule *rule,
     int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES], rpc_status *reterr)
 {
-    gathering g = {.db = db, .wanted = wanted, .source = -1};
-    Dacm__Records__Version *version = NULL;
+    gathering g = {.db = db, .wanted = wanted, .source = -1, .whole = EVP_MD_CTX_new()};
     rpc_arena *arena = rpc_arena_new(RECORD_ARENA);
-    if (!arena)
-        return rpc_status_set(reterr, RPC_UNAVAILABLE, "recipe: no memory to begin; try again");
-    rpc_code code = blameless(read_version(db, wanted, arena, &version, reterr), reterr);
+    const rpc_code code = arena && g.whole ? make_source(&g, rule, arena, ret_sha256, reterr)
+                                           : rpc_status_set(reterr, RPC_UNAVAILABLE,
+                                                 "recipe: no memory to begin; try again");
     if (code == RPC_OK)
-        code = admit(version, rule, reterr);
-    if (code == RPC_OK)
-        code = blameless(gather(&g, version, reterr), reterr);
-    if (code == RPC_OK) {
-        memcpy(ret_sha256, version->sha256.data, DACM_DIGEST_BYTES);
         *ret_source = g.source;
-    } else if (g.source >= 0)
+    else if (g.source >= 0)
         close(g.source);
     rpc_arena_free(arena);
+    EVP_MD_CTX_free(g.whole);
     return code;
 }
 

@@ -22,13 +22,14 @@ typedef struct dacm_source_rule {
     void *ctx;
 } dacm_source_rule;
 
-/** A version as a sealed source for a worker.
+/** A version as a sealed source for a worker: its bytes are those that were stored.
  *  ret_source  close() it
  *  RESOURCE_EXHAUSTED   it is larger than bytes_max
  *  FAILED_PRECONDITION  it is empty
  *  UNAVAILABLE          no memory or descriptors, or the store has none; nothing is wrong with it
  *  NOT_FOUND            it is gone meanwhile
- *  DATA_LOSS, INTERNAL  the store failed
+ *  DATA_LOSS            the store has lost some of it, or has other bytes
+ *  INTERNAL             the store failed
  *  and what rule->admit says */
 RPC_MUST_USE rpc_code dacm_make_source(store *db, const dacm_wanted *wanted,
     const dacm_source_rule *rule, int *ret_source, uint8_t ret_sha256[DACM_DIGEST_BYTES],

@@ -743,6 +743,40 @@ class Small(Case):
                      asset=self.stored())
 
 
+class Rotten(Case):
+    """A bit of the source flips on disk: a variant made of it would be signed, as if it were whole."""
+
+    def rot(self):
+        pieces = (self.source[at:at + 64] for at in range(len(self.source) // 2, len(self.source)))
+        piece = max(pieces, key=lambda piece: len(set(piece)))  # not zeros
+        found = 0
+        for path in pathlib.Path(self.server.config["store"]["directory"]).rglob("*.mdb"):
+            content = path.read_bytes()
+            if (start := content.find(piece)) >= 0:
+                found += 1
+                with path.open("r+b") as file:
+                    file.seek(start)
+                    file.write(bytes([piece[0] ^ 1]))
+        self.assertEqual(found, 1)
+
+    def test_nothing_is_made_and_signed_of_it(self):
+        asset = self.stored()
+        self.server.terminate()
+        self.rot()
+        self.server.run()
+        error = self.refused(grpc.StatusCode.INTERNAL, "operator's log", "--store-check",
+                             asset=asset)
+        self.assertNotIn("version", error.details())
+        line, = self.logged("an asset could not be read to be adapted")
+        self.assertEqual((line["level"], line["asset"]), ("error", asset))
+        self.assertIn("are not those that were stored", line["why"])
+        self.assertEqual(self.metric("dacm_variants"), 0)
+        check = subprocess.run([harness.BIN / "dacmd", "--config", self.server.config_file,
+                                "--store-check"], text=True, capture_output=True, timeout=120)
+        self.assertNotEqual(check.returncode, 0)
+        self.assertIn("do not have its digest", check.stdout + check.stderr)
+
+
 class Off(Case):
     media = {"adapt": False}
 

@@ -114,17 +114,23 @@ size_t kept_chunk(unsigned n, uint8_t ret_digest[32], uint8_t *ret_bytes)
     return size;
 }
 
-void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32])
+static void put_under(
+    kept *k, uint8_t asset, const uint8_t digest[32], const void *bytes, size_t size)
 {
     store_chunk_ref ref;
     store_wait wait;
     uid_of(asset, ref.uid);
-    trust_sha256(rpc_bytes_of(bytes, size), ref.digest);
-    memcpy(ret_digest, ref.digest, 32);
+    memcpy(ref.digest, digest, 32);
     store_op *op = store_wait_begin(&wait);
     if (store_wait_end(&wait, store_chunk_put(k->db, &ref, rpc_bytes_of(bytes, size), op)) !=
         RPC_OK)
         fail_msg("%s", wait.op.status.message);
+}
+
+void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32])
+{
+    trust_sha256(rpc_bytes_of(bytes, size), ret_digest);
+    put_under(k, asset, ret_digest, bytes, size);
 }
 
 void kept_put_chunk(kept *k, uint8_t asset, unsigned n)
@@ -133,6 +139,16 @@ void kept_put_chunk(kept *k, uint8_t asset, unsigned n)
     size_t size = kept_chunk(n, digest, bytes);
     kept_put_bytes(k, asset, bytes, size, digest);
     free(bytes);
+}
+
+void kept_rot_chunk(kept *k, uint8_t asset, unsigned n)
+{
+    uint8_t digest[32], bytes[2000];
+    assert_true(1000 + n <= sizeof bytes);
+    const size_t size = kept_chunk(n, digest, bytes);
+    bytes[size / 2] ^= 1;
+    kept_drop_digest(k, asset, digest);
+    put_under(k, asset, digest, bytes, size);
 }
 
 bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32])
@@ -214,19 +230,25 @@ static ProtobufCBinaryData binary(const uint8_t *data, size_t size)
     return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)data};
 }
 
-/* The list of the version; *ret_size is what its chunks add up to. */
-static uint8_t *put_chunks(kept *k, const kept_version *v, uint64_t *ret_size)
+/* The list of the version, whose digest is set; *ret_size is what its chunks add up to. */
+static uint8_t *put_chunks(kept *k, kept_version *v, uint64_t *ret_size)
 {
     uint8_t *entries = calloc(v->count + 1, DACM_ENTRY_BYTES);
+    uint8_t *whole = malloc((size_t)v->count * (1000 + v->first + v->count) + 1);
+    size_t filled = 0;
+    assert_true(entries && whole);
     *ret_size = 0;
     for (unsigned i = 0; i < v->count; i++) {
         uint8_t digest[32];
-        size_t size = kept_chunk(v->first + i, digest, NULL);
+        size_t size = kept_chunk(v->first + i, digest, whole + filled);
+        filled += size;
         kept_put_chunk(k, v->asset, v->first + i);
         size = (size_t)((int64_t)size + (i == 0 ? v->wrong_length : 0));
         dacm_entry_write(entries + (size_t)i * DACM_ENTRY_BYTES, (uint32_t)size, digest);
         *ret_size += size;
     }
+    trust_sha256(rpc_bytes_of(whole, filled), v->sha256);
+    free(whole);
     return entries;
 }
 
@@ -252,7 +274,6 @@ void kept_put_version(kept *k, kept_version *v)
         memcpy(v->page, digests[n], 32);
     }
     trust_sha256(rpc_bytes_of(entries, (size_t)v->count * DACM_ENTRY_BYTES), v->chunks_sha256);
-    memset(v->sha256, (int)v->version, 32);
     record.version = v->version;
     record.size = (uint64_t)((int64_t)size + v->size_more);
     record.media_type = (char *)(uintptr_t) "model/gltf-binary";

@@ -37,6 +37,8 @@ size_t kept_chunk(unsigned n, uint8_t ret_digest[32], uint8_t *ret_bytes);
 /** Puts chunk n of the asset whose uid begins with that byte. */
 void kept_put_chunk(kept *k, uint8_t asset, unsigned n);
 void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32]);
+/** Other bytes of the same length stand where chunk n was, as on a disk that rots. */
+void kept_rot_chunk(kept *k, uint8_t asset, unsigned n);
 bool kept_has_chunk(kept *k, uint8_t asset, unsigned n);
 bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
 void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32]);

@@ -70,9 +70,9 @@ TEST(source_that_is_not_admitted_is_not_read_and_too_large_a_one_asks_for_no_pla
     kept_open(&k);
     put_asset(&k, &wanted);
     kept_chunk(0, digest, NULL);
-    kept_drop_digest(&k, 1, digest); /* whoever reads finds that it is gone */
+    kept_drop_digest(&k, 1, digest); /* whoever reads finds that it is missing */
     assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
-    assert_int_equal(status.code, RPC_NOT_FOUND);
+    assert_int_equal(status.code, RPC_DATA_LOSS);
     g.answer = RPC_RESOURCE_EXHAUSTED;
     assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
     assert_int_equal(status.code, RPC_RESOURCE_EXHAUSTED);
@@ -82,6 +82,69 @@ TEST(source_that_is_not_admitted_is_not_read_and_too_large_a_one_asks_for_no_pla
     assert_int_equal(status.code, RPC_RESOURCE_EXHAUSTED);
     assert_non_null(strstr(status.message, "media.source_bytes_max lets 2000"));
     assert_int_equal(g.asked, 2);
+    kept_close(&k);
+}
+
+/* What is made of it would have a signature of its own, which no client could tell from a good one.
+ */
+TEST(source_whose_bytes_are_not_those_that_were_stored_is_not_adapted)
+{
+    kept k;
+    dacm_wanted wanted;
+    gate g = {.answer = RPC_OK};
+    rpc_status status;
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    kept_rot_chunk(&k, 1, 1);
+    assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
+    assert_int_equal(status.code, RPC_DATA_LOSS);
+    assert_non_null(strstr(status.message, "--store-check"));
+    kept_close(&k);
+}
+
+TEST(version_that_is_gone_meanwhile_is_not_found)
+{
+    kept k;
+    dacm_wanted wanted;
+    gate g = {.answer = RPC_OK};
+    rpc_status status;
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    kept_delete(&k, dacm_key_asset(wanted.asset_id), dacm_key_version(1));
+    assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
+    assert_int_equal(status.code, RPC_NOT_FOUND);
+    kept_close(&k);
+}
+
+/* Its record is read, and then deleted and swept. */
+static rpc_code delete_it(void *ctx, uint64_t size, rpc_status *reterr)
+{
+    (void)size;
+    (void)reterr;
+    kept *k = ctx;
+    uint8_t digest[32];
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    kept_delete(k, dacm_key_asset(id), dacm_key_version(1));
+    kept_chunk(0, digest, NULL);
+    kept_drop_digest(k, 1, digest);
+    return RPC_OK;
+}
+
+TEST(version_that_goes_while_it_is_read_is_not_found)
+{
+    kept k;
+    dacm_wanted wanted;
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    int source = -1;
+    rpc_status status = {.code = RPC_OK};
+    kept_open(&k);
+    put_asset(&k, &wanted);
+    const dacm_source_rule rule = {.bytes_max = 2001, .admit = delete_it, .ctx = &k};
+    assert_int_equal(
+        dacm_make_source(k.db, &wanted, &rule, &source, sha256, &status), RPC_NOT_FOUND);
+    assert_int_equal(status.code, RPC_NOT_FOUND);
+    assert_int_equal(source, -1);
     kept_close(&k);
 }
 
