@@ -10,15 +10,18 @@
 #include "vrm.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ATTEMPTS_MAX     16
-#define TEXTURE_SIZE_MIN 32u  /* of what a budget of bytes leads to */
-#define TEXTURE_SIZE_LOW 256u /* below, quality goes first */
-#define TRIANGLES_MIN    256u
-#define QUALITY_LOW      40u
-#define QUALITY_STEP     20u
+#define ATTEMPTS_MAX      16
+#define ENLARGED_MAX      2 /* attempts between a size that fits and one that does not */
+#define TEXTURE_SIZE_STEP 32u
+#define TEXTURE_SIZE_MIN  32u  /* of what a budget of bytes leads to */
+#define TEXTURE_SIZE_LOW  256u /* below, quality goes first */
+#define TRIANGLES_MIN     256u
+#define QUALITY_LOW       40u
+#define QUALITY_STEP      20u
 
 /* How a variant is made: the recipe, or less than it says. */
 typedef struct plan {
@@ -205,6 +208,49 @@ static void drop_attempt(media_result *ret)
     media_figures_done(&ret->figures);
 }
 
+/* As large as the rest of the budget lets them be if bytes grow with pixels: they grow slower. 0:
+ * not worth another attempt. */
+static uint32_t larger_textures(
+    const media_recipe *recipe, const media_result *fits, uint32_t size, uint32_t too_large)
+{
+    const double image_bytes = (double)fits->figures.image_bytes;
+    if (image_bytes <= 0)
+        return 0;
+    const double grown = size * sqrt(1 + (double)(recipe->max_bytes - fits->size) / image_bytes);
+    const double most = (double)too_large * 7 / 8;
+    const uint32_t larger = (uint32_t)(grown < most ? grown : most) / TEXTURE_SIZE_STEP *
+                            TEXTURE_SIZE_STEP;
+    return larger >= size + size / 8 ? larger : 0;
+}
+
+/* Half the size has a quarter of the pixels, and the budget may have room for more of them. */
+static rpc_code enlarge_textures(rpc_bytes source, const media_recipe *recipe, plan p,
+    uint32_t too_large, media_result *ret, rpc_status *reterr)
+{
+    uint32_t fits = p.texture_size;
+    for (unsigned i = 0; i < ENLARGED_MAX; i++) {
+        media_result larger = {.source = ret->source}; /* borrows it */
+        p.texture_size = larger_textures(recipe, ret, fits, too_large);
+        if (p.texture_size == 0)
+            break;
+        const rpc_code code = attempt(source, recipe, &p, &larger, reterr);
+        if (code != RPC_OK)
+            return code;
+        if (larger.size > recipe->max_bytes) {
+            too_large = p.texture_size;
+            drop_attempt(&larger);
+            continue;
+        }
+        fits = p.texture_size;
+        drop_attempt(ret);
+        ret->bytes = larger.bytes;
+        ret->size = larger.size;
+        ret->figures = larger.figures;
+        memcpy(ret->why, larger.why, sizeof ret->why);
+    }
+    return RPC_OK;
+}
+
 /* With what would help, and is not asked for yet. */
 static rpc_code out_of_reach(
     const media_recipe *recipe, size_t least, uint64_t animations, rpc_status *reterr)
@@ -226,6 +272,7 @@ static rpc_code adapt_gltf(
     rpc_bytes source, const media_recipe *recipe, media_result *ret, rpc_status *reterr)
 {
     plan p = first_plan(recipe, &ret->source);
+    uint32_t too_large = 0; /* textures, where a smaller size was the last that was asked for */
     size_t least = SIZE_MAX;
     uint64_t animations = 0;
     if (p.meshopt && !may_meshopt(recipe))
@@ -241,11 +288,15 @@ static rpc_code adapt_gltf(
     (void)rpc_text_copy(ret->media_type, sizeof ret->media_type, "model/gltf-binary");
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
         const rpc_code code = attempt(source, recipe, &p, ret, reterr);
-        if (code != RPC_OK || !recipe->max_bytes || ret->size <= recipe->max_bytes)
+        if (code != RPC_OK || !recipe->max_bytes)
             return code;
+        if (ret->size <= recipe->max_bytes)
+            return too_large ? enlarge_textures(source, recipe, p, too_large, ret, reterr) : RPC_OK;
         least = ret->size < least ? ret->size : least;
         animations = ret->figures.animation_bytes;
+        const uint32_t before = p.texture_size;
         const bool more = ask_for_less(recipe, &ret->figures, &p);
+        too_large = p.texture_size != before ? ret->figures.texture_size : 0;
         drop_attempt(ret);
         if (!more)
             break;

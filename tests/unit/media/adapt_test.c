@@ -312,6 +312,21 @@ TEST(a_budget_of_who_decodes_plain_gltf_costs_triangles_and_no_more_than_it_must
     media_result_done(&result);
 }
 
+/* With half of each side 27 kB: there is room for twice the pixels. */
+TEST(a_budget_costs_no_more_pixels_than_it_must)
+{
+    media_result result = adapted("vrm1-mtoon-uv.vrm", "{\"max_bytes\":49385,\"accept\":{}}");
+    assert_int_equal(result.source.texture_size, 512);
+    assert_in_range(result.figures.texture_size, 257, 511);
+    assert_in_range(result.size, 49385 * 3 / 4, 49385);
+    assert_int_equal(result.figures.images, result.source.images);
+    media_result_done(&result);
+    /* room is left, and not for an eighth of a side more */
+    result = adapted("vrm1-mtoon-uv.vrm", "{\"max_bytes\":28500,\"accept\":{}}");
+    assert_int_equal(result.figures.texture_size, 256);
+    media_result_done(&result);
+}
+
 TEST(a_budget_below_what_animations_take_is_refused_with_their_number)
 {
     size_t size = 0;
