@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 
 from rows import ROWS
@@ -59,6 +60,7 @@ def main():
                 print(f"{'':24} {json.dumps(result['more'])}", flush=True)
     finally:
         servers.stop()
+    shutil.rmtree(servers.dir)  # with gigabytes of log; kept where a row failed
     summary = {"summary": {"machine": f"{platform.machine()}, {os.cpu_count()} cores, "
                                       f"{platform.release()}",
                            "commit": commit(), "does_not_hold": failed}}
