@@ -53,6 +53,7 @@ static void op_begin(store_op *op)
     op->page = NULL;
     op->size = 0;
     op->put_ms = 0;
+    op->mended = false;
     op->dropped = 0;
     op->kept = 0;
 }

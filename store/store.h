@@ -123,6 +123,7 @@ struct store_op {
     store_page *page;    /* scans; the caller frees it */
     uint64_t size;       /* read: bytes of the whole chunk; has: the same */
     int64_t put_ms;      /* has, put, refresh: wall clock of the latest put */
+    bool mended;         /* put: other bytes stood there, or none, and were replaced */
     size_t dropped;      /* drop: chunks removed */
     size_t kept;         /* drop: chunks left because they were put too recently */
 };
@@ -206,8 +207,9 @@ typedef struct store_chunk_ref {
     uint8_t digest[STORE_DIGEST_BYTES];
 } store_chunk_ref;
 
-/** Puts a chunk; put again, only its put time becomes now (it never goes back), so that the
- *  grace time of a sweep holds for whoever relies on the put.
+/** Puts a chunk; put again, its put time becomes now (it never goes back), so that the grace time
+ *  of a sweep holds for whoever relies on the put, and bytes that are no longer the same (a disk
+ *  that rots) are replaced: op->mended.
  *
  *  bytes  1 to STORE_CHUNK_BYTES_MAX bytes that the caller hashed to ref->digest (the store
  *         does not hash); BORROWED UNTIL COMPLETION. ref is copied.

@@ -108,6 +108,15 @@ struct put {
 
 static void advance(upload *u);
 
+/* The upload is as good as any; the disk is not. */
+static void tell_mended(const upload *u)
+{
+    HOST_LOG(u->service->log, HOST_WARNING,
+        "the store had other bytes of a chunk than were once stored; those of an upload replace "
+        "them",
+        host_text("asset", u->asset_id));
+}
+
 /* Strand. */
 static void put_done(void *arg)
 {
@@ -117,6 +126,8 @@ static void put_done(void *arg)
     u->last_us = rpc_clock_monotonic_us(u->service->clock); /* waiting for us is not idling */
     if (op->status.code != RPC_OK && u->failure.code == RPC_OK)
         u->failure = op->status;
+    else if (op->mended)
+        tell_mended(u);
     atomic_fetch_sub(&u->in_flight, put->size);
     free(put->data);
     free(put);

@@ -37,6 +37,27 @@ static int set_put(const lmdb_env *chunks, MDB_txn *txn, const uint8_t *key, con
     return mdb_put(txn, chunks->puts, &at, &value, 0);
 }
 
+static int put_bytes(lmdb_env *env, MDB_txn *txn, lmdb_request *request)
+{
+    MDB_val key = lmdb_val(request->chunk, LMDB_CHUNK_KEY);
+    MDB_val value = lmdb_val(request->chunk_bytes.data, request->chunk_bytes.size);
+    return mdb_put(txn, env->chunks, &key, &value, 0);
+}
+
+/* What is promised is durable: bytes that rotted since the first put are not what was hashed. */
+static int mend(lmdb_env *env, MDB_txn *txn, lmdb_request *request)
+{
+    MDB_val key = lmdb_val(request->chunk, LMDB_CHUNK_KEY), there;
+    const int rc = mdb_get(txn, env->chunks, &key, &there);
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return rc;
+    if (rc == 0 &&
+        rpc_bytes_equal(rpc_bytes_of(there.mv_data, there.mv_size), request->chunk_bytes))
+        return 0;
+    request->op->mended = true;
+    return put_bytes(env, txn, request);
+}
+
 static int put_again(lmdb_env *env, MDB_txn *txn, lmdb_request *request, chunk_put *put)
 {
     if (request->chunk_bytes.data && request->chunk_bytes.size != put->size) {
@@ -46,6 +67,9 @@ static int put_again(lmdb_env *env, MDB_txn *txn, lmdb_request *request, chunk_p
             (unsigned long long)put->size, request->chunk_bytes.size);
         return 0;
     }
+    const int rc = request->chunk_bytes.data ? mend(env, txn, request) : 0;
+    if (rc)
+        return rc;
     if (put->put_ms < request->time_ms)
         put->put_ms = request->time_ms;
     request->op->put_ms = put->put_ms;
@@ -66,9 +90,7 @@ static int apply_put(lmdb_env *env, MDB_txn *txn, lmdb_request *request)
     }
     put.size = request->chunk_bytes.size;
     put.put_ms = request->time_ms;
-    MDB_val key = lmdb_val(request->chunk, LMDB_CHUNK_KEY);
-    MDB_val value = lmdb_val(request->chunk_bytes.data, request->chunk_bytes.size);
-    rc = mdb_put(txn, env->chunks, &key, &value, 0);
+    rc = put_bytes(env, txn, request);
     if (!rc)
         rc = set_put(env, txn, request->chunk, &put);
     request->op->put_ms = put.put_ms;

@@ -743,8 +743,17 @@ class Small(Case):
                      asset=self.stored())
 
 
+MENDED = ("the store had other bytes of a chunk than were once stored; those of an upload replace "
+          "them")
+
+
 class Rotten(Case):
     """A bit of the source flips on disk: a variant made of it would be signed, as if it were whole."""
+
+    def store_check(self):
+        done = subprocess.run([harness.BIN / "dacmd", "--config", self.server.config_file,
+                               "--store-check"], text=True, capture_output=True, timeout=120)
+        return done.returncode, done.stdout + done.stderr
 
     def rot(self):
         pieces = (self.source[at:at + 64] for at in range(len(self.source) // 2, len(self.source)))
@@ -759,7 +768,7 @@ class Rotten(Case):
                     file.write(bytes([piece[0] ^ 1]))
         self.assertEqual(found, 1)
 
-    def test_nothing_is_made_and_signed_of_it(self):
+    def test_nothing_is_made_and_signed_of_it_until_it_is_stored_again(self):
         asset = self.stored()
         self.server.terminate()
         self.rot()
@@ -771,10 +780,19 @@ class Rotten(Case):
         self.assertEqual((line["level"], line["asset"]), ("error", asset))
         self.assertIn("are not those that were stored", line["why"])
         self.assertEqual(self.metric("dacm_variants"), 0)
-        check = subprocess.run([harness.BIN / "dacmd", "--config", self.server.config_file,
-                                "--store-check"], text=True, capture_output=True, timeout=120)
-        self.assertNotEqual(check.returncode, 0)
-        self.assertIn("do not have its digest", check.stdout + check.stderr)
+        code, said = self.store_check()
+        self.assertNotEqual(code, 0)
+        self.assertIn("do not have its digest", said)
+        with self.assertRaisesRegex(AssertionError, "chunk"):  # nor does a client take the original
+            self.server.download(asset, self.owner)
+        self.assertEqual(self.logged(MENDED), [])
+        self.server.upload(self.source, self.owner, asset=asset, if_match=1)
+        line, = self.logged(MENDED)
+        self.assertEqual((line["level"], line["asset"]), ("warning", asset))
+        self.assertEqual(self.server.download(asset, self.owner)[0], self.source)
+        self.assertEqual(self.server.download(asset, self.owner, version=1)[0], self.source)
+        self.assertEqual(self.get(asset)[1]["recipe"], '{"lod":2,"texture_size_limit":256}')
+        self.assertEqual(self.store_check()[0], 0)
 
 
 class Off(Case):
