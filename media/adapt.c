@@ -144,19 +144,27 @@ static uint32_t half_size(uint32_t size)
     return half;
 }
 
+/* Of those that are adapted: KTX2 is carried through, of any size. */
+static uint32_t texture_size(const media_figures *reached, const plan *p)
+{
+    return p->texture_size && p->texture_size < reached->texture_size ? p->texture_size
+                                                                      : reached->texture_size;
+}
+
 /* Half the size down to what a small screen shows; then quality and size in turn. */
 static bool smaller_textures(const media_recipe *recipe, const media_figures *reached, plan *p)
 {
+    const uint32_t size = texture_size(reached, p);
     const unsigned quality = p->texture_quality ? p->texture_quality : MEDIA_QUALITY_DEFAULT;
-    if (reached->texture_size <= TEXTURE_SIZE_LOW && quality > QUALITY_LOW &&
+    if (size <= TEXTURE_SIZE_LOW && quality > QUALITY_LOW &&
         recipe->texture_format != MEDIA_TEXTURE_PNG) {
         p->texture_quality = quality > QUALITY_LOW + QUALITY_STEP ? quality - QUALITY_STEP
                                                                   : QUALITY_LOW;
         return true;
     }
-    if (reached->texture_size <= TEXTURE_SIZE_MIN)
+    if (size <= TEXTURE_SIZE_MIN)
         return false;
-    p->texture_size = half_size(reached->texture_size);
+    p->texture_size = half_size(size);
     return true;
 }
 
@@ -294,9 +302,10 @@ static rpc_code adapt_gltf(
             return too_large ? enlarge_textures(source, recipe, p, too_large, ret, reterr) : RPC_OK;
         least = ret->size < least ? ret->size : least;
         animations = ret->figures.animation_bytes;
-        const uint32_t before = p.texture_size;
+        const plan before = p;
         const bool more = ask_for_less(recipe, &ret->figures, &p);
-        too_large = p.texture_size != before ? ret->figures.texture_size : 0;
+        too_large = p.texture_size != before.texture_size ? texture_size(&ret->figures, &before)
+                                                          : 0;
         drop_attempt(ret);
         if (!more)
             break;

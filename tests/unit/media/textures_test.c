@@ -407,6 +407,49 @@ TEST(ktx2_is_passed_through)
     free(d.file);
 }
 
+static void draw_noise(uint32_t x, uint32_t y, uint32_t width, uint32_t height, uint8_t *ret)
+{
+    (void)width;
+    (void)height;
+    for (unsigned c = 0; c < 3; c++)
+        ret[c] = (uint8_t)((((x * 73856093u) ^ (y * 19349663u)) + c * 83492791u) * 2654435761u >>
+                           24);
+    ret[3] = 255;
+}
+
+/* Nothing can be had of the larger one, which has 80 bytes. */
+TEST(budget_is_met_beside_ktx2_that_is_larger_than_every_picture)
+{
+    uint8_t ktx2[84] = "\xabKTX 20\xbb\r\n\x1a\n\0\0\0\0\x01\0\0\0\0\x10\0\0\0\x10";
+    const rpc_bytes noise = encoded(draw_noise, 256, MEDIA__IMAGE_PNG);
+    const rpc_bytes pictures[] = {noise, rpc_bytes_of(ktx2, sizeof ktx2)};
+    document d = glb("\"images\":[{\"bufferView\":0,\"mimeType\":\"image/png\"},"
+                     "{\"bufferView\":1,\"mimeType\":\"image/ktx2\"}],\"extensionsUsed\":["
+                     "\"KHR_texture_basisu\"],\"extensionsRequired\":[\"KHR_texture_basisu\"],"
+                     "\"textures\":[{\"source\":0},{\"extensions\":{\"KHR_texture_basisu\":{"
+                     "\"source\":1}}}],\"materials\":[{" BASE
+                     ",\"emissiveTexture\":{\"index\":1}}],"
+                     "\"accessors\":[{\"componentType\":5126,\"count\":3,\"type\":\"VEC3\",\"min\":"
+                     "[0,0,0],\"max\":[0,0,0]},{\"componentType\":5126,\"count\":3,\"type\":"
+                     "\"VEC2\"}],\"meshes\":[{\"primitives\":[{\"attributes\":{\"POSITION\":0,"
+                     "\"TEXCOORD_0\":1},\"material\":0}]}],\"nodes\":[{\"mesh\":0}],\"scenes\":[{"
+                     "\"nodes\":[0]}],\"scene\":0",
+        pictures, 2);
+    media_recipe recipe = recipe_of("{\"max_bytes\":50000}");
+    media_result result;
+    rpc_status status = {0};
+    assert_in_range(d.size, 150000, 210000);
+    if (media_adapt(rpc_bytes_of(d.file, d.size), &recipe, &result, &status))
+        fail_msg("%s", status.message);
+    assert_in_range(result.size, 25000, 50000); /* 112 px: 128 would not fit */
+    assert_int_equal(result.figures.texture_size, 4096);
+    assert_int_equal(result.figures.images, 2);
+    media_result_done(&result);
+    media_recipe_done(&recipe);
+    free(d.file);
+    release(noise);
+}
+
 /* Two images in one view, with different uses; and a picture that nothing is known of. */
 TEST(views_that_are_shared_do_not_change_under_others)
 {
