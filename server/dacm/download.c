@@ -254,6 +254,14 @@ static void adapt(download *d)
         refuse_recipe(d, &status);
 }
 
+/* One whose record or list the disk has damaged is made in its place. */
+static bool must_be_made(const download *d, const rpc_status *status)
+{
+    if (status->code == RPC_DATA_LOSS)
+        dacm_log_store_failure(d->service, "load of a variant, which is made again", status);
+    return status->code == RPC_NOT_FOUND || status->code == RPC_DATA_LOSS;
+}
+
 static void have_object(void *arg, dacm_object *object, const rpc_status *status)
 {
     download *d = arg;
@@ -261,7 +269,7 @@ static void have_object(void *arg, dacm_object *object, const rpc_status *status
     rpc_status failure = *status;
     if (d->state == LOADING && object && d->wanted)
         dacm_variants_used(d->service->variants, object->uid, &object->which);
-    if (d->state == LOADING && d->wanted && !d->adapted && failure.code == RPC_NOT_FOUND)
+    if (d->state == LOADING && d->wanted && !d->adapted && must_be_made(d, &failure))
         adapt(d);
     else if (d->state == LOADING && object) {
         const Dacm__V1__ByteRange *range = d->request->range;

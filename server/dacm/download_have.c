@@ -52,12 +52,26 @@ static rpc_code leave_out_object(download *d, const dacm_object *held, rpc_statu
     return leave_out(d, digests, held->list.count, reterr);
 }
 
+/* A variant may have been made anew since, with other bytes, and the disk may have made another
+ * version of the one that was noted: what is left out then is missing. */
+static bool is_named(const download *d, dacm_object *held)
+{
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    char *jws = dacm_object_manifest(held, NULL, 0);
+    if (!jws)
+        return false;
+    trust_sha256(rpc_bytes_str(jws), sha256);
+    free(jws);
+    return memcmp(sha256, d->request->have->manifest_sha256.data, sizeof sha256) == 0;
+}
+
 static void have_held_object(void *arg, dacm_object *held, const rpc_status *status)
 {
     (void)status; /* a version that is gone holds nothing */
     download *d = arg;
     rpc_status failure = {0};
-    if (d->state == LOADING && held && leave_out_object(d, held, &failure) != RPC_OK)
+    if (d->state == LOADING && held && is_named(d, held) &&
+        leave_out_object(d, held, &failure) != RPC_OK)
         download_end(d, &failure);
     dacm_object_unref(held);
     if (d->state == LOADING)

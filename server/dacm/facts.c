@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "facts.h"
 
+#include <string.h>
+
 #define TRIES_MAX 5u
 
 static void end(dacm_facts_load *load, const rpc_status *status)
@@ -9,6 +11,12 @@ static void end(dacm_facts_load *load, const rpc_status *status)
 }
 
 static void read_profile(dacm_facts_load *load);
+
+/* The key that it was found by says so, too, and the disk may have changed one of both. */
+static bool is_grant_of(const dacm_facts_load *load, const Dacm__Records__Grant *grant)
+{
+    return strcmp(grant->gpsi, load->gpsi) == 0;
+}
 
 static void have_grant(dacm_facts_load *load)
 {
@@ -19,7 +27,10 @@ static void have_grant(dacm_facts_load *load)
         Dacm__Records__Grant *grant = NULL;
         host_record_unpack(&dacm__records__grant__descriptor, load->op.view.bytes, load->arena,
             (ProtobufCMessage **)&grant, &status);
-        load->facts.operations = grant ? grant->operations : 0;
+        if (grant && !is_grant_of(load, grant))
+            rpc_status_set(&status, RPC_DATA_LOSS,
+                "store: a grant is kept under another user's name; run dacmd --store-check");
+        load->facts.operations = grant && status.code == RPC_OK ? grant->operations : 0;
     }
     store_view_release(&load->op.view);
     if (status.code != RPC_OK) {
@@ -44,6 +55,19 @@ static void on_grant(store_op *op)
     have_grant(op->ctx);
 }
 
+/* The asset's ID is its uid in hex. What is stored under another uid, which the disk has made of
+ * it, would be swept: nothing lists it. */
+static bool has_its_uid(const dacm_facts_load *load)
+{
+    const Dacm__Records__Profile *profile = load->facts.profile;
+    char asset_id[2 * STORE_UID_BYTES + 1];
+    if (profile->uid.len != STORE_UID_BYTES)
+        return false;
+    dacm_asset_id_of(profile->uid.data, asset_id);
+    const host_key group = dacm_key_asset(asset_id);
+    return rpc_bytes_equal(host_key_bytes(&group), host_key_bytes(&load->group));
+}
+
 static void have_profile(dacm_facts_load *load)
 {
     rpc_status status = load->op.status;
@@ -58,9 +82,9 @@ static void have_profile(dacm_facts_load *load)
         load->facts.profile = NULL;
         load->facts.deleted = true;
     }
-    if (load->facts.profile && load->facts.profile->uid.len != STORE_UID_BYTES)
+    if (load->facts.profile && !has_its_uid(load))
         rpc_status_set(&status, RPC_DATA_LOSS,
-            "store: the record of an asset has no uid; run dacmd --store-check");
+            "store: the record of an asset does not have its uid; run dacmd --store-check");
     if (status.code != RPC_OK || !load->gpsi) {
         end(load, &status);
         return;

@@ -23,12 +23,17 @@ static void no_memory(unary *u)
     unary_fail_text(u, RPC_RESOURCE_EXHAUSTED, "variants: the list does not fit a call's memory");
 }
 
+/* What the disk has damaged is made again when somebody asks for it, and is no copy until then. */
 static bool show(unary *u, listing *l, const store_entry *entry)
 {
     Dacm__Records__Version *record = NULL;
-    if (host_record_unpack(&dacm__records__version__descriptor, entry->value, u->arena,
-            (ProtobufCMessage **)&record, NULL) != RPC_OK)
-        return false;
+    rpc_status status;
+    const rpc_code code = host_record_unpack(&dacm__records__version__descriptor, entry->value,
+        u->arena, (ProtobufCMessage **)&record, &status);
+    if (code == RPC_DATA_LOSS)
+        dacm_log_store_failure(u->service, "list of variants", &status);
+    if (code != RPC_OK)
+        return code == RPC_DATA_LOSS;
     Dacm__V1__Variant *variant = &l->variants[l->count];
     dacm__v1__variant__init(variant);
     variant->recipe = record->recipe;

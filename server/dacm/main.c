@@ -80,6 +80,7 @@ int main(int argc, char **argv)
         .reload = reload,
         .stop = stop,
         .store_check = dacm_tool_check,
+        .backed_up = dacm_tool_backed_up,
     };
     return program_main(&dacmd, argc, argv);
 }

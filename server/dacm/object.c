@@ -198,6 +198,7 @@ struct load {
     rpc_call *call;
     rpc_arena *arena; /* of the version record */
     Dacm__Records__Version *record;
+    Dacm__Records__Manifest *manifest; /* that is kept with it */
     struct entry *entry;
     uint8_t *entries;
     size_t entries_size, filled, page;
@@ -252,18 +253,69 @@ static store_op *start_op(struct load *load, void (*next)(struct load *load))
     return &load->op;
 }
 
-static void have_manifest(struct load *load)
+static void loaded(struct load *load)
 {
-    Dacm__Records__Manifest *manifest = NULL;
-    if (load->op.status.code == RPC_OK &&
-        host_record_unpack(&dacm__records__manifest__descriptor, load->op.view.bytes, load->arena,
-            (ProtobufCMessage **)&manifest, NULL) == RPC_OK)
-        dacm_object_keep_manifest(
-            &load->entry->object, manifest->jws, manifest->kid, manifest->exp);
-    store_view_release(&load->op.view);
     if (!load->given_up)
         insert(load->objects, load->entry);
     load_end(load, &(rpc_status){.code = RPC_OK});
+}
+
+/* What was signed says of the bytes what the record says; but a variant may have been made anew
+ * since. */
+static bool is_signed_of(const struct load *load, const trust_manifest *signed_as)
+{
+    const dacm_object *object = &load->entry->object;
+    return signed_as->issued_at < load->record->created_at ||
+           (signed_as->version == object->which.version && signed_as->size == object->size &&
+               strcmp(signed_as->media_type, object->media_type) == 0 &&
+               strcmp(signed_as->chunking, object->chunking) == 0 &&
+               memcmp(signed_as->sha256, object->sha256, DACM_DIGEST_BYTES) == 0 &&
+               memcmp(signed_as->chunks_sha256, object->chunks_sha256, DACM_DIGEST_BYTES) == 0);
+}
+
+/* The manifest is as it was signed: its digest is kept apart. It is not handed out where it is of a
+ * variant of before, and where it shows that the record has rotted, nothing is: the record would be
+ * signed again one day, as if it had always said so. */
+static void have_digest(struct load *load)
+{
+    const Dacm__Records__Manifest *manifest = load->manifest;
+    trust_manifest signed_as;
+    const bool whole = load->op.status.code == RPC_OK;
+    store_view_release(&load->op.view);
+    if (!whole || trust_manifest_verify(rpc_bytes_str(manifest->jws), NULL, &signed_as, NULL) !=
+                      TRUST_NO_KEY) {
+        loaded(load); /* and signed again */
+        return;
+    }
+    if (!is_signed_of(load, &signed_as)) {
+        load_fail(load, RPC_DATA_LOSS,
+            "store: the record of a version is not the one that was signed; restore a backup, or "
+            "upload the asset again");
+        return;
+    }
+    if (signed_as.issued_at >= load->record->created_at)
+        dacm_object_keep_manifest(
+            &load->entry->object, manifest->jws, manifest->kid, signed_as.expires_at);
+    loaded(load);
+}
+
+static void have_manifest(struct load *load)
+{
+    if (load->op.status.code == RPC_OK)
+        (void)host_record_unpack(&dacm__records__manifest__descriptor, load->op.view.bytes,
+            load->arena, (ProtobufCMessage **)&load->manifest, NULL);
+    store_view_release(&load->op.view);
+    if (!load->manifest) {
+        loaded(load);
+        return;
+    }
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    trust_sha256(rpc_bytes_str(load->manifest->jws), sha256);
+    host_key group = dacm_key_manifests(load->entry->object.asset_id);
+    host_key item = dacm_key_manifest_digest(sha256);
+    if (store_get(load->objects->db, host_key_bytes(&group), host_key_bytes(&item),
+            start_op(load, have_digest)) == STORE_READY)
+        have_digest(load);
 }
 
 static void load_manifest(struct load *load)

@@ -4,7 +4,9 @@
  * chunk that is about to be listed is younger than the grace time; uploads that run longer than
  * that are known by their uid and spared. What only variants listed that are gone needs no such
  * time: it goes at once, but for what was put since a variant that is about to be listed was made.
- */
+ *
+ * A disk may lose what lists a chunk, too. So nothing goes of an asset of which a record or a page
+ * is missing or damaged. */
 #include "sweep.h"
 
 #include "changes.h"
@@ -32,14 +34,18 @@ struct dacm_sweep {
 /* Digests of one part of the space of digests, so that any number of versions fits. */
 struct listed {
     store *db;
+    dacm_variants *variants;
     uint8_t uid[STORE_UID_BYTES];
+    char asset_id[2 * STORE_UID_BYTES + 1];
+    uint64_t generation, oldest, newest; /* of the profile: versions that there must be, if any */
+    uint64_t versions;                   /* and how many of them there are */
     rpc_arena *arena;
     int64_t newer_ms, older_ms; /* what is dropped was put from then until then */
     unsigned parts, part;
     uint8_t (*digests)[DACM_DIGEST_BYTES];
     size_t count, room;
     uint64_t entries;
-    rpc_status status;
+    rpc_status status, damaged; /* damaged: of a variant */
 };
 
 static unsigned part_of(const uint8_t *digest, unsigned parts)
@@ -76,13 +82,33 @@ static Dacm__Records__Version *unpack_version(struct listed *l, rpc_bytes value)
     return version;
 }
 
-static bool count_version(void *ctx, const store_entry *entry)
+static bool count_entries(void *ctx, const store_entry *entry)
 {
     struct listed *l = ctx;
     const Dacm__Records__Version *version = unpack_version(l, entry->value);
     if (version)
         l->entries += version->chunk_count + version->n_pages;
     return version != NULL;
+}
+
+/* v/ and 16 hex digits. */
+static uint64_t version_of_item(rpc_bytes item)
+{
+    uint8_t bytes[8];
+    uint64_t version = 0;
+    if (item.size != 2 + 16 || !rpc_unhex(rpc_bytes_of(item.data + 2, 16), bytes, sizeof bytes))
+        return 0;
+    for (int i = 0; i < 8; i++)
+        version = version << 8 | bytes[i];
+    return version;
+}
+
+static bool count_version(void *ctx, const store_entry *entry)
+{
+    struct listed *l = ctx;
+    const uint64_t version = version_of_item(entry->item);
+    l->versions += version != 0 && version >= l->oldest && version <= l->newest;
+    return count_entries(ctx, entry);
 }
 
 static bool add_version(void *ctx, const store_entry *entry)
@@ -102,19 +128,86 @@ static int by_digest(const void *a, const void *b)
     return memcmp(a, b, DACM_DIGEST_BYTES);
 }
 
-static rpc_code walk_versions(struct listed *l, store_walk_fn *fn, rpc_status *reterr)
+/* A variant that is damaged is of no use to anybody and keeps the asset from being swept: it goes,
+ * and is made again when somebody asks for it. Its chunks are for the next sweep. */
+static bool unless_variant_damaged(struct listed *l, bool ok, const store_entry *entry)
 {
-    char asset_id[2 * STORE_UID_BYTES + 1];
-    dacm_asset_id_of(l->uid, asset_id);
-    host_key group = dacm_key_asset(asset_id);
-    host_key variants = dacm_key_variants(asset_id);
-    rpc_code code = dacm_walk_items(l->db, &group, "v/", fn, l, reterr);
-    if (code == RPC_OK && l->status.code == RPC_OK)
-        code = dacm_walk_items(l->db, &variants, "", fn, l, reterr); /* given up ones as well */
-    if (code == RPC_OK && l->status.code != RPC_OK) {
-        *reterr = l->status;
-        code = l->status.code;
+    if (ok || l->status.code != RPC_DATA_LOSS)
+        return ok;
+    l->damaged = l->status;
+    l->status.code = RPC_OK;
+    return dacm_variants_remove_damaged(
+               l->variants, l->asset_id, entry->item, &l->damaged, &l->status) == RPC_OK;
+}
+
+static bool count_variant(void *ctx, const store_entry *entry)
+{
+    return unless_variant_damaged(ctx, count_entries(ctx, entry), entry);
+}
+
+static bool add_variant(void *ctx, const store_entry *entry)
+{
+    return unless_variant_damaged(ctx, add_version(ctx, entry), entry);
+}
+
+static rpc_code walk_versions(struct listed *l, bool add, rpc_status *reterr)
+{
+    host_key group = dacm_key_asset(l->asset_id);
+    host_key variants = dacm_key_variants(l->asset_id);
+    rpc_code code = dacm_walk_items(
+        l->db, &group, "v/", add ? add_version : count_version, l, reterr);
+    if (code == RPC_OK && l->status.code == RPC_OK) /* given up ones as well */
+        code = dacm_walk_items(l->db, &variants, "", add ? add_variant : count_variant, l, reterr);
+    const rpc_status *status = l->status.code != RPC_OK ? &l->status : &l->damaged;
+    if (code == RPC_OK && status->code != RPC_OK) {
+        *reterr = *status;
+        code = status->code;
     }
+    return code;
+}
+
+/* ---- what must be there ---- */
+
+static rpc_code read_profile(struct listed *l, rpc_status *reterr)
+{
+    const host_key group = dacm_key_asset(l->asset_id), item = dacm_key_profile();
+    Dacm__Records__Profile *profile = NULL;
+    store_wait wait;
+    rpc_code code = store_wait_get(l->db, host_key_bytes(&group), host_key_bytes(&item), &wait);
+    rpc_arena_reset(l->arena);
+    l->generation = wait.op.generation;
+    if (code == RPC_OK)
+        code = host_record_unpack(&dacm__records__profile__descriptor, wait.op.view.bytes, l->arena,
+            (ProtobufCMessage **)&profile, reterr);
+    else if (code != RPC_NOT_FOUND)
+        *reterr = wait.op.status;
+    else if (l->generation == 0) /* an upload never came so far */
+        code = RPC_OK;
+    else /* what was deleted leaves a tombstone */
+        code = rpc_status_set(reterr, RPC_DATA_LOSS, "the profile of an asset is missing");
+    store_view_release(&wait.op.view);
+    if (profile && !profile->deleted && profile->version != 0) {
+        l->oldest = profile->oldest_version;
+        l->newest = profile->version;
+    }
+    return code;
+}
+
+/* ABORTED: the asset changes just now. */
+static rpc_code check_versions(const struct listed *l, rpc_status *reterr)
+{
+    if (l->newest == 0 || l->versions == l->newest - l->oldest + 1)
+        return RPC_OK;
+    const host_key group = dacm_key_asset(l->asset_id);
+    store_wait wait;
+    store_op *op = store_wait_begin(&wait);
+    rpc_code code = store_wait_end(&wait, store_generation(l->db, host_key_bytes(&group), op));
+    if (code != RPC_OK)
+        *reterr = wait.op.status;
+    else if (wait.op.generation != l->generation)
+        code = rpc_status_set(reterr, RPC_ABORTED, "sweep: the asset changes");
+    else
+        code = rpc_status_set(reterr, RPC_DATA_LOSS, "the record of a version is missing");
     return code;
 }
 
@@ -178,27 +271,34 @@ static rpc_code drop_unlisted(struct listed *l, dacm_swept *swept, rpc_status *r
 
 static rpc_code sweep_parts(struct listed *l, dacm_swept *swept, rpc_status *reterr)
 {
-    rpc_code code = walk_versions(l, count_version, reterr);
+    rpc_code code = read_profile(l, reterr);
+    if (code == RPC_OK)
+        code = walk_versions(l, false, reterr);
+    if (code == RPC_OK)
+        code = check_versions(l, reterr);
     l->parts = (unsigned)(l->entries / DIGESTS_MAX) + 1;
     for (l->part = 0; code == RPC_OK && l->part < l->parts; l->part++) {
         l->count = 0;
-        code = walk_versions(l, add_version, reterr);
+        code = walk_versions(l, true, reterr);
         if (l->count > 0)
             qsort(l->digests, l->count, DACM_DIGEST_BYTES, by_digest);
         if (code == RPC_OK)
             code = drop_unlisted(l, swept, reterr);
     }
-    return code;
+    return code == RPC_ABORTED ? RPC_OK : code; /* the next sweep looks again */
 }
 
 static rpc_code sweep_asset(dacm_service *service, const uint8_t uid[STORE_UID_BYTES],
     int64_t newer_ms, int64_t older_ms, dacm_swept *swept, rpc_status *reterr)
 {
-    struct listed l = {
-        .db = service->store, .arena = rpc_arena_new(RECORD_ARENA), .newer_ms = newer_ms};
+    struct listed l = {.db = service->store,
+        .variants = service->variants,
+        .arena = rpc_arena_new(RECORD_ARENA),
+        .newer_ms = newer_ms};
     if (!l.arena)
         return rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "sweep: no memory");
     memcpy(l.uid, uid, sizeof l.uid);
+    dacm_asset_id_of(uid, l.asset_id);
     rpc_code code = RPC_OK;
     const int64_t putting_ms = dacm_adaptations_putting_since(service->adaptations, uid);
     l.older_ms = older_ms < putting_ms ? older_ms : putting_ms;

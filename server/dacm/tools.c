@@ -243,6 +243,19 @@ static rpc_code check_records(checking *c, const char *directory, rpc_status *re
     return code;
 }
 
+rpc_code dacm_tool_backed_up(const char *destination, rpc_status *reterr)
+{
+    const store_check_options options = {.chunk_is_whole = whole};
+    rpc_status why = {0};
+    const rpc_code code = store_check(destination, &options, &why);
+    return code == RPC_OK
+               ? RPC_OK
+               : rpc_status_set(reterr, code,
+                     "copied, but what was copied is damaged: keep the backup of before, "
+                     "run --store-check, and look at the disk (%.250s)",
+                     why.message);
+}
+
 int dacm_tool_check(const char *directory, bool json)
 {
     checking c = {.json = json};

@@ -36,7 +36,8 @@ typedef struct dacm_variants_links {
 /** links are borrowed as a whole but for the struct. NULL: no memory. */
 RPC_MUST_USE dacm_variants *dacm_variants_new(const dacm_variants_links *links);
 void dacm_variants_free(dacm_variants *variants);
-/** What the store has. Blocks. The store's errors, RESOURCE_EXHAUSTED. */
+/** What the store has; a record that is damaged is left out. Blocks. The store's errors,
+ *  RESOURCE_EXHAUSTED. */
 RPC_MUST_USE rpc_code dacm_variants_load(dacm_variants *variants, rpc_status *reterr);
 
 /** fn is called when what was given up takes so much that a sweep should come soon: under a lock,
@@ -52,6 +53,10 @@ void dacm_variants_used(
 RPC_MUST_USE rpc_code dacm_variants_put(dacm_variants *variants, const char *asset_id,
     const uint8_t uid[STORE_UID_BYTES], const dacm_which *which, Dacm__Records__Version *record,
     const dacm_page *pages, size_t page_count, rpc_status *reterr);
+/** Removes the record under item of w/ASSET, which nobody can read, and says so in the log. Blocks.
+ *  The store's errors. */
+RPC_MUST_USE rpc_code dacm_variants_remove_damaged(dacm_variants *variants, const char *asset_id,
+    rpc_bytes item, const rpc_status *why, rpc_status *reterr);
 /** The records of an asset are gone. */
 void dacm_variants_forget(dacm_variants *variants, const uint8_t uid[STORE_UID_BYTES]);
 /** An asset of which variants that were given up are gone: their chunks were put after since_s. */

@@ -35,6 +35,18 @@ typedef struct walk {
     rpc_status status, damaged; /* damaged: of a record that stays */
 } walk;
 
+/* A cache is no reason not to serve. */
+static bool leave_out(walk *w, const char *asset_id)
+{
+    if (w->status.code != RPC_DATA_LOSS)
+        return false;
+    HOST_LOG(w->variants->links.log, HOST_WARNING,
+        "the record of a variant is damaged: it is made again when somebody asks for it",
+        host_text("asset", asset_id), host_text("why", w->status.message));
+    w->status.code = RPC_OK;
+    return true;
+}
+
 static bool load_one(void *ctx, const store_entry *entry)
 {
     walk *w = ctx;
@@ -48,7 +60,7 @@ static bool load_one(void *ctx, const store_entry *entry)
     rpc_arena_reset(w->arena);
     if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
             (ProtobufCMessage **)&record, &w->status) != RPC_OK)
-        return false;
+        return leave_out(w, asset_id);
     if (entry->item.data[0] != 'v') {
         w->given_up_bytes += record->size;
         return true;
@@ -191,6 +203,28 @@ static bool sweep_given_up(walk *w, const store_entry *entry, const char *asset_
         return false;
     dacm_object_forget(w->variants->links.objects, uid, which); /* loaded while it was given up */
     return note_gone(w, uid, record->created_at);
+}
+
+rpc_code dacm_variants_remove_damaged(dacm_variants *v, const char *asset_id, rpc_bytes item,
+    const rpc_status *why, rpc_status *reterr)
+{
+    uint8_t uid[STORE_UID_BYTES];
+    dacm_which which;
+    host_key key = {.size = item.size};
+    if (item.size > sizeof key.data)
+        return rpc_status_set(reterr, RPC_DATA_LOSS, "the key of a variant is none of ours");
+    memcpy(key.data, item.data, item.size);
+    dacm_changes changes = {0};
+    dacm_changes_delete(&changes, key);
+    const rpc_code code = variants_apply(v, &changes, asset_id, STORE_ANY_GENERATION, reterr);
+    if (code != RPC_OK)
+        return code;
+    HOST_LOG(v->links.log, HOST_WARNING,
+        "a variant is damaged and goes: it is made again when somebody asks for it",
+        host_text("asset", asset_id), host_text("why", why->message));
+    if (rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) && which_of_item(item, &which))
+        variants_forget_one(v, uid, &which);
+    return RPC_OK;
 }
 
 static bool sweep_one(void *ctx, const store_entry *entry)

@@ -16,7 +16,7 @@ RPC_MUST_USE rpc_code dacm_walk_items(store *db, const host_key *group, const ch
 
 typedef bool dacm_digest_fn(void *ctx, const uint8_t digest[DACM_DIGEST_BYTES], uint32_t length);
 /** Every chunk that a version stands on: pages of its list (length 0) and the chunks in them.
- *  DATA_LOSS: a page is missing or cut. */
+ *  DATA_LOSS: a page is missing, cut or not what was stored, or the record contradicts itself. */
 RPC_MUST_USE rpc_code dacm_walk_version(store *db, const uint8_t uid[STORE_UID_BYTES],
     const Dacm__Records__Version *version, dacm_digest_fn *fn, void *ctx, rpc_status *reterr);
 

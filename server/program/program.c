@@ -4,8 +4,13 @@
 #include "program_tools.h"
 
 #include <argp.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { OPTION_CHECK = 1024, OPTION_BACKUP, OPTION_STAT, OPTION_JSON, OPTION_AUDIT };
 
@@ -105,7 +110,7 @@ static bool own_tool(const arguments *args)
     return args->program->tool_asked && args->program->tool_asked(args->program->input);
 }
 
-static int use_tool(const arguments *args, const host_settings *settings)
+static int use_tool_here(const arguments *args, const host_settings *settings)
 {
     const program *p = args->program;
     const host_values *values = host_settings_values(settings);
@@ -119,6 +124,40 @@ static int use_tool(const arguments *args, const host_settings *settings)
     if (args->backup)
         return program__tool_backup(p, directory, args->backup, args->json);
     return program__tool_stat(p->name, directory, args->json);
+}
+
+static int tool_died(const arguments *args, int signal)
+{
+    rpc_status status;
+    if (signal != SIGSEGV && signal != SIGBUS && signal != SIGABRT && signal != SIGFPE)
+        return 128 + signal; /* somebody ended it */
+    rpc_status_set(&status, RPC_DATA_LOSS,
+        "the files are damaged so far that reading them ended the tool (signal %d); restore from a "
+        "backup",
+        signal);
+    return program_tool_failed(args->program->name, args->json, &status);
+}
+
+/* In a child: pages of a store are mapped, and who reads damaged ones may die of it without a word.
+ */
+static int use_tool(const arguments *args, const host_settings *settings)
+{
+    int status = 0;
+    if (own_tool(args))
+        return use_tool_here(args, settings);
+    fflush(NULL);
+    const pid_t parent = getpid(), child = fork();
+    if (child < 0)
+        return use_tool_here(args, settings);
+    if (child == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+        const int code = getppid() == parent ? use_tool_here(args, settings) : 1;
+        fflush(NULL);
+        _exit(code);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return WIFSIGNALED(status) ? tool_died(args, WTERMSIG(status)) : WEXITSTATUS(status);
 }
 
 static int check_files(const arguments *args, const host_settings *settings)

@@ -15,6 +15,7 @@ typedef struct env_copy {
     lmdb_env *from, *to;
     MDB_txn *read, *write;
     size_t count, bytes;
+    lmdb_key last; /* of the table: the key before */
 } env_copy;
 
 static int put_copy(env_copy *copy, MDB_dbi dbi, MDB_val key, MDB_val value)
@@ -68,6 +69,16 @@ static int copy_chunk(env_copy *copy, MDB_val key, MDB_val put)
     return rc;
 }
 
+static int note_key(env_copy *copy, MDB_val key)
+{
+    if (key.mv_size > sizeof copy->last.data ||
+        !lmdb_comes_after(key, copy->last.data, copy->last.size))
+        return MDB_CORRUPTED;
+    copy->last.size = key.mv_size;
+    memcpy(copy->last.data, key.mv_data, key.mv_size);
+    return 0;
+}
+
 typedef int copy_entry(env_copy *copy, MDB_val key, MDB_val value);
 
 static int copy_some(env_copy *copy, MDB_dbi dbi, copy_entry *entry, lmdb_key *at)
@@ -79,7 +90,9 @@ static int copy_some(env_copy *copy, MDB_dbi dbi, copy_entry *entry, lmdb_key *a
         return rc;
     rc = mdb_cursor_get(cursor, &key, &value, at->size ? MDB_SET_RANGE : MDB_FIRST);
     while (!rc && !batch_full(copy)) {
-        rc = entry(copy, key, value);
+        rc = note_key(copy, key);
+        if (!rc)
+            rc = entry(copy, key, value);
         if (rc == MDB_NOTFOUND)
             rc = MDB_CORRUPTED;
         if (!rc)

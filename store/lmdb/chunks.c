@@ -257,7 +257,8 @@ static int list_chunks(MDB_cursor *cursor, const uint8_t *uid, uint8_t *start, u
     chunk_put put;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     while (!rc) {
-        if (key.mv_size != LMDB_CHUNK_KEY)
+        if (key.mv_size != LMDB_CHUNK_KEY ||
+            !lmdb_comes_after(key, page->next.key, page->next.size))
             return MDB_CORRUPTED;
         if (uid && !lmdb_starts_with(key, uid, STORE_UID_BYTES))
             return 0;

@@ -94,6 +94,8 @@ rpc_code lmdb_status(rpc_status *status, const lmdb_env *env, int rc, const char
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_PANIC:
+    case MDB_BAD_TXN:     /* after one of these */
+    case MDB_CURSOR_FULL: /* a tree that is deeper than any */
     case MDB_VERSION_MISMATCH:
         return rpc_status_set(status, RPC_DATA_LOSS,
             "store: %s '%s': %s; stop the server, run --store-check, restore from a backup if it "
@@ -174,10 +176,24 @@ static int prepare_tables(lmdb_env *env, MDB_txn *txn, const lmdb_env_options *o
     return fresh ? put_format(env, txn) : check_format(env, txn);
 }
 
+/* LMDB ends the process where a page is none that it can be; whoever reads why is told what to do.
+ */
+static void tell_damage(MDB_env *env, const char *what)
+{
+    const char *path = "";
+    (void)mdb_env_get_path(env, &path);
+    fprintf(stderr,
+        "store: '%s' is damaged (%.200s); stop the server, run --store-check, restore from a "
+        "backup if it finds faults\n",
+        path, what);
+}
+
 static int open_and_prepare(lmdb_env *env, const char *path, const lmdb_env_options *options)
 {
     MDB_txn *txn = NULL;
     int rc = mdb_env_create(&env->env);
+    if (!rc)
+        rc = mdb_env_set_assert(env->env, tell_damage);
     if (!rc)
         rc = mdb_env_set_maxdbs(env->env, 8);
     if (!rc && options->readers_max)

@@ -52,6 +52,12 @@ size_t lmdb_key_decode_group(const uint8_t *key, size_t group_key_size, uint8_t 
     return n;
 }
 
+bool lmdb_comes_after(MDB_val key, const void *before, size_t size)
+{
+    const int order = memcmp(key.mv_data, before, key.mv_size < size ? key.mv_size : size);
+    return order > 0 || (order == 0 && key.mv_size > size);
+}
+
 bool lmdb_starts_with(MDB_val key, const void *prefix, size_t size)
 {
     return key.mv_size >= size && (!size || memcmp(key.mv_data, prefix, size) == 0);

@@ -45,6 +45,9 @@ size_t lmdb_key_group_size(MDB_val key);
 /** ret_group holds STORE_GROUP_BYTES_MAX bytes; returns the group's size. */
 size_t lmdb_key_decode_group(const uint8_t *key, size_t group_key_size, uint8_t *ret_group);
 bool lmdb_starts_with(MDB_val key, const void *prefix, size_t size);
+/** In the order of keys. A page that stands in the place of another breaks it, and whoever goes on
+ *  from the key that he has come to would never reach the end. */
+bool lmdb_comes_after(MDB_val key, const void *before, size_t size);
 MDB_val lmdb_val(const void *data, size_t size);
 void lmdb_put_u64(uint8_t *out, uint64_t value);
 uint64_t lmdb_get_u64(const uint8_t *in);

@@ -130,10 +130,14 @@ static int scan_pass(page_scan *scan)
     MDB_val key, value;
     scan->count = 0;
     scan->bytes = 0;
+    scan->last.size = 0;
+    if (scan->request->after)
+        scan->last = *scan->request->after;
     int rc = scan_start(scan, &key, &value);
     while (!rc && lmdb_starts_with(key, scan->prefix.data, scan->prefix.size)) {
         size_t group_key_size = lmdb_key_group_size(key);
-        if (!group_key_size || key.mv_size > LMDB_KEY_MAX)
+        if (!group_key_size || key.mv_size > LMDB_KEY_MAX ||
+            !lmdb_comes_after(key, scan->last.key, scan->last.size))
             return MDB_CORRUPTED;
         scan->more = page_is_full(scan, key.mv_size + value.mv_size);
         if (scan->more)

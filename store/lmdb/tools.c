@@ -64,6 +64,7 @@ typedef struct check_state {
     lmdb_env *meta, *chunks;
     uint64_t faults;
     char first[160];
+    lmdb_key last; /* of the table: the key before */
 } check_state;
 
 typedef void check_entry(check_state *checker, MDB_txn *txn, MDB_val key, MDB_val value);
@@ -131,6 +132,22 @@ static void check_put(check_state *checker, MDB_txn *txn, MDB_val key, MDB_val v
         fault(checker, "a put time has no chunk", key);
 }
 
+/* Of any table. False: nothing that follows can be trusted. */
+static bool check_place(check_state *checker, MDB_txn *txn, MDB_dbi dbi, MDB_val key, MDB_val value)
+{
+    MDB_val found;
+    if (key.mv_size > sizeof checker->last.data ||
+        !lmdb_comes_after(key, checker->last.data, checker->last.size)) {
+        fault(checker, "a key is out of order: a page stands in the place of another", key);
+        return false;
+    }
+    checker->last.size = key.mv_size;
+    memcpy(checker->last.data, key.mv_data, key.mv_size);
+    if (mdb_get(txn, dbi, &key, &found) != 0 || found.mv_data != value.mv_data)
+        fault(checker, "an entry is not found by its key", key);
+    return true;
+}
+
 /* One transaction's worth; *at is where it goes on, of size 0 at the end. */
 static int check_some(
     check_state *checker, MDB_txn *txn, MDB_dbi dbi, check_entry *check, lmdb_key *at)
@@ -143,6 +160,10 @@ static int check_some(
         return rc;
     rc = mdb_cursor_get(cursor, &key, &value, at->size ? MDB_SET_RANGE : MDB_FIRST);
     while (!rc && count < CHECK_BATCH && bytes < LMDB_BATCH_BYTES) {
+        if (!check_place(checker, txn, dbi, key, value)) {
+            rc = MDB_NOTFOUND; /* as at the end */
+            break;
+        }
         check(checker, txn, key, value);
         count++;
         bytes += value.mv_size;
@@ -157,6 +178,7 @@ static int check_some(
 static int check_table(check_state *checker, lmdb_env *env, MDB_dbi dbi, check_entry *check)
 {
     lmdb_key at = {0};
+    checker->last.size = 0;
     do {
         lmdb_pin *pin;
         int rc = lmdb_pin_acquire(env, &pin);

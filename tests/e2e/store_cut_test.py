@@ -87,6 +87,26 @@ class StoreCut(unittest.TestCase):
                             self.assert_refused(program, half)
             self.assertGreaterEqual(refused, 4, (program.name, half))
 
+    def test_tools_say_what_to_do_whatever_page_is_no_page_any_more(self):
+        faults = 0
+        for program, half, file, size in self.files():
+            for page in range(2 * PAGE, size - size % PAGE, PAGE):
+                with open(file, "r+b") as opened:
+                    opened.seek(page)
+                    content = opened.read(PAGE)
+                    opened.seek(page)
+                    opened.write(bytes(PAGE))
+                with self.subTest(program=program.name, half=half, page=page // PAGE):
+                    checked = program.run("--store-check")
+                    self.assertIn(checked.returncode, (0, 1), checked.stdout)
+                    if checked.returncode:  # else nothing was in there
+                        faults += 1
+                        self.assertIn("backup", checked.stdout)
+                with open(file, "r+b") as opened:
+                    opened.seek(page)
+                    opened.write(content)
+        self.assertGreater(faults, 10)
+
     def test_emptied(self):
         for program, half, file, _ in self.files():
             if program.name != "dacmd" and half == "chunks":

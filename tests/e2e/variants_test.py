@@ -750,29 +750,38 @@ MENDED = ("the store had other bytes of a chunk than were once stored; those of 
 class Rotten(Case):
     """A bit of the source flips on disk: a variant made of it would be signed, as if it were whole."""
 
-    def store_check(self):
+    def tool(self, *arguments):
         done = subprocess.run([harness.BIN / "dacmd", "--config", self.server.config_file,
-                               "--store-check"], text=True, capture_output=True, timeout=120)
+                               *arguments], text=True, capture_output=True, timeout=120)
         return done.returncode, done.stdout + done.stderr
+
+    def store_check(self):
+        return self.tool("--store-check")
+
+    def rot_where(self, piece, at=0, wherever=False):
+        """Flips a bit at that byte of what begins with piece, in the one place that it stands in."""
+        found = 0
+        for path in pathlib.Path(self.server.config["store"]["directory"]).rglob("*.mdb"):
+            content, start = path.read_bytes(), -1
+            while (start := content.find(piece, start + 1)) >= 0:
+                found += 1
+                with path.open("r+b") as file:
+                    file.seek(start + at)
+                    file.write(bytes([content[start + at] ^ 1]))
+        self.assertTrue(found == 1 or (wherever and found), found)
 
     def rot(self):
         pieces = (self.source[at:at + 64] for at in range(len(self.source) // 2, len(self.source)))
-        piece = max(pieces, key=lambda piece: len(set(piece)))  # not zeros
-        found = 0
-        for path in pathlib.Path(self.server.config["store"]["directory"]).rglob("*.mdb"):
-            content = path.read_bytes()
-            if (start := content.find(piece)) >= 0:
-                found += 1
-                with path.open("r+b") as file:
-                    file.seek(start)
-                    file.write(bytes([piece[0] ^ 1]))
-        self.assertEqual(found, 1)
+        self.rot_where(max(pieces, key=lambda piece: len(set(piece))))  # not zeros
+
+    def stopped(self, rot):
+        self.server.terminate()
+        rot()
+        self.server.run()
 
     def test_nothing_is_made_and_signed_of_it_until_it_is_stored_again(self):
         asset = self.stored()
-        self.server.terminate()
-        self.rot()
-        self.server.run()
+        self.stopped(self.rot)
         error = self.refused(grpc.StatusCode.INTERNAL, "operator's log", "--store-check",
                              asset=asset)
         self.assertNotIn("version", error.details())
@@ -783,6 +792,9 @@ class Rotten(Case):
         code, said = self.store_check()
         self.assertNotEqual(code, 0)
         self.assertIn("do not have its digest", said)
+        code, said = self.tool("--store-backup", str(self.server.dir / "rotten"))
+        self.assertNotEqual(code, 0)
+        self.assertIn("keep the backup of before", said)
         with self.assertRaisesRegex(AssertionError, "chunk"):  # nor does a client take the original
             self.server.download(asset, self.owner)
         self.assertEqual(self.logged(MENDED), [])
@@ -793,6 +805,45 @@ class Rotten(Case):
         self.assertEqual(self.server.download(asset, self.owner, version=1)[0], self.source)
         self.assertEqual(self.get(asset)[1]["recipe"], '{"lod":2,"texture_size_limit":256}')
         self.assertEqual(self.store_check()[0], 0)
+
+    def test_variant_whose_list_or_record_rotted_is_made_again(self):
+        asset = self.stored(drawn(seed=7))
+        before, claims, _ = self.get(asset)
+        lists = "load of a variant, which is made again"
+        told = lambda: [line for line in self.logged("store failed") if line["doing"] == lists]  # noqa: E731
+        for response in self.server.stub().Download(
+                da.DownloadRequest(asset_id=asset, gpsi=self.owner, recipe=LOW), timeout=60,
+                metadata=bearer(self.server.token(self.owner, asset, ["get"], [self.owner]))):
+            if response.WhichOneof("part") == "chunk_list":
+                list_page = response.chunk_list.entries
+        for times, piece, at in ((1, list_page, 5), (2, b"*\x20" + unb64url(claims["chunks"]), 1)):
+            self.stopped(lambda: self.rot_where(piece, at, wherever=True))
+            listed = self.server.stub().ListVariants(
+                da.ListVariantsRequest(asset_id=asset, gpsi=self.owner), timeout=60,
+                metadata=bearer(self.server.token(self.owner, asset, ["get"], [self.owner])))
+            self.assertLessEqual(len(listed.variants), 1)
+            content, again, _ = self.get(asset)
+            self.assertEqual((content, again["sha256"]), (before, claims["sha256"]))
+            self.assertEqual(len(told()), times)
+        self.assertEqual(self.server.download(asset, self.owner)[0], drawn(seed=7))
+
+    def test_manifest_that_rotted_is_signed_again(self):
+        asset = self.stored(os.urandom(100_000))
+        manifest = self.server.download(asset, self.owner)[2].manifest
+        self.stopped(lambda: self.rot_where(manifest[-40:].encode(), wherever=True))
+        self.server.download(asset, self.owner)  # and its signature is verified
+
+    def test_record_that_rotted_is_not_signed_as_if_it_had_always_said_so(self):
+        content = os.urandom(100_000)
+        asset = self.stored(content)
+        self.server.upload(content + b"!", self.owner, asset=asset, if_match=1)
+        self.stopped(lambda: self.rot_where(
+            b"\x22\x20" + hashlib.sha256(content).digest(), 5, wherever=True))
+        with self.assertRaises(grpc.RpcError) as error:
+            self.server.download(asset, self.owner, version=1)
+        self.assertEqual(code_of(error), grpc.StatusCode.INTERNAL)
+        self.assertIn("not the one that was signed", self.logged("store failed")[-1]["why"])
+        self.assertEqual(self.server.download(asset, self.owner)[0], content + b"!")
 
 
 class Off(Case):

@@ -367,3 +367,98 @@ TEST(a_short_file_with_long_lists_of_free_pages_is_whole_and_one_page_less_is_no
     }
     assert_true(refused > 100);
 }
+
+/* ---- pages that stand in the place of others ---- */
+
+#define ENTRIES 3000u
+
+static bool count_one(void *ctx, const store_entry *entry)
+{
+    (void)entry;
+    return ++*(unsigned *)ctx < 4 * ENTRIES; /* it comes to an end, if by itself or not */
+}
+
+static rpc_code walk_all(const char *directory, rpc_status *reterr)
+{
+    const store_lmdb_options options = {.directory = directory, .read_only = true};
+    const store_scan_request all = {.group_is_prefix = true};
+    unsigned count = 0;
+    store *s = NULL;
+    rpc_code code = store_open_lmdb(&options, &s, reterr);
+    if (code)
+        return code;
+    code = store_walk(s, &all, count_one, &count, reterr);
+    store_close(s);
+    if (count >= 4 * ENTRIES)
+        return rpc_status_set(reterr, RPC_INTERNAL, "the walk goes round");
+    return code;
+}
+
+static void fill_leaves(const char *directory)
+{
+    store *s = contract_open(directory, NULL);
+    store_change changes[ENTRIES];
+    static char items[ENTRIES][16];
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        snprintf(items[i], sizeof items[i], "item-%06u", i);
+        changes[i] = (store_change){
+            STORE_PUT, rpc_bytes_str(items[i]), BYTES("a value of some length")};
+    }
+    assert_int_equal(
+        do_update(s, BYTES("g"), STORE_ANY_GENERATION, changes, ENTRIES, NULL), RPC_OK);
+    store_close(s);
+}
+
+static void swap_pages(const char *directory, int64_t a, int64_t b)
+{
+    char path[512];
+    uint8_t pages[2][PAGE];
+    path_of(directory, "meta", path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, pages[0], PAGE, a * PAGE), PAGE);
+    assert_int_equal(pread(fd, pages[1], PAGE, b * PAGE), PAGE);
+    assert_int_equal(pwrite(fd, pages[1], PAGE, a * PAGE), PAGE);
+    assert_int_equal(pwrite(fd, pages[0], PAGE, b * PAGE), PAGE);
+    close(fd);
+}
+
+/* Of records: their keys begin alike. */
+static size_t find_leaves(const char *directory, int64_t *ret, size_t room)
+{
+    char path[512];
+    uint8_t page[PAGE];
+    size_t count = 0;
+    path_of(directory, "meta", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (int64_t at = 2; count < room && pread(fd, page, PAGE, at * PAGE) == PAGE; at++)
+        if (page[10] == 2 && memmem(page, PAGE, "item-", 5))
+            ret[count++] = at;
+    close(fd);
+    return count;
+}
+
+TEST(pages_in_the_place_of_others_are_found_and_no_walk_goes_round_in_them)
+{
+    int64_t leaves[100];
+    const char *directory = test_tmpdir();
+    unsigned told = 0, refused = 0;
+    fill_leaves(directory);
+    const size_t count = find_leaves(directory, leaves, sizeof leaves / sizeof *leaves);
+    assert_true(count > 20);
+    for (size_t i = 0; i < count; i++) {
+        const int64_t other = leaves[(i * 7 + 3) % count];
+        swap_pages(directory, leaves[i], other);
+        const seen walked = look_from_beside(walk_all, directory);
+        const seen checked = look_from_beside(check, directory);
+        swap_pages(directory, leaves[i], other);
+        if (walked.code != RPC_OK && walked.code != RPC_DATA_LOSS)
+            fail_msg("%zu: %s", i, walked.message);
+        refused += walked.code == RPC_DATA_LOSS;
+        told += checked.code == RPC_DATA_LOSS && strstr(checked.message, "faults, the first: ");
+    }
+    if (refused < count / 2 || told < count / 2)
+        fail_msg("of %zu: %u walks refused, %u told", count, refused, told);
+    assert_int_equal(look_from_beside(check, directory).code, RPC_OK);
+}

@@ -10,6 +10,7 @@
 
 static char ann[] = "msisdn-4915100000001", bob[] = "extid-bob@example.com";
 static char eve[] = "msisdn-4915100000009";
+static const char its_id[] = "01000000000000000000000000000000";
 
 struct outcome {
     sem_t over;
@@ -47,12 +48,12 @@ static void apply(store *db, dacm_changes *changes)
     struct outcome o = {.generation = 0};
     sem_init(&o.over, 0, 0);
     dacm_changes_apply(
-        changes, db, &at_once, dacm_key_asset("a1"), STORE_ANY_GENERATION, written, &o);
+        changes, db, &at_once, dacm_key_asset(its_id), STORE_ANY_GENERATION, written, &o);
     sem_wait(&o.over);
     assert_int_equal(o.status.code, RPC_OK);
 }
 
-static store *store_with_asset(bool deleted)
+static store *store_with(bool deleted, uint8_t first_of_uid)
 {
     store_lmdb_options options = {.directory = test_tmpdir(),
         .meta_map_bytes_max = 64 << 20,
@@ -60,7 +61,7 @@ static store *store_with_asset(bool deleted)
         .sync = STORE_SYNC_PROCESS};
     store *db = NULL;
     assert_int_equal(store_open_lmdb(&options, &db, NULL), RPC_OK);
-    uint8_t uid[STORE_UID_BYTES] = {1};
+    uint8_t uid[STORE_UID_BYTES] = {first_of_uid};
     char *owners[] = {ann};
     Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
     profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
@@ -74,6 +75,11 @@ static store *store_with_asset(bool deleted)
     dacm_put_grant(&changes, &grant);
     apply(db, &changes);
     return db;
+}
+
+static store *store_with_asset(bool deleted)
+{
+    return store_with(deleted, 1);
 }
 
 static dacm_facts facts_of(store *db, rpc_arena *arena, const char *asset, const char *user)
@@ -91,15 +97,15 @@ TEST(facts_tell_owner_listed_and_stranger_apart)
 {
     store *db = store_with_asset(false);
     rpc_arena *arena = rpc_arena_new(1 << 20);
-    dacm_facts facts = facts_of(db, arena, "a1", ann);
+    dacm_facts facts = facts_of(db, arena, its_id, ann);
     assert_true(facts.owner);
     assert_int_equal(facts.operations, 0);
     assert_int_equal(facts.profile->version, 7);
-    facts = facts_of(db, arena, "a1", bob);
+    facts = facts_of(db, arena, its_id, bob);
     assert_false(facts.owner);
     assert_int_equal(facts.operations, dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET));
     assert_int_equal(facts.generation, 1);
-    facts = facts_of(db, arena, "a1", eve);
+    facts = facts_of(db, arena, its_id, eve);
     assert_false(facts.owner);
     assert_int_equal(facts.operations, 0);
     rpc_arena_free(arena);
@@ -122,10 +128,46 @@ TEST(deleted_asset_allows_nobody_and_its_id_is_used_up)
 {
     store *db = store_with_asset(true);
     rpc_arena *arena = rpc_arena_new(1 << 20);
-    dacm_facts facts = facts_of(db, arena, "a1", ann);
+    dacm_facts facts = facts_of(db, arena, its_id, ann);
     assert_null(facts.profile);
     assert_true(facts.deleted);
     assert_false(facts.owner);
+    rpc_arena_free(arena);
+    store_close(db);
+}
+
+TEST(asset_whose_uid_the_disk_has_changed_is_told_and_not_written_to)
+{
+    store *db = store_with(false, 3);
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    struct outcome o = {.generation = 0};
+    dacm_facts_load load;
+    sem_init(&o.over, 0, 0);
+    dacm_facts_get(&load, db, &at_once, arena, its_id, ann, have_facts, &o);
+    sem_wait(&o.over);
+    assert_int_equal(o.status.code, RPC_DATA_LOSS);
+    assert_non_null(strstr(o.status.message, "--store-check"));
+    rpc_arena_free(arena);
+    store_close(db);
+}
+
+TEST(grant_that_the_disk_put_under_another_name_lets_nobody_in)
+{
+    store *db = store_with_asset(false);
+    rpc_arena *arena = rpc_arena_new(1 << 20);
+    Dacm__Records__Grant grant = DACM__RECORDS__GRANT__INIT;
+    grant.gpsi = bob;
+    grant.operations = dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET);
+    dacm_changes changes = {0};
+    dacm_changes_put(&changes, dacm_key_grant(eve), &grant.base);
+    apply(db, &changes);
+    struct outcome o = {.generation = 0};
+    dacm_facts_load load;
+    sem_init(&o.over, 0, 0);
+    dacm_facts_get(&load, db, &at_once, arena, its_id, eve, have_facts, &o);
+    sem_wait(&o.over);
+    assert_int_equal(o.status.code, RPC_DATA_LOSS);
+    assert_int_equal(o.facts.operations, 0);
     rpc_arena_free(arena);
     store_close(db);
 }

@@ -29,6 +29,7 @@ void kept_open_variants(kept *k, uint64_t bytes_max)
     host_metrics_free(k->metrics);
     k->metrics = host_metrics_new();
     const dacm_variants_links links = {.store = k->db,
+        .log = k->service.log,
         .objects = k->service.objects,
         .metrics = k->metrics,
         .clock = &k->clock,
@@ -57,6 +58,9 @@ void kept_open(kept *k)
         .store = k->db,
         .uploads = dacm_uploads_new(),
         .running = dacm_running_new()};
+    rpc_status status;
+    assert_int_equal(
+        host_log_open("/dev/null", HOST_INFO, "test", &k->clock, &k->service.log, &status), RPC_OK);
     assert_non_null(k->service.uploads);
     assert_non_null(k->service.running);
     k->metrics = host_metrics_new();
@@ -78,6 +82,7 @@ void kept_close(kept *k)
     kept_close_store(k);
     dacm_uploads_free(k->service.uploads);
     dacm_running_free(k->service.running);
+    host_log_close(k->service.log);
 }
 
 void kept_pass(kept *k, int64_t ms)
@@ -149,6 +154,25 @@ void kept_rot_chunk(kept *k, uint8_t asset, unsigned n)
     bytes[size / 2] ^= 1;
     kept_drop_digest(k, asset, digest);
     put_under(k, asset, digest, bytes, size);
+}
+
+void kept_rot_page(kept *k, uint8_t asset, const uint8_t digest[32])
+{
+    store_chunk_ref ref;
+    store_wait wait;
+    uid_of(asset, ref.uid);
+    memcpy(ref.digest, digest, 32);
+    store_op *op = store_wait_begin(&wait);
+    assert_int_equal(store_wait_end(&wait, store_read(k->db, &ref, 0, STORE_TO_END, op)), RPC_OK);
+    const size_t size = wait.op.view.bytes.size;
+    uint8_t *bytes = malloc(size);
+    assert_non_null(bytes);
+    memcpy(bytes, wait.op.view.bytes.data, size);
+    store_view_release(&wait.op.view);
+    bytes[4] ^= 1;
+    kept_drop_digest(k, asset, digest);
+    put_under(k, asset, digest, bytes, size);
+    free(bytes);
 }
 
 bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32])
@@ -333,8 +357,17 @@ void kept_put_profile(kept *k, uint8_t asset, uint64_t newest, uint64_t grants)
     uid_of(asset, uid);
     kept_asset_id(asset, id);
     profile.uid = binary(uid, sizeof uid);
-    profile.version = newest;
+    profile.version = profile.oldest_version = newest;
     profile.grant_count = grants;
+    kept_put(k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+}
+
+void kept_put_tombstone(kept *k, uint8_t asset)
+{
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(asset, id);
+    profile.deleted = true;
     kept_put(k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
 }
 

@@ -39,6 +39,8 @@ void kept_put_chunk(kept *k, uint8_t asset, unsigned n);
 void kept_put_bytes(kept *k, uint8_t asset, const void *bytes, size_t size, uint8_t ret_digest[32]);
 /** Other bytes of the same length stand where chunk n was, as on a disk that rots. */
 void kept_rot_chunk(kept *k, uint8_t asset, unsigned n);
+/** The same of a page of a list: one of its digests is another. */
+void kept_rot_page(kept *k, uint8_t asset, const uint8_t digest[32]);
 bool kept_has_chunk(kept *k, uint8_t asset, unsigned n);
 bool kept_has_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
 void kept_drop_digest(kept *k, uint8_t asset, const uint8_t digest[32]);
@@ -46,6 +48,8 @@ void kept_asset_id(uint8_t asset, char ret[2 * STORE_UID_BYTES + 1]);
 
 void kept_put(kept *k, host_key group, host_key item, const ProtobufCMessage *record);
 void kept_delete(kept *k, host_key group, host_key item);
+/** What DeleteProfile leaves in the place of a profile. */
+void kept_put_tombstone(kept *k, uint8_t asset);
 /** In its place stands what is no record. */
 void kept_damage(kept *k, host_key group, host_key item);
 bool kept_has(kept *k, host_key group, host_key item);
@@ -65,6 +69,7 @@ void kept_put_version(kept *k, kept_version *version);
 /** dacm_variants_put() of one chunk, n, by a recipe of that text. */
 void kept_put_variant(kept *k, uint8_t asset, uint64_t version, const char *recipe, unsigned n);
 dacm_which kept_which(uint64_t version, const char *recipe);
+/** Of which no version but the newest is kept. */
 void kept_put_profile(kept *k, uint8_t asset, uint64_t newest, uint64_t grants);
 void kept_put_grant(kept *k, uint8_t asset, const char *gpsi);
 

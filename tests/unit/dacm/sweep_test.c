@@ -55,6 +55,8 @@ TEST(sweep_keeps_chunks_and_pages_of_every_version_that_is_kept)
     kept_put_version(&k, &one);
     kept_put_version(&k, &two);
     kept_put_version(&k, &other);
+    kept_put_profile(&k, 1, 2, 0);
+    kept_put_profile(&k, 2, 1, 0);
     kept_pass(&k, 10 * GRACE_MS);
     assert_int_equal(sweep(&k).chunks, 0);
     char id[2 * STORE_UID_BYTES + 1];
@@ -79,9 +81,11 @@ TEST(sweep_drops_all_chunks_of_an_asset_that_is_gone)
     two.asset = 2;
     kept_put_version(&k, &one);
     kept_put_version(&k, &two);
+    kept_put_profile(&k, 2, 1, 0);
     char id[2 * STORE_UID_BYTES + 1];
     kept_asset_id(1, id);
     kept_delete(&k, dacm_key_asset(id), dacm_key_version(1));
+    kept_put_tombstone(&k, 1);
     kept_pass(&k, GRACE_MS + 1);
     assert_int_equal(sweep(&k).chunks, 4);
     assert_true(kept_has_chunk(&k, 2, 0));
@@ -121,6 +125,7 @@ TEST(sweep_goes_through_more_chunks_than_a_page_of_the_store_holds)
     }
     kept_version one = {.asset = 1, .version = 1, .first = 1, .count = 5};
     kept_put_version(&k, &one);
+    kept_put_profile(&k, 1, 1, 0);
     kept_pass(&k, GRACE_MS + 1);
     assert_int_equal(sweep(&k).chunks, MANY);
     for (unsigned n = 1; n <= 5; n++)
@@ -134,6 +139,7 @@ TEST(sweep_drops_nothing_of_an_asset_whose_list_is_damaged_and_goes_on_with_the_
     kept_open(&k);
     kept_version one = {.asset = 1, .version = 1, .count = 4, .per_page = 2};
     kept_put_version(&k, &one);
+    kept_put_profile(&k, 1, 1, 0);
     kept_put_chunk(&k, 1, 50);
     kept_put_chunk(&k, 2, 50); /* comes behind it */
     Dacm__Records__Upload old = DACM__RECORDS__UPLOAD__INIT;
@@ -151,6 +157,80 @@ TEST(sweep_drops_nothing_of_an_asset_whose_list_is_damaged_and_goes_on_with_the_
     assert_int_equal(swept.chunks, 1);
     assert_int_equal(swept.uploads, 1);
     kept_close(&k);
+}
+
+/* Of asset 1, which the disk has damaged, nothing goes, although one chunk is listed by nothing. */
+static void keeps_all(kept *k, const char *why)
+{
+    dacm_swept swept;
+    rpc_status status = {0};
+    kept_put_chunk(k, 1, 50);
+    kept_pass(k, GRACE_MS + 1);
+    assert_int_equal(dacm_sweep_once(&k->service, &swept, &status), RPC_DATA_LOSS);
+    if (!strstr(status.message, why))
+        fail_msg("%s", status.message);
+    assert_int_equal(swept.chunks, 0);
+    for (unsigned n = 0; n < 4; n++)
+        assert_true(kept_has_chunk(k, 1, n));
+    kept_close(k);
+}
+
+static void open_with_version(kept *k, kept_version *one)
+{
+    kept_open(k);
+    *one = (kept_version){.asset = 1, .version = 1, .count = 4, .per_page = 2};
+    kept_put_version(k, one);
+    kept_put_profile(k, 1, 1, 0);
+}
+
+TEST(sweep_does_not_take_a_chunk_for_unlisted_whose_digest_rotted_in_the_list)
+{
+    kept k;
+    kept_version one;
+    open_with_version(&k, &one);
+    kept_rot_page(&k, 1, one.page);
+    keeps_all(&k, "does not have the digest");
+}
+
+TEST(sweep_does_not_take_chunks_for_unlisted_whose_page_a_record_no_longer_names)
+{
+    kept k;
+    kept_version one;
+    open_with_version(&k, &one);
+    Dacm__Records__Version record = DACM__RECORDS__VERSION__INIT;
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    record.version = 1;
+    record.chunk_count = 4; /* and no pages */
+    kept_put(&k, dacm_key_asset(id), dacm_key_version(1), &record.base);
+    keeps_all(&k, "contradicts itself");
+}
+
+TEST(sweep_does_not_take_chunks_for_unlisted_whose_version_is_missing)
+{
+    kept k;
+    kept_version one;
+    open_with_version(&k, &one);
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    kept_delete(&k, dacm_key_asset(id), dacm_key_version(1));
+    keeps_all(&k, "record of a version is missing");
+}
+
+TEST(sweep_does_not_take_chunks_for_unlisted_whose_profile_is_missing_or_damaged)
+{
+    char id[2 * STORE_UID_BYTES + 1];
+    kept k;
+    kept_version one;
+    kept_asset_id(1, id);
+    open_with_version(&k, &one);
+    kept_delete(&k, dacm_key_asset(id), dacm_key_version(1));
+    kept_delete(&k, dacm_key_asset(id), dacm_key_profile());
+    keeps_all(&k, "profile of an asset is missing");
+    open_with_version(&k, &one);
+    kept_delete(&k, dacm_key_asset(id), dacm_key_version(1));
+    kept_damage(&k, dacm_key_asset(id), dacm_key_profile());
+    keeps_all(&k, "damaged");
 }
 
 TEST(sweep_forgets_uploads_after_a_day_and_not_before)
