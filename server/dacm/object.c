@@ -260,17 +260,14 @@ static void loaded(struct load *load)
     load_end(load, &(rpc_status){.code = RPC_OK});
 }
 
-/* What was signed says of the bytes what the record says; but a variant may have been made anew
- * since. */
-static bool is_signed_of(const struct load *load, const trust_manifest *signed_as)
+bool dacm_signed_as(const trust_manifest *manifest, const Dacm__Records__Version *record)
 {
-    const dacm_object *object = &load->entry->object;
-    return signed_as->issued_at < load->record->created_at ||
-           (signed_as->version == object->which.version && signed_as->size == object->size &&
-               strcmp(signed_as->media_type, object->media_type) == 0 &&
-               strcmp(signed_as->chunking, object->chunking) == 0 &&
-               memcmp(signed_as->sha256, object->sha256, DACM_DIGEST_BYTES) == 0 &&
-               memcmp(signed_as->chunks_sha256, object->chunks_sha256, DACM_DIGEST_BYTES) == 0);
+    return manifest->issued_at < record->created_at ||
+           (manifest->version == record->version && manifest->size == record->size &&
+               strcmp(manifest->media_type, record->media_type) == 0 &&
+               strcmp(manifest->chunking, record->chunking) == 0 &&
+               memcmp(manifest->sha256, record->sha256.data, DACM_DIGEST_BYTES) == 0 &&
+               memcmp(manifest->chunks_sha256, record->chunks_sha256.data, DACM_DIGEST_BYTES) == 0);
 }
 
 /* The manifest is as it was signed: its digest is kept apart. It is not handed out where it is of a
@@ -287,7 +284,7 @@ static void have_digest(struct load *load)
         loaded(load); /* and signed again */
         return;
     }
-    if (!is_signed_of(load, &signed_as)) {
+    if (!dacm_signed_as(&signed_as, load->record)) {
         load_fail(load, RPC_DATA_LOSS,
             "store: the record of a version is not the one that was signed; restore a backup, or "
             "upload the asset again");

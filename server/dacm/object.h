@@ -34,6 +34,10 @@ typedef struct dacm_object {
     dacm_list list;
 } dacm_object;
 
+/** What was signed says of the bytes what the record says. False is a record that the disk has
+ *  changed; but a variant may have been made anew since it was signed. */
+bool dacm_signed_as(const trust_manifest *manifest, const Dacm__Records__Version *record);
+
 typedef struct dacm_objects dacm_objects;
 
 /** bytes_max bounds the chunk lists in memory, those in use included. NULL: no memory. */

@@ -88,6 +88,26 @@ bool dacm_which_read(rpc_bytes bytes, dacm_which *ret)
     return ret->version != 0;
 }
 
+uint64_t dacm_version_of_item(rpc_bytes item)
+{
+    uint8_t bytes[8];
+    uint64_t version = 0;
+    if (item.size < 2 + 16 || !rpc_unhex(rpc_bytes_of(item.data + 2, 16), bytes, sizeof bytes))
+        return 0;
+    for (int i = 0; i < 8; i++)
+        version = version << 8 | bytes[i];
+    return version;
+}
+
+bool dacm_which_of_item(rpc_bytes item, dacm_which *ret)
+{
+    *ret = (dacm_which){.adapted = true, .version = dacm_version_of_item(item)};
+    return ret->version != 0 && item.size == 2 + 16 + 1 + 64 && item.data[1] == '/' &&
+           item.data[18] == '/' &&
+           rpc_unhex(
+               rpc_bytes_of(item.data + 19, 64), ret->recipe_sha256, sizeof ret->recipe_sha256);
+}
+
 bool dacm_which_equal(const dacm_which *a, const dacm_which *b)
 {
     return a->version == b->version && a->adapted == b->adapted &&

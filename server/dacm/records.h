@@ -53,6 +53,10 @@ static inline ProtobufCBinaryData dacm_data_of(const uint8_t *bytes, size_t size
 #define DACM_WHICH_BYTES_MAX 40u
 size_t dacm_which_write(const dacm_which *which, uint8_t ret[DACM_WHICH_BYTES_MAX]);
 bool dacm_which_read(rpc_bytes bytes, dacm_which *ret);
+/** Of v/VERSION, or of what follows v/ or x/ of a variant; 0: it is none. */
+uint64_t dacm_version_of_item(rpc_bytes item);
+/** Of v/WHICH or x/WHICH of a variant. */
+bool dacm_which_of_item(rpc_bytes item, dacm_which *ret);
 bool dacm_which_equal(const dacm_which *a, const dacm_which *b);
 
 /** An asset's ID is the hex of its uid. */

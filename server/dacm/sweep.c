@@ -91,22 +91,10 @@ static bool count_entries(void *ctx, const store_entry *entry)
     return version != NULL;
 }
 
-/* v/ and 16 hex digits. */
-static uint64_t version_of_item(rpc_bytes item)
-{
-    uint8_t bytes[8];
-    uint64_t version = 0;
-    if (item.size != 2 + 16 || !rpc_unhex(rpc_bytes_of(item.data + 2, 16), bytes, sizeof bytes))
-        return 0;
-    for (int i = 0; i < 8; i++)
-        version = version << 8 | bytes[i];
-    return version;
-}
-
 static bool count_version(void *ctx, const store_entry *entry)
 {
     struct listed *l = ctx;
-    const uint64_t version = version_of_item(entry->item);
+    const uint64_t version = dacm_version_of_item(entry->item);
     l->versions += version != 0 && version >= l->oldest && version <= l->newest;
     return count_entries(ctx, entry);
 }

@@ -3,11 +3,13 @@
  * that every version's list and chunks are there and add up. */
 #include "tools.h"
 
+#include "acl.h"
 #include "dacm_internal.h"
 #include "program.h"
 #include "walk.h"
 
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +26,11 @@ typedef struct checking {
     char asset_id[DACM_ASSET_ID_MAX + 1];
     uint8_t uid[STORE_UID_BYTES];
     bool has_profile, deleted, newest_seen;
-    uint64_t newest, grants, grants_seen, asset_versions, asset_variants, asset_chunks, length;
-    char sha256[2 * DACM_DIGEST_BYTES + 1];
-    uint64_t size;
+    uint64_t oldest, newest, grants, grants_seen, gets, gets_seen, versions_seen;
+    uint64_t asset_versions, asset_variants, asset_chunks, length;
+    EVP_MD_CTX *list; /* of one version */
+    char sha256[2 * DACM_DIGEST_BYTES + 1], newest_sha256[2 * DACM_DIGEST_BYTES + 1];
+    uint64_t size, newest_size;
     char fault[256];
     rpc_status status;
 } checking;
@@ -67,8 +71,12 @@ static bool check_digest(void *ctx, const uint8_t *digest, uint32_t length)
     memcpy(ref.digest, digest, sizeof ref.digest);
     store_op *op = store_wait_begin(&wait);
     rpc_code code = store_wait_end(&wait, store_chunk_has(c->db, &ref, op));
+    uint8_t entry[DACM_ENTRY_BYTES];
     c->asset_chunks++;
     c->length += length;
+    dacm_entry_write(entry, length, digest);
+    if (length != 0 && EVP_DigestUpdate(c->list, entry, sizeof entry) != 1)
+        rpc_status_set(&c->status, RPC_INTERNAL, "OpenSSL could not hash");
     if (code == RPC_NOT_FOUND)
         note(c, length == 0 ? "a page of a version's chunk list is missing"
                             : "a chunk of a version is missing");
@@ -79,8 +87,50 @@ static bool check_digest(void *ctx, const uint8_t *digest, uint32_t length)
     return c->status.code == RPC_OK;
 }
 
+static rpc_code read_record(checking *c, const host_key *item,
+    const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret)
+{
+    const host_key group = dacm_key_manifests(c->asset_id);
+    store_wait wait;
+    rpc_code code = store_wait_get(c->db, host_key_bytes(&group), host_key_bytes(item), &wait);
+    if (code == RPC_OK && type)
+        code = host_record_unpack(type, wait.op.view.bytes, c->arena, ret, NULL);
+    store_view_release(&wait.op.view);
+    return code;
+}
+
+/* A manifest that rotted itself is signed again: it says nothing. */
+static void check_signed(
+    checking *c, const dacm_which *which, const Dacm__Records__Version *version)
+{
+    Dacm__Records__Manifest *kept = NULL;
+    trust_manifest manifest;
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    host_key item = dacm_key_manifest(which);
+    if (read_record(c, &item, &dacm__records__manifest__descriptor, (ProtobufCMessage **)&kept) !=
+        RPC_OK)
+        return;
+    trust_sha256(rpc_bytes_str(kept->jws), sha256);
+    item = dacm_key_manifest_digest(sha256);
+    if (read_record(c, &item, NULL, NULL) == RPC_OK &&
+        trust_manifest_verify(rpc_bytes_str(kept->jws), NULL, &manifest, NULL) == TRUST_NO_KEY &&
+        !dacm_signed_as(&manifest, version))
+        note(c, "the record of a version is not the one that was signed");
+}
+
+static void check_list_digest(checking *c, const Dacm__Records__Version *version)
+{
+    uint8_t sha256[DACM_DIGEST_BYTES];
+    if (EVP_DigestFinal_ex(c->list, sha256, NULL) != 1)
+        rpc_status_set(&c->status, RPC_INTERNAL, "OpenSSL could not hash");
+    else if (version->sha256.len != sizeof sha256 || version->chunks_sha256.len != sizeof sha256)
+        note(c, "the record of a version has no digest");
+    else if (memcmp(version->chunks_sha256.data, sha256, sizeof sha256) != 0)
+        note(c, "the chunk list of a version does not have the digest that was signed");
+}
+
 /* Of a version or a variant; NULL: it cannot be read. */
-static Dacm__Records__Version *check_listed(checking *c, rpc_bytes value)
+static Dacm__Records__Version *check_listed(checking *c, const dacm_which *which, rpc_bytes value)
 {
     Dacm__Records__Version *version = NULL;
     rpc_status status = {0};
@@ -90,6 +140,8 @@ static Dacm__Records__Version *check_listed(checking *c, rpc_bytes value)
         return NULL;
     }
     c->length = 0;
+    if (EVP_DigestInit_ex(c->list, EVP_sha256(), NULL) != 1)
+        rpc_status_set(&c->status, RPC_INTERNAL, "OpenSSL could not hash");
     rpc_code code = dacm_walk_version(c->db, c->uid, version, check_digest, c, &status);
     if (code == RPC_DATA_LOSS)
         note(c, status.message);
@@ -97,15 +149,24 @@ static Dacm__Records__Version *check_listed(checking *c, rpc_bytes value)
         c->status = status;
     else if (c->length != version->size)
         note(c, "the chunks of a version do not add up to its size");
+    else
+        check_list_digest(c, version);
+    if (version->version != which->version)
+        note(c, "the record of a version is kept under another one");
+    else if (version->sha256.len == DACM_DIGEST_BYTES &&
+             version->chunks_sha256.len == DACM_DIGEST_BYTES)
+        check_signed(c, which, version);
     return version;
 }
 
-static bool check_version(checking *c, rpc_bytes value)
+static bool check_version(checking *c, rpc_bytes item, rpc_bytes value)
 {
-    const Dacm__Records__Version *version = check_listed(c, value);
+    const dacm_which which = {.version = dacm_version_of_item(item)};
+    const Dacm__Records__Version *version = check_listed(c, &which, value);
     if (!version)
         return true;
     c->asset_versions++;
+    c->versions_seen += which.version >= c->oldest && which.version <= c->newest;
     if (version->version == c->newest) {
         c->newest_seen = true;
         c->size = version->size;
@@ -119,8 +180,12 @@ static bool check_version(checking *c, rpc_bytes value)
 static bool check_variant(void *ctx, const store_entry *entry)
 {
     checking *c = ctx;
+    dacm_which which;
     rpc_arena_reset(c->arena);
-    c->asset_variants += check_listed(c, entry->value) != NULL;
+    if (dacm_which_of_item(entry->item, &which))
+        c->asset_variants += check_listed(c, &which, entry->value) != NULL;
+    else
+        note(c, "a variant is kept under a key that is none");
     return c->status.code == RPC_OK;
 }
 
@@ -135,9 +200,34 @@ static void check_profile(checking *c, rpc_bytes value)
     }
     c->has_profile = true;
     c->deleted = profile->deleted;
+    c->oldest = profile->oldest_version;
     c->newest = profile->version;
     c->grants = profile->grant_count;
+    c->gets = profile->get_count;
+    c->newest_size = profile->size;
+    if (profile->sha256.len == DACM_DIGEST_BYTES)
+        rpc_hex(rpc_bytes_of(profile->sha256.data, DACM_DIGEST_BYTES), c->newest_sha256);
     memcpy(c->uid, profile->uid.data, STORE_UID_BYTES);
+    char asset_id[2 * STORE_UID_BYTES + 1];
+    dacm_asset_id_of(c->uid, asset_id);
+    if (strcmp(asset_id, c->asset_id) != 0)
+        note(c, "the profile does not have the asset's uid");
+}
+
+static void check_grant(checking *c, const store_entry *entry)
+{
+    Dacm__Records__Grant *grant = NULL;
+    c->grants_seen++;
+    if (host_record_unpack(&dacm__records__grant__descriptor, entry->value, c->arena,
+            (ProtobufCMessage **)&grant, NULL) != RPC_OK) {
+        note(c, "a grant cannot be read");
+        return;
+    }
+    const host_key key = dacm_key_grant(grant->gpsi);
+    if (!rpc_bytes_equal(host_key_bytes(&key), entry->item))
+        note(c, "a grant is kept under another user's name");
+    c->gets_seen += (grant->operations & dacm_operation_bit(DACM__V1__OPERATION__OPERATION_GET)) !=
+                    0;
 }
 
 static bool check_item(void *ctx, const store_entry *entry)
@@ -149,9 +239,9 @@ static bool check_item(void *ctx, const store_entry *entry)
     else if (!c->has_profile)
         note(c, "there are records without a profile");
     else if (entry->item.size > 2 && memcmp(entry->item.data, "g/", 2) == 0)
-        c->grants_seen++;
+        check_grant(c, entry);
     else if (entry->item.size > 2 && memcmp(entry->item.data, "v/", 2) == 0)
-        return check_version(c, entry->value);
+        return check_version(c, entry->item, entry->value);
     return true;
 }
 
@@ -169,17 +259,31 @@ static rpc_code generation_of(checking *c, const host_key *group, uint64_t *ret)
 static void begin_asset(checking *c)
 {
     c->has_profile = c->deleted = c->newest_seen = false;
+    c->oldest = c->gets = c->gets_seen = c->versions_seen = c->newest_size = 0;
     c->size = c->newest = c->grants = c->grants_seen = c->asset_versions = c->asset_variants =
         c->asset_chunks = 0;
-    c->sha256[0] = c->fault[0] = '\0';
+    c->sha256[0] = c->newest_sha256[0] = c->fault[0] = '\0';
+}
+
+static void check_newest(checking *c)
+{
+    if (c->oldest != 0 && c->versions_seen != c->newest - c->oldest + 1)
+        note(c, "a version that it keeps is missing");
+    if (c->newest_sha256[0] &&
+        (c->newest_size != c->size || strcmp(c->newest_sha256, c->sha256) != 0))
+        note(c, "its profile says something else of the newest version than that version");
 }
 
 static void end_asset(checking *c)
 {
     if (c->has_profile && !c->deleted && c->newest != 0 && !c->newest_seen)
         note(c, "its newest version is missing");
+    else if (c->has_profile && !c->deleted && c->newest != 0)
+        check_newest(c);
     if (c->has_profile && !c->deleted && c->grants != c->grants_seen)
         note(c, "its list has another number of entries than the profile says");
+    else if (c->has_profile && !c->deleted && c->gets != c->gets_seen)
+        note(c, "its list lets another number of users get it than the profile says");
     if (c->fault[0])
         tell_fault(c, c->fault);
     c->assets += !c->deleted;
@@ -223,6 +327,48 @@ static bool check_group(void *ctx, const store_entry *entry)
     return c->status.code == RPC_OK;
 }
 
+/* ---- what is no asset's ---- */
+
+static const ProtobufCMessageDescriptor *type_of(const store_entry *entry)
+{
+    const host_key position = dacm_key_report_position();
+    switch (entry->group.data[0]) {
+    case 'm':
+        return entry->item.data[0] == 's' ? NULL : &dacm__records__manifest__descriptor;
+    case 'r':
+        return rpc_bytes_equal(entry->item, host_key_bytes(&position))
+                   ? &dacm__records__report_position__descriptor
+                   : &dacm__records__revocation__descriptor;
+    default:
+        return entry->group.data[1] == 'p' ? &dacm__records__upload__descriptor
+                                           : &dacm__records__indexed__descriptor;
+    }
+}
+
+/* Keys name people: the kind is told. */
+static bool check_other(void *ctx, const store_entry *entry)
+{
+    checking *c = ctx;
+    char text[160];
+    ProtobufCMessage *message = NULL;
+    const ProtobufCMessageDescriptor *type = entry->item.size ? type_of(entry) : NULL;
+    rpc_arena_reset(c->arena);
+    if (!type || host_record_unpack(type, entry->value, c->arena, &message, NULL) == RPC_OK)
+        return true;
+    snprintf(text, sizeof text, "a record of type %s cannot be read", type->name);
+    tell_fault(c, text);
+    return true;
+}
+
+static rpc_code check_others(checking *c, rpc_status *reterr)
+{
+    static const char *const prefixes[] = {"m/", "r/", "u/", "up/"};
+    rpc_code code = RPC_OK;
+    for (size_t i = 0; code == RPC_OK && i < sizeof prefixes / sizeof *prefixes; i++)
+        code = dacm_walk_groups(c->db, prefixes[i], false, check_other, c, reterr);
+    return code;
+}
+
 static rpc_code check_records(checking *c, const char *directory, rpc_status *reterr)
 {
     const store_lmdb_options options = {.directory = directory, .read_only = true};
@@ -230,7 +376,8 @@ static rpc_code check_records(checking *c, const char *directory, rpc_status *re
     if (code != RPC_OK)
         return code;
     c->arena = rpc_arena_new(RECORD_ARENA);
-    if (c->arena)
+    c->list = EVP_MD_CTX_new();
+    if (c->arena && c->list)
         code = dacm_walk_groups(c->db, "a/", true, check_group, c, reterr);
     else
         code = rpc_status_set(reterr, RPC_RESOURCE_EXHAUSTED, "no memory for the check");
@@ -238,7 +385,10 @@ static rpc_code check_records(checking *c, const char *directory, rpc_status *re
         *reterr = c->status;
         code = c->status.code;
     }
+    if (code == RPC_OK)
+        code = check_others(c, reterr);
     store_close(c->db);
+    EVP_MD_CTX_free(c->list);
     rpc_arena_free(c->arena);
     return code;
 }

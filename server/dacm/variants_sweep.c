@@ -11,20 +11,6 @@
 
 /* ---- the start ---- */
 
-/* v/WHICH or x/WHICH of a variant. */
-static bool which_of_item(rpc_bytes item, dacm_which *ret)
-{
-    uint8_t version[8];
-    *ret = (dacm_which){.adapted = true};
-    if (item.size != 2 + 16 + 1 + 64 || item.data[1] != '/' || item.data[18] != '/' ||
-        !rpc_unhex(rpc_bytes_of(item.data + 2, 16), version, sizeof version) ||
-        !rpc_unhex(rpc_bytes_of(item.data + 19, 64), ret->recipe_sha256, sizeof ret->recipe_sha256))
-        return false;
-    for (int i = 0; i < 8; i++)
-        ret->version = ret->version << 8 | version[i];
-    return true;
-}
-
 typedef struct walk {
     dacm_variants *variants;
     rpc_arena *arena;
@@ -55,7 +41,8 @@ static bool load_one(void *ctx, const store_entry *entry)
     dacm_which which;
     Dacm__Records__Version *record = NULL;
     if (!dacm_key_variants_asset_id(entry->group, asset_id) ||
-        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
+        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) ||
+        !dacm_which_of_item(entry->item, &which))
         return true; /* of a newer server */
     rpc_arena_reset(w->arena);
     if (host_record_unpack(&dacm__records__version__descriptor, entry->value, w->arena,
@@ -222,7 +209,7 @@ rpc_code dacm_variants_remove_damaged(dacm_variants *v, const char *asset_id, rp
     HOST_LOG(v->links.log, HOST_WARNING,
         "a variant is damaged and goes: it is made again when somebody asks for it",
         host_text("asset", asset_id), host_text("why", why->message));
-    if (rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) && which_of_item(item, &which))
+    if (rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) && dacm_which_of_item(item, &which))
         variants_forget_one(v, uid, &which);
     return RPC_OK;
 }
@@ -234,7 +221,8 @@ static bool sweep_one(void *ctx, const store_entry *entry)
     uint8_t uid[STORE_UID_BYTES];
     dacm_which which;
     if (!dacm_key_variants_asset_id(entry->group, asset_id) ||
-        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) || !which_of_item(entry->item, &which))
+        !rpc_unhex(rpc_bytes_str(asset_id), uid, sizeof uid) ||
+        !dacm_which_of_item(entry->item, &which))
         return true;
     rpc_arena_reset(w->arena);
     const bool swept = entry->item.data[0] == 'v' ? sweep_kept(w, asset_id, uid, &which)

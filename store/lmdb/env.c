@@ -263,7 +263,7 @@ rpc_code lmdb_env_open(
     if (rc == MDB_INCOMPATIBLE)
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "store: '%s' is no complete store of format '%s'; use another directory, or the "
-            "release that made it",
+            "release that made it; if this one did, restore the store from a backup",
             path, LMDB_FORMAT);
     if (rc)
         return lmdb_status(reterr, env, rc, "cannot open");
@@ -365,21 +365,39 @@ void lmdb_pin_release(lmdb_pin *pin)
     pthread_mutex_unlock(&env->mutex);
 }
 
-/* Table 0 is LMDB's list of free pages: each value is a count and that many page numbers. */
-static int free_pages(MDB_txn *txn, uint64_t *ret_pages)
+/* Table 0 is LMDB's list of free pages: each value is a count and that many page numbers, the
+ * highest first. */
+static int list_of_free(MDB_val value, uint64_t last_page, uint64_t *ret_pages)
+{
+    size_t count = 0, page, before = (size_t)last_page + 1;
+    const uint8_t *data = value.mv_data;
+    if (value.mv_size < sizeof count)
+        return MDB_CORRUPTED;
+    memcpy(&count, data, sizeof count);
+    if (count > value.mv_size / sizeof count - 1)
+        return MDB_CORRUPTED;
+    for (size_t i = 1; i <= count; i++, before = page) {
+        memcpy(&page, data + i * sizeof page, sizeof page);
+        if (page < 2 || page >= before)
+            return MDB_CORRUPTED;
+    }
+    *ret_pages += count;
+    return 0;
+}
+
+int lmdb_free_pages(MDB_txn *txn, uint64_t *ret_pages)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
+    MDB_envinfo info;
     uint64_t pages = 0;
-    int rc = mdb_cursor_open(txn, 0, &cursor);
+    int rc = mdb_env_info(mdb_txn_env(txn), &info); /* its last page is that of txn, or after it */
+    if (!rc)
+        rc = mdb_cursor_open(txn, 0, &cursor);
     if (rc)
         return rc;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        size_t count = 0;
-        if (value.mv_size >= sizeof count)
-            memcpy(&count, value.mv_data, sizeof count);
-        pages += count;
-    }
+    while (!rc && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+        rc = list_of_free(value, info.me_last_pgno, &pages);
     mdb_cursor_close(cursor);
     if (rc == MDB_NOTFOUND)
         *ret_pages = pages;
@@ -395,7 +413,7 @@ rpc_code lmdb_env_stats(lmdb_env *env, store_map_stats *ret_stats, rpc_status *r
     int rc = lmdb_pin_acquire(env, &pin);
     if (rc)
         return lmdb_status(reterr, env, rc, "cannot read");
-    rc = free_pages(pin->txn, &pages);
+    rc = lmdb_free_pages(pin->txn, &pages);
     lmdb_pin_release(pin);
     if (!rc)
         rc = mdb_env_info(env->env, &info);

@@ -99,6 +99,8 @@ void lmdb_pin_release(lmdb_pin *pin);
 rpc_code lmdb_status(rpc_status *status, const lmdb_env *env, int rc, const char *action);
 rpc_code lmdb_env_stats(lmdb_env *env, store_map_stats *ret_stats, rpc_status *reterr);
 int lmdb_count(lmdb_env *env, MDB_dbi dbi, uint64_t *ret_count);
+/** MDB_CORRUPTED: a list of them is none. */
+int lmdb_free_pages(MDB_txn *txn, uint64_t *ret_pages);
 
 /* ---- whole.c ---- */
 

@@ -192,6 +192,23 @@ static int check_table(check_state *checker, lmdb_env *env, MDB_dbi dbi, check_e
     return 0;
 }
 
+/* What a damaged list takes for free is written over. */
+static int check_free_pages(check_state *checker, lmdb_env *env)
+{
+    uint64_t pages;
+    lmdb_pin *pin;
+    int rc = lmdb_pin_acquire(env, &pin);
+    if (rc)
+        return rc;
+    rc = lmdb_free_pages(pin->txn, &pages);
+    lmdb_pin_release(pin);
+    if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_BAD_TXN) {
+        fault(checker, "the list of free pages is damaged", lmdb_val(env->name, strlen(env->name)));
+        rc = 0;
+    }
+    return rc;
+}
+
 static rpc_code check_all(check_state *checker, rpc_status *reterr)
 {
     lmdb_env *meta = checker->meta, *chunks = checker->chunks;
@@ -200,11 +217,15 @@ static rpc_code check_all(check_state *checker, rpc_status *reterr)
         rc = check_table(checker, meta, meta->generations, check_generation);
     if (!rc)
         rc = check_table(checker, meta, meta->deletions, check_deletion);
+    if (!rc)
+        rc = check_free_pages(checker, meta);
     if (rc)
         return lmdb_status(reterr, meta, rc, "cannot read");
     rc = check_table(checker, chunks, chunks->chunks, check_chunk);
     if (!rc)
         rc = check_table(checker, chunks, chunks->puts, check_put);
+    if (!rc)
+        rc = check_free_pages(checker, chunks);
     if (rc)
         return lmdb_status(reterr, chunks, rc, "cannot read");
     if (!checker->faults)

@@ -843,6 +843,8 @@ class Rotten(Case):
             self.server.download(asset, self.owner, version=1)
         self.assertEqual(code_of(error), grpc.StatusCode.INTERNAL)
         self.assertIn("not the one that was signed", self.logged("store failed")[-1]["why"])
+        code, said = self.store_check()
+        self.assertEqual((code, said.count("not the one that was signed")), (1, 1), said)
         self.assertEqual(self.server.download(asset, self.owner)[0], content + b"!")
 
 

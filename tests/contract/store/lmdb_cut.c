@@ -462,3 +462,38 @@ TEST(pages_in_the_place_of_others_are_found_and_no_walk_goes_round_in_them)
         fail_msg("of %zu: %u walks refused, %u told", count, refused, told);
     assert_int_equal(look_from_beside(check, directory).code, RPC_OK);
 }
+
+/* The leaf of the list of free pages: LMDB's data format 1. */
+static uint64_t root_of_free_pages(int fd)
+{
+    uint64_t txnid[2], root[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pread(fd, &txnid[i], 8, i * PAGE + 16 + 128), 8);
+        assert_int_equal(pread(fd, &root[i], 8, i * PAGE + 16 + 24 + 40), 8);
+    }
+    return root[txnid[1] > txnid[0]];
+}
+
+TEST(a_list_of_free_pages_that_names_what_is_none_is_found)
+{
+    char path[512];
+    uint8_t page[PAGE];
+    uint16_t node;
+    const char *directory = test_tmpdir();
+    fill_leaves(directory);
+    fill_leaves(directory);
+    assert_int_equal(look_from_beside(check, directory).code, RPC_OK);
+    path_of(directory, "meta", path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    const int64_t at = (int64_t)root_of_free_pages(fd) * PAGE;
+    assert_int_equal(pread(fd, page, PAGE, at), PAGE);
+    assert_int_equal(page[10], 2); /* a leaf */
+    memcpy(&node, page + 16, sizeof node);
+    page[node + 8 + 8 + 8 + 6] ^= 1; /* header, key, count: of the first number */
+    assert_int_equal(pwrite(fd, page, PAGE, at), PAGE);
+    close(fd);
+    const seen saw = look_from_beside(check, directory);
+    if (saw.code != RPC_DATA_LOSS || !strstr(saw.message, "list of free pages"))
+        fail_msg("%s: %s", rpc_code_name(saw.code), saw.message);
+}

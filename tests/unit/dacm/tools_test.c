@@ -145,6 +145,95 @@ TEST(store_check_finds_a_missing_newest_version)
     has_fault(&k, "newest version is missing");
 }
 
+TEST(store_check_finds_a_grant_under_another_users_name)
+{
+    kept k;
+    kept_version newest;
+    sound(&k, &newest);
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    Dacm__Records__Grant grant = DACM__RECORDS__GRANT__INIT;
+    grant.gpsi = (char *)(uintptr_t) "msisdn-4915110000003";
+    kept_put(&k, dacm_key_asset(id), dacm_key_grant("msisdn-4915110000001"), &grant.base);
+    has_fault(&k, "another user's name");
+}
+
+TEST(store_check_finds_a_grant_that_lets_get_who_may_not)
+{
+    kept k;
+    kept_version newest;
+    sound(&k, &newest);
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    Dacm__Records__Grant grant = DACM__RECORDS__GRANT__INIT;
+    grant.gpsi = (char *)(uintptr_t) "msisdn-4915110000001";
+    grant.operations = 1u << DACM__V1__OPERATION__OPERATION_GET;
+    kept_put(&k, dacm_key_asset(id), dacm_key_grant(grant.gpsi), &grant.base);
+    has_fault(&k, "another number of users");
+}
+
+TEST(store_check_finds_a_profile_with_another_assets_uid)
+{
+    kept k;
+    kept_open(&k);
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    uint8_t uid[STORE_UID_BYTES] = {9};
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
+    kept_put(&k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+    has_fault(&k, "does not have the asset's uid");
+}
+
+TEST(store_check_finds_an_older_version_that_is_missing)
+{
+    kept k;
+    kept_version newest;
+    sound(&k, &newest);
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    uint8_t uid[STORE_UID_BYTES];
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    assert_true(rpc_unhex(rpc_bytes_str(id), uid, sizeof uid));
+    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
+    profile.oldest_version = 1;
+    profile.version = 2;
+    profile.grant_count = 1;
+    kept_put(&k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+    kept_delete(&k, dacm_key_asset(id), dacm_key_version(1));
+    has_fault(&k, "a version that it keeps is missing");
+}
+
+TEST(store_check_finds_a_profile_that_says_something_else_of_the_newest_version)
+{
+    kept k;
+    kept_version newest;
+    sound(&k, &newest);
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    uint8_t uid[STORE_UID_BYTES];
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    assert_true(rpc_unhex(rpc_bytes_str(id), uid, sizeof uid));
+    newest.sha256[0] ^= 1;
+    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
+    profile.sha256 = (ProtobufCBinaryData){sizeof newest.sha256, newest.sha256};
+    profile.version = 2;
+    profile.grant_count = 1;
+    kept_put(&k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+    has_fault(&k, "says something else");
+}
+
+TEST(store_check_finds_a_revocation_and_an_upload_that_cannot_be_read)
+{
+    kept k;
+    kept_open(&k);
+    kept_damage(&k, dacm_key_revocations("https://sims.example"), dacm_key_revoked_token("j"));
+    has_fault(&k, "Revocation cannot be read");
+    kept_open(&k);
+    kept_damage(&k, dacm_key_uploads("msisdn-4915110000001"), dacm_key_version(1));
+    has_fault(&k, "Upload cannot be read");
+}
+
 TEST(store_check_finds_records_without_a_profile)
 {
     kept k;
