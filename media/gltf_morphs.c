@@ -141,9 +141,13 @@ static void filter(json_t *owner, const char *name, const kept *k)
         json_object_del(owner, name);
 }
 
+/* A list that had not a name for each target named none, and shall not begin to. */
 static void filter_names(json_t *owner, const kept *k)
 {
     json_t *extras = json_object_get(owner, "extras");
+    const size_t names = json_array_size(json_object_get(extras, "targetNames"));
+    if (names > 0 && names != k->count && names == k->left)
+        json_object_del(extras, "targetNames");
     filter(extras, "targetNames", k);
     if (json_is_object(extras) && json_object_size(extras) == 0)
         json_object_del(owner, "extras");

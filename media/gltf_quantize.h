@@ -52,7 +52,7 @@ rpc_code media__quantize_weights(media__quantizing *q, const json_t *attributes)
 rpc_code media__quantize_animations(media__quantizing *q);
 
 /** A further accessor with other numbers than another has (malloc(), taken also when this fails);
- *  the name stays behind.
+ *  the name stays behind (a morph target's is given back by its caller).
  *  bounds  min and max are set anew where it had them; else it has none */
 rpc_code media__quantize_put(media__quantizing *q, size_t accessor, void *elements, size_t count,
     int component_type, bool normalized, bool bounds, int target, size_t *ret_accessor);

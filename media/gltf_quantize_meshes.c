@@ -2,6 +2,7 @@
 /* Vertices, what morph targets add to them, and triangles. Only floats are rounded: a source that
  * is quantised already keeps its numbers. */
 #include "gltf_get.h"
+#include "gltf_morph_names.h"
 #include "gltf_quantize.h"
 #include "gltf_scale.h"
 #include "rounding.h"
@@ -180,7 +181,30 @@ static rpc_code round_target(media__quantizing *q, const char *name, json_t *slo
                                                      : RPC_OK;
 }
 
-static rpc_code round_primitive(media__quantizing *q, json_t *primitive, double step)
+static json_t *positions_of(const media__quantizing *q, const json_t *target)
+{
+    return media__gltf_entry(q->gltf, "accessors", media__get_index(target, "POSITION"));
+}
+
+/* Where nothing else names it, a target has the name of the accessor with its positions. */
+static rpc_code round_named_target(
+    media__quantizing *q, size_t mesh, size_t index, json_t *target, double step)
+{
+    json_t *named = json_object_get(positions_of(q, target), "name"), *slot;
+    const bool names = named && media__morph_name(q->gltf, mesh, index) == json_string_value(named);
+    const char *name;
+    rpc_code code = RPC_OK;
+    json_object_foreach(target, name, slot)
+    {
+        if (code == RPC_OK)
+            code = round_target(q, name, slot, step);
+    }
+    if (code == RPC_OK && names && json_object_set(positions_of(q, target), "name", named) != 0)
+        code = media__no_memory(q->reterr);
+    return code;
+}
+
+static rpc_code round_primitive(media__quantizing *q, size_t mesh, json_t *primitive, double step)
 {
     json_t *attributes = json_object_get(primitive, "attributes");
     json_t *targets = json_object_get(primitive, "targets");
@@ -194,12 +218,8 @@ static rpc_code round_primitive(media__quantizing *q, json_t *primitive, double 
         if (code == RPC_OK)
             code = round_attribute(q, name, slot, step);
     }
-    for (size_t t = 0; t < json_array_size(targets); t++)
-        json_object_foreach(json_array_get(targets, t), name, slot)
-        {
-            if (code == RPC_OK)
-                code = round_target(q, name, slot, step);
-        }
+    for (size_t t = 0; code == RPC_OK && t < json_array_size(targets); t++)
+        code = round_named_target(q, mesh, t, json_array_get(targets, t), step);
     return code == RPC_OK
                ? round_slot(q, json_object_get(primitive, "indices"), MEDIA__ROUND_INDICES, 0)
                : code;
@@ -281,7 +301,7 @@ static rpc_code round_meshes(media__quantizing *q, measuring *m)
         const double step = media__power_below(
             POSITION_STEP * longest_side(&m->of_groups[m->scales.groups[i]]));
         for (size_t k = 0; code == RPC_OK && k < json_array_size(list); k++)
-            code = round_primitive(q, json_array_get(list, k), step);
+            code = round_primitive(q, i, json_array_get(list, k), step);
     }
     return code;
 }

@@ -134,6 +134,20 @@ TEST(a_target_that_goes_takes_its_name_and_weights_along)
     media__gltf_done(&gltf);
 }
 
+/* Two names for three targets name none; nor do they the two that are left. */
+TEST(a_list_of_names_that_named_nothing_does_not_begin_to)
+{
+    media__gltf gltf = read_json(face);
+    json_array_remove((json_t *)(uintptr_t)at(&gltf, "meshes/0/extras/targetNames"), 2);
+    json_object_set_new(media__gltf_entry(&gltf, "accessors", 2), "name", json_string("viseme_E"));
+    json_object_set_new(media__gltf_entry(&gltf, "accessors", 3), "name", json_string("viseme_O"));
+    keep_targets(&gltf, "{\"morph_targets\":{\"groups\":[\"oculus\"]}}");
+    assert_int_equal(json_array_size(at(&gltf, "meshes/0/primitives/0/targets")), 2);
+    assert_string_equal(media__morph_name(&gltf, 0, 0), "viseme_E");
+    assert_string_equal(media__morph_name(&gltf, 0, 1), "viseme_O");
+    media__gltf_done(&gltf);
+}
+
 TEST(vrm_binds_count_on_new_indices)
 {
     media__gltf gltf = read_json(face);

@@ -5,6 +5,7 @@
 
 #include "gltf_adapt.h"
 #include "gltf_get.h"
+#include "gltf_morph_names.h"
 #include "gltf_text.h"
 
 #include <float.h>
@@ -234,6 +235,20 @@ TEST(each_kind_of_vertex_data_is_rounded_within_its_bound)
         assert_int_equal(type_of(&gltf, ATTRIBUTES "WEIGHTS_0"), -MEDIA__UBYTE);
         assert_int_equal(type_of(&gltf, PRIMITIVE "indices"), MEDIA__USHORT);
         assert_true(needs(&gltf, "KHR_mesh_quantization"));
+        media__gltf_done(&gltf);
+    }
+}
+
+/* Their numbers are the same: one name would do for both. */
+TEST(targets_that_have_their_names_from_accessors_keep_them)
+{
+    for (int packed = 0; packed < 2; packed++) {
+        media__gltf gltf = read_vertices();
+        json_object_set_new(media__gltf_entry(&gltf, "accessors", 10), "name", json_string("a"));
+        json_object_set_new(media__gltf_entry(&gltf, "accessors", 12), "name", json_string("b"));
+        quantize(&gltf, packed);
+        assert_string_equal(media__morph_name(&gltf, 0, 0), "a");
+        assert_string_equal(media__morph_name(&gltf, 0, 1), "b");
         media__gltf_done(&gltf);
     }
 }
