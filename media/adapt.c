@@ -67,6 +67,8 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
     rpc_code code = media__gltf_keep_animations(gltf, &now, reterr);
     if (code == RPC_OK)
         code = media__gltf_keep_morph_targets(gltf, &now, reterr);
+    if (code == RPC_OK) /* what nobody sees takes no triangles of the others, and is no measure */
+        code = media__gltf_prune(gltf, reterr);
     if (code == RPC_OK && p->triangles && p->triangles < ret->source.triangles)
         code = media__gltf_simplify(gltf, p->triangles, &done, reterr);
     if (code == RPC_OK && now.quantization != MEDIA_QUANTIZATION_KEEP)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** What a recipe does to a decoded document, one edit each. Inside the module.
  *
- *  media_adapt() calls them in this order: animations, morph targets, simplify, quantize, sparse
- *  targets, textures; then those of gltf_edit.h that lay out what is left (prune, gather), merge
- *  samplers, accept. Each leaves a document that media__gltf_read() would accept again. */
+ *  media_adapt() calls them in this order: animations, morph targets, prune (gltf_edit.h),
+ *  simplify, quantize, sparse targets, textures; then those of gltf_edit.h that lay out what is
+ *  left (prune, gather), merge samplers, accept. Each leaves a document that
+ *  media__gltf_read() would accept again. */
 #ifndef DACM_MEDIA_GLTF_ADAPT_H
 #define DACM_MEDIA_GLTF_ADAPT_H
 

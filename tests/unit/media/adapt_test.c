@@ -220,6 +220,32 @@ TEST(vrm_expressions_keep_what_they_bind)
     media_result_done(&some);
 }
 
+/* ---- what nobody sees ---- */
+
+/* A second mesh that no node has, of the same vertices: a strip of so many triangles. */
+#define STRIP(count) "{\"primitives\":[{\"mode\":5,\"attributes\":{\"POSITION\":" #count "}}]}"
+
+TEST(a_mesh_that_no_node_has_takes_no_triangles_of_the_others)
+{
+    static const char document[] =
+        "{\"asset\":{\"version\":\"2.0\"},\"scenes\":[{\"nodes\":[0]}],\"nodes\":[{\"mesh\":0}],"
+        "\"meshes\":[" STRIP(0) "," STRIP(1) "],\"accessors\":["
+                                             "{\"componentType\":5126,\"count\":42,\"type\":"
+                                             "\"VEC3\",\"min\":[0,0,0],\"max\":[0,0,0]},"
+                                             "{\"componentType\":5126,\"count\":102,\"type\":"
+                                             "\"VEC3\",\"min\":[0,0,0],\"max\":[0,0,0]}]}";
+    media_result result;
+    rpc_status status = {0};
+    media_recipe recipe = recipe_of("{\"max_triangles\":60}", 0);
+    if (media_adapt(rpc_bytes_str(document), &recipe, &result, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    assert_int_equal(result.source.triangles, 140);
+    assert_int_equal(result.figures.triangles, 40);
+    assert_string_equal(result.why, "");
+    media_result_done(&result);
+    media_recipe_done(&recipe);
+}
+
 /* ---- what cannot be ---- */
 
 static void refused(rpc_bytes source, const char *text, rpc_code code, const char *word)
