@@ -13,6 +13,8 @@
 
 #define KTX2 "KHR_texture_basisu"
 
+#define ANISOTROPY "KHR_materials_anisotropy"
+
 /* ---- what a slot is for ---- */
 
 /* Colours of the core, of KHR_materials_* and of MToon; the alpha of some says what shows. */
@@ -164,6 +166,7 @@ static const struct {
     {MEDIA_CHANNEL_METALLIC_ROUGHNESS, "pbrMetallicRoughness", "metallicRoughnessTexture", NULL,
         {"/metallicFactor", "/roughnessFactor"}},
     {MEDIA_CHANNEL_NORMAL, NULL, "normalTexture", "_BumpMap", {NULL}},
+    {MEDIA_CHANNEL_NORMAL, "KHR_materials_clearcoat", "clearcoatNormalTexture", NULL, {NULL}},
     {MEDIA_CHANNEL_OCCLUSION, NULL, "occlusionTexture", NULL, {NULL}},
     {MEDIA_CHANNEL_EMISSIVE, NULL, "emissiveTexture", "_EmissionMap", {"/emissiveFactor"}},
 };
@@ -199,6 +202,43 @@ static void drop_property(media__gltf *gltf, const char *name)
         json_object_del(json_object_get(json_array_get(list, i), "textureProperties"), name);
 }
 
+/* Anisotropy has a direction: by tangents, or by the normal map that goes. */
+static bool loses_direction(const media__gltf *gltf, size_t material)
+{
+    const json_t *json = media__gltf_entry(gltf, "materials", material);
+    if (!media__get_extension(json, ANISOTROPY) || !json_object_get(json, "normalTexture"))
+        return false;
+    for (size_t i = 0; i < media__gltf_count(gltf, "meshes"); i++) {
+        const json_t *list = json_object_get(media__gltf_entry(gltf, "meshes", i), "primitives");
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            const json_t *primitive = json_array_get(list, k);
+            const json_t *attributes = json_object_get(primitive, "attributes");
+            if (media__get_index(primitive, "material") == material &&
+                !(json_object_get(attributes, "NORMAL") && json_object_get(attributes, "TANGENT")))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void drop_anisotropy(media__gltf *gltf)
+{
+    bool dropped = false, left = false;
+    for (size_t i = 0; i < media__gltf_count(gltf, "materials"); i++) {
+        json_t *material = media__gltf_entry(gltf, "materials", i);
+        json_t *extensions = json_object_get(material, "extensions");
+        if (loses_direction(gltf, i)) {
+            dropped = true;
+            json_object_del(extensions, ANISOTROPY);
+            if (json_object_size(extensions) == 0)
+                json_object_del(material, "extensions");
+        }
+        left = left || media__get_extension(material, ANISOTROPY);
+    }
+    if (dropped && !left)
+        media__gltf_drop_extension(gltf, ANISOTROPY);
+}
+
 /* Is this within the member, "/a/b" and all below? */
 static bool is_within(const char *path, const char *member)
 {
@@ -232,6 +272,9 @@ static bool channel_stays(void *ctx, json_t *channel)
     if (!media__pointer_of(channel, "materials", &at))
         return true;
     json_t *material = media__gltf_entry(m->gltf, "materials", at.index);
+    if (!(m->recipe->texture_channels & MEDIA_CHANNEL_NORMAL) &&
+        is_within(at.rest, "/extensions/" ANISOTROPY) && loses_direction(m->gltf, at.index))
+        return false;
     for (size_t s = 0; s < sizeof slots / sizeof *slots; s++) {
         char member[64];
         const char *rest = within_owner(at.rest, slots[s].parent);
@@ -257,6 +300,8 @@ rpc_code media__textures_drop(media__gltf *gltf, const media_recipe *recipe, rpc
     rpc_code code = media__gltf_keep_channels(gltf, channel_stays, &m, reterr);
     if (code == RPC_OK)
         code = media__textures_mean_color(gltf, recipe, reterr);
+    if (code == RPC_OK && !(recipe->texture_channels & MEDIA_CHANNEL_NORMAL))
+        drop_anisotropy(gltf);
     for (size_t s = 0; s < sizeof slots / sizeof *slots; s++) {
         if (recipe->texture_channels & slots[s].channel)
             continue;

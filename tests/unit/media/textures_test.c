@@ -530,6 +530,43 @@ TEST(channels_that_are_not_kept_leave_no_trace)
 }
 
 /* A channel of a material's factor, in thousandths, once its picture went. */
+#define VEC(type)                                                                                  \
+    "{\"componentType\":5126,\"count\":3,\"type\":\"" type "\",\"min\":[0,0,0],\"max\":[0,0,0]}"
+
+/* Both want tangents, and have them by the normal map. */
+TEST(what_takes_its_direction_from_a_normal_map_goes_with_it)
+{
+    static const char members[] = PNG0
+        "\"extensionsUsed\":[\"KHR_materials_anisotropy\",\"KHR_materials_clearcoat\"],"
+        "\"materials\":[{\"normalTexture\":{\"index\":0},\"extensions\":{"
+        "\"KHR_materials_anisotropy\":{\"anisotropyStrength\":1},\"KHR_materials_clearcoat\":{"
+        "\"clearcoatFactor\":1,\"clearcoatNormalTexture\":{\"index\":0}}}}],\"nodes\":[{\"mesh\":0}"
+        "],"
+        "\"meshes\":[{\"primitives\":[{\"attributes\":{\"POSITION\":0,\"NORMAL\":1,\"TEXCOORD_0\":"
+        "2},"
+        "\"material\":0}]}],\"accessors\":[" VEC("VEC3") "," VEC(
+            "VEC3") ",{\"componentType\":5126,"
+                    "\"count\":3,\"type\":\"VEC2\"}]";
+    const rpc_bytes picture = encoded(draw_bowl, 16, MEDIA__IMAGE_PNG);
+    document d = glb(members, &picture, 1);
+    media_recipe recipe = recipe_of("{\"texture_channels\":[\"baseColor\"]}");
+    media_result result;
+    rpc_status status = {0};
+    if (media_adapt(rpc_bytes_of(d.file, d.size), &recipe, &result, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    assert_int_equal(result.figures.images, 0);
+    media_result_done(&result);
+    media__gltf gltf = adapted(&d, "{\"texture_channels\":[\"baseColor\"]}");
+    assert_null(at(&gltf, "materials/0/extensions/KHR_materials_anisotropy"));
+    assert_non_null(at(&gltf, "materials/0/extensions/KHR_materials_clearcoat/clearcoatFactor"));
+    assert_null(at(&gltf, "materials/0/extensions/KHR_materials_clearcoat/clearcoatNormalTexture"));
+    assert_false(lists(&gltf, "extensionsUsed", "KHR_materials_anisotropy"));
+    media__gltf_done(&gltf);
+    media_recipe_done(&recipe);
+    free(d.file);
+    release(picture);
+}
+
 static long factor_of(draw_fn *draw, const char *material, size_t channel)
 {
     char members[512];
