@@ -6,6 +6,7 @@
 
 #include "gltf_adapt.h"
 #include "gltf_get.h"
+#include "gltf_textures.h"
 #include "image_kinds.h"
 #include "vrm.h"
 
@@ -57,6 +58,24 @@ static plan first_plan(const media_recipe *recipe, const media_figures *source)
 
 /* ---- one attempt ---- */
 
+static void say_left(media_result *ret, const char *what, uint32_t size, const char *which)
+{
+    const size_t said = strlen(ret->why);
+    if (size > 0)
+        snprintf(ret->why + said, sizeof ret->why - said,
+            "%s%s of %" PRIu32 " px %sare carried through as they are", said ? "; " : "", what,
+            size, which);
+}
+
+/* KTX2 is not read here, and what nothing known names is nobody's to change. */
+static void say_of_textures(const media__gltf *gltf, const media_recipe *recipe, media_result *ret)
+{
+    media__textures_left left;
+    media__gltf_textures_left(gltf, recipe->texture_size_limit, &left);
+    say_left(ret, "KTX2 textures", left.ktx2, "");
+    say_left(ret, "pictures", left.unknown, "that nothing known uses ");
+}
+
 static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *p,
     media_result *ret, rpc_status *reterr)
 {
@@ -80,12 +99,16 @@ static rpc_code edit(media__gltf *gltf, const media_recipe *recipe, const plan *
     if (code == RPC_OK)
         code = media__gltf_prune(gltf, reterr); /* what is left over costs no work below */
     if (code == RPC_OK)
+        code = media__textures_declare(gltf, reterr);
+    if (code == RPC_OK)
         code = media__gltf_gather(gltf, reterr);
     if (code == RPC_OK && now.quantization != MEDIA_QUANTIZATION_KEEP)
         code = media__gltf_merge_samplers(gltf, reterr); /* accessors that were equal are one now */
     if (code == RPC_OK)
         code = media__gltf_accept(gltf, &now, reterr);
     memcpy(ret->why, done.why, sizeof ret->why);
+    if (code == RPC_OK)
+        say_of_textures(gltf, recipe, ret);
     return code;
 }
 
@@ -99,16 +122,6 @@ static rpc_code check_licence(const media__gltf *gltf, rpc_status *reterr)
                                 "media: the licence of this avatar does not let anybody modify it "
                                 "(%s): only the original can be had",
                                 licence.why);
-}
-
-/* KTX2 is not read here, and stays. */
-static void say_of_textures(const media_recipe *recipe, media_result *ret)
-{
-    const size_t said = strlen(ret->why);
-    if (recipe->texture_size_limit && ret->figures.texture_size > recipe->texture_size_limit)
-        snprintf(ret->why + said, sizeof ret->why - said,
-            "%sKTX2 textures of %u px are carried through as they are", said ? "; " : "",
-            ret->figures.texture_size);
 }
 
 static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan *p,
@@ -131,8 +144,6 @@ static rpc_code attempt(rpc_bytes source, const media_recipe *recipe, const plan
     media__gltf_done(&gltf);
     if (code == RPC_OK)
         code = media_inspect(rpc_bytes_of(ret->bytes, ret->size), &ret->figures, reterr);
-    if (code == RPC_OK)
-        say_of_textures(recipe, ret);
     return code;
 }
 

@@ -30,7 +30,7 @@ rpc_code media__gltf_keep_morph_targets(
 
 typedef struct media__simplified {
     uint64_t before, asked, reached; /* triangles of all meshes */
-    char why[160]; /* why more are left than asked, in words; "": they are not (5 %) */
+    char why[MEDIA_WHY_ROOM]; /* why more are left than asked, in words; "": they are not (5 %) */
 } media__simplified;
 
 /** Fewer triangles, at most asked in the whole document, shared among primitives by what each
@@ -79,6 +79,14 @@ rpc_code media__gltf_sparse_targets(media__gltf *gltf, rpc_status *reterr);
  *  what no material and no VRM is known to use, stay as they are. */
 rpc_code media__gltf_adapt_textures(
     media__gltf *gltf, const media_recipe *recipe, rpc_status *reterr);
+
+/** The longest sides of pictures that are larger than the limit all the same; 0: there are none. */
+typedef struct media__textures_left {
+    uint32_t ktx2, unknown; /* unknown: what neither a material nor a VRM is known to use */
+} media__textures_left;
+
+/** What an adapted document has of them. limit 0: none. */
+void media__gltf_textures_left(const media__gltf *gltf, uint32_t limit, media__textures_left *ret);
 
 /* ---- gltf_accept.c ---- */
 

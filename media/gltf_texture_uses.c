@@ -385,16 +385,34 @@ static bool any_named(const media__gltf *gltf, const char *extension, bool *ret_
     return any;
 }
 
+/* Something else than a texture may name it: an extension that nobody here knows. */
+static bool any_picture(const media__gltf *gltf, media__image_kind kind)
+{
+    for (size_t i = 0; i < media__gltf_count(gltf, "images"); i++) {
+        const size_t view = media__get_index(media__gltf_entry(gltf, "images", i), "bufferView");
+        media__image_info info;
+        rpc_status ignored;
+        if (view != MEDIA__NO_INDEX &&
+            media__image_probe(media__view_bytes(gltf, view), &info, &ignored) == RPC_OK &&
+            info.kind == kind)
+            return true;
+    }
+    return false;
+}
+
 rpc_code media__textures_declare(media__gltf *gltf, rpc_status *reterr)
 {
-    static const char *const names[] = {WEBP, KTX2};
+    static const struct {
+        const char *name;
+        media__image_kind kind;
+    } kinds[] = {{WEBP, MEDIA__IMAGE_WEBP}, {KTX2, MEDIA__IMAGE_KTX2}};
     rpc_code code = RPC_OK;
-    for (size_t i = 0; code == RPC_OK && i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; code == RPC_OK && i < sizeof kinds / sizeof *kinds; i++) {
         bool needed = false;
-        if (!any_named(gltf, names[i], &needed))
-            media__gltf_drop_extension(gltf, names[i]);
-        else if (needed)
-            code = media__json_need_extension(gltf->json, names[i], reterr);
+        if (any_named(gltf, kinds[i].name, &needed))
+            code = needed ? media__json_need_extension(gltf->json, kinds[i].name, reterr) : RPC_OK;
+        else if (!any_picture(gltf, kinds[i].kind))
+            media__gltf_drop_extension(gltf, kinds[i].name);
     }
     return code;
 }

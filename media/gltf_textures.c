@@ -160,3 +160,20 @@ rpc_code media__gltf_adapt_textures(
     free(uses);
     return code == RPC_OK ? media__textures_declare(gltf, reterr) : code;
 }
+
+void media__gltf_textures_left(const media__gltf *gltf, uint32_t limit, media__textures_left *ret)
+{
+    *ret = (media__textures_left){.ktx2 = 0};
+    for (size_t i = 0; limit && i < media__gltf_count(gltf, "images"); i++) {
+        const size_t view = media__get_index(media__gltf_entry(gltf, "images", i), "bufferView");
+        media__image_info info;
+        rpc_status ignored;
+        if (view == MEDIA__NO_INDEX ||
+            media__image_probe(media__view_bytes(gltf, view), &info, &ignored) != RPC_OK)
+            continue;
+        const uint32_t size = info.width > info.height ? info.width : info.height;
+        uint32_t *longest = info.kind == MEDIA__IMAGE_KTX2 ? &ret->ktx2 : &ret->unknown;
+        if (size > limit && size > *longest)
+            *longest = size;
+    }
+}

@@ -31,7 +31,8 @@ rpc_code media__textures_uses(
 void media__textures_choose(media__gltf *gltf, const media_recipe *recipe);
 /** The textures of an image name it as its kind wants it: WebP by EXT_texture_webp. */
 rpc_code media__textures_follow(media__gltf *gltf, size_t image, bool is_webp, rpc_status *reterr);
-/** Extensions of textures are declared if, and only if, some texture has them. */
+/** Extensions of textures are declared if, and only if, some texture has them or a picture is of
+ *  their kind. */
 rpc_code media__textures_declare(media__gltf *gltf, rpc_status *reterr);
 
 #endif

@@ -18,7 +18,8 @@ typedef struct media_result {
     char media_type[MEDIA_TYPE_ROOM];
     media_figures source, figures;
     uint64_t triangles_asked; /* 0: no number was asked for */
-    char why[160]; /* why there are more triangles, pixels or bytes than asked; "": there are not */
+    /* Why there are more triangles, pixels or bytes than asked; "": there are not. */
+    char why[MEDIA_WHY_ROOM];
 } media_result;
 
 /** What is in an asset, in words and numbers; refuses what media_adapt() would refuse of the source

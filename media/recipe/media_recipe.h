@@ -121,6 +121,7 @@ bool media_recipe_is_original(const media_recipe *recipe);
 /* ---- the asset ------------------------------------------------------------------------------- */
 
 #define MEDIA_TYPE_ROOM      64
+#define MEDIA_WHY_ROOM       320 /* for triangles, KTX2 and pictures that nobody knows together */
 #define MEDIA_LICENCE_ROOM   2048
 #define MEDIA_PROHIBITS_ROOM 96
 

@@ -95,7 +95,7 @@ typedef struct media_made {
     char media_type[MEDIA_TYPE_ROOM];
     media_figures source, figures; /* inspecting: of the source only */
     uint64_t triangles_asked;      /* as in media_result */
-    char why[160];
+    char why[MEDIA_WHY_ROOM];
     int64_t cpu_us;        /* what it cost */
     uint64_t memory_bytes; /* at its peak */
 } media_made;

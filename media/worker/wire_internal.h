@@ -69,7 +69,7 @@ typedef struct media__figures_packet {
 typedef struct media__answer {
     uint32_t kind, code;
     uint64_t size, triangles_asked;
-    char message[384], media_type[MEDIA_TYPE_ROOM], why[160];
+    char message[384], media_type[MEDIA_TYPE_ROOM], why[MEDIA_WHY_ROOM];
     media__figures_packet source, figures;
 } media__answer;
 

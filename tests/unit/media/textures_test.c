@@ -7,6 +7,7 @@
 #include "gltf_adapt.h"
 #include "gltf_at.h"
 #include "gltf_get.h"
+#include "gltf_textures.h"
 #include "image.h"
 
 #include <math.h>
@@ -346,9 +347,12 @@ TEST(of_two_pictures_of_a_texture_the_one_that_the_client_takes_stays)
     document d = glb(BOTH, pictures, 2);
     media__gltf plain = adapted(&d, "{" PLAIN_CLIENT "}"), webp = adapted(&d, "{" WEBP_CLIENT "}"),
                 silent = adapted(&d, "{\"texture_size_limit\":32}");
+    rpc_status status = {0};
     const json_t *texture = media__gltf_entry(&plain, "textures", 0);
     assert_int_equal(media__get_index(texture, "source"), 0);
     assert_null(json_object_get(texture, "extensions"));
+    assert_int_equal(media__gltf_prune(&plain, &status), RPC_OK); /* the other one is still there */
+    assert_int_equal(media__textures_declare(&plain, &status), RPC_OK);
     assert_false(lists(&plain, "extensionsUsed", "EXT_texture_webp"));
     texture = media__gltf_entry(&webp, "textures", 0);
     assert_null(json_object_get(texture, "source"));
@@ -448,6 +452,41 @@ TEST(budget_is_met_beside_ktx2_that_is_larger_than_every_picture)
     media_recipe_done(&recipe);
     free(d.file);
     release(noise);
+}
+
+/* Also where triangles have much to say. */
+TEST(why_says_which_pictures_are_larger_than_asked)
+{
+    uint8_t ktx2[84] = "\xabKTX 20\xbb\r\n\x1a\n\0\0\0\0\x01\0\0\0\0\x10\0\0\0\x10";
+    const rpc_bytes board = encoded(draw_board, 64, MEDIA__IMAGE_PNG);
+    const rpc_bytes pictures[] = {board, rpc_bytes_of(ktx2, sizeof ktx2)};
+    static const char *const members[] = {
+        "\"extensionsUsed\":[\"ACME_stickers\",\"KHR_texture_basisu\"],\"extensions\":{\"ACME_"
+        "stickers\":{\"image\":1}}",
+        "\"extensionsUsed\":[\"ACME_stickers\",\"KHR_texture_basisu\"],\"extensions\":{\"ACME_"
+        "stickers\":{\"image\":0}}"};
+    static const char *const said[] = {
+        "KTX2 textures of 4096 px are carried through as they are; pictures of 64 px that nothing "
+        "known uses are carried through as they are",
+        "pictures of 64 px that nothing known uses are carried through as they are"};
+    for (size_t i = 0; i < 2; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+            "\"images\":[{\"bufferView\":0,\"mimeType\":\"image/png\"},{\"bufferView\":1,"
+            "\"mimeType\":\"image/ktx2\"}],%s",
+            members[i]);
+        document d = glb(text, pictures, 2);
+        media_recipe recipe = recipe_of("{\"texture_size_limit\":16}");
+        media_result result;
+        rpc_status status = {0};
+        if (media_adapt(rpc_bytes_of(d.file, d.size), &recipe, &result, &status) != RPC_OK)
+            fail_msg("%s", status.message);
+        assert_string_equal(result.why, said[i]);
+        media_result_done(&result);
+        media_recipe_done(&recipe);
+        free(d.file);
+    }
+    release(board);
 }
 
 /* Two images in one view, with different uses; and a picture that nothing is known of. */
