@@ -363,6 +363,44 @@ TEST(what_a_client_does_not_decode_is_refused_by_name)
     assert_non_null(strstr(status.message, "image/png"));
 }
 
+TEST(who_is_refused_a_picture_is_told_what_helps)
+{
+#define OPAQUE                                                                                     \
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+#define ALPHA                                                                                      \
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg" \
+    "gg=="
+#define WITH(picture, material)                                                                    \
+    "{\"asset\":{\"version\":\"2.0\"},\"textures\":[{\"source\":0}],\"materials\":[{" material     \
+    "}],\"images\":[{\"uri\":\"data:image/png;base64," picture "\"}]}"
+#define USED "\"occlusionTexture\":{\"index\":0}"
+#define WEBP "\"extensions\":[\"EXT_texture_webp\"]"
+    static const struct {
+        const char *document, *recipe, *words;
+    } cases[] = {
+        {WITH(OPAQUE, USED), "{\"accept\":{\"media_types\":[\"image/jpeg\"]}}",
+            "; ask for texture_format jpeg"},
+        {WITH(ALPHA, USED), "{\"accept\":{\"media_types\":[\"image/jpeg\"]}}",
+            "; accept.media_types would have to name it"},
+        {WITH(ALPHA, USED), "{\"accept\":{" WEBP ",\"media_types\":[\"image/webp\"]}}",
+            "; ask for texture_format webp"},
+        {WITH(OPAQUE, USED), "{\"accept\":{\"media_types\":[\"image/webp\"]}}",
+            "; ask for texture_format webp, and name EXT_texture_webp in accept.extensions"},
+        {WITH(OPAQUE, USED), "{\"accept\":{\"media_types\":[\"image/ktx2\"]}}",
+            "; accept.media_types would have to name it"},
+        {WITH(OPAQUE, ""), "{\"accept\":{\"media_types\":[\"image/jpeg\"]}}",
+            "; accept.media_types would have to name it"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rpc_status status = {0};
+        assert_int_equal(
+            accepts(cases[i].document, cases[i].recipe, &status), RPC_FAILED_PRECONDITION);
+        const char *at = strchr(status.message, ';');
+        assert_non_null(at);
+        assert_string_equal(at, cases[i].words);
+    }
+}
+
 /* ---- fewer triangles ---- */
 
 static uint64_t triangles_of(const media__gltf *gltf)
