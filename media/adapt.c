@@ -197,12 +197,17 @@ static bool fewer_triangles(const media_recipe *recipe, const media_figures *rea
     return true;
 }
 
+static uint64_t lasting_bytes(const media_figures *reached)
+{
+    const uint64_t can_shrink = reached->image_bytes + reached->mesh_bytes;
+    return reached->bytes > can_shrink ? reached->bytes - can_shrink : 0;
+}
+
 /* Less of what weighs most; false: there is nothing left to take away. What loses nothing comes
  * first where the client says that it decodes it, and last where it says nothing. */
 static bool ask_for_less(const media_recipe *recipe, const media_figures *reached, plan *p)
 {
-    const uint64_t can_shrink = reached->image_bytes + reached->mesh_bytes;
-    const uint64_t lasting = reached->bytes > can_shrink ? reached->bytes - can_shrink : 0;
+    const uint64_t lasting = lasting_bytes(reached);
     const bool can_pack = !p->meshopt && may_meshopt(recipe);
     if (!can_pack && lasting > recipe->max_bytes)
         return false;
@@ -272,21 +277,49 @@ static rpc_code enlarge_textures(rpc_bytes source, const media_recipe *recipe, p
     return RPC_OK;
 }
 
-/* With what would help, and is not asked for yet. */
-static rpc_code out_of_reach(
-    const media_recipe *recipe, size_t least, uint64_t animations, rpc_status *reterr)
+/* What a recipe may leave out of what there is: "drop animations or texture channels"; "": nothing.
+ */
+static void say_what_may_go(const media_figures *reached, char *ret, size_t room)
 {
-    const bool rounded = recipe->quantization != MEDIA_QUANTIZATION_KEEP;
-    char taken[64] = "";
-    if (animations > 0)
-        snprintf(taken, sizeof taken, ", of which animations take %" PRIu64, animations);
+    const char *const there[] = {reached->animation_bytes > 0 ? "animations" : NULL,
+        reached->morph_targets > 0 ? "morph targets" : NULL,
+        reached->images > 0 ? "texture channels" : NULL};
+    size_t left = 0, size = 0;
+    for (size_t i = 0; i < 3; i++)
+        left += there[i] != NULL;
+    ret[0] = '\0';
+    for (size_t i = 0; i < 3; i++) {
+        const char *before = size == 0 ? "drop " : left > 1 ? ", " : " or ";
+        if (there[i]) {
+            snprintf(ret + size, room - size, "%s%s", before, there[i]);
+            size = strlen(ret);
+            left--;
+        }
+    }
+}
+
+/* With what would help, and is not asked for yet. Below what lasts nothing smaller was tried.
+ *  reached  by the last attempt: its numbers */
+static rpc_code out_of_reach(
+    const media_recipe *recipe, size_t least, const media_figures *reached, rpc_status *reterr)
+{
+    const uint64_t lasting = lasting_bytes(reached);
+    const bool lasts = lasting > recipe->max_bytes;
+    const bool round = recipe->quantization == MEDIA_QUANTIZATION_KEEP &&
+                       (!lasts || reached->animation_bytes > 0); /* JSON has nothing to round */
+    char taken[64] = "", most[80], go[64];
+    if (reached->animation_bytes > 0)
+        snprintf(
+            taken, sizeof taken, ", of which animations take %" PRIu64, reached->animation_bytes);
+    if (lasts)
+        snprintf(most, sizeof most, "what is neither mesh nor picture has %" PRIu64, lasting);
+    else
+        snprintf(most, sizeof most, "the smallest variant tried has %zu", least);
+    say_what_may_go(reached, go, sizeof go);
     return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
-        "media: max_bytes: %" PRIu64
-        " is out of reach: the smallest variant tried has %zu bytes%s; "
-        "%sdrop %smorph targets or texture channels",
-        recipe->max_bytes, least, taken,
-        rounded ? "" : "let numbers be rounded (quantization: standard), or ",
-        animations > 0 ? "animations, " : "");
+        "media: max_bytes: %" PRIu64 " is out of reach: %s bytes%s; %s%s%s", recipe->max_bytes,
+        most, taken, round ? "let numbers be rounded (quantization: standard)" : "",
+        round && go[0] ? ", or " : "", round || go[0] ? go : "ask for more");
 }
 
 static rpc_code adapt_gltf(
@@ -295,7 +328,7 @@ static rpc_code adapt_gltf(
     plan p = first_plan(recipe, &ret->source);
     uint32_t too_large = 0; /* textures, where a smaller size was the last that was asked for */
     size_t least = SIZE_MAX;
-    uint64_t animations = 0;
+    media_figures reached = {.bytes = 0}; /* by the last attempt; without its names */
     if (p.meshopt && !may_meshopt(recipe))
         return rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
             "media: mesh_compression: the client does not name " MEDIA__MESHOPT
@@ -314,7 +347,8 @@ static rpc_code adapt_gltf(
         if (ret->size <= recipe->max_bytes)
             return too_large ? enlarge_textures(source, recipe, p, too_large, ret, reterr) : RPC_OK;
         least = ret->size < least ? ret->size : least;
-        animations = ret->figures.animation_bytes;
+        reached = ret->figures;
+        reached.extensions_required = (media_names){.count = 0};
         const plan before = p;
         const bool more = ask_for_less(recipe, &ret->figures, &p);
         too_large = p.texture_size != before.texture_size ? texture_size(&ret->figures, &before)
@@ -323,7 +357,7 @@ static rpc_code adapt_gltf(
         if (!more)
             break;
     }
-    return out_of_reach(recipe, least, animations, reterr);
+    return out_of_reach(recipe, least, &reached, reterr);
 }
 
 /* ---- either kind ---- */

@@ -362,12 +362,36 @@ TEST(a_budget_below_what_animations_take_is_refused_with_their_number)
     refused(rpc_bytes_of(file, size), "{\"max_bytes\":100000}", RPC_FAILED_PRECONDITION,
         "max_bytes: 100000");
     refused(rpc_bytes_of(file, size), "{\"max_bytes\":100000}", RPC_FAILED_PRECONDITION,
-        "; let numbers be rounded (quantization: standard), or drop animations, morph targets");
+        "; let numbers be rounded (quantization: standard), or drop animations");
     refused(rpc_bytes_of(file, size), "{\"max_bytes\":10000,\"quantization\":\"standard\"}",
-        RPC_FAILED_PRECONDITION, "; drop animations, ");
+        RPC_FAILED_PRECONDITION, "; drop animations");
     refused(rpc_bytes_of(file, size), "{\"max_bytes\":1000,\"animations\":[]}",
-        RPC_FAILED_PRECONDITION, " bytes; let numbers be rounded");
+        RPC_FAILED_PRECONDITION, " bytes; ask for more");
     free(file);
+}
+
+/* With "drop morph targets" for an avatar that has none nobody could do anything. */
+TEST(a_budget_out_of_reach_is_refused_with_what_helps_this_avatar)
+{
+    static const struct {
+        const char *name, *recipe, *words;
+    } cases[] = {
+        {"vrm1-mtoon-uv.vrm", "{\"max_bytes\":1100}", " bytes; drop texture channels"},
+        {"vrm1-mtoon-uv.vrm", "{\"max_bytes\":1100}", ": what is neither mesh nor picture has "},
+        {"vrm0-emission.vrm", "{\"max_bytes\":1100,\"quantization\":\"standard\"}",
+            " bytes; ask for more"},
+        {"fox.glb", "{\"max_bytes\":1100,\"quantization\":\"standard\"}",
+            "; drop animations or texture channels"},
+        {"fox.glb", "{\"max_bytes\":7000,\"animations\":[]}", ": the smallest variant tried has "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[512];
+        size_t size = 0;
+        snprintf(path, sizeof path, "%s/%s", test_data("avatars"), cases[i].name);
+        uint8_t *file = file_bytes(path, &size);
+        refused(rpc_bytes_of(file, size), cases[i].recipe, RPC_FAILED_PRECONDITION, cases[i].words);
+        free(file);
+    }
 }
 
 TEST(what_is_no_avatar_is_refused)
