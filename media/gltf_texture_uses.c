@@ -74,6 +74,14 @@ static void use_image(uses *u, size_t image, media__image_use use)
     u->list[image].known = true;
 }
 
+/* What shows thumbnails reads PNG and JPEG. */
+static void use_thumbnail(uses *u, size_t image)
+{
+    use_image(u, image, MEDIA__IMAGE_COLOR);
+    if (image < u->count)
+        u->list[image].plain = true;
+}
+
 static void use_texture(uses *u, size_t texture, media__image_use use)
 {
     const json_t *json = media__gltf_entry(u->gltf, "textures", texture);
@@ -123,17 +131,17 @@ static void use_vrm0(uses *u)
             texture) if (json_is_integer(texture) && json_integer_value(texture) >= 0)
             use_texture(u, (size_t)json_integer_value(texture), use_of(name, opaque));
     }
-    use_texture(u, media__get_index(json_object_get(vrm, "meta"), "texture"), MEDIA__IMAGE_COLOR);
+    const json_t *thumbnail = media__gltf_entry(
+        u->gltf, "textures", media__get_index(json_object_get(vrm, "meta"), "texture"));
+    use_thumbnail(u, media__get_index(thumbnail, "source"));
+    use_thumbnail(u, media__get_index(media__get_extension(thumbnail, WEBP), "source"));
 }
 
 /* VRM 1.0: the thumbnail, an image that is PNG or JPEG. */
 static void use_vrm1(uses *u)
 {
     const json_t *meta = json_object_get(media__get_extension(u->gltf->json, "VRMC_vrm"), "meta");
-    const size_t image = media__get_index(meta, "thumbnailImage");
-    use_image(u, image, MEDIA__IMAGE_COLOR);
-    if (image < u->count)
-        u->list[image].plain = true;
+    use_thumbnail(u, media__get_index(meta, "thumbnailImage"));
 }
 
 rpc_code media__textures_uses(const media__gltf *gltf, media__texture_use **ret, rpc_status *reterr)

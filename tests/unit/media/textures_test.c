@@ -371,16 +371,23 @@ TEST(of_two_pictures_of_a_texture_the_one_that_the_client_takes_stays)
 
 TEST(thumbnail_of_a_vrm_is_never_webp)
 {
+    static const char *const vrms[] = {
+        "{\"VRMC_vrm\":{\"meta\":{\"thumbnailImage\":0}}}", "{\"VRM\":{\"meta\":{\"texture\":0}}}"};
     const rpc_bytes picture = encoded(draw_gradient, 64, MEDIA__IMAGE_PNG);
-    document d = glb("\"images\":[{\"bufferView\":0,\"mimeType\":\"image/png\"}]", &picture, 1);
-    d.extensions = "{\"VRMC_vrm\":{\"meta\":{\"thumbnailImage\":0}}}";
-    media__gltf gltf = adapted(&d, "{\"texture_format\":\"webp\",\"texture_size_limit\":32}");
-    media__image image = decoded(&gltf, 0);
-    assert_kind(&gltf, 0, MEDIA__IMAGE_PNG);
-    assert_int_equal(image.width, 32);
-    media__image_done(&image);
-    media__gltf_done(&gltf);
-    free(d.file);
+    for (size_t i = 0; i < 2; i++) {
+        document d = glb("\"images\":[{\"bufferView\":0,\"mimeType\":\"image/png\"}],"
+                         "\"textures\":[{\"source\":0}]",
+            &picture, 1);
+        d.extensions = vrms[i];
+        media__gltf gltf = adapted(&d, "{\"texture_format\":\"webp\",\"texture_size_limit\":32}");
+        media__image image = decoded(&gltf, 0);
+        assert_kind(&gltf, 0, MEDIA__IMAGE_PNG);
+        assert_int_equal(image.width, 32);
+        assert_int_equal(media__get_index(media__gltf_entry(&gltf, "textures", 0), "source"), 0);
+        media__image_done(&image);
+        media__gltf_done(&gltf);
+        free(d.file);
+    }
     release(picture);
 }
 
