@@ -14,7 +14,7 @@ static bool accepts_picture(const media__gltf *gltf, const json_t *image,
     const size_t view = media__get_index(image, "bufferView");
     const char *named = json_string_value(json_object_get(image, "mimeType"));
     rpc_status ignored;
-    *ret_info = (media__image_info){.kind = MEDIA__IMAGE_KTX2}; /* nothing else can become of it */
+    *ret_info = (media__image_info){.kind = MEDIA__IMAGE_KTX2}; /* that nothing else becomes of */
     *ret_type = named ? named : "of an unknown type";
     if (view == MEDIA__NO_INDEX ||
         media__image_probe(media__view_bytes(gltf, view), ret_info, &ignored) != RPC_OK)
@@ -48,7 +48,13 @@ static rpc_code accept_pictures(
     for (size_t i = 0; code == RPC_OK && i < media__gltf_count(gltf, "images"); i++) {
         const char *type = NULL;
         media__image_info info;
-        if (!accepts_picture(gltf, media__gltf_entry(gltf, "images", i), recipe, &info, &type))
+        const json_t *image = media__gltf_entry(gltf, "images", i);
+        if (media__get_index(image, "bufferView") == MEDIA__NO_INDEX)
+            code = rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
+                "media: image %zu lies beside the file, and nobody here knows what it is: put the "
+                "avatar into one file",
+                i);
+        else if (!accepts_picture(gltf, image, recipe, &info, &type))
             code = rpc_status_set(reterr, RPC_FAILED_PRECONDITION,
                 "media: image %zu of the variant is %.64s, which the client does not accept; %s", i,
                 type, what_helps(recipe, &info, &uses[i]));

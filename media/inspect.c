@@ -28,7 +28,7 @@ rpc_code media__figures_of_image(rpc_bytes file, media_figures *ret, rpc_status 
     return RPC_OK;
 }
 
-/* A picture that cannot be read is no reason to know nothing of the rest: its bytes count. */
+/* A picture that cannot be read is no reason to know nothing of the rest. */
 static void count_images(const media__gltf *gltf, media_figures *ret)
 {
     for (size_t i = 0; i < media__gltf_count(gltf, "images"); i++) {
@@ -38,7 +38,6 @@ static void count_images(const media__gltf *gltf, media_figures *ret)
         if (view == MEDIA__NO_INDEX) /* a file beside it */
             continue;
         const rpc_bytes bytes = media__view_bytes(gltf, view);
-        ret->image_bytes += bytes.size;
         if (media__image_probe(bytes, &info, &ignored) == RPC_OK)
             count_picture(&info, ret);
     }
@@ -152,8 +151,10 @@ static rpc_code count_bytes(const media__gltf *gltf, media_figures *ret, rpc_sta
     }
     for (size_t i = 0; i < media__gltf_count(gltf, "images"); i++) {
         const size_t view = media__get_index(media__gltf_entry(gltf, "images", i), "bufferView");
-        if (view != MEDIA__NO_INDEX)
-            claimed[view] = true;
+        if (view == MEDIA__NO_INDEX || claimed[view]) /* images may share one */
+            continue;
+        claimed[view] = true;
+        ret->image_bytes += cost_of(gltf, view);
     }
     for (size_t i = 0; i < views; i++)
         ret->mesh_bytes += claimed[i] ? 0 : cost_of(gltf, i);

@@ -399,6 +399,13 @@ TEST(who_is_refused_a_picture_is_told_what_helps)
         assert_non_null(at);
         assert_string_equal(at, cases[i].words);
     }
+    rpc_status status = {0};
+    assert_int_equal(accepts("{\"asset\":{\"version\":\"2.0\"},\"images\":[{\"uri\":\"skin.png\","
+                             "\"mimeType\":\"image/png\"}]}",
+                         "{\"accept\":{\"media_types\":[\"image/png\"]}}", &status),
+        RPC_FAILED_PRECONDITION);
+    assert_non_null(strstr(status.message, "image 0 lies beside the file"));
+    assert_non_null(strstr(status.message, "put the avatar into one file"));
 }
 
 /* ---- fewer triangles ---- */

@@ -517,6 +517,24 @@ TEST(views_that_are_shared_do_not_change_under_others)
     release(board);
 }
 
+TEST(bytes_of_a_view_that_images_share_count_once)
+{
+    const rpc_bytes picture = encoded(draw_gradient, 64, MEDIA__IMAGE_PNG);
+    document d = glb("\"images\":[{\"bufferView\":0,\"mimeType\":\"image/png\"},"
+                     "{\"bufferView\":0,\"mimeType\":\"image/png\"}]",
+        &picture, 1);
+    media_figures figures;
+    rpc_status status = {0};
+    if (media_inspect(rpc_bytes_of(d.file, d.size), &figures, &status) != RPC_OK)
+        fail_msg("%s", status.message);
+    assert_int_equal(figures.images, 2);
+    assert_int_equal(figures.image_bytes, picture.size);
+    assert_int_equal(figures.mesh_bytes, 0);
+    media_figures_done(&figures);
+    free(d.file);
+    release(picture);
+}
+
 TEST(damaged_picture_is_refused_with_its_place)
 {
     rpc_status status = {0};
