@@ -260,11 +260,11 @@ static rpc_code enlarge_textures(rpc_bytes source, const media_recipe *recipe, p
         if (p.texture_size == 0)
             break;
         const rpc_code code = attempt(source, recipe, &p, &larger, reterr);
-        if (code != RPC_OK)
-            return code;
-        if (larger.size > recipe->max_bytes) {
-            too_large = p.texture_size;
+        if (code != RPC_OK || larger.size > recipe->max_bytes) {
             drop_attempt(&larger);
+            if (code != RPC_OK)
+                return code;
+            too_large = p.texture_size;
             continue;
         }
         fits = p.texture_size;

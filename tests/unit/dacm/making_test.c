@@ -73,6 +73,7 @@ TEST(source_that_is_not_admitted_is_not_read_and_too_large_a_one_asks_for_no_pla
     kept_drop_digest(&k, 1, digest); /* whoever reads finds that it is missing */
     assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
     assert_int_equal(status.code, RPC_DATA_LOSS);
+    assert_string_equal(status.message, "a chunk of a version is missing");
     g.answer = RPC_RESOURCE_EXHAUSTED;
     assert_int_equal(make(&k, &wanted, 2001, &g, &status), -1);
     assert_int_equal(status.code, RPC_RESOURCE_EXHAUSTED);

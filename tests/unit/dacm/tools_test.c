@@ -185,21 +185,31 @@ TEST(store_check_finds_a_profile_with_another_assets_uid)
     has_fault(&k, "does not have the asset's uid");
 }
 
+/* The profile of sound(), as it is put again. */
+static void put_profile(kept *k, uint64_t oldest, const uint8_t newest_sha256[32])
+{
+    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
+    uint8_t uid[STORE_UID_BYTES], sha256[32];
+    char id[2 * STORE_UID_BYTES + 1];
+    kept_asset_id(1, id);
+    assert_true(rpc_unhex(rpc_bytes_str(id), uid, sizeof uid));
+    memcpy(sha256, newest_sha256, sizeof sha256);
+    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
+    profile.sha256 = (ProtobufCBinaryData){sizeof sha256, sha256};
+    profile.oldest_version = oldest;
+    profile.version = 2;
+    profile.grant_count = 1;
+    kept_put(k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+}
+
 TEST(store_check_finds_an_older_version_that_is_missing)
 {
     kept k;
     kept_version newest;
     sound(&k, &newest);
-    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
-    uint8_t uid[STORE_UID_BYTES];
     char id[2 * STORE_UID_BYTES + 1];
     kept_asset_id(1, id);
-    assert_true(rpc_unhex(rpc_bytes_str(id), uid, sizeof uid));
-    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
-    profile.oldest_version = 1;
-    profile.version = 2;
-    profile.grant_count = 1;
-    kept_put(&k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+    put_profile(&k, 1, newest.sha256);
     kept_delete(&k, dacm_key_asset(id), dacm_key_version(1));
     has_fault(&k, "a version that it keeps is missing");
 }
@@ -209,17 +219,8 @@ TEST(store_check_finds_a_profile_that_says_something_else_of_the_newest_version)
     kept k;
     kept_version newest;
     sound(&k, &newest);
-    Dacm__Records__Profile profile = DACM__RECORDS__PROFILE__INIT;
-    uint8_t uid[STORE_UID_BYTES];
-    char id[2 * STORE_UID_BYTES + 1];
-    kept_asset_id(1, id);
-    assert_true(rpc_unhex(rpc_bytes_str(id), uid, sizeof uid));
     newest.sha256[0] ^= 1;
-    profile.uid = (ProtobufCBinaryData){sizeof uid, uid};
-    profile.sha256 = (ProtobufCBinaryData){sizeof newest.sha256, newest.sha256};
-    profile.version = 2;
-    profile.grant_count = 1;
-    kept_put(&k, dacm_key_asset(id), dacm_key_profile(), &profile.base);
+    put_profile(&k, 0, newest.sha256);
     has_fault(&k, "says something else");
 }
 
